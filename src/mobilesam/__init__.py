@@ -1,0 +1,83 @@
+"""MobileSAM, done right: cut any object out of any photo, on a phone or a CPU.
+
+    import mobilesam
+
+    sam = mobilesam.load()                            # the embedded model: no download, no torch
+    image = sam.embed("dog.jpg")                      # the encoder runs once
+    found = image.predict(points=[(520, 375)])        # as many prompts as you like
+    found.best.cutout().save("dog.png")
+
+Importing this package loads none of its dependencies; each name below loads what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mobilesam.errors import (
+        DataError,
+        DownloadError,
+        ExportError,
+        ImageError,
+        MissingExtraError,
+        MobileSamError,
+        ModelError,
+        PromptError,
+        SettingsError,
+    )
+    from mobilesam.masks import Polygon
+    from mobilesam.predict.embedding import ImageEmbedding
+    from mobilesam.predict.load import load
+    from mobilesam.predict.predictor import Predictor
+    from mobilesam.predict.results import Mask, Prediction
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "mobilesam.predict.load",
+    "Predictor": "mobilesam.predict.predictor",
+    "ImageEmbedding": "mobilesam.predict.embedding",
+    "Prediction": "mobilesam.predict.results",
+    "Mask": "mobilesam.predict.results",
+    "Polygon": "mobilesam.masks",
+    "MobileSamError": "mobilesam.errors",
+    "ImageError": "mobilesam.errors",
+    "PromptError": "mobilesam.errors",
+    "SettingsError": "mobilesam.errors",
+    "ModelError": "mobilesam.errors",
+    "DownloadError": "mobilesam.errors",
+    "DataError": "mobilesam.errors",
+    "ExportError": "mobilesam.errors",
+    "MissingExtraError": "mobilesam.errors",
+}
+
+__all__ = [
+    "DataError",
+    "DownloadError",
+    "ExportError",
+    "ImageEmbedding",
+    "ImageError",
+    "Mask",
+    "MissingExtraError",
+    "MobileSamError",
+    "ModelError",
+    "Polygon",
+    "Prediction",
+    "Predictor",
+    "PromptError",
+    "SettingsError",
+    "__version__",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mobilesam' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,253 @@
+"""SAM's own API over ours, so that code written for SAM or MobileSAM runs unchanged.
+
+    from mobilesam.compat import SamPredictor, sam_model_registry
+
+    sam = sam_model_registry["vit_t"](checkpoint="mobile_sam.pt")
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    masks, scores, logits = predictor.predict(point_coords=..., point_labels=...)
+
+Signatures and return values follow
+https://github.com/facebookresearch/segment-anything/blob/main/segment_anything/predictor.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam import contract, masks
+from mobilesam.errors import ModelError
+from mobilesam.image import input_size, resize_long_side, scale_points, to_input
+from mobilesam.predict.load import load
+from mobilesam.predict.predictor import Predictor
+
+if TYPE_CHECKING:
+    import torch
+
+# N prompts, P points, K masks, H W photo, L side of the logits
+
+_MODEL_NAMES = {
+    "default": "sam_vit_h",
+    "vit_h": "sam_vit_h",
+    "vit_l": "sam_vit_l",
+    "vit_b": "sam_vit_b",
+    "vit_t": "mobile_sam",
+}
+
+
+@dataclass(frozen=True)
+class ImageEncoderInfo:
+    """The one attribute of SAM's image encoder that client code reads."""
+
+    img_size: int
+
+
+class SamModel:
+    """What `sam_model_registry` builds: a loaded model with the attributes client code touches.
+
+    Args:
+        source: checkpoint, folder or name.
+        device: where it runs; anything but "cpu" takes the torch backend.
+    """
+
+    mask_threshold = contract.MASK_THRESHOLD
+    image_format = "RGB"
+
+    def __init__(self, source: str, device: str = "cpu") -> None:
+        self.source = source
+        self.device = device
+        self.predictor: Predictor = load(source, device=device)
+        self.image_encoder = ImageEncoderInfo(self.predictor.info.image_size)
+
+    def to(self, device: Any) -> SamModel:
+        """Move to a device, in place, as torch modules do."""
+        if str(device) != str(self.device):
+            self.__init__(self.source, str(device))  # type: ignore[misc]
+        return self
+
+    def cuda(self) -> SamModel:
+        """`to("cuda")`."""
+        return self.to("cuda")
+
+    def eval(self) -> SamModel:
+        """Nothing to do: a predictor never trains."""
+        return self
+
+
+def _builder(kind: str) -> Callable[..., SamModel]:
+    expected = _MODEL_NAMES[kind]
+
+    def build(checkpoint: str | None = None) -> SamModel:
+        """Load a checkpoint; without one, the embedded model for "vit_t" and the published one for the others."""
+        source = checkpoint or ("embedded" if kind == "vit_t" else expected)
+        model = SamModel(str(source))
+        found = model.predictor.info.name
+        if found in _MODEL_NAMES.values() and found != expected:
+            right = next(key for key, name in _MODEL_NAMES.items() if name == found and key != "default")
+            raise ModelError(f"'{source}' holds {found}, not {expected}; use sam_model_registry['{right}']")
+        return model
+
+    return build
+
+
+sam_model_registry: dict[str, Callable[..., SamModel]] = {kind: _builder(kind) for kind in _MODEL_NAMES}
+
+
+class ResizeLongestSide:
+    """SAM's transform between the photo's frame and the input's."""
+
+    def __init__(self, target_length: int) -> None:
+        self.target_length = target_length
+
+    def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) → the long side at `target_length`."""
+        return resize_long_side(image, self.target_length)
+
+    def apply_coords(self, coords: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
+        """(..., 2) (x, y) of the photo → of the input."""
+        hw = (int(original_size[0]), int(original_size[1]))
+        return scale_points(np.asarray(coords, np.float32), hw, input_size(hw, self.target_length))
+
+    def apply_boxes(self, boxes: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
+        """(N, 4) xyxy of the photo → of the input."""
+        return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
+
+    def apply_coords_torch(self, coords: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
+        """`apply_coords` for tensors."""
+        import torch
+
+        return torch.from_numpy(self.apply_coords(coords.cpu().numpy(), original_size)).to(coords.device)
+
+    def apply_boxes_torch(self, boxes: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
+        """`apply_boxes` for tensors."""
+        return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
+
+
+class SamPredictor:
+    """SAM's predictor, with its state: one image at a time. `mobilesam.Predictor` is the better one for new code."""
+
+    def __init__(self, sam_model: SamModel) -> None:
+        self.model = sam_model
+        self.transform = ResizeLongestSide(sam_model.image_encoder.img_size)
+        self.reset_image()
+
+    @property
+    def device(self) -> Any:
+        """Where the model runs."""
+        return self.model.device
+
+    def reset_image(self) -> None:
+        """Forget the image."""
+        self.is_image_set = False
+        self.features: NDArray[np.float32] | None = None
+        self.original_size: tuple[int, int] = (0, 0)
+        self.input_size: tuple[int, int] = (0, 0)
+
+    def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
+        """Encode (H, W, 3) uint8 in "RGB" or "BGR" order."""
+        if image_format not in ("RGB", "BGR"):
+            raise AssertionError(f"image_format must be in ['RGB', 'BGR'], is {image_format}.")
+        rgb = image if image_format == "RGB" else image[..., ::-1]
+        size = self.transform.target_length
+        self.features = self.model.predictor.backend.encode(to_input(np.ascontiguousarray(rgb), size))
+        self.original_size = (image.shape[0], image.shape[1])
+        self.input_size = input_size(self.original_size, size)
+        self.is_image_set = True
+
+    def set_torch_image(self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]) -> None:
+        """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already is the model's image size."""
+        self.features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
+        self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
+        self.input_size = (int(transformed_image.shape[-2]), int(transformed_image.shape[-1]))
+        self.is_image_set = True
+
+    def predict(
+        self,
+        point_coords: NDArray[Any] | None = None,
+        point_labels: NDArray[Any] | None = None,
+        box: NDArray[Any] | None = None,
+        mask_input: NDArray[Any] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        """One prompt in the photo's pixels → masks (K, H, W), scores (K,), logits (K, L, L)."""
+        self._check_image()
+        coords = labels = None
+        if point_coords is not None:
+            assert point_labels is not None, "point_labels must be supplied if point_coords is supplied."
+            coords = self.transform.apply_coords(np.asarray(point_coords), self.original_size)[None]
+            labels = np.asarray(point_labels)[None]
+        boxes = None if box is None else self.transform.apply_boxes(np.asarray(box), self.original_size)
+        prior = None if mask_input is None else np.asarray(mask_input)[None]
+        masks_, scores, low_res = self._decode(coords, labels, boxes, prior, multimask_output, return_logits)
+        return masks_[0], scores[0], low_res[0]
+
+    def predict_torch(
+        self,
+        point_coords: torch.Tensor | None,
+        point_labels: torch.Tensor | None,
+        boxes: torch.Tensor | None = None,
+        mask_input: torch.Tensor | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """N prompts in the input's pixels → masks (N, K, H, W), scores (N, K), logits (N, K, L, L)."""
+        import torch
+
+        self._check_image()
+        arrays = [None if t is None else t.cpu().numpy() for t in (point_coords, point_labels, boxes, mask_input)]
+        answers = self._decode(*arrays, multimask_output, return_logits)
+        masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in answers)
+        return masks_, scores, low_res
+
+    def get_image_embedding(self) -> torch.Tensor:
+        """(1, C, g, g)"""
+        import torch
+
+        self._check_image()
+        return torch.from_numpy(self.features)
+
+    def _check_image(self) -> None:
+        if not self.is_image_set:
+            raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
+
+    def _decode(
+        self,
+        coords: NDArray[Any] | None,
+        labels: NDArray[Any] | None,
+        boxes: NDArray[Any] | None,
+        prior: NDArray[Any] | None,
+        multimask: bool,
+        return_logits: bool,
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        """N prompts in the input's pixels; SAM checks nothing here, so neither do we."""
+        given = next((array for array in (coords, boxes, prior) if array is not None), None)
+        count = 1 if given is None else len(given)
+        coords = np.zeros((count, 0, 2)) if coords is None else coords
+        labels = np.zeros((count, 0)) if labels is None else labels
+        if boxes is None:  # a prompt without a box ends in a "not a point" token
+            corners, codes = np.zeros((count, 1, 2)), np.full((count, 1), contract.LABEL_PADDING)
+        else:
+            corners = np.asarray(boxes).reshape(count, 2, 2)
+            codes = np.tile([contract.LABEL_BOX_TOP_LEFT, contract.LABEL_BOX_BOTTOM_RIGHT], (count, 1))
+        backend = self.model.predictor.backend
+        side = backend.info.low_res
+        assert self.features is not None
+        low_res, scores = backend.decode(
+            self.features,
+            np.concatenate([coords, corners], axis=1).astype(np.float32),
+            np.concatenate([labels, codes], axis=1).astype(np.float32),
+            np.zeros((count, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),
+            np.full(count, float(prior is not None), np.float32),
+        )
+        kept = slice(1, 4) if multimask else slice(0, 1)
+        low_res, scores = low_res[:, kept], scores[:, kept]
+        size = self.transform.target_length
+        logits = [[masks.upscale(one, size, self.input_size, self.original_size) for one in row] for row in low_res]
+        full = np.asarray(logits)
+        return (full if return_logits else masks.threshold(full)), scores, low_res

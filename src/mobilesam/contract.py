@@ -1,0 +1,49 @@
+"""What an exported encoder/decoder pair promises, and nothing else.
+
+Every client of a model (Python, browser, phone) and every producer of one (export) meets here. The numbers a
+client needs at run time (image size, embedding channels) travel in each ONNX file's `metadata_props`; this file
+only fixes names, codes and rules. Changing anything a client can observe means a new `VERSION`.
+
+The pair, with g = image_size / 16 and C = embed_dim (256 for every SAM):
+
+    encoder.onnx   image           (B, 3, H, W)   float32 RGB, 0-255, long side == image_size
+                 → embedding       (B, C, g, g)   float32
+    decoder.onnx   embedding       (1, C, g, g)   float32
+                   point_coords    (N, P, 2)      float32 (x, y) in pixels of the resized photo
+                   point_labels    (N, P)         float32, the codes below
+                   mask_input      (N, 1, 4g, 4g) float32 logits of an earlier answer, or zeros
+                   has_mask_input  (N,)           float32, 1 where mask_input counts
+                 → low_res_masks   (N, 4, 4g, 4g) float32 logits over the padded square
+                   iou_predictions (N, 4)         float32, about 0-1
+
+Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
+"""
+
+VERSION = "1"
+
+ENCODER_FILE = "encoder.onnx"
+DECODER_FILE = "decoder.onnx"
+CARD_FILE = "model.json"
+
+ENCODER_INPUT = "image"
+ENCODER_OUTPUT = "embedding"
+DECODER_INPUTS = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask_input")
+DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
+
+# Keys of the ONNX metadata_props; every value is a string.
+METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
+
+# Point labels, as in SAM's prompt encoder.
+LABEL_PADDING = -1
+LABEL_BACKGROUND = 0
+LABEL_OBJECT = 1
+LABEL_BOX_TOP_LEFT = 2
+LABEL_BOX_BOTTOM_RIGHT = 3
+
+PATCH_SIZE = 16  # photo pixels per grid cell; the mask logits have a quarter of that
+NUM_MASKS = 4
+MASK_THRESHOLD = 0.0  # a logit above this is object
+
+# ImageNet statistics in 0-255, as in segment-anything's Sam module; applied inside the exported encoder.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)

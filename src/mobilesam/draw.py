@@ -1,0 +1,53 @@
+"""Pictures of masks for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.image import Rgb
+
+# Okabe and Ito's palette without black: told apart by colour-blind eyes too.
+COLOURS = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (213, 94, 0), (0, 114, 178), (204, 121, 167), (240, 228, 66))
+
+
+def overlay(
+    rgb: Rgb,
+    masks: Sequence[NDArray[np.bool_]],
+    *,
+    points: Sequence[tuple[float, float]] = (),
+    labels: Sequence[int] = (),
+    box: tuple[float, float, float, float] | None = None,
+    opacity: float = 0.5,
+) -> Rgb:
+    """A copy of the photo with masks tinted and outlined, and the prompt drawn in.
+
+    Args:
+        rgb: (H, W, 3).
+        masks: each (H, W).
+        points: (x, y); green where the label is 1, red where it is 0.
+        labels: one per point; all 1 when empty.
+        box: xyxy.
+        opacity: of the tint, 0-1.
+
+    Returns:
+        (H, W, 3)
+    """
+    picture = rgb.copy()
+    width = max(2, round(max(rgb.shape[:2]) / 300))
+    for i, mask in enumerate(masks):
+        colour = np.array(COLOURS[i % len(COLOURS)])
+        picture[mask] = (picture[mask] * (1 - opacity) + colour * opacity).astype(np.uint8)
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, (255, 255, 255), width)
+    if box is not None:
+        x0, y0, x1, y1 = (round(v) for v in box)
+        cv2.rectangle(picture, (x0, y0), (x1, y1), (255, 255, 255), width)
+    for (x, y), label in zip(points, labels or [1] * len(points), strict=True):
+        centre = (round(x), round(y))
+        cv2.circle(picture, centre, 4 * width, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(picture, centre, 3 * width, (0, 140, 70) if label else (200, 30, 30), -1, cv2.LINE_AA)
+    return picture

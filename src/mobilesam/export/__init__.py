@@ -1,0 +1,1 @@
+"""Torch → files that run without it. Needs the extra `torch`."""

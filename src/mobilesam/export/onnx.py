@@ -1,0 +1,209 @@
+"""Write the ONNX pair of `mobilesam.contract`, or SAM's official decoder layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from mobilesam import contract
+from mobilesam.errors import ExportError
+from mobilesam.export.graphs import DecoderGraph, EncoderGraph, SamDecoderGraph
+from mobilesam.export.verify import verify_pair, verify_sam_decoder
+from mobilesam.files import replacing
+from mobilesam.model.backend import describe
+from mobilesam.model.sam import Sam
+
+OPSET = 17  # the first with LayerNormalization; read by onnxruntime 1.12 and later
+SAM_DECODER_FILE = "sam_decoder.onnx"
+PROTOBUF_LIMIT = 1_900_000_000  # bytes; a file of 2 GiB cannot be parsed
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What torch.onnx.export needs to know of one graph."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    dynamic: dict[str, dict[int, str]]
+
+
+def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_storage: bool = False) -> list[Path]:
+    """Write encoder.onnx, decoder.onnx and model.json, checked against torch before they get their names.
+
+    Args:
+        sam: the network; its weights are rounded in place when `fp16_storage` is set.
+        folder: made if missing.
+        licence: of the weights, for the metadata.
+        fp16_storage: keep weights as float16 in the file and compute in float32: half the size.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ExportError: onnxruntime and torch disagree; nothing is left in the folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if fp16_storage:
+        round_to_fp16(sam)
+    sam.eval()
+    info = describe(sam, licence)
+    metadata = {"contract_version": contract.VERSION, "model_name": info.name, "image_size": info.image_size}
+    metadata |= {"embed_dim": info.embed_dim, "licence": licence, "weights_sha256": info.weights_sha256}
+    metadata |= {"config": json.dumps(sam.config.to_dict())}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
+        partial = Path(name)
+        for graph, file in ((encoder_graph(sam), contract.ENCODER_FILE), (decoder_graph(sam), contract.DECODER_FILE)):
+            model = trace(graph, partial)
+            if fp16_storage:
+                store_as_fp16(model)
+            helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
+            write(model, partial / file)
+        report = verify_pair(sam, partial / contract.ENCODER_FILE, partial / contract.DECODER_FILE)
+        card = json.dumps({**asdict(info), "verified": report}, indent=2) + "\n"
+        (partial / contract.CARD_FILE).write_text(card, encoding="utf-8")
+        # The card goes last: a folder with a card holds a whole pair.
+        names = sorted((p.name for p in partial.iterdir()), key=lambda file: file == contract.CARD_FILE)
+        for file in names:
+            os.replace(partial / file, folder / file)
+    return [folder / file for file in names]
+
+
+def export_sam_decoder(sam: Sam, path: str | os.PathLike[str]) -> Path:
+    """Write the decoder with SAM's official ONNX signature, checked against torch.
+
+    Raises:
+        ExportError: onnxruntime and torch disagree; nothing is left under `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sam.eval()
+    with replacing(path) as partial, tempfile.TemporaryDirectory() as scratch:
+        write(trace(sam_decoder_graph(sam), Path(scratch)), partial)
+        verify_sam_decoder(sam, partial)
+    return path
+
+
+def encoder_graph(sam: Sam) -> _Graph:
+    """The encoder with a dynamic batch and photo size."""
+    size = sam.config.image_size
+    return _Graph(
+        EncoderGraph(sam),
+        {contract.ENCODER_INPUT: torch.rand(1, 3, size // 2, size) * 255},
+        (contract.ENCODER_OUTPUT,),
+        {contract.ENCODER_INPUT: {0: "B", 2: "H", 3: "W"}, contract.ENCODER_OUTPUT: {0: "B"}},
+    )
+
+
+def decoder_graph(sam: Sam) -> _Graph:
+    """The decoder with dynamic numbers of prompts and points."""
+    grid = sam.config.grid
+    inputs = (
+        torch.rand(1, sam.config.embed_dim, grid, grid),
+        torch.rand(2, 3, 2) * sam.config.image_size,
+        torch.tensor([[1.0, 0.0, -1.0], [1.0, 2.0, 3.0]]),
+        torch.rand(2, 1, 4 * grid, 4 * grid),
+        torch.tensor([0.0, 1.0]),
+    )
+    dynamic: dict[str, dict[int, str]] = {
+        "point_coords": {0: "N", 1: "P"},
+        "point_labels": {0: "N", 1: "P"},
+        "mask_input": {0: "N"},
+        "has_mask_input": {0: "N"},
+        "low_res_masks": {0: "N"},
+        "iou_predictions": {0: "N"},
+    }
+    named = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+    return _Graph(DecoderGraph(sam), named, contract.DECODER_OUTPUTS, dynamic)
+
+
+def sam_decoder_graph(sam: Sam) -> _Graph:
+    """SAM's official layout: one prompt, any number of points, any photo size."""
+    grid, size = sam.config.grid, sam.config.image_size
+    inputs = {
+        "image_embeddings": torch.rand(1, sam.config.embed_dim, grid, grid),
+        "point_coords": torch.rand(1, 3, 2) * size,
+        "point_labels": torch.tensor([[1.0, 0.0, -1.0]]),
+        "mask_input": torch.rand(1, 1, 4 * grid, 4 * grid),
+        "has_mask_input": torch.ones(1),
+        "orig_im_size": torch.tensor([size * 0.75, size * 1.5]).round(),
+    }
+    dynamic = {
+        "point_coords": {1: "num_points"},
+        "point_labels": {1: "num_points"},
+        "masks": {2: "height", 3: "width"},
+    }
+    return _Graph(SamDecoderGraph(sam), inputs, ("masks", "iou_predictions", "low_res_masks"), dynamic)
+
+
+def trace(graph: _Graph, scratch: Path) -> onnx.ModelProto:
+    """Trace one graph without folding anything, so that every weight keeps its name and value."""
+    options: dict[str, Any] = {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
+    # A folder of its own, because weights over 2 GB come as one file per tensor.
+    with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns of every Python number that it fixes
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            graph.module,
+            tuple(graph.inputs.values()),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes=graph.dynamic,
+            **options,
+        )
+        return onnx.load(path)
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """Save and check; weights beyond protobuf's 2 GB go into one file beside the graph (ViT-H in float32)."""
+    size = sum(len(initializer.raw_data) for initializer in model.graph.initializer)
+    onnx.save(model, path, save_as_external_data=size > PROTOBUF_LIMIT, location=path.name + ".data")
+    onnx.checker.check_model(str(path))
+
+
+def round_to_fp16(sam: Sam) -> None:
+    """Round every weight to the nearest float16, in place, keeping float32 storage.
+
+    Raises:
+        ExportError: a weight does not fit float16's range.
+    """
+    with torch.no_grad():
+        for key, value in sam.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(value.half().float())
+                if not torch.isfinite(value).all():
+                    raise ExportError(f"{key} exceeds the range of float16; export without fp16 storage")
+
+
+def store_as_fp16(model: onnx.ModelProto) -> None:
+    """Replace float32 weights by float16 ones followed by a Cast; runtimes fold the Cast when they load."""
+    casts = []
+    renamed = {}
+    for initializer in model.graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT:
+            continue
+        array = numpy_helper.to_array(initializer).astype(np.float16)
+        renamed[initializer.name] = initializer.name + ":float32"
+        casts.append(helper.make_node("Cast", [initializer.name], [renamed[initializer.name]], to=TensorProto.FLOAT))
+        initializer.CopyFrom(numpy_helper.from_array(array, initializer.name))
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])

@@ -1,0 +1,109 @@
+"""Does the file compute what the network computes? Asked of every export before it gets its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from mobilesam.errors import ExportError
+from mobilesam.export.graphs import SamDecoderGraph
+from mobilesam.model.sam import Sam
+
+# N prompts, P points, g grid
+
+TOLERANCE = 1e-3  # of the largest magnitude of the output
+
+
+def verify_pair(sam: Sam, encoder: Path, decoder: Path) -> dict[str, float]:
+    """Run both halves in onnxruntime and torch on fixed inputs of several shapes.
+
+    Returns:
+        The largest error of each output, relative to the output's largest magnitude.
+
+    Raises:
+        ExportError: an error exceeds `TOLERANCE`.
+    """
+    report = verify_encoder(sam, encoder)
+    report |= verify_decoder(sam, decoder)
+    return report
+
+
+def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
+    """A landscape, a portrait and a square photo."""
+    rng = np.random.default_rng(0)
+    size = sam.config.image_size
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for hw in ((size * 3 // 4, size), (size, size // 2 + 1), (size, size)):
+        image = rng.uniform(0, 255, (1, 3, *hw)).astype(np.float32)
+        (found,) = session.run(None, {"image": image})
+        with torch.inference_mode():
+            expected = sam.encode(torch.from_numpy(image)).numpy()
+        worst = max(worst, compare("embedding", np.asarray(found), expected))
+    return {"embedding": worst}
+
+
+def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
+    """One and several prompts, of one and several points, with and without a prior."""
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = {"low_res_masks": 0.0, "iou_predictions": 0.0}
+    for num_prompts, num_points, has_prior in ((1, 2, 0.0), (3, 5, 1.0)):
+        feed = decoder_feed(sam, num_prompts, num_points, has_prior)
+        found = session.run(list(worst), feed)
+        with torch.inference_mode():
+            expected = sam.decode(*(torch.from_numpy(array) for array in feed.values()))
+        for name, left, right in zip(worst, found, expected, strict=True):
+            worst[name] = max(worst[name], compare(name, np.asarray(left), right.numpy()))
+    return worst
+
+
+def verify_sam_decoder(sam: Sam, path: Path) -> None:
+    """SAM's official layout: the masks at the size of two photos, against torch.
+
+    Raises:
+        ExportError: an output differs.
+    """
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    graph = SamDecoderGraph(sam).eval()
+    for hw in ((120, 200), (301, 97)):
+        feed = decoder_feed(sam, 1, 4, 1.0)
+        feed = {("image_embeddings" if k == "embedding" else k): v for k, v in feed.items()}
+        feed["orig_im_size"] = np.array(hw, np.float32)
+        found = session.run(None, feed)
+        with torch.inference_mode():
+            expected = graph(*(torch.from_numpy(array) for array in feed.values()))
+        names = ("masks", "iou_predictions", "low_res_masks")
+        for name, left, right in zip(names, found, expected, strict=True):
+            compare(name, np.asarray(left), right.numpy())
+
+
+def decoder_feed(sam: Sam, num_prompts: int, num_points: int, has_prior: float) -> dict[str, NDArray[np.float32]]:
+    """Fixed random inputs in the contract's order."""
+    rng = np.random.default_rng(num_prompts)
+    grid, size = sam.config.grid, sam.config.image_size
+    arrays = {
+        "embedding": rng.standard_normal((1, sam.config.embed_dim, grid, grid)),
+        "point_coords": rng.uniform(0, size, (num_prompts, num_points, 2)),
+        "point_labels": rng.integers(-1, 4, (num_prompts, num_points)),
+        "mask_input": rng.standard_normal((num_prompts, 1, 4 * grid, 4 * grid)),
+        "has_mask_input": np.full(num_prompts, has_prior),
+    }
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def compare(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest error relative to the largest expected magnitude.
+
+    Raises:
+        ExportError: the shapes differ, or the error exceeds `TOLERANCE`.
+    """
+    if found.shape != expected.shape:
+        raise ExportError(f"{name}: onnxruntime gives {found.shape}, torch {expected.shape}")
+    error = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-6))
+    if not error <= TOLERANCE:  # also refuses NaN
+        raise ExportError(f"{name}: onnxruntime and torch differ by {error:.2e} of the largest value")
+    return error

@@ -1,0 +1,99 @@
+"""Masks as arrays: logits to the photo's pixels, run lengths, polygons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from mobilesam.contract import MASK_THRESHOLD
+
+# H W photo, L = 4g side of the logits
+
+
+class Rle(TypedDict):
+    """COCO's compressed run-length encoding."""
+
+    size: list[int]
+    """[height, width]"""
+    counts: str
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """One connected piece of a mask: its outline and the outlines of its holes.
+
+    Vertices are (K, 2) int32 (x, y) centres of the piece's own border pixels, for the holes too.
+    """
+
+    outer: NDArray[np.int32]
+    holes: tuple[NDArray[np.int32], ...] = ()
+
+
+def upscale(
+    low_res: NDArray[np.float32], image_size: int, input_hw: tuple[int, int], original_hw: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Logits of the padded square → logits of the photo, in the reference's three steps.
+
+    Args:
+        low_res: (L, L) over the padded square.
+        image_size: its side in input pixels.
+        input_hw: the part of it that the resized photo covers.
+        original_hw: the photo.
+
+    Returns:
+        (H, W); threshold at `contract.MASK_THRESHOLD` after this, never before: that is what makes edges jagged.
+    """
+    square = cv2.resize(low_res, (image_size, image_size), interpolation=cv2.INTER_LINEAR)
+    cropped = square[: input_hw[0], : input_hw[1]]
+    return np.asarray(
+        cv2.resize(cropped, (original_hw[1], original_hw[0]), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+
+
+def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Logits → object or not."""
+    return logits > MASK_THRESHOLD
+
+
+def to_rle(mask: NDArray[np.bool_]) -> Rle:
+    """(H, W) → COCO's compressed run lengths, JSON-able."""
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
+
+
+def from_rle(rle: Rle) -> NDArray[np.bool_]:
+    """Inverse of `to_rle`."""
+    return np.asarray(coco_mask.decode(rle), dtype=bool)  # type: ignore[arg-type]
+
+
+def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
+    """(H, W) → its connected pieces, holes kept. `from_polygons` gives the same mask back."""
+    contours, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return []
+    points = [np.asarray(c, dtype=np.int32).reshape(-1, 2) for c in contours]
+    parents = hierarchy.reshape(-1, 4)[:, 3]
+    return [
+        Polygon(outline, tuple(points[j] for j in np.flatnonzero(parents == i)))
+        for i, outline in enumerate(points)
+        if parents[i] < 0
+    ]
+
+
+def from_polygons(polygons: Sequence[Polygon], hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Fill polygons: inverse of `to_polygons`."""
+    canvas = np.zeros(hw, np.uint8)
+    for polygon in polygons:
+        piece = np.zeros(hw, np.uint8)
+        cv2.fillPoly(piece, [polygon.outer], 1)
+        for hole in polygon.holes:
+            cv2.fillPoly(piece, [hole], 0)
+            cv2.polylines(piece, [hole], True, 1)  # a hole's outline belongs to the object
+        canvas |= piece
+    return canvas.astype(bool)

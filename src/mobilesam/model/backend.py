@@ -1,0 +1,76 @@
+"""The torch network behind the same seam as the exported pair, for GPUs and for comparing the two."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mobilesam.errors import ModelError, first_line
+from mobilesam.model.checkpoint import is_unused
+from mobilesam.model.sam import Sam
+from mobilesam.predict.backend import Floats, ModelInfo
+
+
+class TorchBackend:
+    """Runs a `Sam` on one device in float32.
+
+    Args:
+        model: the network; moved to the device and put in eval mode.
+        device: as torch names it.
+
+    Raises:
+        ModelError: torch has no such device.
+    """
+
+    def __init__(self, model: Sam, *, device: str = "cpu", licence: str = "unknown") -> None:
+        try:
+            self._device = torch.device(device)
+            self._model = model.eval().to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(f"torch cannot run on '{device}' here: {first_line(error)}") from error
+        self._info = describe(model, licence)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model it runs."""
+        return self._info
+
+    @torch.inference_mode()
+    def encode(self, image: Floats) -> Floats:
+        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        return self._to_numpy(self._model.encode(self._to_torch(image)))
+
+    @torch.inference_mode()
+    def decode(
+        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+    ) -> tuple[Floats, Floats]:
+        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
+        return self._to_numpy(low_res), self._to_numpy(scores)
+
+    def _to_torch(self, array: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    @staticmethod
+    def _to_numpy(tensor: torch.Tensor) -> Floats:
+        return np.asarray(tensor.cpu().numpy(), dtype=np.float32)
+
+
+def describe(model: Sam, licence: str) -> ModelInfo:
+    """What the metadata of an exported pair says of this network."""
+    config = model.config
+    return ModelInfo(config.name, config.image_size, config.embed_dim, licence, weights_sha256(model))
+
+
+def weights_sha256(model: Sam) -> str:
+    """Identity of the weights that matter: sha256 over names and float32 values, whatever file they came from."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        if not is_unused(key):
+            digest.update(key.encode())
+            digest.update(value.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()

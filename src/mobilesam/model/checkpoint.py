@@ -1,0 +1,218 @@
+"""Weights on disk ↔ the network, strictly.
+
+Published SAM checkpoints carry no description of themselves, so the architecture is read off their keys and
+shapes. Files written by `save` carry their configuration in the safetensors metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mobilesam import contract
+from mobilesam.errors import ModelError, first_line
+from mobilesam.files import replacing
+from mobilesam.model.config import CONFIGS, SamConfig, TinyViTConfig, ViTConfig
+from mobilesam.model.sam import Sam
+
+_CONFIG_KEY = "mobilesam_config"
+_PUBLISHED = {c.encoder: c.name for c in CONFIGS.values() if c.image_size == 1024}
+
+
+def load(path: str | os.PathLike[str]) -> Sam:
+    """Build the network a file describes and load its weights, on the CPU, in eval mode.
+
+    Args:
+        path: `.pt` or `.pth` (read with weights_only=True), `.safetensors`, or a folder with an exported pair,
+            whose initializers are the weights.
+
+    Raises:
+        ModelError: the file is missing, truncated, or not a SAM-family checkpoint; says what was expected.
+    """
+    path = Path(path)
+    state, config = read(path)
+    try:
+        config = config or detect_config(state)
+        model = Sam(config)
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=True)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: the weights do not fit the architecture their keys describe: {error}") from error
+    return model.eval()
+
+
+def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+    """Write weights and configuration as safetensors, through a temporary name.
+
+    Args:
+        dtype: storage type of floating-point tensors; `load` always gives float32 back.
+    """
+    path = Path(path)
+    state = {
+        k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
+        for k, v in model.state_dict().items()
+    }
+    with replacing(path) as partial:
+        save_file(state, partial, metadata={_CONFIG_KEY: json.dumps(model.config.to_dict())})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
+    """The raw state dict of a file, and its configuration where it carries one."""
+    if path.is_dir():
+        return _read_pair(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pt", ".pth"):
+        return _read_torch(path), None
+    raise ModelError(f"{path}: expected .pt, .pth or .safetensors, found '{path.suffix}'")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated ({error})") from error
+    if _CONFIG_KEY not in metadata:
+        return state, None
+    return state, SamConfig.from_dict(json.loads(metadata[_CONFIG_KEY]))
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; "
+            f"the file is truncated or something else ({first_line(error)})"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
+    return state
+
+
+def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
+    """Weights back out of an exported pair, whose initializers are named by the state-dict keys."""
+    import onnx  # here, so that reading a checkpoint does not need it
+    from onnx import numpy_helper
+
+    state: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
+    for name in (contract.ENCODER_FILE, contract.DECODER_FILE):
+        try:
+            model = onnx.load(folder / name)
+        except FileNotFoundError:
+            raise ModelError(f"{folder}: expected an exported pair, but {name} is missing") from None
+        except Exception as error:  # protobuf's DecodeError lies in a private module
+            raise ModelError(f"{folder / name}: damaged or not an ONNX model ({error})") from error
+        metadata |= {prop.key: prop.value for prop in model.metadata_props}
+        for initializer in model.graph.initializer:
+            state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
+    if "config" not in metadata:
+        raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata)")
+    config = SamConfig.from_dict(json.loads(metadata["config"]))
+    # What no graph computes with is not in the pair: step counters, and the published checkpoint's ImageNet head.
+    for key, value in Sam(config).state_dict().items():
+        if is_unused(key):
+            state[key] = torch.zeros_like(value)
+    return {key: value for key, value in state.items() if "." in key}, config
+
+
+def is_unused(key: str) -> bool:
+    """Whether a state-dict entry has no influence on any output."""
+    return key.endswith("num_batches_tracked") or key.startswith(("image_encoder.head.", "image_encoder.norm_head."))
+
+
+def detect_config(state: dict[str, Tensor]) -> SamConfig:
+    """Read the architecture off the keys and shapes of a SAM-family state dict.
+
+    The image size of a TinyViT is not in its weights; 1024, the published one, is assumed.
+
+    Raises:
+        ModelError: the keys are not those of a SAM.
+    """
+    try:
+        if "image_encoder.pos_embed" in state:
+            encoder, image_size = _detect_vit(state)
+        elif "image_encoder.patch_embed.seq.0.c.weight" in state:
+            encoder, image_size = _detect_tiny_vit(state), 1024
+        else:
+            sample = ", ".join(list(state)[:3]) or "nothing"
+            raise ModelError(
+                "not a SAM checkpoint: expected keys such as image_encoder.pos_embed (ViT) or "
+                f"image_encoder.patch_embed.seq.0.c.weight (TinyViT), found {sample}"
+            )
+        embed_dim = state["prompt_encoder.no_mask_embed.weight"].shape[1]
+        mlp_dim = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
+        mask_channels = state["prompt_encoder.mask_downscaling.3.weight"].shape[0]
+    except KeyError as error:
+        raise ModelError(f"not a whole SAM checkpoint: the key {error} is missing") from None
+    return SamConfig(
+        name=_PUBLISHED.get(encoder, "custom"),
+        image_size=image_size,
+        encoder=encoder,
+        embed_dim=embed_dim,
+        decoder_mlp_dim=mlp_dim,
+        mask_channels=mask_channels,
+    )
+
+
+def _detect_vit(state: dict[str, Tensor]) -> tuple[ViTConfig, int]:
+    prefix = "image_encoder."
+    _, grid, _, dim = state[f"{prefix}pos_embed"].shape
+    depth = _count(state, f"{prefix}blocks.")
+    tables = [state[f"{prefix}blocks.{i}.attn.rel_pos_h"] for i in range(max(1, depth))]
+    # A windowed block has a shorter table than a global one.
+    sizes = [(table.shape[0] + 1) // 2 for table in tables]
+    config = ViTConfig(
+        embed_dim=dim,
+        depth=depth,
+        num_heads=dim // tables[0].shape[1],
+        global_attention_blocks=tuple(i for i, size in enumerate(sizes) if size == grid),
+        window_size=next((size for size in sizes if size != grid), 14),
+        mlp_ratio=state[f"{prefix}blocks.0.mlp.lin1.weight"].shape[0] / dim,
+    )
+    return config, grid * 16
+
+
+def _detect_tiny_vit(state: dict[str, Tensor]) -> TinyViTConfig:
+    layers = [f"image_encoder.layers.{i}." for i in range(4)]
+    convs = state[f"{layers[0]}blocks.0.conv1.c.weight"]
+    biases = [state[f"{layer}blocks.0.attn.attention_biases"] for layer in layers[1:]]
+    dims = [convs.shape[1]] + [state[f"{layer}blocks.0.attn.proj.weight"].shape[0] for layer in layers[1:]]
+    heads = [b.shape[0] for b in biases]
+    windows = [math.isqrt(b.shape[1]) for b in biases]
+    head = state.get("image_encoder.head.weight")
+    return TinyViTConfig(
+        embed_dims=_four(dims),
+        depths=_four([_count(state, f"{layer}blocks.") for layer in layers]),
+        num_heads=_four([max(1, dims[0] // 32), *heads]),
+        window_sizes=_four([windows[0], *windows]),
+        mlp_ratio=state[f"{layers[1]}blocks.0.mlp.fc1.weight"].shape[0] / dims[1],
+        mbconv_expand_ratio=convs.shape[0] / convs.shape[1],
+        num_classes=0 if head is None else head.shape[0],
+    )
+
+
+def _four(values: list[int]) -> tuple[int, int, int, int]:
+    a, b, c, d = values
+    return a, b, c, d
+
+
+def _count(state: dict[str, Tensor], prefix: str) -> int:
+    """How many numbered modules stand behind a prefix."""
+    return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})

@@ -1,0 +1,96 @@
+"""Small layers that more than one part of SAM uses."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# B images, C channels, H W height and width, N tokens
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention over (B, h, N, d) tensors, with an optional additive bias (h, N, N).
+
+    Written out because SAM's decoder has few tokens and heads of 16 channels, where torch's fused CPU kernel makes
+    a training step 1.4 times slower (`benchmarks/README.md`), and because these three operations export as they are.
+    """
+    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, h, N, N)
+    if bias is not None:
+        weights = weights + bias
+    return weights.softmax(dim=-1) @ v
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of (B, C, H, W), as in ConvNeXt and SAM."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        # One fused LayerNorm on channels-last beats four elementwise passes over (B, C, H, W).
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class MLP(nn.Module):
+    """`num_layers` linear layers with ReLU between them: SAM's hypernetworks and IoU head."""
+
+    def __init__(self, dim: int, hidden_dim: int, out_dim: int, num_layers: int) -> None:
+        super().__init__()
+        dims = [dim, *[hidden_dim] * (num_layers - 1), out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class MLPBlock(nn.Module):
+    """The two-layer feed-forward of a transformer block."""
+
+    def __init__(self, dim: int, hidden_dim: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+        self.act = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lin2(self.act(self.lin1(x)))
+
+
+def neck(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Encoder features → image embedding: 1×1 conv, norm, 3×3 conv, norm."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        LayerNorm2d(out_channels),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        LayerNorm2d(out_channels),
+    )
+
+
+def to_windows(x: Tensor, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """Cut (B, H, W, C) into windows of size×size tokens, padding right and bottom with zeros.
+
+    Returns:
+        windows (B * num_windows, size, size, C) and the padded (H, W).
+    """
+    b, h, w, c = x.shape
+    x = F.pad(x, (0, 0, 0, -w % size, 0, -h % size))
+    padded_h, padded_w = h + -h % size, w + -w % size
+    x = x.reshape(b, padded_h // size, size, padded_w // size, size, c)
+    return x.transpose(2, 3).reshape(-1, size, size, c), (padded_h, padded_w)
+
+
+def from_windows(windows: Tensor, padded_hw: tuple[int, int], hw: tuple[int, int]) -> Tensor:
+    """Inverse of `to_windows`: (B * num_windows, size, size, C) → (B, H, W, C), padding cropped."""
+    size, c = windows.shape[1], windows.shape[-1]
+    rows, columns = padded_hw[0] // size, padded_hw[1] // size
+    x = windows.reshape(-1, rows, columns, size, size, c).transpose(2, 3)
+    return x.reshape(-1, *padded_hw, c)[:, : hw[0], : hw[1]]

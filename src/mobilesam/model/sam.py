@@ -1,0 +1,74 @@
+"""The whole model: nothing but wiring.
+
+image (B, 3, H, W) 0-255 ─encode→ embedding (B, C, g, g) ┐
+points, labels, rough mask ──────────────────────────────┴─decode→ low_res_masks (N, 4, 4g, 4g), iou (N, 4)
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn, tensor
+
+from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
+from mobilesam.model.config import SamConfig, TinyViTConfig
+from mobilesam.model.mask_decoder import MaskDecoder
+from mobilesam.model.prompt_encoder import PromptEncoder
+from mobilesam.model.tiny_vit import TinyViT
+from mobilesam.model.vit import ViT
+
+# B images, N prompts, P points, C channels, g grid
+
+
+class Sam(nn.Module):
+    """Promptable segmentation: encode a photo once, decode any number of prompts."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        self.config = config
+        if isinstance(config.encoder, TinyViTConfig):
+            self.image_encoder: nn.Module = TinyViT(config.encoder, config.embed_dim)
+        else:
+            self.image_encoder = ViT(config.encoder, config.embed_dim, config.grid)
+        self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_channels)
+        self.mask_decoder = MaskDecoder(config.embed_dim, config.decoder_heads, config.decoder_mlp_dim)
+        self.register_buffer("pixel_mean", tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, image_size, image_size)."""
+        size = self.config.image_size
+        image = (image - self.pixel_mean) / self.pixel_std
+        return F.pad(image, (0, size - image.shape[-1], 0, size - image.shape[-2]))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """RGB 0-255 (B, 3, H, W), H and W at most image_size → embedding (B, C, g, g)."""
+        return self.image_encoder(self.preprocess(image))
+
+    def decode(
+        self,
+        embedding: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer N prompts; the decoder's half of `mobilesam.contract`.
+
+        Args:
+            embedding: (1 or N, C, g, g); may be non-square when the encoder was called on a non-square input.
+            point_coords: (N, P, 2) (x, y) in pixels of the resized photo.
+            point_labels: (N, P) label codes.
+            mask_input: (N, 1, 4g, 4g) logits.
+            has_mask_input: (N,) 1 where mask_input counts, else 0.
+
+        Returns:
+            low_res_masks (N, 4, 4g, 4g) logits, iou_predictions (N, 4).
+        """
+        h, w = embedding.shape[-2:]
+        input_hw = (h * PATCH_SIZE, w * PATCH_SIZE)
+        sparse = self.prompt_encoder.embed_points(point_coords, point_labels, input_hw)
+        dense = self.prompt_encoder.embed_masks(mask_input, has_mask_input)
+        return self.mask_decoder(embedding, self.prompt_encoder.pe_layer.grid(h, w), sparse, dense)

@@ -1,0 +1,1 @@
+"""One photo, some prompts → masks. numpy and onnxruntime; never torch."""

@@ -1,0 +1,54 @@
+"""What runs a model's two halves. The seam between the predictor and a runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.contract import PATCH_SIZE
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a client must know of a model; travels in the ONNX metadata."""
+
+    name: str
+    image_size: int
+    embed_dim: int
+    licence: str
+    weights_sha256: str
+    """Identity of the weights, the same for every backend: an embedding fits exactly one."""
+
+    @property
+    def grid(self) -> int:
+        """Side of the embedding in cells."""
+        return self.image_size // PATCH_SIZE
+
+    @property
+    def low_res(self) -> int:
+        """Side of the mask logits."""
+        return 4 * self.grid
+
+
+class Backend(Protocol):
+    """Runs the encoder and the decoder of `mobilesam.contract`; safe to call from several threads."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model it runs."""
+        ...
+
+    def encode(self, image: Floats) -> Floats:
+        """(B, 3, H, W) RGB 0-255, long side at image_size → (B, C, g, g)."""
+        ...
+
+    def decode(
+        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+    ) -> tuple[Floats, Floats]:
+        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        ...

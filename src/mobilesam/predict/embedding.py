@@ -1,0 +1,167 @@
+"""A photo that was encoded once and answers any number of prompts."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobilesam.errors import ModelError, PromptError
+from mobilesam.files import replacing
+from mobilesam.image import Rgb, scale_points
+from mobilesam.predict.backend import Backend, Floats
+from mobilesam.predict.prompts import Prompt, make_prompt, per_prompt
+from mobilesam.predict.results import Prediction
+
+# N prompts, P points, K masks, L = 4g side of the logits
+
+PROMPTS_PER_CALL = 32  # bounds the decoder's memory; more gain no speed on a CPU
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """Made by `Predictor.embed`; immutable and safe to share between threads."""
+
+    backend: Backend = field(repr=False)
+    array: Floats = field(repr=False)
+    """(1, C, g, g)"""
+    original_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    photo: Rgb | None = field(default=None, repr=False)
+    """The photo itself, for cut-outs; absent after `load`."""
+
+    def predict(
+        self,
+        *,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        prior: Prediction | NDArray[np.float32] | None = None,
+        multimask: bool | None = None,
+    ) -> Prediction:
+        """Segment what one prompt means.
+
+        Args:
+            points: (P, 2) (x, y) in pixels of the photo.
+            labels: (P,) 1 for object, 0 for background; all 1 by default.
+            box: (x0, y0, x1, y1) in pixels of the photo.
+            prior: an earlier answer to refine (its best mask counts), or its logits (L, L).
+            multimask: three masks of different extent or one; None takes three for a single point alone.
+
+        Raises:
+            PromptError: the prompt makes no sense for this photo; says how to mend it.
+        """
+        prompt = make_prompt(self.original_hw, points=points, labels=labels, box=box, has_prior=prior is not None)
+        wants_three = prompt.is_ambiguous if multimask is None else multimask
+        return self._decode([prompt], [wants_three], self._prior_logits(prior))[0]
+
+    def predict_batch(
+        self,
+        *,
+        points: Sequence[ArrayLike] | NDArray[np.generic] | None = None,
+        labels: Sequence[ArrayLike] | NDArray[np.generic] | None = None,
+        boxes: Sequence[ArrayLike] | NDArray[np.generic] | None = None,
+        multimask: bool | None = None,
+    ) -> list[Prediction]:
+        """Answer N independent prompts; each answer equals that of `predict` with the same prompt.
+
+        Args:
+            points: N entries, each (P, 2) or one (x, y); P may differ.
+            labels: N entries, each (P,).
+            boxes: (N, 4) xyxy.
+            multimask: as in `predict`, for all.
+
+        Raises:
+            PromptError: a prompt makes no sense, or the arguments differ in length.
+        """
+        given = [values for values in (points, boxes) if values is not None]
+        if not given:
+            raise PromptError("nothing to segment: give points= or boxes=, one entry per prompt")
+        count = len(given[0])
+        columns = [per_prompt(v, count, n) for v, n in ((points, "points"), (labels, "labels"), (boxes, "boxes"))]
+        prompts = [
+            make_prompt(self.original_hw, points=point, labels=label, box=box)
+            for point, label, box in zip(*columns, strict=True)
+        ]
+        return self._decode(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one file that `Predictor.load_embedding` reads, with the model's identity; without the photo."""
+        header = {
+            "format": "mobilesam-embedding-1",
+            "model": self.backend.info.name,
+            "weights_sha256": self.backend.info.weights_sha256,
+            "original_hw": self.original_hw,
+            "input_hw": self.input_hw,
+        }
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), embedding=self.array)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: Backend) -> ImageEmbedding:
+        """Read a file written by `save`.
+
+        Raises:
+            ModelError: the file is no embedding, is damaged, or belongs to another model.
+        """
+        try:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
+                header, array = json.loads(bytes(data["header"])), data["embedding"]
+        except FileNotFoundError:
+            raise ModelError(f"{path} does not exist") from None
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} is not an embedding saved by mobilesam, or is damaged ({error})") from error
+        info = backend.info
+        if header["weights_sha256"] != info.weights_sha256:
+            raise ModelError(
+                f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
+                f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
+            )
+        return cls(backend, array, tuple(header["original_hw"]), tuple(header["input_hw"]))
+
+    def _prior_logits(self, prior: Prediction | NDArray[np.float32] | None) -> Floats | None:
+        """A prior as (1, 1, L, L)."""
+        if prior is None:
+            return None
+        logits = prior.low_res[prior.best_index] if isinstance(prior, Prediction) else np.asarray(prior, np.float32)
+        side = self.backend.info.low_res
+        if logits.size != side * side or logits.shape[-2:] != (side, side):
+            raise PromptError(
+                f"prior must be a Prediction or logits ({side}, {side}), such as found.low_res[0]; "
+                f"found shape {logits.shape}"
+            )
+        return np.ascontiguousarray(logits, dtype=np.float32).reshape(1, 1, side, side)
+
+    def _decode(self, prompts: list[Prompt], wants_three: list[bool], prior: Floats | None) -> list[Prediction]:
+        """Run the decoder over prompts of equal length together, and give the answers in the order asked."""
+        answers: dict[int, Prediction] = {}
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].labels))
+        for _, group in groupby(order, key=lambda i: len(prompts[i].labels)):
+            indices = list(group)
+            for start in range(0, len(indices), PROMPTS_PER_CALL):
+                chunk = indices[start : start + PROMPTS_PER_CALL]
+                low_res, scores = self._run([prompts[i] for i in chunk], prior)
+                for row, i in enumerate(chunk):
+                    kept = slice(1, 4) if wants_three[i] else slice(0, 1)
+                    answers[i] = self._prediction(low_res[row, kept], scores[row, kept])
+        return [answers[i] for i in range(len(prompts))]
+
+    def _run(self, prompts: list[Prompt], prior: Floats | None) -> tuple[Floats, Floats]:
+        """One call of the decoder: (N, 4, L, L) logits, (N, 4) scores."""
+        side = self.backend.info.low_res
+        coords = scale_points(np.stack([p.coords for p in prompts]), self.original_hw, self.input_hw)
+        labels = np.stack([p.labels for p in prompts])
+        has_prior = np.full(len(prompts), float(prior is not None), np.float32)
+        if prior is None:
+            prior = np.zeros((len(prompts), 1, side, side), np.float32)
+        return self.backend.decode(self.array, coords, labels, prior, has_prior)
+
+    def _prediction(self, low_res: Floats, scores: Floats) -> Prediction:
+        return Prediction(low_res, scores, self.backend.info.image_size, self.input_hw, self.original_hw, self.photo)

@@ -1,0 +1,112 @@
+"""A name, a checkpoint or a folder → a Predictor.
+
+The only place of the inference island that knows the torch island exists; it imports it inside functions, and only
+when torch is asked for or a checkpoint must be converted.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from mobilesam.errors import MissingExtraError, ModelError, SettingsError
+from mobilesam.predict.backend import Backend
+from mobilesam.predict.predictor import Predictor
+from mobilesam.weights import EMBEDDED, MODELS, ModelSpec, download, get_spec, has_pair, pair_folder
+
+BackendName = Literal["auto", "onnx", "torch"]
+_CHECKPOINTS = (".pt", ".pth", ".safetensors")
+
+
+def load(
+    model: str | os.PathLike[str] = EMBEDDED,
+    *,
+    backend: BackendName = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Predictor:
+    """Load a model.
+
+    Args:
+        model: a name of `mobilesam models`, a checkpoint (.pt, .pth, .safetensors), or a folder with an ONNX pair.
+        backend: "onnx" (onnxruntime), "torch", or "auto": torch for checkpoints and for GPUs, else onnx.
+        device: "cpu", or what the backend calls a GPU ("cuda").
+        threads: per operator of onnxruntime; None lets it choose.
+
+    Raises:
+        ModelError: there is no such model, or its files are damaged.
+        DownloadError: it must be downloaded and cannot be.
+        MissingExtraError: torch is needed and not installed.
+        SettingsError: no such backend.
+    """
+    if backend not in ("auto", "onnx", "torch"):
+        raise SettingsError(f"unknown backend '{backend}'; known: auto, onnx, torch")
+    source = Path(model)
+    is_checkpoint = source.suffix in _CHECKPOINTS
+    if backend == "auto":
+        backend = "torch" if is_checkpoint or device != "cpu" else "onnx"
+    if backend == "torch":
+        return Predictor(_torch_backend(model, device))
+    if is_checkpoint:
+        raise ModelError(f"onnxruntime cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
+    return Predictor(_onnx_backend(_find_pair(model), device, threads))
+
+
+def _onnx_backend(folder: Path, device: str, threads: int | None) -> Backend:
+    from mobilesam.predict.onnx import OnnxBackend
+
+    return OnnxBackend(folder, device=device, threads=threads)
+
+
+def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:
+    _require_torch(f"the torch backend of '{model}'")
+    from mobilesam.model import checkpoint
+    from mobilesam.model.backend import TorchBackend
+
+    licence = MODELS[str(model)].licence if str(model) in MODELS else "unknown"
+    return TorchBackend(checkpoint.load(find_checkpoint(model)), device=device, licence=licence)
+
+
+def find_checkpoint(model: str | os.PathLike[str]) -> Path:
+    """The file or folder that holds a model's torch weights; downloads a published one.
+
+    Raises:
+        ModelError: neither a path nor a known name.
+        DownloadError: it cannot be downloaded.
+    """
+    path = Path(model)
+    if path.exists() or path.suffix in _CHECKPOINTS:
+        return path
+    spec = get_spec(str(model))
+    return pair_folder(spec) if spec.name == EMBEDDED else download(spec)
+
+
+def _find_pair(model: str | os.PathLike[str]) -> Path:
+    path = Path(model)
+    if path.is_dir():
+        return path
+    spec = get_spec(str(model))
+    folder = pair_folder(spec)
+    if spec.name != EMBEDDED and not has_pair(folder):
+        convert(spec, folder)
+    return folder
+
+
+def convert(spec: ModelSpec, folder: Path) -> None:
+    """Download a published checkpoint and export it once into the cache.
+
+    Raises:
+        MissingExtraError: torch is not installed; asked before anything is downloaded.
+    """
+    _require_torch(f"converting '{spec.name}' to ONNX, once,")
+    from mobilesam.export.onnx import export_pair
+    from mobilesam.model import checkpoint
+
+    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence)
+
+
+def _require_torch(purpose: str) -> None:
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", purpose)

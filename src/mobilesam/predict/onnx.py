@@ -1,0 +1,92 @@
+"""The exported pair in onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from mobilesam import contract
+from mobilesam.errors import ModelError, first_line
+from mobilesam.predict.backend import Floats, ModelInfo
+
+
+class OnnxBackend:
+    """encoder.onnx and decoder.onnx of one folder.
+
+    Args:
+        folder: where the pair lies.
+        device: "cpu", or "cuda" with an onnxruntime that has that provider.
+        threads: for each operator; None lets onnxruntime choose.
+
+    Raises:
+        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, device: str = "cpu", threads: int | None = None) -> None:
+        self._encoder = open_session(Path(folder) / contract.ENCODER_FILE, device, threads)
+        self._decoder = open_session(Path(folder) / contract.DECODER_FILE, device, threads)
+        self._info = read_info(self._encoder, folder)
+        if read_info(self._decoder, folder) != self._info:
+            raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model it runs."""
+        return self._info
+
+    def encode(self, image: Floats) -> Floats:
+        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        (embedding,) = self._encoder.run([contract.ENCODER_OUTPUT], {contract.ENCODER_INPUT: image})
+        return np.asarray(embedding)
+
+    def decode(
+        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+    ) -> tuple[Floats, Floats]:
+        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+        low_res, scores = self._decoder.run(list(contract.DECODER_OUTPUTS), feed)
+        return np.asarray(low_res), np.asarray(scores)
+
+
+def open_session(path: Path, device: str, threads: int | None) -> ort.InferenceSession:
+    """A session that fails loudly where its provider is missing."""
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
+        )
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
+    if provider is None or provider not in ort.get_available_providers():
+        raise ModelError(
+            f"this onnxruntime cannot run on '{device}'; it offers {', '.join(ort.get_available_providers())}"
+        )
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # onnxruntime's errors share no public base class
+        raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+
+
+def read_info(session: ort.InferenceSession, folder: str | os.PathLike[str]) -> ModelInfo:
+    """The contract's metadata of a graph."""
+    data = session.get_modelmeta().custom_metadata_map
+    missing = [key for key in contract.METADATA_KEYS if key not in data]
+    if missing:
+        raise ModelError(f"{folder}: not exported by mobilesam (no {', '.join(missing)} in the metadata)")
+    if data["contract_version"] != contract.VERSION:
+        raise ModelError(
+            f"{folder}: contract {data['contract_version']}, this package reads {contract.VERSION}; export it again"
+        )
+    return ModelInfo(
+        name=data["model_name"],
+        image_size=int(data["image_size"]),
+        embed_dim=int(data["embed_dim"]),
+        licence=data["licence"],
+        weights_sha256=data["weights_sha256"],
+    )

@@ -1,0 +1,45 @@
+"""The one predictor: every backend, every client."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from mobilesam.image import PhotoLike, input_size, open_photo, to_input
+from mobilesam.predict.backend import Backend, ModelInfo
+from mobilesam.predict.embedding import ImageEmbedding
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model. Has no state, so threads may share it."""
+
+    backend: Backend
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, image size and identity of the model."""
+        return self.backend.info
+
+    def embed(self, photo: PhotoLike) -> ImageEmbedding:
+        """Run the image encoder once.
+
+        Args:
+            photo: path, bytes, PIL image or array; see `mobilesam.image.open_photo`.
+
+        Raises:
+            ImageError: it is not a photo.
+        """
+        rgb = open_photo(photo)
+        original_hw = (rgb.shape[0], rgb.shape[1])
+        size = self.info.image_size
+        array = self.backend.encode(to_input(rgb, size))
+        return ImageEmbedding(self.backend, array, original_hw, input_size(original_hw, size), rgb)
+
+    def load_embedding(self, path: str | os.PathLike[str]) -> ImageEmbedding:
+        """Read what `ImageEmbedding.save` wrote.
+
+        Raises:
+            ModelError: it is damaged or belongs to another model.
+        """
+        return ImageEmbedding.load(path, self.backend)

@@ -1,0 +1,129 @@
+"""A user's points, box and prior → the decoder's inputs, or an error that says how to mend them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobilesam.contract import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING
+from mobilesam.errors import PromptError
+
+# P points of one prompt
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One checked prompt, in pixels of the photo."""
+
+    coords: NDArray[np.float32]
+    """(P, 2) (x, y): the points, then two box corners, or one row of padding where there is no box."""
+    labels: NDArray[np.float32]
+    """(P,) label codes."""
+    is_ambiguous: bool
+    """One point and nothing else: worth asking for three masks."""
+
+
+def make_prompt(
+    original_hw: tuple[int, int],
+    *,
+    points: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    box: ArrayLike | None = None,
+    has_prior: bool = False,
+) -> Prompt:
+    """Check one prompt against its photo.
+
+    Args:
+        original_hw: (height, width) of the photo.
+        points: (P, 2) (x, y), or one (x, y).
+        labels: (P,) 1 for object, 0 for background; all 1 by default.
+        box: (x0, y0, x1, y1).
+        has_prior: a rough mask comes along, which alone is a prompt too.
+
+    Raises:
+        PromptError: says which argument is wrong, what was found, and what is expected.
+    """
+    points_xy = check_points(points, original_hw)
+    codes = check_labels(labels, len(points_xy))
+    if box is None:
+        if not len(points_xy) and not has_prior:
+            raise PromptError("nothing to segment: give points=[(x, y)], box=(x0, y0, x1, y1) or prior=")
+        # The reference closes every prompt without a box by a "not a point" token.
+        coords = np.vstack([points_xy, np.zeros((1, 2), np.float32)])
+        codes = np.append(codes, np.float32(LABEL_PADDING))
+    else:
+        corners = check_box(box, original_hw).reshape(2, 2)
+        coords = np.vstack([points_xy, corners])
+        codes = np.append(codes, np.float32([LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]))
+    is_ambiguous = len(points_xy) == 1 and box is None and not has_prior
+    return Prompt(coords.astype(np.float32), codes.astype(np.float32), is_ambiguous)
+
+
+def check_points(points: ArrayLike | None, original_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Points as (P, 2) inside the photo."""
+    if points is None:
+        return np.zeros((0, 2), np.float32)
+    array = _as_floats(points, "points")
+    if array.ndim == 1 and array.shape == (2,):
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise PromptError(f"points must be (P, 2): a list of (x, y) pairs; found shape {array.shape}")
+    h, w = original_hw
+    outside = (array < 0).any(axis=1) | (array[:, 0] > w) | (array[:, 1] > h)
+    if outside.any():
+        x, y = array[outside][0]
+        advice = "; are x and y swapped?" if 0 <= y <= w and 0 <= x <= h else ""
+        raise PromptError(f"point ({x:g}, {y:g}) lies outside the photo, {w} px wide and {h} px high{advice}")
+    return array
+
+
+def check_labels(labels: ArrayLike | None, num_points: int) -> NDArray[np.float32]:
+    """Labels as (P,) of 0 and 1, one per point."""
+    if labels is None:
+        return np.full(num_points, LABEL_OBJECT, np.float32)
+    array = np.atleast_1d(_as_floats(labels, "labels"))
+    if array.shape != (num_points,):
+        raise PromptError(f"{num_points} points need {num_points} labels; found shape {array.shape}")
+    if not np.isin(array, (0, 1)).all():
+        raise PromptError(f"labels must be 1 (object) or 0 (background); found {array.tolist()}")
+    return array
+
+
+def check_box(box: ArrayLike, original_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """A box as (4,) xyxy with an area inside the photo; corners may be given in any order and reach over the edge."""
+    array = _as_floats(box, "box")
+    if array.shape != (4,):
+        raise PromptError(f"box must be (x0, y0, x1, y1); found shape {array.shape}; for many boxes use predict_batch")
+    h, w = original_hw
+    x0, x1 = np.clip(sorted((array[0], array[2])), 0, w)
+    y0, y1 = np.clip(sorted((array[1], array[3])), 0, h)
+    if x1 - x0 <= 0 or y1 - y0 <= 0:
+        raise PromptError(
+            f"box {tuple(array.tolist())} covers nothing of the photo, {w} px wide and {h} px high; "
+            "expected (x0, y0, x1, y1) with x1 > x0 and y1 > y0"
+        )
+    return np.array([x0, y0, x1, y1], np.float32)
+
+
+def per_prompt(
+    values: Sequence[ArrayLike] | NDArray[np.generic] | None, count: int, name: str
+) -> list[ArrayLike | None]:
+    """One entry per prompt of a batch, None where the argument is absent."""
+    if values is None:
+        return [None] * count
+    if len(values) != count:
+        raise PromptError(f"predict_batch was given {count} prompts but {len(values)} {name}")
+    return list(values)
+
+
+def _as_floats(values: ArrayLike, name: str) -> NDArray[np.float32]:
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"{name} must be numbers; found {values!r}") from error
+    if not np.isfinite(array).all():
+        raise PromptError(f"{name} must be finite numbers; found {values!r}")
+    return array

@@ -1,0 +1,1 @@
+"""Photos and masks → weights. Needs the extra `train`."""

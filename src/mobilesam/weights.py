@@ -1,0 +1,179 @@
+"""The table of models, and how their weights get onto this machine: verified, atomically, into a cache.
+
+    name          where it comes from
+    embedded      inside this package; no download
+    mobile_sam    the authors' repository, pinned to a commit
+    sam_vit_*     Meta's release of Segment Anything
+
+The cache is the user's cache folder, or `MOBILESAM_HOME`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mobilesam import contract
+from mobilesam.errors import DownloadError, ModelError, first_line
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the table."""
+
+    name: str
+    description: str
+    licence: str
+    url: str = ""
+    """Empty for the embedded model."""
+    sha256: str = ""
+    num_bytes: int = 0
+    score: str = ""
+    """One published or measured number, with its protocol."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the checkpoint in the cache; `.pt` and `.pth` are kept."""
+        return f"{self.name}-{self.sha256[:8]}{Path(urlsplit(self.url).path).suffix}"
+
+
+EMBEDDED = "embedded"
+
+# A false sha256 of mobile_sam.pt circulates that begins with f3c0d8cd: it is the file's md5 with an invented tail.
+MODELS = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name=EMBEDDED,
+            description="small TinyViT at 256 px, trained by this project; inside the package",
+            licence="Apache-2.0 (code and weights); see MODEL_CARD.md for the photos",
+        ),
+        ModelSpec(
+            name="mobile_sam",
+            description="MobileSAM as published, TinyViT-5M at 1024 px",
+            licence="Apache-2.0",
+            url="https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
+            sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            num_bytes=40_728_226,
+            score="COCO AP 38.7-42.7 in print, depending on detector and mask choice",
+        ),
+        ModelSpec(
+            name="sam_vit_b",
+            description="SAM, ViT-B at 1024 px",
+            licence="Apache-2.0",
+            url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
+            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            num_bytes=375_042_383,
+            score="COCO AP 43.4, ViTDet-H boxes (EfficientSAM's table)",
+        ),
+        ModelSpec(
+            name="sam_vit_l",
+            description="SAM, ViT-L at 1024 px",
+            licence="Apache-2.0",
+            url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth",
+            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            num_bytes=1_249_524_607,
+            score="COCO AP 46.2, ViTDet-H boxes",
+        ),
+        ModelSpec(
+            name="sam_vit_h",
+            description="SAM, ViT-H at 1024 px: the teacher of the paper",
+            licence="Apache-2.0",
+            url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
+            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            num_bytes=2_564_550_879,
+            score="COCO AP 46.5, ViTDet-H boxes, single mask (SAM's table)",
+        ),
+    )
+}
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Look a model up.
+
+    Raises:
+        ModelError: lists the known names.
+    """
+    if name not in MODELS:
+        raise ModelError(f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint or a folder")
+    return MODELS[name]
+
+
+def cache_folder() -> Path:
+    """`MOBILESAM_HOME`, or the user's cache folder."""
+    home = os.environ.get("MOBILESAM_HOME")
+    if home:
+        return Path(home).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("mobilesam"))
+
+
+def checkpoint_path(spec: ModelSpec) -> Path:
+    """Where the downloaded checkpoint lies, or will lie."""
+    return cache_folder() / spec.file_name
+
+
+def pair_folder(spec: ModelSpec) -> Path:
+    """Where the ONNX pair lies, or will lie. The contract's version is in the name: an old pair is made anew."""
+    if spec.name == EMBEDDED:
+        return Path(__file__).parent / "builtin"
+    return cache_folder() / f"{spec.name}-{spec.sha256[:8]}-onnx-v{contract.VERSION}"
+
+
+def has_pair(folder: Path) -> bool:
+    """Whether a folder holds a whole pair; the card is written last."""
+    return all((folder / n).is_file() for n in (contract.ENCODER_FILE, contract.DECODER_FILE, contract.CARD_FILE))
+
+
+def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30, retries: int = 1) -> Path:
+    """Fetch a checkpoint into the cache, unless a verified one is there.
+
+    The bytes go to a temporary name and get their own only when the sha256 is right; an interrupted download
+    starts again and leaves nothing behind.
+
+    Args:
+        show_progress: a bar on stderr.
+        timeout: seconds without a byte before the server counts as stalled.
+        retries: further attempts after a failed one.
+
+    Raises:
+        DownloadError: no connection, a stall, a bad status, or other bytes than the published ones.
+    """
+    import pooch
+
+    target = checkpoint_path(spec)
+    pooch.get_logger().setLevel("ERROR")
+    cache = pooch.create(
+        path=target.parent,
+        base_url="",
+        registry={target.name: f"sha256:{spec.sha256}"},
+        urls={target.name: spec.url},
+        retry_if_failed=retries,
+    )
+    downloader = pooch.HTTPDownloader(progressbar=show_progress, timeout=timeout)
+    try:
+        return Path(cache.fetch(target.name, downloader=downloader))
+    except Exception as error:  # requests, urllib3, pooch and the file system each raise their own
+        raise DownloadError(
+            f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch the file by other "
+            f"means, check its sha256 ({spec.sha256}) and put it at {target}"
+        ) from error
+
+
+def is_verified(spec: ModelSpec) -> bool:
+    """Whether the cached checkpoint has the published sha256."""
+    path = checkpoint_path(spec)
+    return path.is_file() and file_sha256(path) == spec.sha256
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

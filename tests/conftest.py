@@ -1,0 +1,116 @@
+"""Shared fixtures. Tests that need torch import it inside, so that the others run without it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tarfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import mobilesam
+from mobilesam import masks
+
+sys.path.insert(0, str(Path(__file__).parent))  # standin.py
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything under a torch folder needs torch; skip it visibly where torch is absent."""
+    for item in items:
+        if item.path.parent.name in ("model", "train", "export"):
+            item.add_marker("torch")
+        if item.get_closest_marker("torch") and not find_spec("torch"):
+            item.add_marker(pytest.mark.skip(reason="torch is not installed"))
+
+
+@pytest.fixture
+def coffee() -> Path:
+    """600x400, a cup on a table."""
+    return EXAMPLES / "coffee.png"
+
+
+@pytest.fixture
+def chelsea() -> Path:
+    """451x300, a cat's face."""
+    return EXAMPLES / "chelsea.png"
+
+
+@pytest.fixture(scope="session")
+def embedded() -> mobilesam.Predictor:
+    """The embedded model on onnxruntime."""
+    return mobilesam.load()
+
+
+@pytest.fixture(scope="session")
+def coffee_embedding(embedded: mobilesam.Predictor) -> mobilesam.ImageEmbedding:
+    """coffee.png, encoded once."""
+    return embedded.embed(EXAMPLES / "coffee.png")
+
+
+def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
+    """A noisy photo with a bright disc and a dark square."""
+    rgb = rng.integers(90, 130, (size, size, 3)).astype(np.uint8)
+    y, x = np.mgrid[:size, :size]
+    disc = (x - rng.integers(20, 40)) ** 2 + (y - rng.integers(30, 60)) ** 2 < 15**2
+    left, top = rng.integers(50, 65), rng.integers(10, 60)
+    square = (x >= left) & (x < left + 25) & (y >= top) & (y < top + 25)
+    rgb[disc] = (230, 200, 60)
+    rgb[square] = (20, 30, 120)
+    return rgb, [disc, square]
+
+
+@pytest.fixture(scope="session")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve synthetic photos in the SA-1B schema, of two sources."""
+    path = tmp_path_factory.mktemp("shards") / "synthetic.tar"
+    rng = np.random.default_rng(0)
+    with tarfile.open(path, "w") as tar:
+        for i in range(12):
+            rgb, objects = draw_scene(rng)
+            jpg = io.BytesIO()
+            Image.fromarray(rgb).save(jpg, "JPEG", quality=95)
+            annotations = [{"segmentation": masks.to_rle(m), "area": int(m.sum())} for m in objects]
+            record = {"image": {"file_name": f"{i}.jpg"}, "annotations": annotations, "source": "ab"[i % 2]}
+            add_member(tar, f"photo_{i:02}.jpg", jpg.getvalue())
+            add_member(tar, f"photo_{i:02}.json", json.dumps(record).encode())
+    return path
+
+
+def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised network of the smallest size."""
+    import torch
+
+    from mobilesam.model import checkpoint
+    from mobilesam.model.config import TINY
+    from mobilesam.model.sam import Sam
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    checkpoint.save(Sam(TINY), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_pair(tiny_checkpoint: Path) -> Path:
+    """The same, exported."""
+    from mobilesam.export.onnx import export_pair
+    from mobilesam.model import checkpoint
+
+    folder = tiny_checkpoint.parent / "pair"
+    export_pair(checkpoint.load(tiny_checkpoint), folder, licence="Apache-2.0")
+    return folder

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+import mobilesam
+from mobilesam import contract
+from mobilesam.errors import ExportError
+from mobilesam.export import onnx as exporting
+from mobilesam.export import verify
+from mobilesam.model import checkpoint
+from mobilesam.model.sam import Sam
+
+
+@pytest.fixture
+def sam(tiny_checkpoint: Path) -> Sam:
+    return checkpoint.load(tiny_checkpoint)
+
+
+def names(path: Path) -> tuple[list[str], list[str]]:
+    session = ort.InferenceSession(str(path))
+    return [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
+
+
+def test_the_pair_has_the_contracts_names_and_metadata(tiny_pair: Path) -> None:
+    assert names(tiny_pair / "encoder.onnx") == ([contract.ENCODER_INPUT], [contract.ENCODER_OUTPUT])
+    assert names(tiny_pair / "decoder.onnx") == (list(contract.DECODER_INPUTS), list(contract.DECODER_OUTPUTS))
+    for file in ("encoder.onnx", "decoder.onnx"):
+        metadata = {p.key: p.value for p in onnx.load(tiny_pair / file).metadata_props}
+        assert set(contract.METADATA_KEYS) <= set(metadata)
+        assert metadata["image_size"] == "64"
+        assert metadata["licence"] == "Apache-2.0"
+    card = json.loads((tiny_pair / "model.json").read_text())
+    assert card["weights_sha256"] == metadata["weights_sha256"]
+    assert max(card["verified"].values()) < verify.TOLERANCE
+    assert sorted(p.name for p in tiny_pair.iterdir()) == ["decoder.onnx", "encoder.onnx", "model.json"]
+
+
+def test_the_pair_answers_as_torch_does(tiny_pair: Path, tiny_checkpoint: Path, coffee: Path) -> None:
+    onnx_image = mobilesam.load(tiny_pair).embed(coffee)
+    torch_image = mobilesam.load(tiny_checkpoint).embed(coffee)
+    np.testing.assert_allclose(onnx_image.array, torch_image.array, atol=1e-4)
+    for points in ([(300, 180)], [(10, 10), (590, 390), (300, 20)]):
+        a, b = onnx_image.predict(points=points), torch_image.predict(points=points)
+        np.testing.assert_allclose(a.low_res, b.low_res, atol=1e-4)
+        np.testing.assert_array_equal(a.masks, b.masks)
+
+
+def test_a_batch_of_photos_goes_through_the_encoder(tiny_pair: Path, sam: Sam) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (3, 3, 64, 37)).astype(np.float32)
+    found = ort.InferenceSession(str(tiny_pair / "encoder.onnx")).run(None, {"image": images})[0]
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, sam.encode(torch.from_numpy(images)).numpy(), atol=1e-4)
+
+
+def test_a_graph_that_computes_something_else_is_refused(
+    sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampered(*args: object) -> onnx.ModelProto:
+        model = trace(*args)
+        for initializer in model.graph.initializer:
+            if initializer.name == "image_encoder.neck.3.bias":
+                shifted = onnx.numpy_helper.to_array(initializer) + 0.1
+                initializer.CopyFrom(onnx.numpy_helper.from_array(shifted, initializer.name))
+        return model
+
+    trace = exporting.trace
+    monkeypatch.setattr(exporting, "trace", tampered)
+    with pytest.raises(ExportError, match="embedding: onnxruntime and torch differ"):
+        exporting.export_pair(sam, tmp_path / "out", licence="x")
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_compare_refuses_nan_and_other_shapes() -> None:
+    one = np.ones((2, 2), np.float32)
+    assert verify.compare("x", one, one) == 0
+    with pytest.raises(ExportError, match="differ"):
+        verify.compare("x", one * np.nan, one)
+    with pytest.raises(ExportError, match=r"\(2, 1\)"):
+        verify.compare("x", one[:, :1], one)
+
+
+def test_fp16_storage_halves_the_file_and_barely_moves_the_masks(
+    sam: Sam, tiny_pair: Path, tmp_path: Path, coffee: Path
+) -> None:
+    exporting.export_pair(sam, tmp_path, licence="x", fp16_storage=True)
+    weights = [i for i in onnx.load(tmp_path / "decoder.onnx").graph.initializer if i.name.endswith("weight")]
+    assert {i.data_type for i in weights} == {onnx.TensorProto.FLOAT16}
+    half, full = (mobilesam.load(f).embed(coffee).predict(points=[(300, 180)]) for f in (tmp_path, tiny_pair))
+    np.testing.assert_allclose(half.low_res, full.low_res, atol=0.05)
+    recovered = checkpoint.load(tmp_path)
+    assert mobilesam.load(tmp_path).info.weights_sha256 == exporting.describe(recovered, "x").weights_sha256
+
+
+def test_a_weight_beyond_float16_is_refused(sam: Sam, tmp_path: Path) -> None:
+    with torch.no_grad():
+        sam.mask_decoder.iou_token.weight[0, 0] = 1e6
+    with pytest.raises(ExportError, match="iou_token"):
+        exporting.export_pair(sam, tmp_path, licence="x", fp16_storage=True)
+
+
+def test_the_sam_layout_has_the_official_signature_and_masks_at_the_photos_size(sam: Sam, tmp_path: Path) -> None:
+    path = exporting.export_sam_decoder(sam, tmp_path / "sam.onnx")
+    inputs, outputs = names(path)
+    official = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
+    assert inputs == official
+    assert outputs == ["masks", "iou_predictions", "low_res_masks"]
+    feed = {
+        "image_embeddings": np.random.default_rng(0).standard_normal((1, 32, 4, 4)).astype(np.float32),
+        "point_coords": np.array([[[20, 12], [0, 0]]], np.float32),
+        "point_labels": np.array([[1, -1]], np.float32),
+        "mask_input": np.zeros((1, 1, 16, 16), np.float32),
+        "has_mask_input": np.zeros(1, np.float32),
+        "orig_im_size": np.array([123, 77], np.float32),
+    }
+    masks, scores, low_res = ort.InferenceSession(str(path)).run(None, feed)
+    assert masks.shape == (1, 4, 123, 77)
+    assert scores.shape == (1, 4)
+    expected = mobilesam.masks.upscale(low_res[0, 2], 64, (64, 40), (123, 77))
+    np.testing.assert_allclose(masks[0, 2], expected, atol=1e-4)
+
+
+def test_weights_too_large_for_one_file_go_beside_the_graph(
+    sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coffee: Path
+) -> None:
+    monkeypatch.setattr(exporting, "PROTOBUF_LIMIT", 1000)
+    exporting.export_pair(sam, tmp_path, licence="x")
+    assert (tmp_path / "encoder.onnx.data").stat().st_size > 10_000
+    assert mobilesam.load(tmp_path).embed(coffee).predict(points=[(9, 9)]).masks.shape == (3, 400, 600)
+    assert checkpoint.load(tmp_path).config == sam.config

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mobilesam.errors import ModelError
+from mobilesam.model import checkpoint
+from mobilesam.model.backend import weights_sha256
+from mobilesam.model.config import CONFIGS, TINY, SamConfig
+from mobilesam.model.sam import Sam
+
+
+@pytest.fixture
+def model() -> Sam:
+    torch.manual_seed(0)
+    return Sam(replace(TINY, image_size=96)).eval()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+def test_a_plain_state_dict_loads_and_its_type_is_read_off_the_keys(model: Sam, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    torch.save(model.state_dict(), path)
+    loaded = checkpoint.load(path)
+    # Neither the image size nor the heads of the decoder are in the weights; the published values are assumed.
+    assert loaded.config.encoder == replace(TINY.encoder, num_heads=loaded.config.encoder.num_heads)
+    assert loaded.config.image_size == 1024
+    assert not loaded.training
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[key], value)
+
+
+def test_safetensors_carry_their_configuration(model: Sam, tmp_path: Path) -> None:
+    checkpoint.save(model, tmp_path / "m.safetensors")
+    loaded = checkpoint.load(tmp_path / "m.safetensors")
+    assert loaded.config == model.config
+    assert weights_sha256(loaded) == weights_sha256(model)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_an_exported_pair_gives_its_weights_back(tiny_checkpoint: Path, tiny_pair: Path) -> None:
+    original, recovered = checkpoint.load(tiny_checkpoint), checkpoint.load(tiny_pair)
+    assert recovered.config == original.config
+    assert weights_sha256(recovered) == weights_sha256(original)
+
+
+def test_half_precision_files_load_as_float32(model: Sam, tmp_path: Path) -> None:
+    checkpoint.save(model, tmp_path / "m.safetensors", dtype=torch.float16)
+    loaded = checkpoint.load(tmp_path / "m.safetensors")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "owned",))
+
+    torch.save({"x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ModelError, match="weights_only"):
+        checkpoint.load(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "empty"])
+def test_a_damaged_file_says_what_was_expected(model: Sam, tmp_path: Path, suffix: str, damage: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".pt":
+        torch.save(model.state_dict(), path)
+    else:
+        checkpoint.save(model, path)
+    data = path.read_bytes()
+    path.write_bytes({"truncated": data[: len(data) // 2], "foreign": b"<html>not found</html>", "empty": b""}[damage])
+    with pytest.raises(ModelError, match=r"expected a checkpoint|not a readable safetensors"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"backbone.conv.weight": torch.zeros(1)}, r"expected keys such as .* found backbone\.conv\.weight"),
+        ({"image_encoder.pos_embed": torch.zeros(1, 4, 4, 8)}, "not a whole SAM checkpoint"),
+        ([1, 2], "expected a dictionary of tensors, found list"),
+    ],
+)
+def test_a_foreign_checkpoint_says_what_was_found(tmp_path: Path, state: object, message: str) -> None:
+    torch.save(state, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=message):
+        checkpoint.load(tmp_path / "m.pt")
+
+
+def test_a_missing_and_an_extra_key_are_named(model: Sam, tmp_path: Path) -> None:
+    state = model.state_dict()
+    del state["mask_decoder.iou_token.weight"]
+    save_file({**state, "extra.weight": torch.zeros(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(ModelError, match=r"(?s)iou_token.*extra\.weight"):
+        checkpoint.load(tmp_path / "m.safetensors")
+
+
+def test_an_unknown_suffix_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "m.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"expected \.pt, \.pth or \.safetensors, found '\.bin'"):
+        checkpoint.load(tmp_path / "m.bin")
+    with pytest.raises(ModelError, match="no such file"):
+        checkpoint.load(tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"encoder\.onnx is missing"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_configuration_survives_json(config: SamConfig) -> None:
+    assert SamConfig.from_dict(config.to_dict()) == config

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mobilesam
+from mobilesam.errors import MissingExtraError, ModelError, SettingsError
+from mobilesam.predict import load as loading
+from mobilesam.weights import MODELS, pair_folder
+
+BUILTIN = pair_folder(MODELS["embedded"])
+
+
+def test_an_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(ModelError, match=r"unknown model 'vit_x'; known: embedded, mobile_sam"):
+        mobilesam.load("vit_x")
+
+
+def test_an_unknown_backend_lists_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="auto, onnx, torch"):
+        mobilesam.load(backend="tensorrt")  # type: ignore[arg-type]
+
+
+def test_onnx_refuses_a_checkpoint_and_says_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r"mobilesam export x\.pt"):
+        mobilesam.load("x.pt", backend="onnx")
+
+
+def test_a_missing_device_is_refused_loudly() -> None:
+    with pytest.raises(ModelError, match="cannot run on 'npu'"):
+        mobilesam.load(backend="onnx", device="npu")
+
+
+def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
+    for arguments in ({"backend": "torch"}, {"model": "mobile_sam"}):
+        with pytest.raises(MissingExtraError, match=r"mobilesam\[torch\]"):
+            mobilesam.load(**arguments)  # type: ignore[arg-type]
+    assert not any(tmp_path.iterdir())  # asked before anything was downloaded
+
+
+def test_a_folder_without_a_pair_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"encoder\.onnx does not exist"):
+        mobilesam.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "foreign"])
+def test_a_damaged_pair_is_refused(tmp_path: Path, damage: str) -> None:
+    shutil.copytree(BUILTIN, tmp_path / "m")
+    encoder = tmp_path / "m" / "encoder.onnx"
+    encoder.write_bytes(encoder.read_bytes()[:100_000] if damage == "truncate" else b"hello")
+    with pytest.raises(ModelError, match="damaged"):
+        mobilesam.load(tmp_path / "m")
+
+
+@pytest.mark.torch
+def test_halves_of_different_models_are_refused(tmp_path: Path, tiny_pair: Path) -> None:
+    shutil.copy(BUILTIN / "encoder.onnx", tmp_path)
+    shutil.copy(tiny_pair / "decoder.onnx", tmp_path)
+    with pytest.raises(ModelError, match="different models"):
+        mobilesam.load(tmp_path)
+
+
+@pytest.mark.torch
+def test_torch_and_onnx_backends_give_the_same_masks(embedded: mobilesam.Predictor, coffee: Path) -> None:
+    in_torch = mobilesam.load(backend="torch")
+    assert in_torch.info.weights_sha256 == embedded.info.weights_sha256
+    for prompt in ({"points": [(300, 180)]}, {"box": (120, 60, 480, 320)}):
+        a, b = embedded.embed(coffee).predict(**prompt), in_torch.embed(coffee).predict(**prompt)  # type: ignore[arg-type]
+        np.testing.assert_allclose(a.low_res, b.low_res, atol=1e-2)
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+        assert (a.masks & b.masks).sum() / (a.masks | b.masks).sum() > 0.999
+
+
+@pytest.mark.torch
+def test_a_checkpoint_loads_in_torch_and_a_missing_one_is_named(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    found = mobilesam.load(tiny_checkpoint).embed(np.zeros((30, 40, 3), np.uint8)).predict(points=[(5, 5)])
+    assert found.masks.shape == (3, 30, 40)
+    with pytest.raises(ModelError, match="no such file"):
+        mobilesam.load(tmp_path / "none.pt")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilesam
+from mobilesam import masks
+from mobilesam.errors import ImageError, ModelError, PromptError
+
+POINT, BOX = (300, 180), (120, 60, 480, 320)
+
+
+def test_one_point_gives_three_masks_and_a_box_one(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    three = coffee_embedding.predict(points=[POINT])
+    assert three.masks.shape == (3, 400, 600)
+    assert three.masks.dtype == np.bool_
+    assert three.scores.shape == (3,)
+    assert three.low_res.shape == (3, 64, 64)
+    one = coffee_embedding.predict(box=BOX)
+    assert one.masks.shape == (1, 400, 600)
+    assert len(coffee_embedding.predict(points=[POINT], multimask=False)) == 1
+    assert len(coffee_embedding.predict(box=BOX, multimask=True)) == 3
+
+
+def test_the_embedded_model_finds_the_cup(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    cup = np.zeros((400, 600), np.uint8)  # drawn by hand: the rim, and the body below it
+    cv2.ellipse(cup, (291, 112), (118, 94), 0, 0, 360, 1, -1)
+    body = [(175, 130), (190, 230), (230, 275), (290, 285), (340, 270), (385, 190), (405, 130)]
+    cv2.fillPoly(cup, [np.array(body, np.int32)], 1)
+    found = coffee_embedding.predict(box=(170, 15, 410, 310)).masks[0]
+    assert (found & (cup > 0)).sum() / (found | (cup > 0)).sum() > 0.75
+
+
+def test_a_batch_answers_as_single_prompts_do(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    points = [[POINT], [(60, 350), (80, 300)], [(500, 100)]]
+    batch = coffee_embedding.predict_batch(points=points, labels=[[1], [1, 0], [1]])
+    assert [len(found) for found in batch] == [3, 1, 3]
+    for found, prompt, labels in zip(batch, points, [[1], [1, 0], [1]], strict=True):
+        single = coffee_embedding.predict(points=prompt, labels=labels)
+        np.testing.assert_allclose(found.low_res, single.low_res, atol=1e-3)
+        np.testing.assert_allclose(found.scores, single.scores, atol=1e-4)
+
+
+def test_a_batch_larger_than_one_call_keeps_its_order(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    boxes = np.array([(10 + i, 10, 200 + i, 200) for i in range(70)])
+    batch = coffee_embedding.predict_batch(boxes=boxes)
+    assert len(batch) == 70
+    last = coffee_embedding.predict(box=boxes[69])
+    np.testing.assert_allclose(batch[69].low_res, last.low_res, atol=1e-3)
+
+
+def test_a_batch_of_unequal_arguments_is_refused(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    with pytest.raises(PromptError, match="2 prompts but 1 boxes"):
+        coffee_embedding.predict_batch(points=[POINT, POINT], boxes=[BOX])
+    with pytest.raises(PromptError, match="nothing to segment"):
+        coffee_embedding.predict_batch()
+
+
+def test_a_prior_changes_the_answer_as_prediction_or_as_logits(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    found = coffee_embedding.predict(points=[POINT])
+    refined = coffee_embedding.predict(points=[POINT], prior=found)
+    assert len(refined) == 1
+    same = coffee_embedding.predict(points=[POINT], prior=found.low_res[found.best_index])
+    np.testing.assert_array_equal(refined.low_res, same.low_res)
+    plain = coffee_embedding.predict(points=[POINT], multimask=False)
+    assert np.abs(refined.low_res - plain.low_res).max() > 0.1
+    with pytest.raises(PromptError, match=r"\(64, 64\)"):
+        coffee_embedding.predict(points=[POINT], prior=np.zeros((256, 256), np.float32))
+
+
+def test_mask_speaks_every_format(coffee_embedding: mobilesam.ImageEmbedding, tmp_path: Path) -> None:
+    mask = coffee_embedding.predict(box=BOX).best
+    assert mask.area == mask.array.sum()
+    np.testing.assert_array_equal(masks.from_rle(mask.rle()), mask.array)
+    np.testing.assert_array_equal(masks.from_polygons(mask.polygons(), (400, 600)), mask.array)
+    x0, y0, x1, y1 = mask.box_xyxy
+    cutout = mask.cutout()
+    assert cutout.mode == "RGBA"
+    assert cutout.size == (x1 - x0, y1 - y0)
+    np.testing.assert_array_equal(np.asarray(cutout)[..., 3] > 0, mask.array[y0:y1, x0:x1])
+    mask.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.png")) == 255, mask.array)
+    mask.save(tmp_path / "m.json")
+    record = json.loads((tmp_path / "m.json").read_text())
+    assert record["area"] == mask.area
+    assert record["bbox"] == [x0, y0, x1 - x0, y1 - y0]
+    with pytest.raises(ImageError, match=r"\.png or \.json"):
+        mask.save(tmp_path / "m.xyz")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.json", "m.png"]
+
+
+def test_an_embedding_survives_a_file(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding, coffee: Path, tmp_path: Path
+) -> None:
+    coffee_embedding.save(tmp_path / "coffee.emb")
+    loaded = embedded.load_embedding(tmp_path / "coffee.emb")
+    before, after = coffee_embedding.predict(points=[POINT]), loaded.predict(points=[POINT])
+    np.testing.assert_array_equal(before.masks, after.masks)
+    with pytest.raises(ImageError, match=r"give the photo"):
+        after.best.cutout()
+    assert after.best.cutout(coffee).size == before.best.cutout().size
+    with pytest.raises(ImageError, match="the photo is"):
+        after.best.cutout(np.zeros((10, 10, 3), np.uint8))
+
+
+def test_an_embedding_of_another_model_is_refused(
+    coffee_embedding: mobilesam.ImageEmbedding, embedded: mobilesam.Predictor, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    class Other:
+        info = replace(embedded.info, name="other", weights_sha256="f" * 64)
+
+    path = tmp_path / "coffee.emb"
+    coffee_embedding.save(path)
+    with pytest.raises(ModelError, match=r"made by 'embedded'.*this model is 'other'"):
+        mobilesam.ImageEmbedding.load(path, Other())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file", b"PK\x03\x04 cut off"])
+def test_a_damaged_embedding_is_refused(embedded: mobilesam.Predictor, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.emb"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="not an embedding"):
+        embedded.load_embedding(path)
+    with pytest.raises(ModelError, match="does not exist"):
+        embedded.load_embedding(tmp_path / "none")
+
+
+def test_threads_share_a_predictor(embedded: mobilesam.Predictor, coffee: Path, chelsea: Path) -> None:
+    alone = {p: embedded.embed(p).predict(points=[(100, 100)]).low_res for p in (coffee, chelsea)}
+    with ThreadPoolExecutor(4) as pool:
+        photos = [coffee, chelsea] * 4
+        together = list(pool.map(lambda p: embedded.embed(p).predict(points=[(100, 100)]).low_res, photos))
+    for photo, low_res in zip(photos, together, strict=True):
+        np.testing.assert_allclose(low_res, alone[photo], atol=1e-4)
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (1, 300), (700, 3), (64, 64)])
+def test_extreme_shapes_work(embedded: mobilesam.Predictor, hw: tuple[int, int]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*hw, 3)).astype(np.uint8)
+    assert embedded.embed(photo).predict(points=[(0, 0)]).masks.shape == (3, *hw)
+
+
+def test_an_empty_mask_has_no_cutout() -> None:
+    mask = mobilesam.Mask(np.zeros((4, 4), bool), 0.1, np.zeros((4, 4, 3), np.uint8))
+    assert mask.box_xyxy == (0, 0, 0, 0)
+    assert mask.polygons() == []
+    with pytest.raises(ImageError, match="empty"):
+        mask.cutout()

@@ -1,0 +1,149 @@
+"""The package as a whole: what it exports, what importing it costs, who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mobilesam
+
+ROOT = Path(mobilesam.__file__).parent
+STAGES = ("predict", "everything", "evaluate", "serve", "model", "train", "distill", "export")
+NEEDS_TORCH = ("model", "train", "distill", "export")
+TORCH_SIDE = {"torch", "lightning", "onnx", "safetensors", "tensorboard"}
+
+# Imports at module level. Nouns import nouns; each stage adds the stages it may see.
+ALLOWED: dict[str, set[str]] = {
+    "noun": set(),
+    "compat": {"predict"},
+    "cli": set(),
+    "predict": set(),
+    "everything": {"predict"},
+    "evaluate": {"predict", "everything"},
+    "serve": {"predict", "everything"},
+    # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
+    "model": {"predict.backend"},
+    "train": {"model"},
+    "distill": {"model", "train"},
+    "export": {"model"},
+}
+# Imports inside functions that cross the islands, each for a reason its module states.
+DEFERRED = {"predict.load": {"model", "export", "predict"}, "cli": set(STAGES)}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below the package → file."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name or "__init__"] = path
+    return found
+
+
+def kind(module: str) -> str:
+    first = module.split(".")[0]
+    return first if first in (*STAGES, "compat", "cli") else "noun"
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(path: Path, *, deferred: bool) -> set[str]:
+    """Absolute names imported at module level, or inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    typing = {n for i in ast.walk(tree) if is_type_checking(i) for n in ast.walk(i)}
+    names = set()
+    for node in ast.walk(tree):
+        if node in typing or (node in inside) != deferred:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def stages_of(names: set[str]) -> set[str]:
+    """The parts of this package among imported names, as "stage.module"."""
+    inner = {name.removeprefix("mobilesam.") for name in names if name.startswith("mobilesam.")}
+    return {name for name in inner if name.split(".")[0] in STAGES}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_each_module_imports_only_what_its_layer_may_see(name: str) -> None:
+    path = modules()[name]
+    allowed = ALLOWED[kind(name)] | {kind(name)}
+    for imported in stages_of(imports(path, deferred=False)):
+        assert any(imported == a or imported.startswith(a + ".") for a in allowed), f"{name} imports {imported}"
+    may_defer = DEFERRED.get(name, set()) | allowed
+    for imported in stages_of(imports(path, deferred=True)):
+        assert imported.split(".")[0] in may_defer, f"{name} imports {imported} inside a function"
+
+
+def test_the_layer_test_can_fail(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("from mobilesam.model.sam import Sam\ndef f():\n    import mobilesam.train.loop\n")
+    assert stages_of(imports(bad, deferred=False)) == {"model.sam.Sam"}
+    assert stages_of(imports(bad, deferred=True)) == {"train.loop"}
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_every_torch_free_module_imports_with_torch_blocked() -> None:
+    torch_free = [n for n in modules() if kind(n) not in NEEDS_TORCH and n not in ("__init__", "__main__")]
+    code = f"""
+import sys, importlib
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {TORCH_SIDE!r}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocked())
+for name in {torch_free!r}:
+    importlib.import_module("mobilesam." + name)
+import mobilesam
+found = mobilesam.load().embed({str(ROOT.parents[1] / "examples" / "coffee.png")!r}).predict(points=[(300, 180)])
+assert found.masks.shape == (3, 400, 600)
+assert not set(sys.modules) & {TORCH_SIDE!r}
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_importing_the_package_loads_no_dependency_and_warns_of_nothing() -> None:
+    result = run("import sys, mobilesam; print(' '.join(sys.modules))")
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    assert not set(result.stdout.split()) & {"numpy", "cv2", "PIL", "onnxruntime", "torch", "pooch", "typer"}
+
+
+def test_help_loads_neither_torch_nor_onnxruntime() -> None:
+    code = """
+import sys
+sys.argv = ["mobilesam", "segment", "--help"]
+from mobilesam.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert stop.code == 0
+assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy import"
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    assert "--point" in result.stdout
+
+
+def test_all_names_what_can_be_imported() -> None:
+    assert set(mobilesam.__all__) == set(mobilesam._HOMES) | {"__version__"}
+    for name in mobilesam.__all__:
+        assert getattr(mobilesam, name) is not None
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = mobilesam.no_such_thing
