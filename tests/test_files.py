@@ -10,9 +10,14 @@ from mobilesam.files import replacing
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), replacing(target) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with replacing(target) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -29,5 +34,5 @@ def test_a_good_write_takes_the_name_and_normal_permissions(tmp_path: Path) -> N
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="cannot write .*nowhere"), replacing(tmp_path / "nowhere" / "a.txt"):
+    with pytest.raises(OSError, match=r"cannot write .*nowhere"), replacing(tmp_path / "nowhere" / "a.txt"):
         pass

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 def from_mask(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Tight xyxy box around the True pixels of (H, W); (0, 0, 0, 0) where there are none."""
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    rows, columns = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
     if not rows.any():
         return 0, 0, 0, 0
     y0, y1 = int(rows.argmax()), len(rows) - int(rows[::-1].argmax())

@@ -200,8 +200,11 @@ class SamPredictor:
         import torch
 
         self._check_image()
-        arrays = [None if t is None else t.cpu().numpy() for t in (point_coords, point_labels, boxes, mask_input)]
-        answers = self._decode(*arrays, multimask_output, return_logits)
+        coords, labels, corners, prior = (
+            None if tensor is None else tensor.cpu().numpy()
+            for tensor in (point_coords, point_labels, boxes, mask_input)
+        )
+        answers = self._decode(coords, labels, corners, prior, multimask_output, return_logits)
         masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in answers)
         return masks_, scores, low_res
 

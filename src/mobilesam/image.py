@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]
 def resize_long_side(rgb: Rgb, image_size: int) -> Rgb:
     """Resize with Pillow's bilinear filter, which averages when shrinking, as the reference does."""
     h, w = input_size((rgb.shape[0], rgb.shape[1]), image_size)
-    return np.asarray(Image.fromarray(rgb).resize((w, h), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(rgb).resize((w, h), Image.Resampling.BILINEAR))
 
 
 def to_input(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
@@ -90,7 +90,7 @@ def scale_points(
     return (points_xy * scale).astype(np.float32)
 
 
-def _from_file(file: io.BufferedIOBase, head: bytes, what: str) -> Rgb:
+def _from_file(file: BinaryIO, head: bytes, what: str) -> Rgb:
     try:
         with Image.open(file) as image:
             return _from_pil(image, what)
@@ -138,7 +138,7 @@ def _from_array(array: NDArray[np.generic]) -> Rgb:
     if array.dtype == np.uint16:
         array = np.round(array.astype(np.float32) / 257).astype(np.uint8)
     elif np.issubdtype(array.dtype, np.floating):
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):  # type: ignore[operator]
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise ImageError("a floating-point array must lie in 0-1; for 0-255 convert it with .astype('uint8')")
         array = np.round(array.astype(np.float32) * 255).astype(np.uint8)
     elif array.dtype == np.bool_:

@@ -69,7 +69,7 @@ def to_rle(mask: NDArray[np.bool_]) -> Rle:
 
 def from_rle(rle: Rle) -> NDArray[np.bool_]:
     """Inverse of `to_rle`."""
-    return np.asarray(coco_mask.decode(rle), dtype=bool)  # type: ignore[arg-type]
+    return np.asarray(coco_mask.decode(rle), dtype=bool)
 
 
 def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:

@@ -159,8 +159,8 @@ def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30
         return Path(cache.fetch(target.name, downloader=downloader))
     except Exception as error:  # requests, urllib3, pooch and the file system each raise their own
         raise DownloadError(
-            f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch the file by other "
-            f"means, check its sha256 ({spec.sha256}) and put it at {target}"
+            f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch "
+            f"the file by other means, check its sha256 ({spec.sha256}) and put it at {target}"
         ) from error
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from standin import GOLDEN, fill, spec
 
 import mobilesam
 from mobilesam.image import open_photo, resize_long_side, to_input
@@ -20,6 +19,7 @@ from mobilesam.model.backend import TorchBackend
 from mobilesam.model.checkpoint import detect_config
 from mobilesam.model.config import MOBILE_SAM, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SamConfig
 from mobilesam.model.sam import Sam
+from standin import GOLDEN, fill, spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOLERANCE = 1e-3
@@ -54,9 +54,7 @@ def reference(request: pytest.FixtureRequest) -> tuple[mobilesam.Predictor, dict
     return mobilesam.Predictor(TorchBackend(build(request.param))), golden
 
 
-@pytest.mark.parametrize(
-    ("kind", "config"), [("t", MOBILE_SAM), ("b", SAM_VIT_B), ("l", SAM_VIT_L), ("h", SAM_VIT_H)]
-)
+@pytest.mark.parametrize(("kind", "config"), [("t", MOBILE_SAM), ("b", SAM_VIT_B), ("l", SAM_VIT_L), ("h", SAM_VIT_H)])
 def test_keys_and_shapes_are_the_official_ones_and_name_the_model(kind: str, config: SamConfig) -> None:
     official = spec(kind)
     with torch.device("meta"):

@@ -85,7 +85,8 @@ def test_mask_speaks_every_format(coffee_embedding: mobilesam.ImageEmbedding, tm
     assert cutout.size == (x1 - x0, y1 - y0)
     np.testing.assert_array_equal(np.asarray(cutout)[..., 3] > 0, mask.array[y0:y1, x0:x1])
     mask.save(tmp_path / "m.png")
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.png")) == 255, mask.array)
+    with Image.open(tmp_path / "m.png") as stored:
+        np.testing.assert_array_equal(np.asarray(stored) == 255, mask.array)
     mask.save(tmp_path / "m.json")
     record = json.loads((tmp_path / "m.json").read_text())
     assert record["area"] == mask.area

@@ -75,7 +75,7 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
         card = json.dumps({**asdict(info), "verified": report}, indent=2) + "\n"
         (partial / contract.CARD_FILE).write_text(card, encoding="utf-8")
         # The card goes last: a folder with a card holds a whole pair.
-        names = sorted((p.name for p in partial.iterdir()), key=lambda file: file == contract.CARD_FILE)
+        names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
         for file in names:
             os.replace(partial / file, folder / file)
     return [folder / file for file in names]

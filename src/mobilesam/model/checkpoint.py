@@ -145,6 +145,7 @@ def detect_config(state: dict[str, Tensor]) -> SamConfig:
     Raises:
         ModelError: the keys are not those of a SAM.
     """
+    encoder: TinyViTConfig | ViTConfig
     try:
         if "image_encoder.pos_embed" in state:
             encoder, image_size = _detect_vit(state)

@@ -64,8 +64,10 @@ class SamConfig:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SamConfig:
         """Inverse of `to_dict`; lists become tuples."""
-        encoder = {k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items()}
-        kind = {"tiny_vit": TinyViTConfig, "vit": ViTConfig}[encoder.pop("kind")]
+        encoder: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items() if k != "kind"
+        }
+        kind = TinyViTConfig if data["encoder"]["kind"] == "tiny_vit" else ViTConfig
         return cls(**{**data, "encoder": kind(**encoder)})
 
 

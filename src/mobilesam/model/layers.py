@@ -17,10 +17,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
     Written out because SAM's decoder has few tokens and heads of 16 channels, where torch's fused CPU kernel makes
     a training step 1.4 times slower (`benchmarks/README.md`), and because these three operations export as they are.
     """
-    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, h, N, N)
+    weights = (q * int(q.shape[-1]) ** -0.5) @ k.transpose(-2, -1)  # (B, h, N, N)
     if bias is not None:
         weights = weights + bias
     return weights.softmax(dim=-1) @ v
+
+
+def static_shape(x: Tensor) -> tuple[int, ...]:
+    """The shape as plain integers, so that a traced graph holds constants and not a hundred nodes that compute them.
+
+    For channels, heads and the grid, which an exported graph fixes; never for the batch, which stays dynamic.
+    """
+    return tuple(int(side) for side in x.shape)
 
 
 class LayerNorm2d(nn.Module):
@@ -81,16 +89,17 @@ def to_windows(x: Tensor, size: int) -> tuple[Tensor, tuple[int, int]]:
     Returns:
         windows (B * num_windows, size, size, C) and the padded (H, W).
     """
-    b, h, w, c = x.shape
-    x = F.pad(x, (0, 0, 0, -w % size, 0, -h % size))
+    h, w, c = static_shape(x)[1:]
     padded_h, padded_w = h + -h % size, w + -w % size
-    x = x.reshape(b, padded_h // size, size, padded_w // size, size, c)
+    if (padded_h, padded_w) != (h, w):
+        x = F.pad(x, (0, 0, 0, padded_w - w, 0, padded_h - h))
+    x = x.reshape(-1, padded_h // size, size, padded_w // size, size, c)
     return x.transpose(2, 3).reshape(-1, size, size, c), (padded_h, padded_w)
 
 
 def from_windows(windows: Tensor, padded_hw: tuple[int, int], hw: tuple[int, int]) -> Tensor:
     """Inverse of `to_windows`: (B * num_windows, size, size, C) → (B, H, W, C), padding cropped."""
-    size, c = windows.shape[1], windows.shape[-1]
+    _, size, _, c = static_shape(windows)
     rows, columns = padded_hw[0] // size, padded_hw[1] // size
-    x = windows.reshape(-1, rows, columns, size, size, c).transpose(2, 3)
-    return x.reshape(-1, *padded_hw, c)[:, : hw[0], : hw[1]]
+    x = windows.reshape(-1, rows, columns, size, size, c).transpose(2, 3).reshape(-1, *padded_hw, c)
+    return x if padded_hw == hw else x[:, : hw[0], : hw[1]]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS
-from mobilesam.model.layers import MLP, LayerNorm2d
+from mobilesam.model.layers import MLP, LayerNorm2d, static_shape
 from mobilesam.model.transformer import TwoWayTransformer
 
 # N prompts, T tokens, C channels, g grid
@@ -52,7 +52,7 @@ class MaskDecoder(nn.Module):
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + 4, C)
         tokens = torch.cat([output_tokens.expand(n, -1, -1), sparse], dim=1)  # (N, 1 + 4 + P, C)
         image = embedding + dense  # (N, C, g, g)
-        _, c, h, w = image.shape
+        _, c, h, w = static_shape(image)
 
         cells = image.flatten(2).transpose(1, 2)  # (N, g*g, C)
         tokens, cells = self.transformer(cells, image_pe.flatten(1).T[None], tokens)

@@ -71,6 +71,7 @@ class PromptEncoder(nn.Module):
         padding = labels[..., None] == LABEL_PADDING
         tokens = torch.where(padding, self.not_a_point_embed.weight, tokens)
         for code, embedding in enumerate(self.point_embeddings):
+            assert isinstance(embedding, nn.Embedding)
             tokens = tokens + embedding.weight * (labels[..., None] == code)
         return tokens
 

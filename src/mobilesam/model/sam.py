@@ -11,6 +11,7 @@ from torch import Tensor, nn, tensor
 
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
 from mobilesam.model.config import SamConfig, TinyViTConfig
+from mobilesam.model.layers import static_shape
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.prompt_encoder import PromptEncoder
 from mobilesam.model.tiny_vit import TinyViT
@@ -67,7 +68,7 @@ class Sam(nn.Module):
         Returns:
             low_res_masks (N, 4, 4g, 4g) logits, iou_predictions (N, 4).
         """
-        h, w = embedding.shape[-2:]
+        _, _, h, w = static_shape(embedding)
         input_hw = (h * PATCH_SIZE, w * PATCH_SIZE)
         sparse = self.prompt_encoder.embed_points(point_coords, point_labels, input_hw)
         dense = self.prompt_encoder.embed_masks(mask_input, has_mask_input)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.model.config import TinyViTConfig
-from mobilesam.model.layers import attention, from_windows, neck, to_windows
+from mobilesam.model.layers import attention, from_windows, neck, static_shape, to_windows
 
 # B images or windows, C channels, H W height and width, N tokens of a window, h heads
 
@@ -92,13 +92,13 @@ class Attention(nn.Module):
         self.register_buffer("bias_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, n, c = x.shape
+        _, n, c = static_shape(x)
         # q, k and v lie side by side within each head, not in three blocks of heads.
-        qkv = self.qkv(self.norm(x)).reshape(b, n, self.num_heads, 3 * c // self.num_heads)
-        q, k, v = qkv.transpose(1, 2).chunk(3, dim=-1)  # each (B, h, N, C/h)
+        qkv = self.qkv(self.norm(x)).reshape(-1, n, self.num_heads, 3 * c // self.num_heads)
+        q, k, v = qkv.transpose(1, 2).split(c // self.num_heads, dim=-1)  # each (B, h, N, C/h)
         bias = self.attention_biases[:, self.bias_index].to(q.dtype)  # (h, N, N)
         x = attention(q, k, v, bias)
-        return self.proj(x.transpose(1, 2).reshape(b, n, c))
+        return self.proj(x.transpose(1, 2).reshape(-1, n, c))
 
 
 class Mlp(nn.Module):
@@ -125,10 +125,10 @@ class TinyViTBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
-        h, w = x.shape[1:3]
+        _, h, w, c = static_shape(x)
         # Padding comes before the attention's norm, so padded tokens take part, as in the reference.
         windows, padded_hw = to_windows(x, self.window)  # (B * num_windows, size, size, C)
-        attended = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
+        attended = self.attn(windows.flatten(1, 2)).reshape(-1, self.window, self.window, c)
         x = x + from_windows(attended, padded_hw, (h, w))  # (B, H, W, C)
         x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return x + self.mlp(x)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.model.config import ViTConfig
-from mobilesam.model.layers import MLPBlock, from_windows, neck, to_windows
+from mobilesam.model.layers import MLPBlock, from_windows, neck, static_shape, to_windows
 
 # B images or windows, C channels, H W grid height and width, h heads, d = C/h
 
@@ -53,22 +53,22 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, dim // num_heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        b, h, w, c = x.shape
-        qkv = self.qkv(x).reshape(b, h * w, 3, self.num_heads, -1)
+        _, h, w, c = static_shape(x)
+        qkv = self.qkv(x).reshape(-1, h * w, 3, self.num_heads, c // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, h, H*W, d)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=self.position_bias(q, h, w))
-        return self.proj(x.transpose(1, 2).reshape(b, h, w, c))
+        return self.proj(x.transpose(1, 2).reshape(-1, h, w, c))
 
     def position_bias(self, q: Tensor, h: int, w: int) -> Tensor:
         """(B, h, H*W, d) queries → (B, h, H*W, H*W) additive bias."""
-        b, heads, _, d = q.shape
-        q = q.reshape(b, heads, h, w, d)
+        _, heads, _, d = static_shape(q)
+        q = q.reshape(-1, heads, h, w, d)
         rows = relative_positions(self.rel_pos_h, h).to(q.dtype)
         columns = relative_positions(self.rel_pos_w, w).to(q.dtype)
         bias_h = torch.einsum("bnhwd,hkd->bnhwk", q, rows)  # (B, h, H, W, H)
         bias_w = torch.einsum("bnhwd,wkd->bnhwk", q, columns)  # (B, h, H, W, W)
         bias = bias_h[..., :, None] + bias_w[..., None, :]  # (B, h, H, W, H, W)
-        return bias.reshape(b, heads, h * w, h * w)
+        return bias.reshape(-1, heads, h * w, h * w)
 
 
 class Block(nn.Module):
@@ -83,11 +83,11 @@ class Block(nn.Module):
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio), nn.GELU())
 
     def forward(self, x: Tensor) -> Tensor:
-        hw = (x.shape[1], x.shape[2])
+        _, h, w, _ = static_shape(x)
         y = self.norm1(x)
         if self.window:
             windows, padded_hw = to_windows(y, self.window)
-            y = from_windows(self.attn(windows), padded_hw, hw)
+            y = from_windows(self.attn(windows), padded_hw, (h, w))
         else:
             y = self.attn(y)
         x = x + y
@@ -123,7 +123,7 @@ class ViT(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, 3, H, W), H and W multiples of 16 → embedding (B, embed_dim, H/16, W/16)."""
         x = self.patch_embed(image)  # (B, H/16, W/16, C)
-        x = x + self.positions(x.shape[1], x.shape[2])
+        x = x + self.positions(*static_shape(x)[1:3])
         for block in self.blocks:
             x = block(x)
         return self.neck(x.permute(0, 3, 1, 2))

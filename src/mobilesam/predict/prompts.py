@@ -57,7 +57,7 @@ def make_prompt(
     else:
         corners = check_box(box, original_hw).reshape(2, 2)
         coords = np.vstack([points_xy, corners])
-        codes = np.append(codes, np.float32([LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]))
+        codes = np.append(codes, [LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT])
     is_ambiguous = len(points_xy) == 1 and box is None and not has_prior
     return Prompt(coords.astype(np.float32), codes.astype(np.float32), is_ambiguous)
 

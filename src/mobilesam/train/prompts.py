@@ -89,7 +89,7 @@ def corrective_points(logits: Tensor, target: Tensor, generator: Generator) -> t
     perfect = ~error.flatten(1).any(dim=1)
     weights = torch.where(perfect[:, None, None], target, error.float())
     coords = random_points(weights, generator)
-    cell = (coords.floor() / CELL).long().clamp(0, target.shape[-1] - 1)
+    cell = ((coords + 0.5) / CELL).long()  # the cell it was drawn from, whatever the jitter
     hit = truth[torch.arange(len(truth), device=truth.device), cell[:, 1], cell[:, 0]]
     labels = torch.where(hit, LABEL_OBJECT, LABEL_BACKGROUND).float()
     return coords[:, None], labels[:, None]

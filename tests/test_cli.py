@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilesam
+from mobilesam import masks
+from mobilesam.cli import main
+
+CUP = ["--box", "170,15,410,310"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Call the command line in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilesam", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def test_segment_writes_the_mask_and_says_so(run, coffee: Path, embedded: mobilesam.Predictor) -> None:
+    code, out, _ = run("segment", coffee, *CUP, "-o", "cup.png")
+    assert code == 0
+    assert "cup.png: score" in out
+    expected = embedded.embed(coffee).predict(box=(170, 15, 410, 310)).masks[0]
+    with Image.open("cup.png") as mask:
+        np.testing.assert_array_equal(np.asarray(mask) == 255, expected)
+
+
+def test_segment_names_its_output_itself(run, coffee: Path) -> None:
+    assert run("segment", coffee, "--point", "290,120")[0] == 0
+    assert Path("coffee_mask.png").exists()
+
+
+def test_overlay_and_cutout(run, coffee: Path) -> None:
+    assert run("segment", coffee, *CUP, "--overlay", "--cutout", "-o", "out.png")[0] == 0
+    with Image.open("out_overlay.png") as overlay, Image.open("out_cutout.png") as cutout:
+        assert overlay.size == (600, 400)
+        assert cutout.mode == "RGBA"
+    code, _, err = run("segment", coffee, *CUP, "--cutout", "-o", "cut.jpg")
+    assert code == 1
+    assert "use .png" in err
+    assert not Path("cut.jpg").exists()
+
+
+def test_json_on_stdout_and_in_a_file(run, coffee: Path) -> None:
+    code, out, _ = run("segment", coffee, "--point", "290,120", "--point", "50,50,0", "--json", "-o", "m.json")
+    record = json.loads(out)
+    assert code == 0
+    assert record["files"] == ["m.json"]
+    stored = json.loads(Path("m.json").read_text())
+    assert stored["masks"] == record["masks"]
+    assert masks.from_rle(stored["masks"][0]["segmentation"]).shape == (400, 600)
+
+
+def test_all_keeps_three_masks(run, coffee: Path) -> None:
+    code, out, _ = run("segment", coffee, "--point", "290,120", "--all", "-o", "m.png", "--json")
+    assert code == 0
+    assert json.loads(out)["files"] == ["m_1.png", "m_2.png", "m_3.png"]
+
+
+def test_a_folder_is_searched_and_a_bad_photo_does_not_stop_the_rest(run, coffee: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.open(coffee).save(photos / "a.png")
+    (photos / "b.jpg").write_bytes(b"no photo")
+    Image.open(coffee).save(photos / "c.webp")
+    (photos / "notes.txt").write_text("not a photo, and not tried")
+    code, _, err = run("segment", photos, "--point", "290,120", "-o", "masks")
+    assert code == 1
+    assert "b.jpg" in err
+    assert "notes" not in err
+    assert sorted(p.name for p in Path("masks").iterdir()) == ["a_mask.png", "c_mask.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["missing.png", "-p", "1,1"], 1, "'missing.png' does not exist"),
+        (["https://example.org/a.jpg", "-p", "1,1"], 1, "download the photo first"),
+        (["PHOTO"], 2, "say what to segment"),
+        (["PHOTO", "-p", "12"], 2, "X,Y"),
+        (["PHOTO", "-p", "a,b"], 2, "X,Y"),
+        (["PHOTO", "-p", "9999,1"], 2, "outside the photo"),
+        (["PHOTO", "-b", "1,2,3"], 2, "X0,Y0,X1,Y1"),
+        (["PHOTO", "-p", "1,1", "-m", "huge"], 1, "known: embedded"),
+        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "auto, onnx, torch"),
+        (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
+        (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
+        (["PHOTO", "--points", "1,1"], 2, "--points"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(run, coffee: Path, arguments: list[str], code: int, message: str) -> None:
+    found, _, err = run("segment", *[str(coffee) if a == "PHOTO" else a for a in arguments])
+    assert found == code
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_models_are_listed_and_the_embedded_one_is_verified(run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(mobilesam.weights.MODELS)
+    assert json.loads(run("models", "list", "--json")[1])[0]["name"] == "embedded"
+    assert run("models", "verify", "embedded")[0] == 0
+    assert run("models", "download", "embedded")[0] == 0
+
+
+def test_an_absent_model_does_not_verify(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
+    code, out, _ = run("models", "verify", "mobile_sam")
+    assert code == 1
+    assert "NO" in out
+
+
+def test_version_and_module_entry(run) -> None:
+    assert run("--version")[1].strip() == mobilesam.__version__
+    result = subprocess.run(
+        [sys.executable, "-m", "mobilesam", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == mobilesam.__version__
+
+
+@pytest.mark.torch
+def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> None:
+    code, out, _ = run("export", tiny_checkpoint, "-o", "out", "--layout", "sam", "--licence", "MIT", "--json")
+    assert code == 0
+    names = [Path(file).name for file in json.loads(out)["files"]]
+    assert names == ["decoder.onnx", "encoder.onnx", "model.json", "sam_decoder.onnx"]
+    assert mobilesam.load("out").info.licence == "MIT"
+    assert run("export", "no_such.pt", "-o", "out2")[0] == 1
+
+
+@pytest.mark.torch
+def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        f'model = "tiny"\n[data]\nshards = ["{shard}"]\n[run]\nsteps = 2\nbatch_size = 2\nworkers = 0\noutput = "o"\n'
+    )
+    code, out, _ = run("train", recipe, "--json", "--set", "optim.lr=1e-3", "--set", "run.accelerator=cpu")
+    assert code == 0
+    assert Path(json.loads(out)["weights"]).exists()
+    code, _, err = run("train", recipe, "--set", "optim.learning_rate=1")
+    assert code == 2
+    assert "unknown key 'optim.learning_rate'" in err
+    code, _, err = run("train", recipe)
+    assert code == 2
+    assert "--resume" in err

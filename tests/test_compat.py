@@ -1,0 +1,120 @@
+"""Code written for SAM runs unchanged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+import mobilesam
+from mobilesam import compat
+from mobilesam.compat import SamPredictor, sam_model_registry
+from mobilesam.errors import ModelError
+
+# In the manner of SAM's predictor example: what a user's script looks like. Not a line of it knows of mobilesam.
+SAM_SCRIPT = """
+import cv2
+import numpy as np
+from segment_anything import SamPredictor, sam_model_registry
+
+sam = sam_model_registry[model_type](checkpoint=checkpoint)
+sam.to(device="cpu")
+predictor = SamPredictor(sam)
+image = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)
+predictor.set_image(image)
+
+input_point, input_label = np.array([[300, 180]]), np.array([1])
+masks, scores, logits = predictor.predict(
+    point_coords=input_point, point_labels=input_label, multimask_output=True
+)
+mask_input = logits[np.argmax(scores), :, :]
+refined, _, _ = predictor.predict(
+    point_coords=np.array([[300, 180], [60, 350]]),
+    point_labels=np.array([1, 0]),
+    mask_input=mask_input[None, :, :],
+    multimask_output=False,
+)
+boxed, _, _ = predictor.predict(point_coords=None, point_labels=None, box=np.array([120, 60, 480, 320])[None, :],
+                                multimask_output=False)
+"""
+
+
+@pytest.fixture
+def predictor(coffee: Path) -> SamPredictor:
+    predictor = SamPredictor(sam_model_registry["vit_t"]())
+    predictor.set_image(cv2.imread(str(coffee)), image_format="BGR")
+    return predictor
+
+
+def test_a_script_written_for_sam_runs_unchanged(
+    monkeypatch: pytest.MonkeyPatch, coffee: Path, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
+    module = ModuleType("segment_anything")
+    vars(module).update(SamPredictor=SamPredictor, sam_model_registry=sam_model_registry)
+    monkeypatch.setitem(sys.modules, "segment_anything", module)
+    scope: dict[str, object] = {"model_type": "vit_t", "checkpoint": None, "photo": str(coffee)}
+    exec(SAM_SCRIPT, scope)
+
+    ours = coffee_embedding.predict(points=[(300, 180)])
+    np.testing.assert_array_equal(scope["masks"], ours.masks)
+    np.testing.assert_allclose(scope["scores"], ours.scores)
+    np.testing.assert_allclose(scope["logits"], ours.low_res, atol=1e-4)
+    refined = coffee_embedding.predict(points=[(300, 180), (60, 350)], labels=[1, 0], prior=ours)
+    np.testing.assert_array_equal(scope["refined"], refined.masks)
+    np.testing.assert_array_equal(scope["boxed"], coffee_embedding.predict(box=(120, 60, 480, 320)).masks)
+
+
+def test_logits_can_be_asked_for(predictor: SamPredictor) -> None:
+    coords, labels = np.array([[300, 180]]), np.array([1])
+    logits, _, _ = predictor.predict(coords, labels, return_logits=True)
+    masks, _, _ = predictor.predict(coords, labels)
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits > predictor.model.mask_threshold, masks)
+
+
+def test_predict_torch_takes_transformed_prompts_in_a_batch(predictor: SamPredictor) -> None:
+    torch = pytest.importorskip("torch")
+    boxes = torch.tensor([[120, 60, 480, 320], [10, 10, 200, 200]])
+    transformed = predictor.transform.apply_boxes_torch(boxes, predictor.original_size)
+    masks, scores, low_res = predictor.predict_torch(None, None, boxes=transformed, multimask_output=False)
+    assert masks.shape == (2, 1, 400, 600)
+    assert scores.shape == (2, 1)
+    assert low_res.shape == (2, 1, 64, 64)
+    single, _, _ = predictor.predict(box=boxes[1].numpy(), multimask_output=False)
+    np.testing.assert_array_equal(masks[1].numpy(), single)
+    assert predictor.get_image_embedding().shape == (1, 256, 16, 16)
+
+
+def test_set_torch_image_equals_set_image(predictor: SamPredictor, coffee: Path) -> None:
+    torch = pytest.importorskip("torch")
+    rgb = cv2.cvtColor(cv2.imread(str(coffee)), cv2.COLOR_BGR2RGB)
+    tensor = torch.as_tensor(predictor.transform.apply_image(rgb)).permute(2, 0, 1)[None]
+    other = SamPredictor(predictor.model)
+    other.set_torch_image(tensor, rgb.shape[:2])
+    np.testing.assert_allclose(other.features, predictor.features, atol=1e-5)
+
+
+def test_without_an_image_it_says_so(predictor: SamPredictor) -> None:
+    predictor.reset_image()
+    with pytest.raises(RuntimeError, match="set_image"):
+        predictor.predict(np.array([[1, 1]]), np.array([1]))
+    with pytest.raises(AssertionError, match="image_format"):
+        predictor.set_image(np.zeros((4, 4, 3), np.uint8), "HSV")
+
+
+def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    sam = mobilesam.load()
+
+    class Published:
+        info = replace(sam.info, name="mobile_sam")
+
+    monkeypatch.setattr(compat, "load", lambda source, device: mobilesam.Predictor(Published()))  # type: ignore[arg-type]
+    assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
+    with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
+        sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilesam.train.config import DataConfig, RunConfig
+from mobilesam.train.data import FromStep, MaskPhotos, make_loader
+
+
+@pytest.fixture
+def config(shard: Path) -> DataConfig:
+    return DataConfig(shards=(str(shard),), masks_per_photo=3)
+
+
+def test_an_item_has_the_promised_shapes_even_with_fewer_objects(config: DataConfig) -> None:
+    item = MaskPhotos(config, 64, seed=0)[0]
+    assert item["image"].shape == (3, 64, 64)
+    assert item["image"].dtype == torch.uint8
+    assert item["masks"].shape == (3, 64, 64)
+    assert item["masks"].dtype == torch.bool
+    assert item["masks"].flatten(1).any(1).all()
+
+
+def test_photo_i_is_a_function_of_seed_and_i_alone(config: DataConfig) -> None:
+    dataset = MaskPhotos(config, 64, seed=1)
+    first = dataset[7]
+    dataset[3]
+    for other in (dataset[7], MaskPhotos(config, 64, seed=1)[7]):
+        assert torch.equal(first["image"], other["image"])
+        assert torch.equal(first["masks"], other["masks"])
+    assert not torch.equal(first["image"], dataset[8]["image"])
+    assert not torch.equal(first["image"], MaskPhotos(config, 64, seed=2)[7]["image"])
+
+
+def test_sources_are_drawn_by_weight(config: DataConfig) -> None:
+    dataset = MaskPhotos(replace(config, source_weights={"a": 1.0}, other_weight=0.0), 64, seed=0)
+    assert [name for name, _ in dataset.groups] == ["a", "b"]
+    assert dataset.probabilities.tolist() == [1.0, 0.0]
+
+
+def test_specks_are_not_asked_for(config: DataConfig) -> None:
+    masks = [MaskPhotos(replace(config, min_area=0.02), 64, seed=0)[i]["masks"] for i in range(6)]
+    assert torch.cat(masks).float().mean((1, 2)).min() >= 0.02
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, workers: int) -> None:
+    dataset = MaskPhotos(config, 64, seed=0)
+    run = RunConfig(steps=4, batch_size=2, workers=workers)
+    whole = list(make_loader(dataset, run, 0, 0, 1))
+    rest = list(make_loader(dataset, run, 2, 0, 1))
+    assert len(whole) == 4
+    assert len(rest) == 2
+    for a, b in zip(whole[2:], rest, strict=True):
+        assert torch.equal(a["image"], b["image"])
+        assert torch.equal(a["masks"], b["masks"])
+
+
+def test_processes_share_each_step_without_overlap() -> None:
+    ranks = [list(FromStep(1, 3, 2, rank, 2)) for rank in (0, 1)]
+    assert ranks == [[4, 5, 8, 9], [6, 7, 10, 11]]
+    assert list(FromStep(1, 3, 4)) == sorted(ranks[0] + ranks[1])

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilesam.errors import ModelError, SettingsError
+from mobilesam.model import checkpoint
+from mobilesam.train.config import OptimConfig, TrainRecipe, from_dict
+from mobilesam.train.loop import Ema, build_optimizer, learning_rate, train
+
+
+def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
+    return from_dict(
+        TrainRecipe,
+        {
+            "model": "tiny",
+            "data": {"shards": [str(shard)], "masks_per_photo": 2},
+            "prompts": {"round_weights": [0.5, 0.5]},
+            "optim": {"warmup_steps": 2, "lr": 1e-3},
+            "run": {
+                "output": str(output),
+                "steps": steps,
+                "batch_size": 4,
+                "workers": 0,
+                "accelerator": "cpu",
+                "checkpoint_every": 3,
+                "log_every": 2,
+            },
+        },
+    )
+
+
+KILLED_RUN = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from mobilesam.train import loop
+from train.test_loop import recipe
+
+original = loop.learning_rate
+def lethal(step, steps, config):
+    if step == 7:  # after the checkpoint of step 6, in the middle of the next three
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(step, steps, config)
+
+loop.learning_rate = lethal
+loop.train(recipe(Path({shard!r}), Path({output!r})), show_progress=False)
+"""
+
+
+def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
+    whole = train(recipe(shard, tmp_path / "whole"), show_progress=False)
+    code = KILLED_RUN.format(tests=str(Path(__file__).parents[1]), shard=str(shard), output=str(tmp_path / "killed"))
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.run([sys.executable, "-c", code], env=os.environ | threads, capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 6
+    resumed = train(recipe(shard, tmp_path / "killed"), resume=True, show_progress=False)
+    a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    states = [torch.load(p.parent / "state.pt", weights_only=True) for p in (whole, resumed)]
+    for key, value in states[0]["model"].items():
+        assert torch.equal(value, states[1]["model"][key]), key
+
+
+def test_training_learns_the_synthetic_scene(shard: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(recipe(shard, tmp_path / "run", steps=60), show_progress=False)
+    events = EventAccumulator(str(tmp_path / "run" / "logs"))
+    events.Reload()
+    losses = [e.value for e in events.Scalars("loss")]
+    assert set(events.Tags()["scalars"]) == {"loss", "iou", "lr", "photos_per_second"}
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_the_resolved_recipe_and_versions_are_saved_beside_the_weights(shard: Path, tmp_path: Path) -> None:
+    train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+    record = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert record["recipe"]["optim"]["weight_decay"] == OptimConfig().weight_decay
+    assert record["num_photos"] == 12
+    assert record["versions"]["torch"] == torch.__version__
+
+
+def test_a_run_starts_from_a_checkpoint(shard: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    from dataclasses import replace
+
+    started = replace(recipe(shard, tmp_path / "run", steps=1), start_from=str(tiny_checkpoint))
+    tuned = checkpoint.load(train(replace(started, optim=OptimConfig(lr=1e-9)), show_progress=False))
+    for key, value in checkpoint.load(tiny_checkpoint).named_parameters():
+        torch.testing.assert_close(dict(tuned.named_parameters())[key], value, atol=1e-4, rtol=1e-3)
+
+
+def test_an_existing_run_is_not_overwritten_and_a_missing_one_not_resumed(shard: Path, tmp_path: Path) -> None:
+    train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+    with pytest.raises(SettingsError, match="--resume"):
+        train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+    with pytest.raises(SettingsError, match="nothing to resume"):
+        train(recipe(shard, tmp_path / "none"), resume=True, show_progress=False)
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed(shard: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    torch.save({"step": 1, "model": {}}, tmp_path / "run" / "state.pt")
+    with pytest.raises(ModelError, match="not a checkpoint of this recipe"):
+        train(recipe(shard, tmp_path / "run"), resume=True, show_progress=False)
+
+
+def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(SettingsError, match=r"unknown model 'giant'; known: tiny"):
+        train(replace(recipe(shard, tmp_path / "run"), model="giant"), show_progress=False)
+
+
+def test_the_learning_rate_warms_up_and_decays() -> None:
+    config = OptimConfig(lr=1.0, warmup_steps=10, min_lr_ratio=0.1)
+    rates = [learning_rate(step, 110, config) for step in range(111)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == 1.0
+    assert rates[60] == pytest.approx(0.55, abs=0.01)
+    assert rates[110] == pytest.approx(0.1)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_norms_biases_and_tables_are_not_decayed(tiny_checkpoint: Path) -> None:
+    model = checkpoint.load(tiny_checkpoint)
+    decayed, free = build_optimizer(model, OptimConfig()).param_groups
+    assert decayed["weight_decay"] > 0 == free["weight_decay"]
+    assert min(p.ndim for p in decayed["params"]) == 2
+    tables = [p for n, p in model.named_parameters() if "attention_biases" in n or n.endswith("iou_token.weight")]
+    assert all(any(p is f for f in free["params"]) for p in tables)
+
+
+def test_ema_follows_the_weights_slowly_after_its_warm_up() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(layer.weight)
+    ema = Ema(layer, decay=0.9)
+    torch.nn.init.ones_(layer.weight)
+    ema.update(layer, step=0)
+    assert ema.state["weight"].item() == pytest.approx(0.9)
+    before = ema.state["weight"].item()
+    torch.nn.init.zeros_(layer.weight)
+    ema.update(layer, step=10_000)
+    assert ema.state["weight"].item() == pytest.approx(0.9 * before)
