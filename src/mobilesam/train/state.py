@@ -1,0 +1,107 @@
+"""A run's folder: its checkpoint, its averaged weights, and what it was.
+
+state.pt              everything needed to go on
+weights.safetensors   the averaged weights
+recipe.json           the resolved recipe, versions, machine
+logs/                 TensorBoard
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mobilesam.errors import ModelError, SettingsError
+from mobilesam.files import replacing
+from mobilesam.model import checkpoint
+from mobilesam.model.sam import Sam
+from mobilesam.train.config import TrainRecipe
+from mobilesam.train.optim import Ema
+
+STATE_FILE = "state.pt"
+WEIGHTS_FILE = "weights.safetensors"
+LOG_FOLDER = "logs"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What changes during training and must survive a kill. Random draws hang on the step alone."""
+
+    model: Sam
+    optimizer: torch.optim.Optimizer
+    ema: Ema
+
+
+def check_output(output: Path, resume: bool) -> None:
+    """Refuse to overwrite a run, and to resume one that is not there.
+
+    Raises:
+        SettingsError: says which of the two it is.
+    """
+    exists = (output / STATE_FILE).exists()
+    if exists and not resume:
+        raise SettingsError(f"{output} already holds a run; add --resume to go on, or choose another run.output")
+    if resume and not exists:
+        raise SettingsError(f"nothing to resume: {output / STATE_FILE} does not exist")
+
+
+def save(output: Path, trained: Trained, recipe: TrainRecipe, step: int) -> None:
+    """Write the state after `step` steps and the averaged weights, each through a temporary name."""
+    state = {
+        "step": step,
+        "model": trained.model.state_dict(),
+        "ema": trained.ema.state,
+        "optimizer": trained.optimizer.state_dict(),
+        "recipe": json.dumps(dataclasses.asdict(recipe)),
+    }
+    with replacing(output / STATE_FILE) as partial:
+        torch.save(state, partial)
+    averaged = Sam(trained.model.config)
+    averaged.load_state_dict(trained.ema.state)
+    checkpoint.save(averaged, output / WEIGHTS_FILE)
+
+
+def restore(output: Path, trained: Trained) -> int:
+    """Load what `save` wrote; returns the step to go on from.
+
+    Raises:
+        ModelError: the file is damaged, or of another model.
+    """
+    path = output / STATE_FILE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        trained.model.load_state_dict(state["model"])
+        trained.optimizer.load_state_dict(state["optimizer"])
+        for key, value in state["ema"].items():
+            trained.ema.state[key].copy_(value)
+    except (RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: not a checkpoint of this recipe's model ({error})") from error
+    return int(state["step"])
+
+
+def describe(output: Path, recipe: TrainRecipe, num_photos: int) -> None:
+    """Write the resolved recipe, and what it ran on."""
+    packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
+    record = {
+        "recipe": dataclasses.asdict(recipe),
+        "num_photos": num_photos,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+    }
+    with replacing(output / "recipe.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,80 @@
+"""What the README tells people to type works, word for word."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilesam.cli import app, main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_it_is_short_and_opens_with_a_picture_that_exists() -> None:
+    assert len(README.splitlines()) < 150
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    assert README.index("![") < README.index("```")
+    assert all((ROOT / picture).exists() for picture in pictures)
+
+
+def test_its_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_the_first_command_segments_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install, command = blocks("sh")[0].strip().split(" && ")
+    assert install == "pip install ."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", shlex.split(command.replace("examples/", f"{ROOT}/examples/")))
+    main_without_exit()
+    with Image.open("cup.png") as picture, Image.open(ROOT / "examples" / "coffee.png") as photo:
+        changed = (
+            np.abs(np.asarray(picture.convert("RGB")).astype(int) - np.asarray(photo.convert("RGB"))).max(axis=2) > 8
+        )
+    assert 0.05 < changed.mean() < 0.6
+
+
+def main_without_exit() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+
+
+def test_the_second_command_is_what_ci_runs() -> None:
+    command = blocks("sh")[1].strip()
+    assert command.endswith("scripts/check")
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for block in blocks("python"):
+        exec(block, {})
+    assert (tmp_path / "cup.png").exists()
+
+
+def test_its_verbs_and_options_exist() -> None:
+    import typer.main
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for line in "\n".join(blocks("sh")).splitlines():
+        words = line.split("#")[0].split()
+        if not words or words[0] != "mobilesam":
+            continue
+        options = {option for parameter in commands[words[1]].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line
