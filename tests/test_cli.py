@@ -89,6 +89,26 @@ def test_a_folder_is_searched_and_a_bad_photo_does_not_stop_the_rest(run, coffee
     assert sorted(p.name for p in Path("masks").iterdir()) == ["a_mask.png", "c_mask.png"]
 
 
+def test_photos_of_one_name_do_not_overwrite_each_other(run, coffee: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.open(coffee).save(tmp_path / folder / "photo.png")
+    code, out, _ = run("segment", "a/photo.png", "b/photo.png", "--point", "290,120", "-o", "out", "--json")
+    assert code == 0
+    files = [json.loads(line)["files"][0] for line in out.splitlines()]
+    assert len(set(files)) == 2
+    assert all(Path(file).exists() for file in files)
+
+
+def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "photo.png"
+    copy.write_bytes(coffee.read_bytes())
+    code, _, err = run("segment", copy, "--point", "290,120", "-o", copy)
+    assert code == 2
+    assert "would overwrite" in err
+    assert copy.read_bytes() == coffee.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

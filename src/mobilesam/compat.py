@@ -60,14 +60,15 @@ class SamModel:
 
     def __init__(self, source: str, device: str = "cpu") -> None:
         self.source = source
-        self.device = device
+        self.device: Any = device
         self.predictor: Predictor = load(source, device=device)
         self.image_encoder = ImageEncoderInfo(self.predictor.info.image_size)
 
     def to(self, device: Any) -> SamModel:
         """Move to a device, in place, as torch modules do."""
         if str(device) != str(self.device):
-            self.__init__(self.source, str(device))  # type: ignore[misc]
+            self.predictor = load(self.source, device=str(device))
+            self.device = device
         return self
 
     def cuda(self) -> SamModel:

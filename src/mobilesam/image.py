@@ -126,7 +126,9 @@ def _deep_pixels(image: Image.Image) -> NDArray[np.generic]:
     pixels = np.asarray(image)
     if image.mode == "F":
         return pixels if pixels.max(initial=0) <= 1 else pixels / np.float32(255)
-    # Pillow opens some 16-bit files as 32-bit integers.
+    # Pillow opens some 16-bit files as 32-bit integers; a 32-bit file that never exceeds 255 holds 8 bits.
+    if image.mode == "I" and pixels.max(initial=0) <= 255:
+        return np.clip(pixels, 0, 255).astype(np.uint8)
     return np.clip(pixels, 0, 65535).astype(np.uint16)
 
 

@@ -103,6 +103,11 @@ def test_padding_is_the_mean_colour(model: Sam) -> None:
     assert (padded[:, :, :32] > 2).all()
 
 
+def test_an_image_larger_than_the_network_is_refused(model: Sam) -> None:
+    with pytest.raises(ValueError, match=r"\(64, 80\) exceeds 64"):
+        model.encode(torch.zeros(1, 3, 64, 80))
+
+
 @torch.inference_mode()
 def test_a_rough_mask_counts_only_where_its_flag_is_set(model: Sam) -> None:
     embedding = model.encode(torch.rand(1, 3, 64, 64) * 255)

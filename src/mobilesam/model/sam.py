@@ -39,8 +39,14 @@ class Sam(nn.Module):
         self.register_buffer("pixel_std", tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, image_size, image_size)."""
+        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, image_size, image_size).
+
+        Raises:
+            ValueError: H or W exceeds image_size.
+        """
         size = self.config.image_size
+        if max(image.shape[-2:]) > size:
+            raise ValueError(f"an image of {tuple(image.shape[-2:])} exceeds {size}; resize its long side to {size}")
         image = (image - self.pixel_mean) / self.pixel_std
         return F.pad(image, (0, size - image.shape[-1], 0, size - image.shape[-2]))
 

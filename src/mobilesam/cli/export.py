@@ -1,0 +1,36 @@
+"""`mobilesam export`: a checkpoint → ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mobilesam.cli import options
+
+
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a folder with a pair, or a model's name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the ONNX files.")],
+    layout: Annotated[
+        Literal["pair", "sam"], typer.Option(help="sam: also the decoder with SAM's official signature.")
+    ] = "pair",
+    licence: Annotated[str, typer.Option(help="Of the weights, for the metadata.")] = "unknown",
+    fp16_storage: Annotated[
+        bool, typer.Option("--fp16-storage", help="Store weights as float16, compute in float32: half the size.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write encoder.onnx and decoder.onnx, checked against torch."""
+    options.require("torch", "torch", "exporting")
+    from mobilesam.export.onnx import SAM_DECODER_FILE, export_pair, export_sam_decoder
+    from mobilesam.model import checkpoint as checkpoints
+    from mobilesam.predict.load import find_checkpoint
+
+    sam = checkpoints.load(find_checkpoint(checkpoint))
+    files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage)
+    if layout == "sam":
+        files.append(export_sam_decoder(sam, output / SAM_DECODER_FILE))
+    sizes = "\n".join(f"{file}: {file.stat().st_size / 1e6:.1f} MB" for file in files)
+    options.say({"files": [str(file) for file in files]}, f"{sizes}\nonnxruntime and torch agree", as_json)
