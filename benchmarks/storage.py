@@ -1,8 +1,8 @@
 """What float16 storage of weights does to masks: the same checkpoint exported both ways.
 
-    python benchmarks/storage.py weights.safetensors 'eval/*.tar'
+    python benchmarks/storage.py weights.safetensors eval.tar ...
 
-For every object of `quality.py`'s protocol: the IoU between the two models' masks, for a click and for a box.
+For every object of at least 1,000 px: the IoU between the two models' masks, for one click and for a tight box.
 """
 
 from __future__ import annotations
@@ -13,47 +13,50 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from quality import MAX_MASKS, MIN_AREA, deepest_point, iou
 from tqdm import tqdm
 
 import mobilesam
-from mobilesam import boxes
+from mobilesam.evaluate.metrics import iou
+from mobilesam.evaluate.run import ask, decode_objects, read_all
+from mobilesam.evaluate.samples import Sample
+from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
-from mobilesam.shards import Photo, expand, index_shard, read_photo
+
+PROTOCOLS = ("click", "box")
+MIN_AREA = 1000
 
 
-def export_both(weights: Path, folder: Path) -> tuple[mobilesam.Predictor, mobilesam.Predictor]:
-    """The checkpoint as float32 and as float16 storage."""
+def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
+    """The checkpoint with float32 and with float16 storage."""
     for name, is_half in (("full", False), ("half", True)):
         paths = export_pair(checkpoint.load(weights), folder / name, licence="unknown", fp16_storage=is_half)
         print(f"{name}: {sum(path.stat().st_size for path in paths) / 1e6:.1f} MB")
-    return mobilesam.load(folder / "full"), mobilesam.load(folder / "half")
+    return [mobilesam.load(folder / name) for name in ("full", "half")]
 
 
-def compare(full: mobilesam.Predictor, half: mobilesam.Predictor, photo: Photo) -> list[float]:
-    """IoU between the two models' masks, two prompts per object."""
-    images = [sam.embed(photo.rgb) for sam in (full, half)]
-    areas = [float(annotation["area"]) for annotation in photo.annotations]
-    chosen = [i for i in np.argsort(areas)[::-1] if areas[i] >= MIN_AREA][:MAX_MASKS]
+def compare(models: list[mobilesam.Predictor], sample: Sample) -> list[float]:
+    """IoU between the two models' masks, for each object and protocol of one photo."""
+    images = [sam.embed(sample.open()) for sam in models]
     values = []
-    for i in chosen:
-        truth = photo.mask(int(i))
-        point, box = [deepest_point(truth)], boxes.from_mask(truth)
-        values.append(iou(*(image.predict(points=point).best.array for image in images)))
-        values.append(iou(*(image.predict(box=box).best.array for image in images)))
+    for reference, truth, ignored in decode_objects(sample, images[0].original_hw, []):
+        if truth.sum() < MIN_AREA:
+            continue
+        for protocol in PROTOCOLS:
+            answers = [ask(protocol, reference.id, image, truth, ignored, None) for image in images]
+            values.append(iou(*(answer.mask for answer in answers if answer)))
     return values
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("shards", nargs="+")
+    parser.add_argument("data", nargs="+")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        full, half = export_both(arguments.weights, Path(folder))
-        samples = [sample for path in expand(arguments.shards) for sample in index_shard(path)]
-        values = [v for sample in tqdm(samples, unit="photo") for v in compare(full, half, read_photo(sample))]
+        models = export_both(arguments.weights, Path(folder))
+        samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
+        values = [v for s in tqdm(samples, unit="photo") if isinstance(s, Sample) for v in compare(models, s)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")
     print(f"1st percentile {np.percentile(values, 1):.4f}")

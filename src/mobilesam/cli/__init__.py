@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from mobilesam import __version__
+from mobilesam.cli.evaluate import evaluate
 from mobilesam.cli.export import export
 from mobilesam.cli.models import models_app
 from mobilesam.cli.segment import segment
@@ -21,7 +22,7 @@ from mobilesam.errors import MobileSamError, PromptError, SettingsError
 
 app = typer.Typer(
     name="mobilesam",
-    help="Cut any object out of any photo; train and export small Segment Anything models.",
+    help="Cut any object out of any photo; measure, train and export small Segment Anything models.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.add_typer(models_app, name="models")
+app.command()(evaluate)
 app.command()(train)
 app.command()(export)
 

@@ -1,0 +1,133 @@
+"""`mobilesam evaluate`: a data set and protocols → a report; two reports → their difference."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mobilesam.cli import options
+
+if TYPE_CHECKING:
+    from mobilesam.evaluate.settings import EvaluateSettings
+
+DEFAULT_PROTOCOLS = ("box", "click")
+
+
+def evaluate(
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Shards, folders or COCO files; or: compare A.json B.json."),
+    ],
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", "-p", help="See docs/evaluate.md; repeatable. Default: box, click."),
+    ] = None,
+    model: options.Model = "embedded",
+    backend: options.BackendName = "auto",
+    device: options.Device = "cpu",
+    teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
+    detections: Annotated[
+        Path | None, typer.Option(help="COCO-format detection file: score its boxes' masks as AP.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
+    min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
+    max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report; its tables go beside it as .md.")] = Path(
+        "report.json"
+    ),
+    worst: Annotated[int, typer.Option("--save-worst", help="Pictures of the N worst cases of each protocol.")] = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure a model by the field's protocols; `evaluate compare A.json B.json` pairs two reports."""
+    if data[0] == "compare":
+        compare(data[1:], as_json)
+    elif detections is not None:
+        measure_detections(data, detections, images, (model, backend, device), output, as_json)
+    else:
+        from mobilesam.evaluate.settings import EvaluateSettings
+
+        names = tuple(protocols or DEFAULT_PROTOCOLS)
+        paths = tuple(data)
+        settings = EvaluateSettings(paths, names, model, backend, device, teacher, images, min_area, max_objects)
+        measure(settings, output, workers, worst, as_json)
+
+
+def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:
+    """Run, report, and clear the journal that a kill would have left."""
+    from mobilesam.evaluate import report
+    from mobilesam.evaluate.run import load_models, run
+    from mobilesam.evaluate.worst import save_worst
+
+    journal = output.with_name(output.name + ".journal")
+    model = load_models(settings).student.info
+    with RunningMean() as bar:
+        results, memory_mb = run(settings, journal, workers=workers, on_result=bar.update)
+    built = report.build(settings, model, results, memory_mb)
+    files = report.write(built, output)
+    if worst:
+        files += save_worst(built["rows"], settings, output.with_name(output.stem + "_worst"), worst)
+    journal.unlink()
+    for name, reason in built["problems"]:
+        typer.echo(f"problem: {name}: {reason}", err=True)
+    record = {"files": [str(file) for file in files], "summary": built["summary"], "counts": built["counts"]}
+    options.say(record, f"{report.to_markdown(built)}\nwrote {output} and {len(files) - 1} more", as_json)
+
+
+class RunningMean:
+    """A progress bar that shows the mean IoU so far, all protocols together."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(unit="photo", disable=not sys.stderr.isatty())
+        self.total = self.count = 0.0
+
+    def __enter__(self) -> RunningMean:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def update(self, result: dict[str, Any]) -> None:
+        """Count a photo."""
+        self.total += sum(row["iou"] for row in result["rows"])
+        self.count += len(result["rows"])
+        self.bar.update()
+        if self.count:
+            self.bar.set_postfix(mean_iou=f"{self.total / self.count:.3f}")
+
+
+def measure_detections(
+    data: list[str], detections: Path, images: str, model: tuple[str, str, str], output: Path, as_json: bool
+) -> None:
+    """COCO or LVIS AP of one detection file."""
+    from mobilesam.evaluate.detections import evaluate_detections
+    from mobilesam.files import replacing
+    from mobilesam.predict.load import load
+
+    if len(data) != 1:
+        raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
+    sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
+    result = evaluate_detections(sam, Path(data[0]), detections, Path(images) if images else None)
+    result["model"] = vars(sam.info)
+    with replacing(output) as partial:
+        partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    numbers = "\n".join(f"{name:<12} {value:.3f}" for name, value in result["ap"].items())
+    about = f"{result['style']} AP, {result['mask']}, boxes of {result['detections']}"
+    options.say(result, f"{about}\n{numbers}\nwrote {output}", as_json)
+
+
+def compare(reports: list[str], as_json: bool) -> None:
+    """B - A, with its interval."""
+    if len(reports) != 2:
+        raise typer.BadParameter("compare takes two reports: mobilesam evaluate compare A.json B.json")
+    from mobilesam.evaluate import report
+
+    a, b = (report.read_report(Path(path)) for path in reports)
+    result = report.compare(a, b)
+    options.say({"compare": result}, report.compare_markdown(result), as_json)

@@ -1,0 +1,1 @@
+"""Predictions and truth → numbers, by the field's protocols. numpy and onnxruntime; never torch."""

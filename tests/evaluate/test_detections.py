@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+import mobilesam
+from conftest import draw_scene
+from mobilesam import boxes, masks
+from mobilesam.errors import DataError
+from mobilesam.evaluate import detections
+from mobilesam.evaluate.detections import evaluate_detections
+
+pytest.importorskip("faster_coco_eval")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """COCO truth of six photos, and a detector that is right half the time."""
+    rng = np.random.default_rng(1)
+    images, annotations, found = [], [], []
+    for i in range(6):
+        rgb, objects = draw_scene(rng)
+        Image.fromarray(rgb).save(tmp_path / f"{i}.png")
+        images.append({"id": i + 1, "file_name": f"{i}.png", "height": 96, "width": 96})
+        for j, mask in enumerate(objects):
+            box = boxes.xyxy_to_xywh(boxes.from_mask(mask))
+            shared = {"image_id": i + 1, "category_id": j + 1, "bbox": list(box)}
+            area = int(mask.sum())
+            rle = masks.to_rle(mask)
+            annotations.append({**shared, "id": len(annotations) + 1, "segmentation": rle, "area": area, "iscrowd": 0})
+            found.append({**shared, "score": float(rng.random())})
+            x, y, w, h = box
+            found.append({**shared, "bbox": [x / 2, y, w, h], "score": float(rng.random())})
+    categories = [{"id": 1, "name": "disc"}, {"id": 2, "name": "square"}]
+    truth, det = tmp_path / "truth.json", tmp_path / "det.json"
+    truth.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    det.write_text(json.dumps(found))
+    return truth, det
+
+
+def test_ap_equals_pycocotools_to_the_last_digit_printed(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, det = files
+    captured = []
+    score = detections.score
+    monkeypatch.setattr(detections, "score", lambda t, r, lvis: captured.extend(deepcopy(r)) or score(t, r, lvis))
+    result = evaluate_detections(embedded, truth, det)
+    assert result["num_masks"] == 24
+    assert result["style"] == "COCO"
+    reference = COCO(str(truth))
+    theirs = COCOeval(reference, reference.loadRes(captured), "segm")
+    theirs.evaluate()
+    theirs.accumulate()
+    theirs.summarize()
+    ours = result["ap"]
+    for name, value in zip(("AP_all", "AP_50", "AP_75", "AP_small", "AP_medium"), theirs.stats, strict=False):
+        assert f"{ours[name]:.3f}" == f"{value:.3f}", name
+    assert 0 < ours["AP_50"] <= 1
+
+
+def test_lvis_truth_is_scored_the_lvis_way(files: tuple[Path, Path], embedded: mobilesam.Predictor) -> None:
+    truth, det = files
+    data = json.loads(truth.read_text())
+    for category, frequency in zip(data["categories"], "rf", strict=True):
+        category["frequency"] = frequency
+    for image in data["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    truth.write_text(json.dumps(data))
+    result = evaluate_detections(embedded, truth, det)
+    assert result["style"] == "LVIS"
+    assert {"APr", "APc", "APf"} <= set(result["ap"])
+
+
+def test_files_that_are_something_else_are_named(files: tuple[Path, Path], embedded: mobilesam.Predictor) -> None:
+    truth, det = files
+    with pytest.raises(DataError, match="not a COCO detection file"):
+        evaluate_detections(embedded, truth, truth)
+    det.write_text("[]")
+    with pytest.raises(DataError, match="image_ids match"):
+        evaluate_detections(embedded, truth, det)
+
+
+def test_a_box_without_area_is_a_problem_with_a_name(files: tuple[Path, Path], embedded: mobilesam.Predictor) -> None:
+    truth, det = files
+    found = json.loads(det.read_text())
+    found[0]["bbox"] = [5, 5, 0, 0]
+    det.write_text(json.dumps(found))
+    result = evaluate_detections(embedded, truth, det)
+    assert [name for name, _ in result["problems"]] == ["0.png"]
+    assert result["num_masks"] == 23

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from conftest import draw_scene
+from mobilesam import masks
+from mobilesam.errors import DataError
+from mobilesam.evaluate.readers import read
+from mobilesam.evaluate.samples import PixelShape, Problem, Sample
+
+RGB, OBJECTS = draw_scene(np.random.default_rng(0))
+HW = RGB.shape[:2]
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def only(path: Path, **options: Path) -> Sample:
+    (sample,) = read(path, **options)
+    assert isinstance(sample, Sample)
+    np.testing.assert_array_equal(sample.open().shape, RGB.shape)
+    return sample
+
+
+def check_masks(sample: Sample, expected: list[np.ndarray]) -> None:
+    found = [reference.shape.mask(HW) for reference in sample.objects]
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_shard_and_its_extracted_folder_are_the_same(shard: Path, tmp_path: Path) -> None:
+    with tarfile.open(shard) as tar:
+        tar.extractall(tmp_path, filter="data")
+    for a, b in zip(read(shard), read(tmp_path), strict=True):
+        assert isinstance(a, Sample)
+        assert isinstance(b, Sample)
+        assert (a.name, a.source) == (b.name, b.source)
+        np.testing.assert_array_equal(a.open(), b.open())
+        check_masks(a, [reference.shape.mask(HW) for reference in b.objects])
+
+
+def coco_file(folder: Path, **extra: object) -> Path:
+    disc = OBJECTS[0]
+    polygon = [[10.0, 10.0, 40.5, 12.0, 30.0, 60.25]]
+    raw = {"size": list(HW), "counts": runs(disc)}
+    shared = {"image_id": 7, "category_id": 1, "iscrowd": 0}
+    data = {
+        "images": [{"id": 7, "file_name": "a.png", "height": HW[0], "width": HW[1], **extra}],
+        "annotations": [
+            {"id": 1, **shared, "segmentation": polygon, "area": 700.0, "bbox": [10, 10, 30, 50]},
+            {"id": 2, **shared, "segmentation": raw, "iscrowd": 1, "area": 1.0, "bbox": [0, 0, 1, 1]},
+            {"id": 3, **shared, "segmentation": masks.to_rle(disc), "area": 700.0, "bbox": [0, 0, 1, 1]},
+        ],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    save(folder / "a.png", RGB)
+    path = folder / "instances.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def runs(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run lengths: column by column, background first."""
+    flat = mask.flatten(order="F")
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat.view(np.int8), [2]])))
+    return np.diff(np.concatenate([[0], edges])).tolist()
+
+
+def test_cocos_three_kinds_of_segmentation_equal_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = coco_file(tmp_path)
+    sample = only(path)
+    reference = COCO(str(path))
+    expected = [reference.annToMask(reference.anns[i]).astype(bool) for i in (1, 2, 3)]
+    check_masks(sample, expected)
+    assert [r.is_crowd for r in sample.objects] == [False, True, False]
+    assert sample.image_id == 7
+
+
+def test_cocos_photos_may_lie_elsewhere_and_a_missing_one_is_a_problem(tmp_path: Path) -> None:
+    path = coco_file(tmp_path)
+    (tmp_path / "photos").mkdir()
+    shutil.move(tmp_path / "a.png", tmp_path / "photos" / "a.png")
+    (missing,) = read(path)
+    assert isinstance(missing, Problem)
+    assert "--images" in missing.reason
+    assert only(path, images=tmp_path / "photos").name == "a.png"
+
+
+def test_lvis_names_its_photos_by_url(tmp_path: Path) -> None:
+    path = coco_file(tmp_path)
+    data = json.loads(path.read_text())
+    del data["images"][0]["file_name"]
+    data["images"][0]["coco_url"] = "http://images.example/val2017/a.png"
+    path.write_text(json.dumps(data))
+    assert only(path).name == "val2017/a.png"
+
+
+def test_grabcut_ignores_its_uncertain_band(tmp_path: Path) -> None:
+    labels = OBJECTS[0].astype(np.uint8) * 255
+    labels[:5] = 128
+    save(tmp_path / "data_GT" / "a.png", RGB)
+    save(tmp_path / "boundary_GT" / "a.bmp", labels)
+    sample = only(tmp_path)
+    check_masks(sample, [OBJECTS[0] & (labels != 128)])
+    shape = sample.objects[0].shape
+    assert isinstance(shape, PixelShape)
+    np.testing.assert_array_equal(shape.ignored(), labels == 128)
+
+
+@pytest.mark.parametrize("folders", [("images", "masks"), ("img", "gt")])
+def test_berkeley_and_davis_take_everything_but_zero(tmp_path: Path, folders: tuple[str, str]) -> None:
+    colour = np.repeat(OBJECTS[1].astype(np.uint8)[..., None] * 200, 3, axis=2)
+    save(tmp_path / folders[0] / "a.png", RGB)
+    save(tmp_path / folders[1] / "a.png", colour)
+    check_masks(only(tmp_path), [OBJECTS[1]])
+
+
+def test_davis_has_an_object_per_index_and_ignores_255(tmp_path: Path) -> None:
+    labels = OBJECTS[0].astype(np.uint8) + 2 * OBJECTS[1].astype(np.uint8)
+    labels[-3:] = 255
+    save(tmp_path / "JPEGImages" / "480p" / "bear" / "00000.png", RGB)
+    save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", labels)
+    sample = only(tmp_path)
+    check_masks(sample, [labels == 1, labels == 2])
+    np.testing.assert_array_equal(sample.objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
+    save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", OBJECTS[0].astype(np.uint8) * 255)
+    check_masks(only(tmp_path), [OBJECTS[0]])
+
+
+def test_yolo_polygons_are_in_fractions_of_the_photo(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", RGB)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("3 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75\n")
+    h, w = HW
+    corners = [w / 4, h / 4, w * 3 / 4, h / 4, w * 3 / 4, h * 3 / 4, w / 4, h * 3 / 4]
+    expected = coco_mask.decode(coco_mask.frPyObjects([corners], h, w))[..., 0].astype(bool)
+    check_masks(only(tmp_path), [expected])
+
+
+def test_broken_photos_and_annotations_are_named(tmp_path: Path) -> None:
+    for name, record in (("a", "{"), ("b", '{"annotations": [{"segmentation": [[1, 2]]}]}')):
+        save(tmp_path / f"{name}.jpg", RGB)
+        (tmp_path / f"{name}.json").write_text(record)
+    problems = list(read(tmp_path))
+    assert [p.name for p in problems] == ["a", "b"]
+    assert all(isinstance(p, Problem) and "broken annotation" in p.reason for p in problems)
+    (tmp_path / "c").mkdir()
+    save(tmp_path / "c" / "images" / "x.png", RGB)
+    (tmp_path / "c" / "masks").mkdir()
+    (problem,) = read(tmp_path / "c")
+    assert isinstance(problem, Problem)
+    assert "no mask" in problem.reason
+
+
+def test_a_photo_that_does_not_decode_is_a_data_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    (tmp_path / "a.json").write_text('{"annotations": []}')
+    (sample,) = read(tmp_path)
+    with pytest.raises(DataError, match="a: the photo cannot be read"):
+        sample.open()  # type: ignore[union-attr]
+
+
+def test_what_is_no_data_set_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no known layout"):
+        list(read(tmp_path))
+    with pytest.raises(DataError, match="is no data set"):
+        list(read(tmp_path / "nothing"))
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(DataError, match="not a COCO annotation file"):
+        list(read(tmp_path / "x.json"))
