@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.contract import PIXEL_MEAN, PIXEL_STD
 from mobilesam.errors import ImageError
 from mobilesam.image import input_size, open_photo, resize_long_side, scale_points, to_input
 
@@ -97,6 +98,20 @@ def test_a_truncated_photo_says_so(rgb: np.ndarray) -> None:
 def test_a_folder_is_not_a_photo(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="folder"):
         open_photo(tmp_path)
+
+
+@pytest.mark.parametrize("photo", ["coffee", "chelsea"])
+def test_resizing_and_normalising_equal_the_references(photo: str) -> None:
+    here = Path(__file__).parent
+    with np.load(here / "golden" / "vit_t.npz") as golden:
+        expected, input_hw = golden[f"{photo}/input_sub"], tuple(golden[f"{photo}/input_hw"])
+    rgb = open_photo(here.parent / "examples" / f"{photo}.png")
+    pixels = to_input(rgb, 1024)[0]
+    assert pixels.shape[1:] == input_hw
+    padded = np.zeros((3, 1024, 1024), np.float32)
+    mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
+    padded[:, : input_hw[0], : input_hw[1]] = (pixels - mean) / std
+    np.testing.assert_allclose(padded[:, ::32, ::32], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Answer:
     score: float | None = None
     points: list[tuple[int, int]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    box: tuple[float, ...] | None = None
+    box: tuple[float, float, float, float] | None = None
     against: Mask | None = None
     """What to compare with, where it is not the truth."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def box(question: Question) -> Answer:
 
     As in NanoSAM's and EdgeSAM's tables, "GT box".
     """
-    return ask_box(question, tuple(float(v) for v in boxes.from_mask(question.truth)))
+    return ask_box(question, boxes.from_mask(question.truth))
 
 
 def box_jitter(question: Question) -> Answer:
@@ -83,7 +83,7 @@ def box_jitter(question: Question) -> Answer:
     return ask_box(question, (float(left), float(top), float(right), float(bottom)))
 
 
-def ask_box(question: Question, box_xyxy: tuple[float, ...]) -> Answer:
+def ask_box(question: Question, box_xyxy: tuple[float, float, float, float]) -> Answer:
     """One box, one mask."""
     found = question.image.predict(box=box_xyxy, multimask=False)
     return Answer(found.masks[0], float(found.scores[0]), box=box_xyxy)

@@ -191,10 +191,12 @@ def calibration_table(report: dict[str, Any]) -> list[str]:
     data = report["calibration"]
     if data is None:
         return []
+    share = 100 * data["best_scored_is_best"]
+    chosen, best = data["mean_iou_of_best_scored"], data["mean_iou_of_best"]
     lines = [
         "",
-        f"The best-scored of three masks is the best by IoU in {100 * data['best_scored_is_best']:.0f} % of clicks. "
-        f"Mean IoU of the best-scored: {data['mean_iou_of_best_scored']:.3f}; of the best: {data['mean_iou_of_best']:.3f}.",
+        f"The best-scored of three masks is the best by IoU in {share:.0f} % of clicks. "
+        f"Mean IoU of the best-scored: {chosen:.3f}; of the best: {best:.3f}.",
         "",
         "| score | masks | mean score | mean IoU |",
         "|---|---|---|---|",

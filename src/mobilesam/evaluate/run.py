@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import time
 import zlib
@@ -19,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from mobilesam.errors import DataError
-from mobilesam.evaluate.metrics import boundary_iou, iou, size_class
+from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size, deepest_pixel
@@ -120,7 +119,7 @@ class DecodeTimer:
         return answer
 
 
-Truth = tuple[TruthRef, Any, Any]
+Truth = tuple[TruthRef, Mask, Mask | None]
 
 
 def decode_objects(sample: Sample, hw: tuple[int, int], problems: list[list[str]]) -> Iterator[Truth]:
@@ -147,14 +146,21 @@ def choose(objects: list[Truth], settings: EvaluateSettings, result: Result) -> 
 
 
 def ask(
-    protocol: str, object_id: str, image: ImageEmbedding, truth: Any, ignored: Any, teacher: ImageEmbedding | None
+    protocol: str,
+    object_id: str,
+    image: ImageEmbedding,
+    truth: Mask,
+    ignored: Mask | None,
+    teacher: ImageEmbedding | None,
 ) -> Answer | None:
     """Put one question; its random draws hang on the protocol and the object alone."""
     rng = np.random.default_rng(zlib.crc32(f"{protocol}/{object_id}".encode()))
     return PROTOCOLS[protocol](Question(image, truth, ignored, rng, teacher))
 
 
-def to_row(protocol: str, sample: Sample, object_id: str, answer: Answer, truth: Any, ignored: Any) -> dict[str, Any]:
+def to_row(
+    protocol: str, sample: Sample, object_id: str, answer: Answer, truth: Mask, ignored: Mask | None
+) -> dict[str, Any]:
     """One line of the report."""
     against = truth if answer.against is None else answer.against
     ignored = ignored if answer.against is None else None
@@ -255,7 +261,11 @@ def read_journal(path: Path, settings: EvaluateSettings) -> dict[str, Result]:
 
 
 def peak_memory_mb() -> float:
-    """Of this process or its largest child; kilobytes on Linux, bytes on macOS."""
-    unit = 1024**2 if sys.platform == "darwin" else 1024
+    """Of this process or its largest child; 0 where the system does not say (Windows)."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, kilobytes on Linux
     usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return max(usages) / unit

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.draw import overlay
+from mobilesam.evaluate.metrics import Mask
+from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.run import ask, decode_objects, load_models, read_all
 from mobilesam.evaluate.samples import Sample
 from mobilesam.evaluate.settings import EvaluateSettings
@@ -57,10 +59,9 @@ def save_worst(rows: Sequence[dict[str, Any]], settings: EvaluateSettings, folde
     return sorted(files)
 
 
-def draw(rgb: Rgb, answer: Any, truth: Any, row: dict[str, Any]) -> Rgb:
+def draw(rgb: Rgb, answer: Answer, truth: Mask, row: dict[str, Any]) -> Rgb:
     """The photo with the answer tinted, the truth outlined in yellow, the prompt, and a line of numbers above."""
-    box = None if answer.box is None else tuple(answer.box)
-    picture = overlay(rgb, [answer.mask], points=answer.points, labels=answer.labels, box=box)
+    picture = overlay(rgb, [answer.mask], points=answer.points, labels=answer.labels, box=answer.box)
     contours, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, TRUTH_COLOUR, max(2, round(max(rgb.shape[:2]) / 300)))
     banner = np.zeros((BANNER, picture.shape[1], 3), np.uint8)

@@ -1,0 +1,35 @@
+"""All masks of a photo against all its annotated objects.
+
+Rule (SAM, arXiv 2304.02643, section 7.3, without classes): the generator's masks in the order of their scores; average
+recall over IoU 0.50-0.95 of the first 10, 100 and 1,000, over the photos that have objects. Any generator will do: the
+seam is a function from a photo to scored masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mobilesam.evaluate.metrics import Mask, average_recall
+from mobilesam.image import Rgb
+from mobilesam.masks import to_rle
+
+LIMITS = (10, 100, 1000)
+Generate = Callable[[Rgb], Iterable[tuple[Mask, float]]]
+"""A photo → its masks (H, W) with scores, in any order."""
+
+
+def photo_recall(generate: Generate, rgb: Rgb, truths: Sequence[Mask]) -> dict[str, float]:
+    """Average recall of one photo: {"ar_10": ..., "ar_100": ..., "ar_1000": ...}; NaN where it has no object.
+
+    Masks are kept as run lengths, so that a thousand of a large photo fit in memory.
+    """
+    proposals = sorted(((to_rle(mask), score) for mask, score in generate(rgb)), key=lambda pair: -pair[1])
+    objects = [to_rle(truth) for truth in truths]
+    if proposals and objects:
+        ious = np.asarray(coco_mask.iou([rle for rle, _ in proposals], objects, [0] * len(objects)))
+    else:
+        ious = np.zeros((len(proposals), len(objects)))
+    return {f"ar_{limit}": average_recall(ious, limit) for limit in LIMITS}
