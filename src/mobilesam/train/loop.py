@@ -43,9 +43,7 @@ def train(recipe: TrainRecipe, *, resume: bool = False, show_progress: bool = Tr
     run, output = recipe.run, Path(recipe.run.output)
     state.check_output(output, resume)
     fabric = launch(recipe)
-    trained = prepare(recipe)
-    module, optimizer = fabric.setup(SupervisedStep(trained.model, recipe), trained.optimizer)
-    trained = state.Trained(trained.model, optimizer, trained.ema)
+    trained, module = prepare(recipe, fabric)
     start = state.restore(output, trained) if resume else 0
     dataset = MaskPhotos(recipe.data, trained.model.config.image_size, run.seed)
     loader = make_loader(dataset, run, start, fabric.global_rank, fabric.world_size)
@@ -77,12 +75,14 @@ def launch(recipe: TrainRecipe) -> Fabric:
     return fabric
 
 
-def prepare(recipe: TrainRecipe) -> state.Trained:
-    """Network, optimizer and average as they are before the first step: the same in every process."""
+def prepare(recipe: TrainRecipe, fabric: Fabric) -> tuple[state.Trained, nn.Module]:
+    """Network, optimizer and average as they are before the first step, the same in every process; and the step."""
     torch.manual_seed(recipe.run.seed)
     model = build_model(recipe)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return state.Trained(model, build_optimizer(model, recipe.optim), Ema(model, recipe.optim.ema_decay))
+    module, optimizer = fabric.setup(SupervisedStep(model, recipe), build_optimizer(model, recipe.optim))
+    # The average is taken of the network where `setup` has put it.
+    return state.Trained(model, optimizer, Ema(model, recipe.optim.ema_decay)), module
 
 
 def build_model(recipe: TrainRecipe) -> Sam:
