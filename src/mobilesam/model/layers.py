@@ -14,8 +14,8 @@ from torch import Tensor, nn
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention over (B, h, N, d) tensors, with an optional additive bias (h, N, N).
 
-    Written out because SAM's decoder has few tokens and heads of 16 channels, where torch's fused CPU kernel makes
-    a training step 1.4 times slower (`benchmarks/README.md`), and because these three operations export as they are.
+    Written out because TinyViT's bias needs a gradient, because torch's fused CPU kernel is slower for the decoder's
+    few tokens (docs/decisions/0001), and because these three operations export as they are.
     """
     weights = (q * int(q.shape[-1]) ** -0.5) @ k.transpose(-2, -1)  # (B, h, N, N)
     if bias is not None:
