@@ -43,6 +43,13 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, 
     assert not any(tmp_path.iterdir())  # asked before anything was downloaded
 
 
+def test_a_quick_start_gives_the_same_masks(embedded: mobilesam.Predictor, coffee: Path) -> None:
+    quick = mobilesam.load(quick_start=True).embed(coffee).predict(points=[(300, 180)])
+    usual = embedded.embed(coffee).predict(points=[(300, 180)])
+    np.testing.assert_allclose(quick.low_res, usual.low_res, atol=1e-2)
+    assert (quick.masks & usual.masks).sum() / (quick.masks | usual.masks).sum() > 0.999
+
+
 def test_a_folder_without_a_pair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"encoder\.onnx does not exist"):
         mobilesam.load(tmp_path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mobilesam.predict.results import Mask, Prediction
 
 Box = tuple[float, float, float, float]
+FEW_PHOTOS = 10  # up to here, opening the model quickly saves more than optimising its graphs
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def segment(
 
     from mobilesam.predict.load import load
 
-    sam = load(model, backend=cast("BackendName", backend), device=device)
+    is_short = len(paths) <= FEW_PHOTOS
+    sam = load(model, backend=cast("BackendName", backend), device=device, quick_start=is_short)
     failed = False
     for path, name in with_progress(list(zip(paths, output_names(paths), strict=True))):
         try:

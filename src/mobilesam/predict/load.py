@@ -26,6 +26,7 @@ def load(
     backend: BackendName = "auto",
     device: str = "cpu",
     threads: int | None = None,
+    quick_start: bool = False,
 ) -> Predictor:
     """Load a model.
 
@@ -34,6 +35,7 @@ def load(
         backend: "onnx" (onnxruntime), "torch", or "auto": torch for checkpoints and for GPUs, else onnx.
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: per operator of onnxruntime; None lets it choose.
+        quick_start: for one or a few photos: onnxruntime opens sooner and answers a little slower.
 
     Raises:
         ModelError: there is no such model, or its files are damaged.
@@ -51,13 +53,13 @@ def load(
         return Predictor(_torch_backend(model, device))
     if is_checkpoint:
         raise ModelError(f"onnxruntime cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
-    return Predictor(_onnx_backend(_find_pair(model), device, threads))
+    return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start))
 
 
-def _onnx_backend(folder: Path, device: str, threads: int | None) -> Backend:
+def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: bool) -> Backend:
     from mobilesam.predict.onnx import OnnxBackend
 
-    return OnnxBackend(folder, device=device, threads=threads)
+    return OnnxBackend(folder, device=device, threads=threads, quick_start=quick_start)
 
 
 def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:
