@@ -122,7 +122,7 @@ def test_a_published_checkpoint_is_downloaded_converted_once_and_then_needs_no_t
     monkeypatch.setitem(MODELS, "m", spec_at(f"{server}/good.safetensors", payload))
     first = mobilesam.load("m")
     assert first.embed(coffee).predict(points=[(300, 180)]).masks.shape == (3, 400, 600)
-    monkeypatch.setattr("mobilesam.predict.load.find_spec", lambda name: None)  # torch is gone
+    monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None)  # torch is gone
     assert mobilesam.load("m").info == first.info
 
 

@@ -51,7 +51,7 @@ def test_ap_equals_pycocotools_to_the_last_digit_printed(
     truth, det = files
     captured = []
     score = detections.score
-    monkeypatch.setattr(detections, "score", lambda t, r, lvis: captured.extend(deepcopy(r)) or score(t, r, lvis))
+    monkeypatch.setattr(detections, "score", lambda t, r: captured.extend(deepcopy(r)) or score(t, r))
     result = evaluate_detections(embedded, truth, det)
     assert result["num_masks"] == 24
     assert result["style"] == "COCO"

@@ -8,7 +8,6 @@ import pytest
 
 import mobilesam
 from mobilesam.errors import MissingExtraError, ModelError, SettingsError
-from mobilesam.predict import load as loading
 from mobilesam.weights import MODELS, pair_folder
 
 BUILTIN = pair_folder(MODELS["embedded"])
@@ -35,7 +34,7 @@ def test_a_missing_device_is_refused_loudly() -> None:
 
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None)
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
     for arguments in ({"backend": "torch"}, {"model": "mobile_sam"}):
         with pytest.raises(MissingExtraError, match=r"mobilesam\[torch\]"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,13 +65,13 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
     from mobilesam.evaluate.worst import save_worst
 
     journal = output.with_name(output.name + ".journal")
-    model = load_models(settings).student.info
+    models = load_models(settings)
     with RunningMean() as bar:
-        results, memory_mb = run(settings, journal, workers=workers, on_result=bar.update)
-    built = report.build(settings, model, results, memory_mb)
+        results, memory_mb = run(settings, journal, models=models, workers=workers, on_result=bar.update)
+    built = report.build(settings, models.student.info, results, memory_mb)
     files = report.write(built, output)
     if worst:
-        files += save_worst(built["rows"], settings, output.with_name(output.stem + "_worst"), worst)
+        files += save_worst(built["rows"], settings, models, output.with_name(output.stem + "_worst"), worst)
     journal.unlink()
     for name, reason in built["problems"]:
         typer.echo(f"problem: {name}: {reason}", err=True)
@@ -106,6 +107,8 @@ def measure_detections(
     data: list[str], detections: Path, images: str, model: tuple[str, str, str], output: Path, as_json: bool
 ) -> None:
     """COCO or LVIS AP of one detection file."""
+    from tqdm import tqdm
+
     from mobilesam.evaluate.detections import evaluate_detections
     from mobilesam.files import replacing
     from mobilesam.predict.load import load
@@ -113,10 +116,13 @@ def measure_detections(
     if len(data) != 1:
         raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
     sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
-    result = evaluate_detections(sam, Path(data[0]), detections, Path(images) if images else None)
+    folder = Path(images) if images else None
+    result = evaluate_detections(
+        sam, Path(data[0]), detections, folder, progress=partial(tqdm, unit="photo", disable=None)
+    )
     result["model"] = vars(sam.info)
-    with replacing(output) as partial:
-        partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     numbers = "\n".join(f"{name:<12} {value:.3f}" for name, value in result["ap"].items())
     about = f"{result['style']} AP, {result['mask']}, boxes of {result['detections']}"
     options.say(result, f"{about}\n{numbers}\nwrote {output}", as_json)

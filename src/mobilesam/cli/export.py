@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mobilesam.cli import options
+from mobilesam.extras import require
 
 
 def export(
@@ -23,7 +24,7 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Write encoder.onnx and decoder.onnx, checked against torch."""
-    options.require("torch", "torch", "exporting")
+    require("torch", "torch", "exporting")
     from mobilesam.export.onnx import SAM_DECODER_FILE, export_pair, export_sam_decoder
     from mobilesam.model import checkpoint as checkpoints
     from mobilesam.predict.load import find_checkpoint

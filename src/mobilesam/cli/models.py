@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from mobilesam.cli import options
+from mobilesam.extras import is_installed
 
 models_app = typer.Typer(help="List, download and verify models.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="A name of `mobilesam models`.")]
@@ -51,7 +51,7 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
         options.say({"model": name, "path": str(folder)}, f"'{name}' is inside the package", as_json)
         return
     path = download(spec)
-    if not has_pair(folder) and find_spec("torch"):
+    if not has_pair(folder) and is_installed("torch"):
         convert(spec, folder)
     pair = str(folder) if has_pair(folder) else None
     advice = pair or 'to convert it to ONNX: pip install "mobilesam[torch]"'

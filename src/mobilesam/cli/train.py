@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.extras import require
 
 
 def train(
@@ -17,7 +18,7 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train a model from photos and masks."""
-    options.require("lightning", "train", "training")
+    require("lightning", "train", "training")
     from mobilesam.train.config import load_recipe
     from mobilesam.train.loop import train as run
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam import weights
-from mobilesam.errors import DataError, MissingExtraError, PromptError
+from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.readers import read_coco
 from mobilesam.evaluate.samples import Problem, Sample
+from mobilesam.extras import require
 from mobilesam.predict.predictor import Predictor
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
@@ -42,6 +43,7 @@ def evaluate_detections(
         DataError: a file is not what it should be.
         MissingExtraError: faster-coco-eval is not installed.
     """
+    require("faster_coco_eval", "eval", "COCO and LVIS AP")  # before hours of masks, not after
     by_image = group_boxes(detections)
     results: list[dict[str, Any]] = []
     problems: list[list[str]] = []
@@ -50,7 +52,7 @@ def evaluate_detections(
             problems.append([item.name, item.reason])
         else:
             results += segment_boxes(sam, item, by_image.get(item.image_id or 0, []), problems)
-    is_lvis = "frequency" in json.loads(truth.read_text(encoding="utf-8"))["categories"][0]
+    ap, is_lvis = score(truth, results)
     return {
         "protocol": "detections",
         "style": "LVIS" if is_lvis else "COCO",
@@ -59,7 +61,7 @@ def evaluate_detections(
         "detections_sha256": weights.file_sha256(detections),
         "num_masks": len(results),
         "problems": problems,
-        "ap": score(truth, results, is_lvis),
+        "ap": ap,
     }
 
 
@@ -104,18 +106,17 @@ def segment_boxes(
     return results
 
 
-def score(truth: Path, results: list[dict[str, Any]], is_lvis: bool) -> dict[str, float]:
-    """faster-coco-eval's numbers, 0-1."""
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError:
-        raise MissingExtraError("eval", "COCO and LVIS AP") from None
+def score(truth: Path, results: list[dict[str, Any]]) -> tuple[dict[str, float], bool]:
+    """faster-coco-eval's numbers, 0-1, and whether they are LVIS's, whose categories state a frequency."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
     if not results:
         raise DataError("no detection belongs to a photo of the annotation file; do their image_ids match?")
     reference = COCO(str(truth))
+    is_lvis = any("frequency" in category for category in reference.dataset["categories"])
     evaluation = COCOeval_faster(reference, reference.loadRes(results), "segm", lvis_style=is_lvis)
     evaluation.params.maxDets = LVIS_MAX_DETECTIONS if is_lvis else COCO_MAX_DETECTIONS
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    return {name: float(value) for name, value in evaluation.stats_as_dict.items()}
+    return {name: float(value) for name, value in evaluation.stats_as_dict.items()}, is_lvis

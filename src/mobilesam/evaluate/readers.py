@@ -84,7 +84,7 @@ def read_folder(path: Path) -> Iterator[Item]:
 
 
 def from_sa1b(name: str, record: bytes, photo: FileRef) -> Item:
-    """One photo of the SA-1B schema. SA-1B itself names no source; a prefix before "_" serves where there is none."""
+    """One photo of the SA-1B schema; its source is "sa1b" where it names none."""
     try:
         data = json.loads(record)
         objects = tuple(

@@ -21,7 +21,7 @@ from mobilesam.errors import DataError
 from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
-from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size, deepest_pixel
+from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import BackendName, load
@@ -175,7 +175,6 @@ def to_row(
         "boundary_iou": boundary_iou(answer.mask, against, ignored),
         "area": area,
         "size": size_class(area),
-        "depth": deepest_pixel(truth)[1],
         "score": answer.score,
         "points": answer.points,
         "labels": answer.labels,
@@ -188,6 +187,7 @@ def run(
     settings: EvaluateSettings,
     journal: Path,
     *,
+    models: Models | None = None,
     workers: int = 1,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> tuple[list[Result], float]:
@@ -196,6 +196,7 @@ def run(
     Args:
         settings: what to run.
         journal: finished photos are appended here; those already there, of the same settings, are not run again.
+        models: of these settings, where they are loaded already; processes of their own load their own.
         workers: processes.
         on_result: called with each photo's result, old or new, for a progress bar.
 
@@ -211,7 +212,7 @@ def run(
     with journal.open("a", encoding="utf-8") as file:
         if not done:
             file.write(json.dumps({"fingerprint": settings.fingerprint}) + "\n")
-        for result in compute(waiting, settings, workers):
+        for result in compute(waiting, settings, models, workers):
             line = json.dumps(result)
             file.write(line + "\n")
             file.flush()
@@ -220,11 +221,15 @@ def run(
     return [results[item.name] for item in items if item.name in results], peak_memory_mb()
 
 
-def compute(items: list[Sample | Problem], settings: EvaluateSettings, workers: int) -> Iterator[Result]:
+def compute(
+    items: list[Sample | Problem], settings: EvaluateSettings, models: Models | None, workers: int
+) -> Iterator[Result]:
     """Results in order, from this process or from several."""
+    if not items:
+        return
     if workers <= 1 or len(items) < 2:
-        models = load_models(settings) if items else None
-        yield from (evaluate_sample(cast("Models", models), item, settings) for item in items)
+        loaded = models or load_models(settings)
+        yield from (evaluate_sample(loaded, item, settings) for item in items)
         return
     context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
     with ProcessPoolExecutor(workers, context, _start_worker, (settings,)) as pool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -153,10 +152,3 @@ def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArr
     if mask.shape != hw:
         raise DataError(f"{name}: the mask is {mask.shape[1]}x{mask.shape[0]}, the photo {hw[1]}x{hw[0]}")
     return mask
-
-
-def deepest_pixel(region: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the region's border, and that distance; the photo's border counts as one."""
-    distance = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, 0)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return (int(x), int(y)), float(distance[y, x])

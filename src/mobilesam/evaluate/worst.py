@@ -13,7 +13,7 @@ from PIL import Image
 from mobilesam.draw import overlay
 from mobilesam.evaluate.metrics import Mask
 from mobilesam.evaluate.protocols import Answer
-from mobilesam.evaluate.run import ask, decode_objects, load_models, read_all
+from mobilesam.evaluate.run import Models, ask, decode_objects, read_all
 from mobilesam.evaluate.samples import Sample
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.files import replacing
@@ -23,12 +23,15 @@ TRUTH_COLOUR = (255, 215, 0)
 BANNER = 22  # px
 
 
-def save_worst(rows: Sequence[dict[str, Any]], settings: EvaluateSettings, folder: Path, count: int) -> list[Path]:
+def save_worst(
+    rows: Sequence[dict[str, Any]], settings: EvaluateSettings, models: Models, folder: Path, count: int
+) -> list[Path]:
     """Ask the worst questions again and draw the answers.
 
     Args:
         rows: of a report.
         settings: of the same report.
+        models: of these settings.
         folder: gets PROTOCOL_RANK.png, made if missing.
         count: per protocol.
 
@@ -41,7 +44,7 @@ def save_worst(rows: Sequence[dict[str, Any]], settings: EvaluateSettings, folde
         worst = sorted((row for row in rows if row["protocol"] == protocol), key=lambda row: row["iou"])[:count]
         ranked |= {(protocol, row["object"]): (rank, row) for rank, row in enumerate(worst, 1)}
     photos = {row["photo"] for _, row in ranked.values()}
-    models, files = load_models(settings), []
+    files = []
     for sample in read_all(settings):
         if not isinstance(sample, Sample) or sample.name not in photos:
             continue

@@ -7,11 +7,11 @@ when torch is asked for or a checkpoint must be converted.
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from mobilesam.errors import MissingExtraError, ModelError, SettingsError
+from mobilesam.errors import ModelError, SettingsError
+from mobilesam.extras import require
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import EMBEDDED, MODELS, ModelSpec, download, get_spec, has_pair, pair_folder
@@ -63,7 +63,7 @@ def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: b
 
 
 def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:
-    _require_torch(f"the torch backend of '{model}'")
+    require("torch", "torch", f"the torch backend of '{model}'")
     from mobilesam.model import checkpoint
     from mobilesam.model.backend import TorchBackend
 
@@ -102,13 +102,8 @@ def convert(spec: ModelSpec, folder: Path) -> None:
     Raises:
         MissingExtraError: torch is not installed; asked before anything is downloaded.
     """
-    _require_torch(f"converting '{spec.name}' to ONNX, once,")
+    require("torch", "torch", f"converting '{spec.name}' to ONNX, once,")
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
 
     export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence)
-
-
-def _require_torch(purpose: str) -> None:
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", purpose)
