@@ -37,7 +37,7 @@ app.command()(export)
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 (failed) or 2 (bad usage)."""
-    # No verb of the inference side multiplies matrices in numpy; its thread pool costs a fifth of a cold start.
+    # No verb of the inference side multiplies matrices in numpy; its thread pool only slows a cold start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()

@@ -20,7 +20,7 @@ class OnnxBackend:
         folder: where the pair lies.
         device: "cpu", or "cuda" with an onnxruntime that has that provider.
         threads: for each operator; None lets onnxruntime choose.
-        quick_start: optimise the graphs less: opens a tenth of a cold start sooner, then answers a fifth slower.
+        quick_start: optimise the graphs less: opens sooner, then answers a little slower.
 
     Raises:
         ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
@@ -34,7 +34,7 @@ class OnnxBackend:
         threads: int | None = None,
         quick_start: bool = False,
     ) -> None:
-        # One after the other: opening them in two threads is no faster to speak of and takes 30 MB more.
+        # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder = open_session(Path(folder) / contract.ENCODER_FILE, device, threads, quick_start)
         self._decoder = open_session(Path(folder) / contract.DECODER_FILE, device, threads, quick_start)
         self._info = read_info(self._encoder, folder)
@@ -74,7 +74,7 @@ def open_session(path: Path, device: str, threads: int | None, quick_start: bool
         )
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # Waiting threads would otherwise spin: a third of the processor time of a cold click, and a phone's battery.
+    # Waiting threads would otherwise spin, which costs a cold click processor time, and a phone its battery.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if quick_start:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
