@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything under a torch folder needs torch; skip it visibly where torch is absent."""
     for item in items:
-        if item.path.parent.name in ("model", "train", "export"):
+        if item.path.parent.name in ("model", "train", "distill", "export"):
             item.add_marker("torch")
         if item.get_closest_marker("torch") and not find_spec("torch"):
             item.add_marker(pytest.mark.skip(reason="torch is not installed"))

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import add_member, draw_scene
 from mobilesam.errors import DataError
-from mobilesam.shards import Sample, expand, group_by_source, index_shard, read_photo
+from mobilesam.shards import Sample, expand, index_shard, read_photo
 
 
 def test_photos_and_masks_come_back_from_the_tar(shard: Path) -> None:
@@ -20,11 +20,6 @@ def test_photos_and_masks_come_back_from_the_tar(shard: Path) -> None:
     assert np.abs(photo.rgb.astype(int) - rgb).mean() < 10  # JPEG
     for i, mask in enumerate(objects):
         np.testing.assert_array_equal(photo.mask(i), mask)
-
-
-def test_samples_are_grouped_by_source(shard: Path) -> None:
-    groups = group_by_source(index_shard(str(shard)))
-    assert {name: len(samples) for name, samples in groups.items()} == {"a": 6, "b": 6}
 
 
 def test_a_photo_without_annotation_is_left_out(tmp_path: Path) -> None:

@@ -97,3 +97,10 @@ def from_polygons(polygons: Sequence[Polygon], hw: tuple[int, int]) -> NDArray[n
             cv2.polylines(piece, [hole], True, 1)  # a hole's outline belongs to the object
         canvas |= piece
     return canvas.astype(bool)
+
+
+def deepest_pixel(region: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
+    """The pixel (x, y) farthest from the region's border, and that distance; the photo's border counts as one."""
+    distance = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, 0)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+    return (int(x), int(y)), float(distance[y, x])

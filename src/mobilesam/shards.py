@@ -7,6 +7,7 @@ that any photo is one seek away. `docs/decisions/0002-random-access-shards.md` s
 from __future__ import annotations
 
 import glob
+import io
 import json
 import os
 import tarfile
@@ -14,14 +15,36 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mobilesam.errors import DataError
 from mobilesam.masks import from_rle
+
+
+class PhotoSource(Protocol):
+    """One photo that has not been read yet, with what is annotated on it."""
+
+    @property
+    def name(self) -> str:
+        """Of the photo, unique in its data set."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """The file it lies in, for messages."""
+        ...
+
+    def read_record(self) -> dict[str, Any]:
+        """The photo's annotations in the SA-1B schema."""
+        ...
+
+    def read_bytes(self) -> bytes:
+        """The encoded photo."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,19 @@ class Sample:
     name: str
     jpg: tuple[int, int]
     json: tuple[int, int]
+
+    @property
+    def where(self) -> str:
+        """The shard."""
+        return self.shard
+
+    def read_record(self) -> dict[str, Any]:
+        """The json member."""
+        return json.loads(read_bytes(self.shard, self.json))
+
+    def read_bytes(self) -> bytes:
+        """The jpg member."""
+        return read_bytes(self.shard, self.jpg)
 
 
 @dataclass(frozen=True)
@@ -74,7 +110,9 @@ def index_shard(path: str) -> list[Sample]:
                 if member.isfile() and suffix in ("jpg", "json"):
                     members[stem][suffix] = (member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path}: not a readable, uncompressed tar ({error})") from error
+        raise DataError(
+            f"{path}: not a readable, uncompressed tar ({error}); fetch it again, or leave it out of data.shards"
+        ) from error
     return [Sample(path, stem, m["jpg"], m["json"]) for stem, m in members.items() if len(m) == 2]
 
 
@@ -85,27 +123,29 @@ def read_bytes(shard: str, where: tuple[int, int]) -> bytes:
         return file.read(where[1])
 
 
-def read_photo(sample: Sample) -> Photo:
-    """Decode one photo.
+def read_photo(sample: PhotoSource) -> Photo:
+    """Decode one photo. Its pixels stay as they are stored: masks were drawn on them, whatever EXIF says.
 
     Raises:
-        DataError: names the shard and the photo whose bytes are damaged.
+        DataError: names the file and the photo whose bytes are damaged.
     """
     try:
-        record = json.loads(read_bytes(sample.shard, sample.json))
-        bgr = cv2.imdecode(np.frombuffer(read_bytes(sample.shard, sample.jpg), np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            raise ValueError("the jpg does not decode")
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-        return Photo(sample.name, record.get("source", "sa1b"), rgb, record["annotations"])
-    except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"{sample.shard}: photo '{sample.name}' is damaged ({error})") from error
+        record = sample.read_record()
+        return Photo(sample.name, source_of(record), decode(sample.read_bytes()), record["annotations"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"{sample.where}: photo '{sample.name}' is damaged ({error})") from error
 
 
-def group_by_source(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Samples under the `source` their json names ("sa1b" where it names none)."""
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        record = json.loads(read_bytes(sample.shard, sample.json))
-        groups[record.get("source", "sa1b")].append(sample)
-    return dict(sorted(groups.items()))
+def decode(encoded: bytes) -> NDArray[np.uint8]:
+    """Encoded photo → (H, W, 3) RGB. Pillow refuses a truncated photo, which OpenCV would fill up with grey.
+
+    Raises:
+        OSError: it is damaged or no photo.
+    """
+    with Image.open(io.BytesIO(encoded)) as photo:
+        return np.asarray(photo.convert("RGB"))
+
+
+def source_of(record: dict[str, Any]) -> str:
+    """The data set a record says it comes from; SA-1B's own records say nothing."""
+    return str(record.get("source") or "sa1b")

@@ -41,6 +41,9 @@ class ModelSpec:
 
 
 EMBEDDED = "embedded"
+CHECKPOINTS = (".pt", ".pth", ".safetensors")
+RUN_WEIGHTS = "weights.safetensors"
+"""The averaged weights in the folder of a training run; the folder's name stands for them."""
 
 # A false sha256 of mobile_sam.pt circulates that begins with f3c0d8cd: it is the file's md5 with an invented tail.
 MODELS = {
@@ -177,3 +180,26 @@ def file_sha256(path: Path) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def in_run(path: str | os.PathLike[str]) -> Path:
+    """The weights inside a training run's folder; any other path as it is."""
+    inside = Path(path) / RUN_WEIGHTS
+    return inside if inside.is_file() else Path(path)
+
+
+def find_checkpoint(model: str | os.PathLike[str]) -> Path:
+    """The file or folder that holds a model's torch weights; downloads a published one.
+
+    Args:
+        model: a checkpoint, a run's folder, an exported pair, or a name of the table.
+
+    Raises:
+        ModelError: neither a path nor a known name.
+        DownloadError: it cannot be downloaded.
+    """
+    path = in_run(model)
+    if path.exists() or path.suffix in CHECKPOINTS:
+        return path
+    spec = get_spec(str(model))
+    return pair_folder(spec) if spec.name == EMBEDDED else download(spec)

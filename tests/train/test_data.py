@@ -8,6 +8,7 @@ import torch
 
 from mobilesam.train.config import DataConfig, RunConfig
 from mobilesam.train.data import FromStep, MaskPhotos, make_loader
+from mobilesam.train.survey import survey
 
 
 @pytest.fixture
@@ -15,8 +16,12 @@ def config(shard: Path) -> DataConfig:
     return DataConfig(shards=(str(shard),), masks_per_photo=3)
 
 
+def photos(config: DataConfig, image_size: int, seed: int) -> MaskPhotos:
+    return MaskPhotos(survey(config), config, image_size, seed)
+
+
 def test_an_item_has_the_promised_shapes_even_with_fewer_objects(config: DataConfig) -> None:
-    item = MaskPhotos(config, 64, seed=0)[0]
+    item = photos(config, 64, seed=0)[0]
     assert item["image"].shape == (3, 64, 64)
     assert item["image"].dtype == torch.uint8
     assert item["masks"].shape == (3, 64, 64)
@@ -25,30 +30,30 @@ def test_an_item_has_the_promised_shapes_even_with_fewer_objects(config: DataCon
 
 
 def test_photo_i_is_a_function_of_seed_and_i_alone(config: DataConfig) -> None:
-    dataset = MaskPhotos(config, 64, seed=1)
+    dataset = photos(config, 64, seed=1)
     first = dataset[7]
     dataset[3]
-    for other in (dataset[7], MaskPhotos(config, 64, seed=1)[7]):
+    for other in (dataset[7], photos(config, 64, seed=1)[7]):
         assert torch.equal(first["image"], other["image"])
         assert torch.equal(first["masks"], other["masks"])
     assert not torch.equal(first["image"], dataset[8]["image"])
-    assert not torch.equal(first["image"], MaskPhotos(config, 64, seed=2)[7]["image"])
+    assert not torch.equal(first["image"], photos(config, 64, seed=2)[7]["image"])
 
 
 def test_sources_are_drawn_by_weight(config: DataConfig) -> None:
-    dataset = MaskPhotos(replace(config, source_weights={"a": 1.0}, other_weight=0.0), 64, seed=0)
+    dataset = photos(replace(config, source_weights={"a": 1.0}, other_weight=0.0), 64, seed=0)
     assert [name for name, _ in dataset.groups] == ["a", "b"]
     assert dataset.probabilities.tolist() == [1.0, 0.0]
 
 
 def test_specks_are_not_asked_for(config: DataConfig) -> None:
-    masks = [MaskPhotos(replace(config, min_area=0.02), 64, seed=0)[i]["masks"] for i in range(6)]
+    masks = [photos(replace(config, min_area=0.02), 64, seed=0)[i]["masks"] for i in range(6)]
     assert torch.cat(masks).float().mean((1, 2)).min() >= 0.02
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, workers: int) -> None:
-    dataset = MaskPhotos(config, 64, seed=0)
+    dataset = photos(config, 64, seed=0)
     run = RunConfig(steps=4, batch_size=2, workers=workers)
     whole = list(make_loader(dataset, run, 0, 0, 1))
     rest = list(make_loader(dataset, run, 2, 0, 1))

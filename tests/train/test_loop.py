@@ -13,7 +13,12 @@ import torch
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.train.config import OptimConfig, TrainRecipe, from_dict
-from mobilesam.train.loop import train
+from mobilesam.train.loop import fit
+from mobilesam.train.supervised import supervised_job
+
+
+def train(recipe: TrainRecipe, *, resume: bool = False) -> Path:
+    return fit(recipe, lambda: supervised_job(recipe), resume=resume, show_progress=False)
 
 
 def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
@@ -42,7 +47,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from mobilesam.train import loop
-from train.test_loop import recipe
+from train.test_loop import recipe, train
 
 original = loop.learning_rate
 def lethal(step, steps, config):
@@ -51,18 +56,18 @@ def lethal(step, steps, config):
     return original(step, steps, config)
 
 loop.learning_rate = lethal
-loop.train(recipe(Path({shard!r}), Path({output!r})), show_progress=False)
+train(recipe(Path({shard!r}), Path({output!r})))
 """
 
 
 def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
-    whole = train(recipe(shard, tmp_path / "whole"), show_progress=False)
+    whole = train(recipe(shard, tmp_path / "whole"))
     code = KILLED_RUN.format(tests=str(Path(__file__).parents[1]), shard=str(shard), output=str(tmp_path / "killed"))
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.run([sys.executable, "-c", code], env=os.environ | threads, capture_output=True, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 6
-    resumed = train(recipe(shard, tmp_path / "killed"), resume=True, show_progress=False)
+    resumed = train(recipe(shard, tmp_path / "killed"), resume=True)
     a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
     assert all(torch.equal(a[key], b[key]) for key in a)
     states = [torch.load(p.parent / "state.pt", weights_only=True) for p in (whole, resumed)]
@@ -73,19 +78,27 @@ def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path
 def test_training_learns_the_synthetic_scene(shard: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(recipe(shard, tmp_path / "run", steps=60), show_progress=False)
+    train(recipe(shard, tmp_path / "run", steps=60))
     events = EventAccumulator(str(tmp_path / "run" / "logs"))
     events.Reload()
     losses = [e.value for e in events.Scalars("loss")]
-    assert set(events.Tags()["scalars"]) == {"loss", "iou", "lr", "photos_per_second"}
+    assert set(events.Tags()["scalars"]) == {
+        "loss",
+        "iou",
+        "lr",
+        "photos_per_second",
+        "waiting",
+        "validation/box_iou",
+        "validation/click_iou",
+    }
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_the_resolved_recipe_and_versions_are_saved_beside_the_weights(shard: Path, tmp_path: Path) -> None:
-    train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+    train(recipe(shard, tmp_path / "run", steps=1))
     record = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert record["recipe"]["optim"]["weight_decay"] == OptimConfig().weight_decay
-    assert record["num_photos"] == 12
+    assert record["data"] == "11 photos"  # the twelfth is held out
     assert record["versions"]["torch"] == torch.__version__
 
 
@@ -93,28 +106,28 @@ def test_a_run_starts_from_a_checkpoint(shard: Path, tmp_path: Path, tiny_checkp
     from dataclasses import replace
 
     started = replace(recipe(shard, tmp_path / "run", steps=1), start_from=str(tiny_checkpoint))
-    tuned = checkpoint.load(train(replace(started, optim=OptimConfig(lr=1e-9)), show_progress=False))
+    tuned = checkpoint.load(train(replace(started, optim=OptimConfig(lr=1e-9))))
     for key, value in checkpoint.load(tiny_checkpoint).named_parameters():
         torch.testing.assert_close(dict(tuned.named_parameters())[key], value, atol=1e-4, rtol=1e-3)
 
 
 def test_an_existing_run_is_not_overwritten_and_a_missing_one_not_resumed(shard: Path, tmp_path: Path) -> None:
-    train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+    train(recipe(shard, tmp_path / "run", steps=1))
     with pytest.raises(SettingsError, match="--resume"):
-        train(recipe(shard, tmp_path / "run", steps=1), show_progress=False)
+        train(recipe(shard, tmp_path / "run", steps=1))
     with pytest.raises(SettingsError, match="nothing to resume"):
-        train(recipe(shard, tmp_path / "none"), resume=True, show_progress=False)
+        train(recipe(shard, tmp_path / "none"), resume=True)
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(shard: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     torch.save({"step": 1, "model": {}}, tmp_path / "run" / "state.pt")
     with pytest.raises(ModelError, match="not a checkpoint of this recipe"):
-        train(recipe(shard, tmp_path / "run"), resume=True, show_progress=False)
+        train(recipe(shard, tmp_path / "run"), resume=True)
 
 
 def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
     with pytest.raises(SettingsError, match=r"unknown model 'giant'; known: tiny"):
-        train(replace(recipe(shard, tmp_path / "run"), model="giant"), show_progress=False)
+        train(replace(recipe(shard, tmp_path / "run"), model="giant"))

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from mobilesam import __version__
+from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate
 from mobilesam.cli.export import export
 from mobilesam.cli.models import models_app
@@ -32,6 +33,7 @@ app.command()(segment)
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)
+app.add_typer(distill_app, name="distill")
 app.command()(export)
 
 

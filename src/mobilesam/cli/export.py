@@ -27,7 +27,7 @@ def export(
     require("torch", "torch", "exporting")
     from mobilesam.export.onnx import SAM_DECODER_FILE, export_pair, export_sam_decoder
     from mobilesam.model import checkpoint as checkpoints
-    from mobilesam.predict.load import find_checkpoint
+    from mobilesam.weights import find_checkpoint
 
     sam = checkpoints.load(find_checkpoint(checkpoint))
     files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage)

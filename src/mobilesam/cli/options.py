@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,15 @@ Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam 
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnx or torch.")]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
+RunFolder = Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder, in place of run.output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")]
+
+
+def with_output(key: str, output: Path | None, overrides: list[str] | None) -> list[str]:
+    """`-o FOLDER` is short for `--set KEY=FOLDER`."""
+    short = [] if output is None else [f"{key}={json.dumps(str(output))}"]
+    return [*(overrides or []), *short]
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:

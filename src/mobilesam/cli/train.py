@@ -13,14 +13,17 @@ from mobilesam.extras import require
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe.")],
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")] = False,
+    output: options.RunFolder = None,
+    overrides: options.Overrides = None,
+    resume: options.Resume = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train a model from photos and masks."""
+    """Train a model from photos and masks, or go on from a checkpoint with your own."""
     require("lightning", "train", "training")
-    from mobilesam.train.config import load_recipe
-    from mobilesam.train.loop import train as run
+    from mobilesam.train.config import TrainRecipe, load_recipe
+    from mobilesam.train.loop import fit
+    from mobilesam.train.supervised import supervised_job
 
-    weights = run(load_recipe(recipe, overrides), resume=resume, show_progress=not as_json)
+    loaded = load_recipe(recipe, TrainRecipe, options.with_output("run.output", output, overrides))
+    weights = fit(loaded, lambda: supervised_job(loaded), resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

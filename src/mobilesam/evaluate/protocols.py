@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import boxes
 from mobilesam.errors import SettingsError
 from mobilesam.evaluate.metrics import Mask, iou
+from mobilesam.masks import deepest_pixel
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.results import Prediction
 
@@ -142,13 +142,6 @@ def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer
         ious.append(question.iou(mask))
     score = None if found is None else float(found.scores[found.best_index])
     return Answer(mask, score, points, labels), ious
-
-
-def deepest_pixel(region: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the region's border, and that distance; the photo's border counts as one."""
-    distance = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, 0)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return (int(x), int(y)), float(distance[y, x])
 
 
 def next_click(mask: Mask, truth: Mask, free: Mask, ignored: Mask | None) -> tuple[tuple[int, int], int] | None:

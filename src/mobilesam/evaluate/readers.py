@@ -13,13 +13,13 @@ read("yolo/")                     images + labels: YOLO-seg polygons
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mobilesam import coco
 from mobilesam.errors import DataError
 from mobilesam.evaluate.samples import (
     FileRef,
@@ -102,24 +102,15 @@ def read_coco(path: Path, images: Path | None) -> Iterator[Item]:
     Raises:
         DataError: the file is no COCO file.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        records, annotations = data["images"], data["annotations"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' is not a COCO annotation file ({type(error).__name__}: {error})") from error
-    by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in annotations:
-        by_image[annotation["image_id"]].append(annotation)
+    records, by_image = coco.read_annotations(path)
     for record in records:
         yield from_coco(record, by_image[record["id"]], path.parent, images)
 
 
 def from_coco(record: dict[str, Any], annotations: list[dict[str, Any]], beside: Path, images: Path | None) -> Item:
     """One photo of a COCO or LVIS file."""
-    # LVIS has no file_name; the end of its coco_url is the split's folder and the name.
-    name = str(record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:]))
-    candidates = [images] if images else [beside, beside / "images", beside.parent, beside.parent / "images"]
-    found = next((p for c in candidates for p in (c / name, c / Path(name).name) if p.is_file()), None)
+    name = coco.photo_name(record)
+    found = coco.find_photo(name, beside, images)
     if found is None:
         return Problem(name, "the photo is not there; give its folder with --images")
     try:

@@ -18,6 +18,8 @@ class TinyViTConfig:
     mbconv_expand_ratio: float = 4.0
     num_classes: int = 0
     """Rows of the unused ImageNet head that the published checkpoint still carries; 0 leaves the head out."""
+    neck_groups: int = 1
+    """Groups of the neck's 3×3 convolution. SAM's 1 costs 0.6 M parameters, more than a very small encoder has."""
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,12 @@ class MLPBlock(nn.Module):
         return self.lin2(self.act(self.lin1(x)))
 
 
-def neck(in_channels: int, out_channels: int) -> nn.Sequential:
+def neck(in_channels: int, out_channels: int, groups: int = 1) -> nn.Sequential:
     """Encoder features → image embedding: 1×1 conv, norm, 3×3 conv, norm."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
         LayerNorm2d(out_channels),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, groups=groups, bias=False),
         LayerNorm2d(out_channels),
     )
 

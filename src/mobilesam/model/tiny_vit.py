@@ -197,7 +197,7 @@ class TinyViT(nn.Module):
         if config.num_classes:
             self.norm_head = UnusedWeights((dims[3],), (dims[3],))
             self.head = UnusedWeights((config.num_classes, dims[3]), (config.num_classes,))
-        self.neck = neck(dims[3], embed_dim)
+        self.neck = neck(dims[3], embed_dim, config.neck_groups)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, 3, H, W), H and W multiples of 16 → embedding (B, embed_dim, H/16, W/16)."""

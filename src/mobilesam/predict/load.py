@@ -14,10 +14,20 @@ from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import require
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
-from mobilesam.weights import EMBEDDED, MODELS, ModelSpec, download, get_spec, has_pair, pair_folder
+from mobilesam.weights import (
+    CHECKPOINTS,
+    EMBEDDED,
+    MODELS,
+    ModelSpec,
+    download,
+    find_checkpoint,
+    get_spec,
+    has_pair,
+    in_run,
+    pair_folder,
+)
 
 BackendName = Literal["auto", "onnx", "torch"]
-_CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
 
 def load(
@@ -45,8 +55,8 @@ def load(
     """
     if backend not in ("auto", "onnx", "torch"):
         raise SettingsError(f"unknown backend '{backend}'; known: auto, onnx, torch")
-    source = Path(model)
-    is_checkpoint = source.suffix in _CHECKPOINTS
+    source = in_run(model)
+    is_checkpoint = source.suffix in CHECKPOINTS
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else "onnx"
     if backend == "torch":
@@ -69,20 +79,6 @@ def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:
 
     licence = MODELS[str(model)].licence if str(model) in MODELS else "unknown"
     return TorchBackend(checkpoint.load(find_checkpoint(model)), device=device, licence=licence)
-
-
-def find_checkpoint(model: str | os.PathLike[str]) -> Path:
-    """The file or folder that holds a model's torch weights; downloads a published one.
-
-    Raises:
-        ModelError: neither a path nor a known name.
-        DownloadError: it cannot be downloaded.
-    """
-    path = Path(model)
-    if path.exists() or path.suffix in _CHECKPOINTS:
-        return path
-    spec = get_spec(str(model))
-    return pair_folder(spec) if spec.name == EMBEDDED else download(spec)
 
 
 def _find_pair(model: str | os.PathLike[str]) -> Path:

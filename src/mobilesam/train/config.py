@@ -10,7 +10,7 @@ import difflib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from mobilesam.errors import SettingsError
 
@@ -28,6 +28,14 @@ class DataConfig:
 
     shards: tuple[str, ...] = ()
     """Tar shards in the SA-1B schema; shell patterns are expanded, relative to the working directory."""
+    coco: tuple[str, ...] = ()
+    """COCO instance annotation files."""
+    photos: str = ""
+    """Folder of the COCO files' photos; looked for beside them when empty."""
+    only_sources: tuple[str, ...] = ()
+    """Sources to take; all when empty."""
+    fraction: float = 1.0
+    """Share of the photos to use, the same ones in every run and nested: the 25 % are part of the 50 %."""
     source_weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, relative to the others; a source that is not named gets `other_weight`."""
     other_weight: float = 0.5
@@ -81,6 +89,8 @@ class OptimConfig:
     min_lr_ratio: float = 0.01
     clip_norm: float = 1.0
     ema_decay: float = 0.999
+    freeze_batch_norm: bool = False
+    """Keep the batch statistics as they are: for small batches, and to make two processes equal one."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,9 @@ class RunConfig:
     output: str = "runs/train"
     steps: int = 1000
     batch_size: int = 16
-    """Photos per step and process."""
+    """Photos per forward and process."""
+    accumulate: int = 1
+    """Forwards whose gradients are averaged into one step, where memory holds no larger batch."""
     seed: int = 0
     precision: str = "32-true"
     """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
@@ -104,13 +116,43 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class ValidationConfig:
+    """The photos that are never trained on, and that are asked the same prompts over and over."""
+
+    photos: int = 32
+    """Held out of the training photos, at most a tenth of them; 0 for none."""
+    every: int = 250
+    """Steps between two looks."""
+    masks_per_photo: int = 2
+    pictures: int = 4
+    """Photos drawn with their masks at each look."""
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (arXiv 2106.09685), trained in place of the layers they sit on, merged at the end."""
+
+    rank: int = 0
+    """0 for none."""
+    alpha: float = 8.0
+    """The adapter's product is scaled by alpha / rank."""
+    parts: tuple[str, ...] = ("image_encoder", "mask_decoder")
+
+
+@dataclass(frozen=True)
 class TrainRecipe:
     """Everything `mobilesam train` needs to know."""
 
     model: str = "embedded"
     """A name in `mobilesam.model.config.CONFIGS`, used when `start_from` is empty."""
     start_from: str = ""
-    """A checkpoint whose weights and architecture training goes on from."""
+    """A checkpoint, a run's folder or an exported pair whose weights and architecture training goes on from."""
+    freeze: tuple[str, ...] = ()
+    """Parts that stay as they are: image_encoder, prompt_encoder, mask_decoder."""
+    store: str = ""
+    """Cached embeddings of a frozen image encoder (`mobilesam distill embed`), so that it never runs."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     data: DataConfig = field(default_factory=DataConfig)
     prompts: PromptConfig = field(default_factory=PromptConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -118,8 +160,29 @@ class TrainRecipe:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-def load_recipe(path: Path, overrides: list[str] | None = None) -> TrainRecipe:
-    """Read a TOML recipe and apply `a.b=value` overrides (the value in TOML syntax, or bare text).
+class Recipe(Protocol):
+    """What every kind of recipe has: how to step, for how long, and what to look at meanwhile."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def optim(self) -> OptimConfig:
+        """How the weights move."""
+        ...
+
+    @property
+    def run(self) -> RunConfig:
+        """How long, on what, and where to."""
+        ...
+
+    @property
+    def validation(self) -> ValidationConfig:
+        """What is looked at meanwhile."""
+        ...
+
+
+def load_recipe(path: Path, cls: type[T], overrides: list[str] | None = None) -> T:
+    """Read a TOML recipe of kind `cls` and apply `a.b=value` overrides (the value in TOML syntax, or bare text).
 
     Raises:
         SettingsError: the file is no TOML, or a key or a value does not fit.
@@ -132,7 +195,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> TrainRecipe:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     for override in overrides or []:
         _apply_override(data, override)
-    return from_dict(TrainRecipe, data)
+    return from_dict(cls, data)
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
@@ -160,13 +223,22 @@ def from_dict(cls: type[T], data: dict[str, Any], where: str = "") -> T:
             near = difflib.get_close_matches(key, hints, n=1)
             advice = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(hints)}"
             raise SettingsError(f"unknown key '{where}{key}'; {advice}")
+    missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in data]  # type: ignore[arg-type]
+    if missing:
+        raise SettingsError(f"'{where.rstrip('.') or 'the recipe'}' lacks {', '.join(missing)}")
     return cls(**{key: _convert(value, hints[key], where + key) for key, value in data.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return from_dict(kind, value, where + ".")  # type: ignore[arg-type]
     origin = get_origin(kind)
+    if origin is tuple and isinstance(value, str):
+        value = [value]  # one shard needs no brackets
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(item, get_args(kind)[0], where) for item in value)
     if origin is dict and isinstance(value, dict):

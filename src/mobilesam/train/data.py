@@ -6,6 +6,7 @@ so a run that was killed goes on at the next number and sees exactly what it wou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,47 +14,54 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mobilesam.shards import Photo, Sample, expand, group_by_source, index_shard, read_photo
+from mobilesam.errors import DataError
+from mobilesam.shards import Photo, PhotoSource, read_photo
 from mobilesam.train import augment
 from mobilesam.train.config import DataConfig, RunConfig
+from mobilesam.train.survey import Survey
 
 # S side of the network's square, M masks per photo
 
+MAX_TRIES = 100
 
-class MaskPhotos(Dataset[dict[str, Tensor]]):
+
+class MaskPhotos(Dataset[dict[str, Any]]):
     """Photo number i with M of its masks, augmented.
 
-    An item is `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer than M usable masks they
+    An item is `name`, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer than M usable masks they
     repeat: each is prompted differently.
     """
 
-    def __init__(self, config: DataConfig, image_size: int, seed: int) -> None:
+    def __init__(self, photos: Survey, config: DataConfig, image_size: int, seed: int) -> None:
         self.config = config
         self.image_size = image_size
         self.seed = seed
-        samples = [sample for path in expand(config.shards) for sample in index_shard(path)]
-        self.groups: list[tuple[str, list[Sample]]] = list(group_by_source(samples).items())
+        groups: dict[str, list[PhotoSource]] = defaultdict(list)
+        for sample, source in zip(photos.samples, photos.sources, strict=True):
+            groups[source].append(sample)
+        self.groups = sorted(groups.items())
         weights = [config.source_weights.get(name, config.other_weight) for name, _ in self.groups]
         self.probabilities = np.array(weights) / sum(weights)
-        self.num_photos = len(samples)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, index])
-        while True:  # a photo may have no usable mask left after its crop
-            rgb, masks = self.draw(rng)
+        for _ in range(MAX_TRIES):  # a photo may have no usable mask left after its crop
+            name, rgb, masks = self.draw(rng)
             if len(masks):
                 break
+        else:
+            raise DataError(f"no usable mask in {MAX_TRIES} photos, last '{name}'; lower data.min_area")
         chosen = rng.permutation(np.resize(rng.permutation(len(masks)), self.config.masks_per_photo))
         return {
+            "name": name,
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
             "masks": torch.from_numpy(masks[chosen].astype(bool)),
         }
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """One augmented photo (S, S, 3) and its usable masks (at most M, S, S)."""
+    def draw(self, rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+        """The name of a photo, the photo augmented (S, S, 3), and its usable masks (at most M, S, S)."""
         photo = self.draw_photo(rng)
         rgb, masks = photo.rgb, self.draw_masks(photo, rng)
         if rng.random() < self.config.paste_probability:
@@ -64,7 +72,7 @@ class MaskPhotos(Dataset[dict[str, Tensor]]):
         rgb, placed = augment.place(rgb, masks, self.image_size, self.config, rng)
         areas = placed.mean(axis=(1, 2))
         usable = (areas >= self.config.min_area) & (areas < 0.95)
-        return rgb, placed[usable]
+        return photo.name, rgb, placed[usable]
 
     def draw_photo(self, rng: np.random.Generator) -> Photo:
         """A photo of a source drawn by weight."""
@@ -106,9 +114,9 @@ class FromStep(Sampler[int]):
         return (self.stop - self.start) * self.batch_size
 
 
-def make_loader(dataset: MaskPhotos, run: RunConfig, start: int, rank: int, world_size: int) -> DataLoader[Any]:
-    """Batches from step `start` to the end of the run."""
-    sampler = FromStep(start, run.steps, run.batch_size, rank, world_size)
+def make_loader(dataset: Dataset[Any], run: RunConfig, start: int, rank: int, world_size: int) -> DataLoader[Any]:
+    """Batches from step `start` to the end of the run, `run.accumulate` of them for every step."""
+    sampler = FromStep(start * run.accumulate, run.steps * run.accumulate, run.batch_size, rank, world_size)
     return DataLoader(
         dataset,
         batch_size=run.batch_size,

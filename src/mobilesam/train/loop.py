@@ -1,8 +1,12 @@
-"""The training loop: Fabric for devices and precision, checkpoints that lose nothing, logs people can read."""
+"""The training loop: Fabric for devices and precision, checkpoints that lose nothing, logs people can read.
+
+It knows nothing of what is learnt: a `Job` brings the network, the step and the photos.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +14,45 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
-from mobilesam.errors import ModelError, SettingsError
-from mobilesam.model import checkpoint
-from mobilesam.model.config import CONFIGS
+from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
 from mobilesam.train import state
-from mobilesam.train.config import TrainRecipe
-from mobilesam.train.data import MaskPhotos, make_loader
+from mobilesam.train.build import to_training_mode
+from mobilesam.train.config import Recipe
+from mobilesam.train.data import make_loader
+from mobilesam.train.interactive import Draws, StepResult
+from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, build_optimizer, learning_rate
-from mobilesam.train.supervised import StepResult, SupervisedStep
+from mobilesam.train.report import write_report
+from mobilesam.train.validation import Validation
+from mobilesam.weights import RUN_WEIGHTS
 
 
-def train(recipe: TrainRecipe, *, resume: bool = False, show_progress: bool = True) -> Path:
+@dataclass(frozen=True)
+class Job:
+    """What a recipe wants done, before it is placed on devices."""
+
+    model: Sam
+    """What is trained and saved."""
+    step: nn.Module
+    """Contains the model; (batch, draws) → StepResult."""
+    dataset: Dataset[Any]
+    """Item i is a function of i alone; each has a `name`."""
+    data: str
+    """One line about the photos, for the log."""
+    validate: Validation | None
+
+
+def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, show_progress: bool = True) -> Path:
     """Run a recipe to its end.
 
     Args:
-        recipe: what to train, on what, for how long.
+        recipe: how to step, for how long.
+        make_job: builds the network, the step and the photos; called once the processes run.
         resume: go on from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
-        show_progress: a progress bar with loss, IoU and photos/s.
+        show_progress: a progress bar with losses and photos/s.
 
     Returns:
         The file with the averaged weights.
@@ -43,26 +65,35 @@ def train(recipe: TrainRecipe, *, resume: bool = False, show_progress: bool = Tr
     run, output = recipe.run, Path(recipe.run.output)
     state.check_output(output, resume)
     fabric = launch(recipe)
-    trained, module = prepare(recipe, fabric)
+    torch.manual_seed(run.seed)
+    job = make_job()
+    trained, module = prepare(job, recipe, fabric)
     start = state.restore(output, trained) if resume else 0
-    dataset = MaskPhotos(recipe.data, trained.model.config.image_size, run.seed)
-    loader = make_loader(dataset, run, start, fabric.global_rank, fabric.world_size)
+    loader = make_loader(job.dataset, run, start, fabric.global_rank, fabric.world_size)
 
     if fabric.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
-        state.describe(output, recipe, dataset.num_photos)
-    trained.model.train()
+        state.describe(output, recipe, job.data)
+    to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, start, fabric, show_progress) as log:
-        for step, batch in enumerate(loader, start):
-            result = optimise(fabric, module, trained, recipe, batch, step)
-            log.step(step + 1, result)
-            is_due = (step + 1) % run.checkpoint_every == 0 or step + 1 == run.steps
-            if is_due and fabric.is_global_zero:
-                state.save(output, trained, recipe, step + 1)
-    return output / state.WEIGHTS_FILE
+        log.say(job.data)
+        if start == 0:
+            look(log, job, trained, 0)
+        batches = iter(loader)
+        for done in range(start + 1, run.steps + 1):
+            log.clock.resume()
+            result = optimise(fabric, module, trained, recipe, batches, done - 1, log)
+            log.step(done, result)
+            if done == run.steps or done % recipe.validation.every == 0:
+                look(log, job, trained, done)
+            if (done == run.steps or done % run.checkpoint_every == 0) and fabric.is_global_zero:
+                state.save(output, trained, recipe, done)
+        if fabric.is_global_zero:
+            write_report(output)
+    return output / RUN_WEIGHTS
 
 
-def launch(recipe: TrainRecipe) -> Fabric:
+def launch(recipe: Recipe) -> Fabric:
     """Start the processes that the recipe asks for."""
     run = recipe.run
     fabric = Fabric(
@@ -75,108 +106,70 @@ def launch(recipe: TrainRecipe) -> Fabric:
     return fabric
 
 
-def prepare(recipe: TrainRecipe, fabric: Fabric) -> tuple[state.Trained, nn.Module]:
-    """Network, optimizer and average as they are before the first step, the same in every process; and the step."""
-    torch.manual_seed(recipe.run.seed)
-    model = build_model(recipe)
-    model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module, optimizer = fabric.setup(SupervisedStep(model, recipe), build_optimizer(model, recipe.optim))
+def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn.Module]:
+    """Optimizer and average as they are before the first step, the same in every process; and the step."""
+    job.model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim))
     # The average is taken of the network where `setup` has put it.
-    return state.Trained(model, optimizer, Ema(model, recipe.optim.ema_decay)), module
+    return state.Trained(job.model, optimizer, Ema(job.model, recipe.optim.ema_decay)), module
 
 
-def build_model(recipe: TrainRecipe) -> Sam:
-    """A fresh network of the recipe's size, or the checkpoint it starts from.
-
-    Raises:
-        SettingsError: the size has no such name.
-        ModelError: the checkpoint does not load.
-    """
-    if recipe.start_from:
-        return checkpoint.load(recipe.start_from)
-    if recipe.model not in CONFIGS:
-        raise SettingsError(f"unknown model '{recipe.model}'; known: {', '.join(CONFIGS)}")
-    return Sam(CONFIGS[recipe.model])
+def look(log: Log, job: Job, trained: state.Trained, done: int) -> None:
+    """Ask the averaged network about the held-out photos, in the first process."""
+    if log.is_main and job.validate is not None:
+        log.look(done, job.validate(state.averaged(trained)))
 
 
 def optimise(
-    fabric: Fabric, module: nn.Module, trained: state.Trained, recipe: TrainRecipe, batch: dict[str, Any], step: int
+    fabric: Fabric,
+    module: nn.Module,
+    trained: state.Trained,
+    recipe: Recipe,
+    batches: Iterator[dict[str, Any]],
+    step: int,
+    log: Log,
 ) -> StepResult:
-    """One step: prompts, loss, gradient, weights, average.
+    """One step: photos, loss, gradient, weights, average. Returns the last forward's result.
 
     Raises:
-        ModelError: the loss is no longer a number.
+        ModelError: the loss or its gradient is no longer a number; names the step and the photos.
     """
     for group in trained.optimizer.param_groups:
         group["lr"] = learning_rate(step, recipe.run.steps, recipe.optim)
-    # Every draw hangs on (seed, step, rank) alone, so that nothing random has to be saved.
-    seed = (recipe.run.seed * 1_000_003 + step) * 1024 + fabric.global_rank
-    generator = torch.Generator(fabric.device).manual_seed(seed)
-    rounds = draw_rounds(recipe.prompts.round_weights, recipe.run.seed, step)
-    images, masks = fabric.to_device((batch["image"], batch["masks"]))
-    result: StepResult = module(images, masks, rounds, generator)
-    if not torch.isfinite(result.loss):
-        raise ModelError(f"the loss became {result.loss.item()} at step {step}; lower optim.lr, or use 32-true")
-    fabric.backward(result.loss)
-    fabric.clip_gradients(module, trained.optimizer, max_norm=recipe.optim.clip_norm)
+    count = recipe.run.accumulate
+    names: list[str] = []
+    for i in range(count):
+        batch = next(batches)
+        if i == 0:
+            log.clock.data_arrived()
+        names += batch.pop("name")
+        draws = make_draws(recipe.run.seed, step * count + i, fabric)
+        waits = nullcontext() if i + 1 == count else fabric.no_backward_sync(module)  # type: ignore[arg-type]
+        with waits:
+            result: StepResult = module(fabric.to_device(batch), draws)
+            if not torch.isfinite(result.loss):
+                raise ModelError(trouble("loss", step, names))
+            fabric.backward(result.loss / count)
+    try:
+        fabric.clip_gradients(module, trained.optimizer, max_norm=recipe.optim.clip_norm)
+    except RuntimeError as error:
+        raise ModelError(trouble("gradient", step, names)) from error
     trained.optimizer.step()
     trained.optimizer.zero_grad(set_to_none=True)
     trained.ema.update(trained.model, step)
     return result
 
 
-def draw_rounds(weights: tuple[float, ...], seed: int, step: int) -> int:
-    """How many rounds this step has: the same for every process."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    return int(torch.multinomial(torch.tensor(weights), 1, generator=generator).item()) + 1
+def make_draws(seed: int, number: int, fabric: Fabric) -> Draws:
+    """Random numbers of forward `number`: they hang on (seed, number, process) alone, so nothing has to be saved."""
+    base = seed * 1_000_003 + number
+    own = torch.Generator(fabric.device).manual_seed(base * 1024 + fabric.global_rank)
+    return Draws(own, torch.Generator().manual_seed(base))
 
 
-@dataclass
-class Clock:
-    """Photos per second since it was last asked."""
-
-    step: int
-    time: float
-
-    def lap(self, step: int, photos_per_step: int) -> float:
-        """Photos per second from the last lap to `step`."""
-        now = time.perf_counter()
-        speed = (step - self.step) * photos_per_step / (now - self.time)
-        self.step, self.time = step, now
-        return speed
-
-
-class Log:
-    """A progress bar and TensorBoard curves, in the first process; silent in the others."""
-
-    def __init__(self, output: Path, recipe: TrainRecipe, start: int, fabric: Fabric, show_progress: bool) -> None:
-        self.recipe = recipe
-        self.photos_per_step = recipe.run.batch_size * fabric.world_size
-        is_main = fabric.is_global_zero
-        self.writer = SummaryWriter(str(output / state.LOG_FOLDER), purge_step=start) if is_main else None
-        self.bar = tqdm(total=recipe.run.steps, initial=start, unit="step", disable=not (show_progress and is_main))
-        self.clock = Clock(start, time.perf_counter())
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        if self.writer:
-            self.writer.close()
-
-    def step(self, done: int, result: StepResult) -> None:
-        """Count a step; now and then write its numbers down."""
-        run = self.recipe.run
-        self.bar.update()
-        if self.writer is None or (done % run.log_every and done != run.steps):
-            return
-        numbers = {
-            "loss": result.loss.item(),
-            "iou": result.iou.item(),
-            "photos_per_second": self.clock.lap(done, self.photos_per_step),
-            "lr": learning_rate(done - 1, run.steps, self.recipe.optim),
-        }
-        for name, value in numbers.items():
-            self.writer.add_scalar(name, value, done)
-        self.bar.set_postfix({name: f"{value:.3g}" for name, value in numbers.items()})
+def trouble(what: str, step: int, names: list[str]) -> str:
+    """What to say when numbers run away."""
+    return (
+        f"the {what} is no longer a number at step {step}, photos {', '.join(names)}; "
+        "lower optim.lr, or set run.precision to 32-true; the last checkpoint is intact, go on from it with --resume"
+    )

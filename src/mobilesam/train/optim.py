@@ -21,10 +21,12 @@ def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW; norms, biases, tokens and position tables are not decayed."""
+    """AdamW over what learns; norms, biases, tokens and position tables are not decayed."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         is_table = "embed" in name or "token" in name or "attention_biases" in name or "rel_pos" in name
         (free if parameter.ndim < 2 or is_table else decayed).append(parameter)
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]

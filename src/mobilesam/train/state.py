@@ -3,11 +3,14 @@
 state.pt              everything needed to go on
 weights.safetensors   the averaged weights
 recipe.json           the resolved recipe, versions, machine
+history.jsonl         numbers over time
+report.md             curves and pictures, written at the end
 logs/                 TensorBoard
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -23,11 +26,12 @@ from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import replacing
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import TrainRecipe
+from mobilesam.train import lora
+from mobilesam.train.config import Recipe
 from mobilesam.train.optim import Ema
+from mobilesam.weights import RUN_WEIGHTS
 
 STATE_FILE = "state.pt"
-WEIGHTS_FILE = "weights.safetensors"
 LOG_FOLDER = "logs"
 
 
@@ -53,7 +57,7 @@ def check_output(output: Path, resume: bool) -> None:
         raise SettingsError(f"nothing to resume: {output / STATE_FILE} does not exist")
 
 
-def save(output: Path, trained: Trained, recipe: TrainRecipe, step: int) -> None:
+def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
     """Write the state after `step` steps and the averaged weights, each through a temporary name."""
     state = {
         "step": step,
@@ -64,9 +68,15 @@ def save(output: Path, trained: Trained, recipe: TrainRecipe, step: int) -> None
     }
     with replacing(output / STATE_FILE) as partial:
         torch.save(state, partial)
-    averaged = Sam(trained.model.config)
-    averaged.load_state_dict(trained.ema.state)
-    checkpoint.save(averaged, output / WEIGHTS_FILE)
+    checkpoint.save(averaged(trained), output / RUN_WEIGHTS)
+
+
+def averaged(trained: Trained) -> Sam:
+    """The network with the averaged weights, adapters merged, in eval mode: what a run leaves behind."""
+    model = copy.deepcopy(trained.model)
+    model.load_state_dict(trained.ema.state)
+    lora.merge(model)
+    return model.eval()
 
 
 def restore(output: Path, trained: Trained) -> int:
@@ -87,12 +97,12 @@ def restore(output: Path, trained: Trained) -> int:
     return int(state["step"])
 
 
-def describe(output: Path, recipe: TrainRecipe, num_photos: int) -> None:
-    """Write the resolved recipe, and what it ran on."""
+def describe(output: Path, recipe: Recipe, data: str) -> None:
+    """Write the resolved recipe, what it ran on, and a line about the data."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
         "recipe": dataclasses.asdict(recipe),
-        "num_photos": num_photos,
+        "data": data,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
     }

@@ -1,29 +1,29 @@
-"""One training step from masks, as SAM is trained (arXiv 2304.02643, section 3 and appendix A)."""
+"""One training step from masks that people drew."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from mobilesam.errors import SettingsError
+from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
+from mobilesam.train import lora
+from mobilesam.train.build import build_model, freeze
 from mobilesam.train.config import TrainRecipe
-from mobilesam.train.losses import mask_iou, mask_loss
-from mobilesam.train.prompts import corrective_points, first_prompts, low_res_target
+from mobilesam.train.data import MaskPhotos
+from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
+from mobilesam.train.interactive import Draws, Prompts, StepResult, draw_rounds, interactive_loss
+from mobilesam.train.loop import Job
+from mobilesam.train.prompts import first_prompts, low_res_target
+from mobilesam.train.stores import open_stores
+from mobilesam.train.survey import Survey, survey
+from mobilesam.train.validation import Validation, hold_out
 
-# B photos, M masks per photo, N = B*M prompts, S input side, L = S/4
-
-
-class StepResult(NamedTuple):
-    """What a step leaves: the loss to differentiate, and a number to look at.
-
-    A tuple rather than a dataclass, because Fabric walks through the outputs of a module.
-    """
-
-    loss: Tensor
-    iou: Tensor
-    """Mean IoU of the first round's kept masks, detached."""
+# B photos, M masks per photo, N = B*M prompts, S input side
 
 
 class SupervisedStep(nn.Module):
@@ -34,51 +34,66 @@ class SupervisedStep(nn.Module):
         self.model = model
         self.recipe = recipe
 
-    def forward(self, images: Tensor, masks: Tensor, rounds: int, generator: Generator) -> StepResult:
-        """Prompt every mask, correct `rounds - 1` times, average the losses of all rounds.
+    def forward(self, batch: dict[str, Any], draws: Draws) -> StepResult:
+        """Prompt every mask, correct, average the losses of all rounds.
 
         Args:
-            images: (B, 3, S, S) uint8.
-            masks: (B, M, S, S) bool.
+            batch: `masks` (B, M, S, S) bool, and `image` (B, 3, S, S) uint8 or a cached `embedding` (B, C, g, g).
         """
+        masks = batch["masks"]
+        embedding = batch["embedding"] if "embedding" in batch else self.encode(batch["image"])
+        embedding = embedding.repeat_interleave(masks.shape[1], dim=0)  # (N, C, g, g)
         masks = masks.flatten(0, 1)  # (N, S, S)
+        prompts = Prompts(*first_prompts(masks, self.recipe.prompts, draws.own))
+        rounds = draw_rounds(self.recipe.prompts.round_weights, draws)
         target = low_res_target(masks)
-        embedding = self.model.encode(images.float().contiguous(memory_format=torch.channels_last))
-        embedding = embedding.repeat_interleave(len(masks) // len(images), dim=0)  # (N, C, g, g)
-        coords, labels, ambiguous = first_prompts(masks, self.recipe.prompts, generator)
-        prior = target.new_zeros(len(masks), 1, *target.shape[-2:])
-        losses, first_iou = [], torch.zeros((), device=masks.device)
-        for i in range(rounds):
-            has_prior = prior.new_full((len(masks),), float(i > 0))
-            logits, scores = self.model.decode(embedding, coords, labels, prior, has_prior)
-            loss, kept, iou = self.judge(logits.float(), scores.float(), target, ambiguous & (i == 0))
-            losses.append(loss)
-            if i == 0:
-                first_iou = iou
-            if i + 1 < rounds:
-                prior = kept.detach()[:, None]
-                point, label = corrective_points(kept.detach(), target, generator)
-                coords, labels = torch.cat([coords, point], dim=1), torch.cat([labels, label], dim=1)
-        return StepResult(torch.stack(losses).mean(), first_iou)
+        return interactive_loss(self.model, embedding, prompts, target, rounds, self.recipe.loss, draws.own)
 
-    def judge(self, logits: Tensor, scores: Tensor, target: Tensor, ambiguous: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of one round: the best of masks 1-3 for ambiguous prompts, mask 0 for the others.
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) uint8 → (B, C, g, g)."""
+        return self.model.encode(images.float().contiguous(memory_format=torch.channels_last))
 
-        Args:
-            logits: (N, 4, L, L); scores: (N, 4) predicted IoU; target: (N, L, L); ambiguous: (N,) bool.
 
-        Returns:
-            loss (), the kept masks' logits (N, L, L), their mean IoU ().
-        """
-        config = self.recipe.loss
-        losses = mask_loss(logits, target, config)  # (N, 4)
-        iou = mask_iou(logits.detach(), target)  # (N, 4)
-        # The other answer is ruled out with an infinite loss, so one argmin serves both kinds of prompt.
-        single = torch.arange(losses.shape[1], device=losses.device) == 0
-        excluded = torch.where(ambiguous[:, None], single, ~single)
-        best = losses.masked_fill(excluded, torch.inf).argmin(dim=1)
-        rows = torch.arange(len(losses), device=losses.device)
-        # Every mask that may be shown for this kind of prompt learns its score, also the ones not kept.
-        score_error = ((scores - iou) ** 2).masked_fill(excluded, 0).sum(1) / (~excluded).sum(1)
-        loss = losses[rows, best].mean() + config.iou * score_error.mean()
-        return loss, logits[rows, best], iou[rows, best].mean()
+def supervised_job(recipe: TrainRecipe) -> Job:
+    """Network, step and photos of a recipe.
+
+    Raises:
+        SettingsError: parts or names that do not exist, or a store without a frozen encoder.
+        DataError: the data cannot be used.
+    """
+    model = build_model(recipe.model, recipe.start_from)
+    identity = weights_sha256(model) if recipe.store else ""
+    freeze(model, recipe.freeze)
+    lora.add(model, recipe.lora)
+    photos = keep_fraction(survey(recipe.data), recipe.data.fraction, recipe.data.only_sources)
+    held_out, rest = hold_out(photos, recipe.validation)
+    validation = Validation(held_out, model.config.image_size, recipe.validation) if held_out else None
+    size, seed = model.config.image_size, recipe.run.seed
+    if recipe.store:
+        dataset: Any = cached_photos(recipe, rest, size, identity)
+    else:
+        dataset = MaskPhotos(rest, recipe.data, size, seed)
+    return Job(model, SupervisedStep(model, recipe), dataset, rest.summary(), validation)
+
+
+def cached_photos(recipe: TrainRecipe, photos: Survey, image_size: int, identity: str) -> EpochPhotos:
+    """Photos whose embeddings a frozen encoder has left in a store, instead of the photos themselves.
+
+    Raises:
+        SettingsError: the encoder is not frozen.
+        DataError: the store is another model's, or lacks photos.
+    """
+    if "image_encoder" not in recipe.freeze:
+        raise SettingsError('a store holds what a frozen encoder says: add "image_encoder" to freeze, or drop store')
+    stores = open_stores(Path(recipe.store), photos, teacher=identity)
+    first = next(iter(stores.values())).header
+    return EpochPhotos(
+        photos.without({s.name for s in photos.samples} - stores.keys()),
+        recipe.data,
+        image_size,
+        recipe.run.seed,
+        stores=stores,
+        views=first.views,
+        view_seed=first.view_seed,
+        needs=Needs(image=False, masks=True),
+    )

@@ -1,0 +1,73 @@
+"""`mobilesam distill`: a teacher's embeddings → a store; a store → a student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.extras import require
+
+distill_app = typer.Typer(help="Make a small model imitate a large one.", no_args_is_help=True)
+RecipeFile = Annotated[Path, typer.Argument(help="A TOML recipe.")]
+StoreFolder = Annotated[Path | None, typer.Option("--output", "-o", help="The store's folder, in place of store.path.")]
+
+
+@distill_app.command()
+def embed(
+    recipe: RecipeFile,
+    output: StoreFolder = None,
+    overrides: options.Overrides = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check every record of what is there.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Cache a teacher's image embeddings, one file per shard; run again to go on."""
+    require("lightning", "train", "distillation")
+    from mobilesam.distill import teacher
+    from mobilesam.distill.config import DistillRecipe
+    from mobilesam.train.config import load_recipe
+
+    loaded = load_recipe(recipe, DistillRecipe, options.with_output("store.path", output, overrides))
+    if verify:
+        report_damage(teacher.verify(Path(loaded.store.path)), as_json)
+        return
+    done = teacher.embed(loaded, show_progress=not as_json)
+    lines = [f"wrote {path}" for path in done.written]
+    lines += [f"already there: {path}" for path in done.present]
+    lines += [f"another process is writing {path}" for path in done.busy]
+    lines += [f"skipped photo '{name}': {reason}" for name, reason in done.skipped.items()]
+    options.say(vars(done), "\n".join(lines), as_json)
+
+
+def report_damage(damaged: dict[str, list[str]], as_json: bool) -> None:
+    """Say what `--verify` found; exit 1 when a record is damaged."""
+    lines = []
+    for path, names in damaged.items():
+        lines.append(f"{path}: " + (f"{len(names)} damaged: {', '.join(names)}" if names else "whole"))
+    broken = [path for path, names in damaged.items() if names]
+    if broken:
+        lines.append(f"delete {', '.join(broken)} and run `mobilesam distill embed` again")
+    options.say({"damaged": damaged}, "\n".join(lines), as_json)
+    if broken:
+        raise typer.Exit(1)
+
+
+@distill_app.command()
+def train(
+    recipe: RecipeFile,
+    output: options.RunFolder = None,
+    overrides: options.Overrides = None,
+    resume: options.Resume = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train a student: decoupled, semi-coupled or coupled, as the recipe says."""
+    require("lightning", "train", "distillation")
+    from mobilesam.distill.config import DistillRecipe
+    from mobilesam.distill.run import distill
+    from mobilesam.train.config import load_recipe
+
+    loaded = load_recipe(recipe, DistillRecipe, options.with_output("run.output", output, overrides))
+    weights = distill(loaded, resume=resume, show_progress=not as_json)
+    options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

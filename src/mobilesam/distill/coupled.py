@@ -1,0 +1,72 @@
+"""Distillation through masks: what the paper argues against, and what fine-tunes a decoupled student afterwards.
+
+semi-coupled   the decoder is the teacher's, copied and frozen; only the encoder learns
+coupled        encoder and decoder learn together; fresh, or from a student that is already good
+
+Both are prompted at random, as arXiv 2306.14289, section 3.1 describes, and corrected where they are wrong when
+`prompts.round_weights` asks for more than one round: EdgeSAM's prompt-in-the-loop (arXiv 2312.06660, section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.data import load_photos
+from mobilesam.distill.decoupled import encode_padded, teach
+from mobilesam.distill.student import build_student
+from mobilesam.model.sam import Sam
+from mobilesam.train.build import load_model
+from mobilesam.train.interactive import Draws, Prompts, StepResult, best_scored, draw_rounds, interactive_loss
+from mobilesam.train.loop import Job
+from mobilesam.train.prompts import first_prompts
+
+# B photos, M masks per photo, N = B*M prompts, S input side, L = S/4, C channels, g grid
+
+
+class MaskStep(nn.Module):
+    """One forward is one step: prompts from the annotated objects, targets from the teacher.
+
+    Args:
+        student: what of it learns is decided by its caller.
+        teacher: frozen; its encoder runs only where no embedding is cached.
+    """
+
+    def __init__(self, student: Sam, teacher: Sam, recipe: DistillRecipe) -> None:
+        super().__init__()
+        self.student, self.teacher, self.recipe = student, teacher, recipe
+
+    def forward(self, batch: dict[str, Any], draws: Draws) -> StepResult:
+        """Ask both the same, and compare their masks.
+
+        Args:
+            batch: `image` (B, 3, S, S) uint8, `input_hw` (B, 2), `masks` (B, M, S, S) bool, `embedding` (B, C, g, g).
+        """
+        images, input_hw, masks = batch["image"], batch["input_hw"], batch["masks"]
+        expected = batch["embedding"] if "embedding" in batch else teach(self.teacher, images, input_hw)
+        found = encode_padded(self.student, images, input_hw)
+        per_photo = masks.shape[1]
+        prompts = Prompts(*first_prompts(masks.flatten(0, 1), self.recipe.prompts, draws.own))
+        target = self.answer(expected.repeat_interleave(per_photo, dim=0), prompts)
+        rounds = draw_rounds(self.recipe.prompts.round_weights, draws)
+        repeated = found.repeat_interleave(per_photo, dim=0)  # (N, C, g, g)
+        return interactive_loss(self.student, repeated, prompts, target, rounds, self.recipe.loss, draws.own)
+
+    @torch.no_grad()
+    def answer(self, embedding: Tensor, prompts: Prompts) -> Tensor:
+        """The mask the teacher would show for each prompt: (N, L, L) of 0 and 1."""
+        side = 4 * embedding.shape[-1]
+        none = embedding.new_zeros(len(embedding), 1, side, side)
+        logits, scores = self.teacher.decode(embedding, prompts.coords, prompts.labels, none, none[:, 0, 0, 0])
+        return (best_scored(logits, scores, prompts.is_point) > 0).float()
+
+
+def mask_job(recipe: DistillRecipe) -> Job:
+    """Student, step and photos of a coupled or semi-coupled recipe."""
+    teacher = load_model(recipe.teacher.checkpoint).requires_grad_(False)
+    student = build_student(recipe, teacher)
+    dataset, photos, validation = load_photos(recipe, teacher, need_masks=True)
+    return Job(student, MaskStep(student, teacher, recipe), dataset, photos.summary(), validation)

@@ -1,0 +1,57 @@
+"""The photos of a distillation, split, with the teacher's embeddings beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mobilesam.distill.config import DistillRecipe
+from mobilesam.errors import SettingsError
+from mobilesam.model.backend import weights_sha256
+from mobilesam.model.sam import Sam
+from mobilesam.store import Store
+from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
+from mobilesam.train.stores import open_stores
+from mobilesam.train.survey import Survey, survey
+from mobilesam.train.validation import Validation, hold_out
+
+
+def load_photos(
+    recipe: DistillRecipe, teacher: Sam, *, need_masks: bool
+) -> tuple[EpochPhotos, Survey, Validation | None]:
+    """What to train on, a description of it, and the held-out photos.
+
+    Args:
+        recipe: data, store, validation.
+        teacher: whose embeddings the store must hold.
+        need_masks: the step prompts with the annotated objects.
+
+    Raises:
+        DataError: the data or the store cannot be used.
+        SettingsError: the loss wants padding that the store did not keep.
+    """
+    config = teacher.config
+    # The held-out photos are prompted with their masks, so annotations are read whatever the step needs.
+    photos = keep_fraction(
+        survey(recipe.data, need_masks=need_masks or recipe.validation.photos > 0),
+        recipe.data.fraction,
+        recipe.data.only_sources,
+    )
+    held_out, rest = hold_out(photos, recipe.validation)
+    stores: dict[str, Store] | None = None
+    views, view_seed = recipe.store.views, recipe.store.view_seed
+    if not recipe.store.live:
+        stores = open_stores(Path(recipe.store.path), rest, teacher=weights_sha256(teacher))
+        header = next(iter(stores.values())).header
+        views, view_seed = min(views, header.views), header.view_seed
+        rest = rest.without({s.name for s in rest.samples} - stores.keys())
+        if recipe.embedding_loss.padding and not header.keeps_padding:
+            raise SettingsError(
+                "embedding_loss.padding needs the cells of the padding: embed with store.keep_padding=true"
+            )
+    needs = Needs(image=True, masks=need_masks)
+    seed = recipe.run.seed
+    dataset = EpochPhotos(
+        rest, recipe.data, config.image_size, seed, stores=stores, views=views, view_seed=view_seed, needs=needs
+    )
+    validation = Validation(held_out, config.image_size, recipe.validation, teacher) if held_out else None
+    return dataset, rest, validation

@@ -1,0 +1,297 @@
+"""Cached image embeddings: one zip of .npy members per shard, read by seeking, safe under a kill at any moment.
+
+    SHARD.npz          header.json, then for each photo NAME.VIEW.npy (C, gh, gw), then skipped.json
+    SHARD.npz.partial  the same while it grows: whole records, perhaps a torn one at the end
+
+A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
+a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
+and is scanned record by record when work goes on. `docs/decisions/0004-embedding-store.md` says why.
+
+Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
+from mobilesam.errors import DataError
+
+# C channels, gh gw cells of the grid that the photo covers
+
+SUFFIX = ".npz"
+HEADER, SKIPPED = "header.json", "skipped.json"
+DTYPES = ("float16", "int8")
+PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
+_SIGNATURE = b"PK\x03\x04"
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date, so that equal records make equal files
+
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What the embeddings are of; all of it must agree before they are used or added to."""
+
+    teacher: str
+    """sha256 of the weights (`model.backend.weights_sha256`)."""
+    image_size: int
+    embed_dim: int
+    shard: str
+    """Name of the shard, and a checksum of its list of photos."""
+    dtype: str = "float16"
+    views: int = 1
+    view_seed: int = 0
+    keeps_padding: bool = False
+    preprocessing: str = PREPROCESSING
+    format: int = 1
+
+    def differences(self, other: StoreHeader) -> str:
+        """What differs, in words; empty when nothing does."""
+        mine, others = asdict(self), asdict(other)
+        return "; ".join(f"{key} is {others[key]}, not {mine[key]}" for key in mine if mine[key] != others[key])
+
+
+def covered_cells(input_hw: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the grid that a resized photo touches."""
+    return -(-input_hw[0] // PATCH_SIZE), -(-input_hw[1] // PATCH_SIZE)
+
+
+def record_name(photo: str, view: int) -> str:
+    """Member that holds one view of one photo."""
+    return f"{photo}.{view}.npy"
+
+
+def scale_name(photo: str, view: int) -> str:
+    """Member that holds the channels' scales of an int8 record."""
+    return f"{photo}.{view}.scale.npy"
+
+
+def to_npy(array: NDArray[np.generic]) -> bytes:
+    """An array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+class StoreWriter:
+    """Adds records to a store that is not finished; goes on where a killed one stopped.
+
+    Args:
+        path: the finished file's name.
+        header: what is going to be in it.
+
+    Raises:
+        DataError: what is there was begun with another header.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self.header = header
+        # Unbuffered: what was written is the system's, and closing after a full disk has nothing left to fail on.
+        self.file = open(self.partial, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
+        self.members: list[zipfile.ZipInfo] = []
+        self.recover()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def recover(self) -> None:
+        """Keep the whole records of a torn file and cut the rest off."""
+        self.members = list(scan(self.file))
+        if self.members and self.members[-1].filename.endswith(".scale.npy"):
+            self.members.pop()  # scales whose codes never arrived
+        if self.members and self.members[-1].filename == SKIPPED:
+            self.members.pop()  # it was all but finished; the last member is written again
+        self.names = {member.filename for member in self.members}
+        end = _end(self.members[-1]) if self.members else 0
+        self.file.truncate(end)
+        if not self.members:
+            self.write(HEADER, json.dumps(asdict(self.header), indent=1).encode())
+            return
+        begun = StoreHeader(**json.loads(_payload(self.file, self.members[0])))
+        if different := self.header.differences(begun):
+            raise DataError(f"{self.partial} was begun otherwise ({different}); delete it, or choose another folder")
+
+    def __contains__(self, photo_view: tuple[str, int]) -> bool:
+        return record_name(*photo_view) in self.names
+
+    def add(self, photo: str, view: int, embedding: Embedding) -> None:
+        """Store one (C, gh, gw) embedding.
+
+        Raises:
+            DataError: it holds a number that is none, or the disk is full; what was stored stays.
+        """
+        if not np.isfinite(embedding).all():
+            raise DataError(f"photo '{photo}': the teacher's embedding is not finite; run it in 32-true")
+        if self.header.dtype == "int8":
+            scale = np.maximum(np.abs(embedding).max(axis=(1, 2)) / 127, 1e-6).astype(np.float16)
+            codes = np.rint(embedding / scale.astype(np.float32)[:, None, None]).clip(-127, 127).astype(np.int8)
+            self.write(scale_name(photo, view), to_npy(scale))
+            self.write(record_name(photo, view), to_npy(codes))
+        else:
+            self.write(record_name(photo, view), to_npy(embedding.astype(np.float16)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Append one member."""
+        member = zipfile.ZipInfo(name, _EPOCH)
+        member.CRC = zlib.crc32(data)
+        member.compress_size = member.file_size = len(data)
+        try:
+            member.header_offset = self.file.seek(0, os.SEEK_END)
+            rest = memoryview(member.FileHeader() + data)
+            while rest:  # a nearly full disk takes a part, then refuses
+                rest = rest[self.file.write(rest) :]
+        except OSError as error:
+            raise DataError(
+                f"{self.partial}: {error.strerror}; {len(self.members)} records are kept. "
+                "Make room and run the same command again"
+            ) from error
+        self.members.append(member)
+        self.names.add(name)
+
+    def finish(self, skipped: dict[str, str]) -> Path:
+        """Close the zip and give it its name.
+
+        Args:
+            skipped: photos of the shard that have no embedding, and why.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        self.write(SKIPPED, json.dumps(skipped, indent=1, sort_keys=True).encode())
+        self.file.close()
+        try:
+            with open(self.partial, "r+b") as file:
+                file.seek(0, os.SEEK_END)
+                with zipfile.ZipFile(file, "w") as archive:  # adds its directory behind what is there
+                    archive.filelist = self.members
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DataError(f"{self.partial}: {error.strerror}; make room and run the same command again") from error
+        os.replace(self.partial, self.path)
+        return self.path
+
+
+class Store:
+    """Random access to a finished store, memory-mapped; every record is checked as it is read.
+
+    Args:
+        path: a .npz of `StoreWriter`.
+
+    Raises:
+        DataError: it is damaged or no store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.file = open(path, "rb")  # noqa: SIM115 - as long as the map
+            self.map = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
+            with zipfile.ZipFile(self.file) as archive:
+                self.members = {member.filename: member for member in archive.infolist()}
+            self.header = StoreHeader(**json.loads(bytes(self.payload(HEADER))))
+            self.skipped: dict[str, str] = json.loads(bytes(self.payload(SKIPPED)))
+        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: damaged, or no store of embeddings ({error})") from error
+        self.photos = {name.removesuffix(".0.npy") for name in self.members if name.endswith(".0.npy")}
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
+        return Store, (self.path,)  # a worker process maps the file itself
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.map.close()
+        self.file.close()
+
+    def payload(self, name: str) -> memoryview:
+        """Bytes of one member, checked.
+
+        Raises:
+            DataError: they are not what was written.
+        """
+        member = self.members[name]
+        start = _payload_start(member)
+        data = memoryview(self.map)[start : start + member.file_size]
+        if zlib.crc32(data) != member.CRC:
+            raise DataError(
+                f"{self.path}: record '{name}' is damaged (its checksum differs); "
+                "delete this file and run `mobilesam distill embed` again"
+            )
+        return data
+
+    def read(self, photo: str, view: int = 0) -> Embedding:
+        """The embedding (C, gh, gw) of one view.
+
+        Raises:
+            DataError: the record is damaged.
+        """
+        values = np.load(io.BytesIO(self.payload(record_name(photo, view))))
+        if values.dtype == np.int8:
+            scale = np.load(io.BytesIO(self.payload(scale_name(photo, view))))
+            return values.astype(np.float32) * scale.astype(np.float32)[:, None, None]
+        return values.astype(np.float32)
+
+    def verify(self) -> list[str]:
+        """Read everything; the names of damaged members."""
+        damaged = []
+        for name in self.members:
+            try:
+                self.payload(name)
+            except DataError:
+                damaged.append(name)
+        return damaged
+
+
+def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
+    """The whole members at the start of a zip without a directory; ends at the first that is torn."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        fixed = file.read(_LOCAL_HEADER.size)
+        if len(fixed) < _LOCAL_HEADER.size:
+            return
+        signature, *_, crc, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(fixed)
+        if signature != _SIGNATURE or extra_length or stored != size:
+            return
+        name = file.read(name_length)
+        data = file.read(size)
+        if len(name) < name_length or len(data) < size or zlib.crc32(data) != crc:
+            return
+        member = zipfile.ZipInfo(name.decode("utf-8"), _EPOCH)
+        member.CRC, member.header_offset = crc, offset
+        member.compress_size = member.file_size = size
+        yield member
+        offset = _end(member)
+
+
+def _payload_start(member: zipfile.ZipInfo) -> int:
+    return member.header_offset + _LOCAL_HEADER.size + len(member.filename.encode("utf-8"))
+
+
+def _end(member: zipfile.ZipInfo) -> int:
+    return _payload_start(member) + member.file_size
+
+
+def _payload(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
+    file.seek(_payload_start(member))
+    return file.read(member.file_size)

@@ -1,0 +1,118 @@
+"""Prompt, look, correct, prompt again: the loss of a mask model, as SAM is trained (arXiv 2304.02643, appendix A).
+
+Whoever supplies the target masks (people, or a teacher) uses the same rounds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from mobilesam.model.sam import Sam
+from mobilesam.train.config import LossConfig
+from mobilesam.train.losses import mask_iou, mask_loss
+from mobilesam.train.prompts import corrective_points
+
+# B photos, M masks per photo, N = B*M prompts, S input side, L = S/4
+
+
+class Draws(NamedTuple):
+    """Random numbers of one step."""
+
+    own: Generator
+    """Of this process, on its device."""
+    shared: Generator
+    """The same in every process, on the CPU."""
+
+
+class StepResult(NamedTuple):
+    """What a step leaves: the loss to differentiate, and numbers to look at, detached.
+
+    A tuple rather than a dataclass, because Fabric walks through the outputs of a module.
+    """
+
+    loss: Tensor
+    numbers: dict[str, Tensor]
+
+
+class Prompts(NamedTuple):
+    """First prompts of N objects."""
+
+    coords: Tensor
+    """(N, 2, 2) in input pixels."""
+    labels: Tensor
+    """(N, 2)"""
+    is_point: Tensor
+    """(N,) bool: the ambiguous ones, answered by three masks."""
+
+
+def draw_rounds(weights: tuple[float, ...], draws: Draws) -> int:
+    """How many rounds this step has: the same for every process."""
+    return int(torch.multinomial(torch.tensor(weights), 1, generator=draws.shared).item()) + 1
+
+
+def interactive_loss(
+    model: Sam, embedding: Tensor, prompts: Prompts, target: Tensor, rounds: int, config: LossConfig, own: Generator
+) -> StepResult:
+    """Ask, correct `rounds - 1` times, average the losses of all rounds.
+
+    Args:
+        embedding: (N, C, g, g).
+        target: (N, L, L) coverage, 0-1.
+
+    Returns:
+        The loss; `iou`, the mean IoU of the first round's kept masks.
+    """
+    coords, labels, ambiguous = prompts
+    n = len(target)
+    prior = target.new_zeros(n, 1, *target.shape[-2:])
+    losses, first_iou = [], torch.zeros((), device=target.device)
+    for i in range(rounds):
+        has_prior = prior.new_full((n,), float(i > 0))
+        logits, scores = model.decode(embedding, coords, labels, prior, has_prior)
+        loss, kept, iou = judge(logits.float(), scores.float(), target, ambiguous & (i == 0), config)
+        losses.append(loss)
+        if i == 0:
+            first_iou = iou
+        if i + 1 < rounds:
+            prior = kept.detach()[:, None]
+            point, label = corrective_points(kept.detach(), target, own)
+            coords, labels = torch.cat([coords, point], dim=1), torch.cat([labels, label], dim=1)
+    return StepResult(torch.stack(losses).mean(), {"iou": first_iou})
+
+
+def judge(
+    logits: Tensor, scores: Tensor, target: Tensor, ambiguous: Tensor, config: LossConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of one round: the best of masks 1-3 for ambiguous prompts, mask 0 for the others.
+
+    Args:
+        logits: (N, 4, L, L); scores: (N, 4) predicted IoU; target: (N, L, L); ambiguous: (N,) bool.
+
+    Returns:
+        loss (), the kept masks' logits (N, L, L), their mean IoU ().
+    """
+    losses = mask_loss(logits, target, config)  # (N, 4)
+    iou = mask_iou(logits.detach(), target)  # (N, 4)
+    # The other answer is ruled out with an infinite loss, so one argmin serves both kinds of prompt.
+    excluded = excluded_masks(ambiguous, losses.shape[1])
+    best = losses.masked_fill(excluded, torch.inf).argmin(dim=1)
+    rows = torch.arange(len(losses), device=losses.device)
+    # Every mask that may be shown for this kind of prompt learns its score, also the ones not kept.
+    score_error = ((scores - iou) ** 2).masked_fill(excluded, 0).sum(1) / (~excluded).sum(1)
+    loss = losses[rows, best].mean() + config.iou * score_error.mean()
+    return loss, logits[rows, best], iou[rows, best].mean()
+
+
+def excluded_masks(ambiguous: Tensor, num_masks: int) -> Tensor:
+    """(N,) → (N, K): mask 0 never answers an ambiguous prompt, the others never a clear one."""
+    is_single = torch.arange(num_masks, device=ambiguous.device) == 0
+    return torch.where(ambiguous[:, None], is_single, ~is_single)
+
+
+def best_scored(logits: Tensor, scores: Tensor, ambiguous: Tensor) -> Tensor:
+    """The mask a user is shown: (N, K, L, L), (N, K) → (N, L, L)."""
+    allowed = scores.masked_fill(excluded_masks(ambiguous, scores.shape[1]), -torch.inf)
+    return logits[torch.arange(len(logits), device=logits.device), allowed.argmax(dim=1)]
