@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tarfile
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ import mobilesam
 from mobilesam import masks
 
 sys.path.insert(0, str(Path(__file__).parent))  # standin.py
+# The networks of the tests are so small that a second thread only waits for the first; for children too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -106,7 +106,11 @@ class StoreWriter:
         # Unbuffered: what was written is the system's, and closing after a full disk has nothing left to fail on.
         self.file = open(self.partial, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
         self.members: list[zipfile.ZipInfo] = []
-        self.recover()
+        try:
+            self.recover()
+        except BaseException:
+            self.file.close()
+            raise
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -205,10 +209,9 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.file = open(path, "rb")  # noqa: SIM115 - as long as the map
-            self.map = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ)
-            with zipfile.ZipFile(self.file) as archive:
+            with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
                 self.members = {member.filename: member for member in archive.infolist()}
+                self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file object
             self.header = StoreHeader(**json.loads(bytes(self.payload(HEADER))))
             self.skipped: dict[str, str] = json.loads(bytes(self.payload(SKIPPED)))
         except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
@@ -217,11 +220,6 @@ class Store:
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         return Store, (self.path,)  # a worker process maps the file itself
-
-    def close(self) -> None:
-        """Give the file back."""
-        self.map.close()
-        self.file.close()
 
     def payload(self, name: str) -> memoryview:
         """Bytes of one member, checked.

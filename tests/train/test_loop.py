@@ -37,6 +37,7 @@ def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
                 "accelerator": "cpu",
                 "checkpoint_every": 3,
                 "log_every": 2,
+                "report": False,
             },
         },
     )

@@ -114,7 +114,6 @@ def check_store(path: Path, header: StoreHeader, result: Embedded) -> None:
     if different := header.differences(store.header):
         raise DataError(f"{path} was made otherwise ({different}); delete it, or choose another folder")
     result.skipped |= store.skipped
-    store.close()
 
 
 def fill(

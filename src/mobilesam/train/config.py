@@ -113,6 +113,8 @@ class RunConfig:
     """Processes that prepare photos; 0 does it in the training process."""
     log_every: int = 20
     checkpoint_every: int = 250
+    report: bool = True
+    """Write report.md and its curves at the end."""
 
 
 @dataclass(frozen=True)

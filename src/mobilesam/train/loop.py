@@ -88,7 +88,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
                 look(log, job, trained, done)
             if (done == run.steps or done % run.checkpoint_every == 0) and fabric.is_global_zero:
                 state.save(output, trained, recipe, done)
-        if fabric.is_global_zero:
+        if fabric.is_global_zero and run.report:
             write_report(output)
     return output / RUN_WEIGHTS
 

@@ -1,6 +1,6 @@
 """Low-rank adapters (arXiv 2106.09685): a linear layer's weight W stays, and W + (alpha / rank) B A is used.
 
-They are torch parametrizations, so the network's code does not know of them; `merge` folds them in, and what is saved
+They are torch parametrizations, so the network's code does not know of them; `merged_state` folds them in, and what is saved
 is an ordinary checkpoint of the same keys.
 """
 
@@ -47,8 +47,19 @@ def add(model: Sam, config: LoraConfig) -> None:
             parametrize.register_parametrization(layer, "weight", adapter)
 
 
-def merge(model: Sam) -> None:
-    """Fold every adapter into its weight, in place."""
-    for module in list(model.modules()):
-        if isinstance(module, nn.Linear) and parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight")
+def merged_state(model: Sam, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of a network with adapters → that of the plain network, each adapter folded into its weight.
+
+    Args:
+        model: where the adapters sit.
+        state: its state dict, or an average of several.
+    """
+    plain = {key: value for key, value in state.items() if ".parametrizations." not in key}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
+            prefix = f"{name}.parametrizations.weight."
+            scale = layer.parametrizations["weight"][0].scale  # type: ignore[index]
+            plain[f"{name}.weight"] = state[prefix + "original"] + scale * (
+                state[prefix + "0.b"] @ state[prefix + "0.a"]
+            )
+    return plain

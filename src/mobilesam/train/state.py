@@ -10,7 +10,6 @@ logs/                 TensorBoard
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -73,9 +72,8 @@ def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
 
 def averaged(trained: Trained) -> Sam:
     """The network with the averaged weights, adapters merged, in eval mode: what a run leaves behind."""
-    model = copy.deepcopy(trained.model)
-    model.load_state_dict(trained.ema.state)
-    lora.merge(model)
+    model = Sam(trained.model.config).to(next(trained.model.parameters()).device)
+    model.load_state_dict(lora.merged_state(trained.model, trained.ema.state))
     return model.eval()
 
 

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilesam.errors import DataError
+from mobilesam.store import Store, StoreHeader, StoreWriter, covered_cells
+
+HEADER = StoreHeader(teacher="t", image_size=64, embed_dim=8, shard="s")
+PHOTOS = [f"photo_{i}" for i in range(6)]
+
+
+def embedding(i: int) -> np.ndarray:
+    return np.random.default_rng(i).normal(0, 0.3, (8, 3, 4)).astype(np.float32)
+
+
+def write(path: Path, header: StoreHeader = HEADER, skipped: dict[str, str] | None = None) -> Path:
+    with StoreWriter(path, header) as store:
+        for i, name in enumerate(PHOTOS):
+            if (name, 0) not in store:
+                store.add(name, 0, embedding(i))
+        return store.finish(skipped or {})
+
+
+def test_embeddings_come_back_as_half_floats(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "s.npz", skipped={"bad": "truncated"}))
+    assert store.photos == set(PHOTOS)
+    assert store.header == HEADER
+    assert store.skipped == {"bad": "truncated"}
+    np.testing.assert_array_equal(store.read("photo_4"), embedding(4).astype(np.float16).astype(np.float32))
+
+
+def test_int8_keeps_each_channel_within_half_a_step(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "s.npz", replace(HEADER, dtype="int8")))
+    step = np.abs(embedding(2)).max(axis=(1, 2), keepdims=True) / 127
+    assert (np.abs(store.read("photo_2") - embedding(2)) <= 0.51 * step + 1e-3 * np.abs(embedding(2))).all()
+    assert store.photos == set(PHOTOS)
+
+
+def test_other_tools_read_it_and_find_no_fault(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.npz")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    with np.load(path) as archive:
+        np.testing.assert_array_equal(archive["photo_1.0"], embedding(1).astype(np.float16))
+
+
+def test_a_torn_file_goes_on_to_the_same_bytes_wherever_it_was_cut(tmp_path: Path) -> None:
+    for dtype in ("float16", "int8"):
+        header = replace(HEADER, dtype=dtype)
+        whole = write(tmp_path / f"{dtype}.npz", header, {"bad": "truncated"}).read_bytes()
+        for cut in [0, 1, 31, *np.random.default_rng(0).integers(0, len(whole), 40), len(whole)]:
+            path = tmp_path / f"{dtype}_{cut}.npz"
+            path.with_name(path.name + ".partial").write_bytes(whole[: int(cut)])
+            assert write(path, header, {"bad": "truncated"}).read_bytes() == whole, cut
+
+
+def test_a_damaged_record_is_cut_off_with_all_behind_it(tmp_path: Path) -> None:
+    whole = bytearray(write(tmp_path / "a.npz").read_bytes())
+    torn = whole.copy()
+    torn[len(torn) // 2] ^= 1
+    (tmp_path / "b.npz.partial").write_bytes(torn)
+    assert write(tmp_path / "b.npz").read_bytes() == whole
+
+
+def test_a_flipped_bit_is_found_and_never_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.npz")
+    start = path.read_bytes().index(embedding(3).astype(np.float16).tobytes())
+    data = bytearray(path.read_bytes())
+    data[start + 5] ^= 16
+    path.write_bytes(data)
+    store = Store(path)
+    assert store.verify() == ["photo_3.0.npy"]
+    store.read("photo_2")
+    with pytest.raises(DataError, match=r"'photo_3\.0\.npy' is damaged.*delete this file"):
+        store.read("photo_3")
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK but not really")
+    np.savez(tmp_path / "b.npz", x=np.zeros(3))
+    for name in ("a.npz", "b.npz", "none.npz"):
+        with pytest.raises(DataError, match="no store of embeddings"):
+            Store(tmp_path / name)
+
+
+def test_a_partial_store_of_another_kind_is_not_continued(tmp_path: Path) -> None:
+    StoreWriter(tmp_path / "s.npz", HEADER).file.close()
+    with pytest.raises(DataError, match=r"begun otherwise \(teacher is t, not other\)"):
+        StoreWriter(tmp_path / "s.npz", replace(HEADER, teacher="other"))
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "s.npz", HEADER) as store, pytest.raises(DataError, match=r"'p'.*not finite"):
+        store.add("p", 0, np.full((8, 2, 2), np.nan, np.float32))
+
+
+FULL_DISK = """
+import resource, signal, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_store import HEADER, write
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+write(Path({path!r}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits a process's file size")
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
+def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, share: float) -> None:
+    whole = write(tmp_path / "whole.npz").read_bytes()
+    path = tmp_path / "s.npz"
+    code = FULL_DISK.format(tests=str(Path(__file__).parent), limit=int(len(whole) * share), path=str(path))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "DataError" in result.stderr
+    assert "un the same command again" in result.stderr
+    assert not path.exists()
+    assert write(path).read_bytes() == whole
+
+
+def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "s.npz"))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read("photo_0"), store.read("photo_0"))
+
+
+def test_only_cells_that_the_photo_touches_are_covered() -> None:
+    assert covered_cells((64, 64)) == (4, 4)
+    assert covered_cells((43, 64)) == (3, 4)
+    assert covered_cells((1, 64)) == (1, 4)
+
+
+def test_the_header_is_readable_json(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write(tmp_path / "s.npz")) as archive:
+        assert json.loads(archive.read("header.json"))["teacher"] == "t"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from mobilesam.train.log import Stopwatch, read_history
+from mobilesam.train.report import to_series
+from train.test_loop import recipe, train
+
+
+def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    lines = [json.dumps({"step": step}) for step in (2, 3, 4, 5)]
+    (tmp_path / "history.jsonl").write_text("\n".join(lines) + '\n{"step": 6, "lo')
+    assert [line["step"] for line in read_history(tmp_path, before=4)] == [2, 3, 4]
+    assert [json.loads(t)["step"] for t in (tmp_path / "history.jsonl").read_text().splitlines()] == [2, 3, 4]
+
+
+def test_only_what_lies_between_resume_and_the_steps_end_counts() -> None:
+    clock = Stopwatch(wall=10.0, waiting=1.0)
+    time.sleep(0.02)
+    clock.resume()
+    clock.data_arrived()
+    clock.step_ended()
+    assert 10 <= clock.wall < 10.02
+    assert 1 <= clock.waiting <= clock.wall
+
+
+def test_a_run_leaves_a_report_with_curves_pictures_and_its_recipe(shard: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    quiet = recipe(shard, run, steps=4)
+    train(replace(quiet, run=replace(quiet.run, report=True)))
+    page = (run / "report.md").read_text()
+    assert "11 photos" in page
+    assert "| box_iou |" in page
+    assert '"batch_size": 4' in page
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    pictures = sorted(p.name for p in (run / "pictures").glob("*.jpg"))
+    assert pictures == ["0000000.jpg", "0000004.jpg"]
+    assert all(f"pictures/{name}" in page for name in pictures)
+
+
+def test_a_history_becomes_one_series_per_number() -> None:
+    lines = [{"step": 1, "photos": 8, "loss": 3.0}, {"step": 2, "photos": 16, "loss": 2.0, "lr": 0.1}]
+    assert to_series(lines, "photos") == {"loss": [(8, 3.0), (16, 2.0)], "lr": [(16, 0.1)]}
