@@ -73,10 +73,14 @@ def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uin
 @pytest.fixture(scope="session")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve synthetic photos in the SA-1B schema, of two sources."""
-    path = tmp_path_factory.mktemp("shards") / "synthetic.tar"
+    return write_shard(tmp_path_factory.mktemp("shards") / "synthetic.tar", 12)
+
+
+def write_shard(path: Path, count: int) -> Path:
+    """Synthetic photos in the SA-1B schema, of two sources."""
     rng = np.random.default_rng(0)
     with tarfile.open(path, "w") as tar:
-        for i in range(12):
+        for i in range(count):
             rgb, objects = draw_scene(rng)
             jpg = io.BytesIO()
             Image.fromarray(rgb).save(jpg, "JPEG", quality=95)

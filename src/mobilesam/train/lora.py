@@ -1,7 +1,7 @@
 """Low-rank adapters (arXiv 2106.09685): a linear layer's weight W stays, and W + (alpha / rank) B A is used.
 
-They are torch parametrizations, so the network's code does not know of them; `merged_state` folds them in, and what is saved
-is an ordinary checkpoint of the same keys.
+They are torch parametrizations, so the network's code does not know of them; `merged_state` folds them in, and what is
+saved is an ordinary checkpoint of the same keys.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def merged_state(model: Sam, state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
             prefix = f"{name}.parametrizations.weight."
-            scale = layer.parametrizations["weight"][0].scale  # type: ignore[index]
-            plain[f"{name}.weight"] = state[prefix + "original"] + scale * (
-                state[prefix + "0.b"] @ state[prefix + "0.a"]
-            )
+            adapter = layer.get_submodule("parametrizations.weight.0")
+            assert isinstance(adapter, LowRank)
+            product = state[prefix + "0.b"] @ state[prefix + "0.a"]
+            plain[f"{name}.weight"] = state[prefix + "original"] + adapter.scale * product
     return plain

@@ -1,0 +1,88 @@
+"""How fast a store of embeddings is read, against the step that waits for it.
+
+    python benchmarks/store.py RECIPE [--set section.key=value ...] [--photos 256]
+
+On the photos of a distillation recipe, each timed alone on one thread: the store's records (MB/s, photos/s), a photo
+decoded and resized with its record, and the student's step. `waiting` is what a training step would wait for its photos:
+with the photos prepared in its own process, and with one worker, from a short real run of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.decoupled import decoupled_job
+from mobilesam.distill.run import distill
+from mobilesam.train.config import load_recipe
+from mobilesam.train.epochs import EpochPhotos
+
+STEPS = 30
+
+
+def time_each(read: object, count: int) -> float:
+    """Median seconds of one call."""
+    seconds = []
+    for i in range(count):
+        start = time.perf_counter()
+        read(i)  # type: ignore[operator]
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def waiting_share(recipe: DistillRecipe, workers: int) -> tuple[float, float]:
+    """(share of the time spent waiting for data, photos/s) of a short run, its first ten steps left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = dataclasses.replace(
+            recipe.run, steps=STEPS, workers=workers, output=folder + "/run", log_every=10, report=False
+        )
+        validation = dataclasses.replace(recipe.validation, photos=0)
+        distill(dataclasses.replace(recipe, run=run, validation=validation), show_progress=False)
+        lines = [json.loads(text) for text in Path(run.output, "history.jsonl").read_text().splitlines()]
+    later = [line for line in lines if line["step"] > 10]
+    return statistics.mean(line["waiting"] for line in later), statistics.mean(
+        line["photos_per_second"] for line in later
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--set", action="append", dest="overrides")
+    parser.add_argument("--photos", type=int, default=256)
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    recipe = load_recipe(arguments.recipe, DistillRecipe, arguments.overrides)
+    photos = decoupled_job(recipe).dataset
+    assert isinstance(photos, EpochPhotos)
+    assert photos.stores is not None
+    stores, samples = photos.stores, photos.samples[: arguments.photos]
+    for sample in samples:
+        stores[sample.name].read(sample.name)  # into the page cache
+    size = statistics.mean(stores[s.name].members[f"{s.name}.0.npy"].file_size for s in samples)
+    record = time_each(lambda i: stores[samples[i].name].read(samples[i].name), len(samples))
+    item = time_each(photos.__getitem__, len(samples))
+
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    print(f"record, checked and as float32  {size / record / 1e6:8.0f} MB/s {1 / record:8.0f} photos/s")
+    print(f"photo, resized, and its record  {'':>13} {1 / item:8.0f} photos/s")
+    for workers in (0, 1):
+        share, speed = waiting_share(recipe, workers)
+        print(f"training, {workers} workers             {'':>13} {speed:8.1f} photos/s, waiting {100 * share:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
