@@ -2,9 +2,9 @@
 
     python benchmarks/store.py RECIPE [--set section.key=value ...] [--photos 256]
 
-On the photos of a distillation recipe, each timed alone on one thread: the store's records (MB/s, photos/s), a photo
-decoded and resized with its record, and the student's step. `waiting` is what a training step would wait for its photos:
-with the photos prepared in its own process, and with one worker, from a short real run of each.
+On the photos of a distillation recipe, on one thread: the store's records (MB/s, photos/s), a photo decoded and resized
+with its record, and the share of the time that a short real run waits for its photos: prepared in its own process, and by
+one worker beside it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ def waiting_share(recipe: DistillRecipe, workers: int) -> tuple[float, float]:
         distill(dataclasses.replace(recipe, run=run, validation=validation), show_progress=False)
         lines = [json.loads(text) for text in Path(run.output, "history.jsonl").read_text().splitlines()]
     later = [line for line in lines if line["step"] > 10]
-    return statistics.mean(line["waiting"] for line in later), statistics.mean(
-        line["photos_per_second"] for line in later
-    )
+    share, speed = (statistics.mean(line[key] for line in later) for key in ("waiting", "photos_per_second"))
+    return share, speed
 
 
 def main() -> None:
@@ -74,9 +73,8 @@ def main() -> None:
     record = time_each(lambda i: stores[samples[i].name].read(samples[i].name), len(samples))
     item = time_each(photos.__getitem__, len(samples))
 
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
     print(f"record, checked and as float32  {size / record / 1e6:8.0f} MB/s {1 / record:8.0f} photos/s")
     print(f"photo, resized, and its record  {'':>13} {1 / item:8.0f} photos/s")
     for workers in (0, 1):

@@ -78,9 +78,8 @@ def curve(method: str, number: str) -> list[tuple[float, float]]:
         later = history(name)[1:] if before else history(name)
         looks = [(h["cpu_seconds"], h[number]) for h in before]
         histories.append(looks + [(h["cpu_seconds"] + offset, h[number]) for h in later])
-    return [
-        (float(np.mean([p[0] for p in at])), float(np.mean([p[1] for p in at]))) for at in zip(*histories, strict=True)
-    ]
+    points = np.array(histories).mean(axis=0)  # (looks, 2)
+    return [(float(seconds), float(value)) for seconds, value in points]
 
 
 def main_table() -> list[str]:
@@ -130,9 +129,8 @@ def draw(path: Path) -> None:
         for colour, (method, label) in zip(COLOURS, METHODS.items(), strict=True):
             if seeds(method):
                 axis.plot(*zip(*curve(method, f"validation/{number}"), strict=True), ".-", color=colour, label=label)
-        axis.set_title(
-            number.replace("_", " ") + (" with the teacher" if "agreement" in number else ", people's masks")
-        )
+        against = "with the teacher" if "agreement" in number else "with people's masks"
+        axis.set_title(f"{number.replace('_', ' ')} {against}")
         axis.set_xlabel("CPU seconds of training")
         axis.set_ylim(0, 1)
         axis.grid(alpha=0.3)

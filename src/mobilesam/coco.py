@@ -24,11 +24,18 @@ class CocoSource:
     path: str
     hw: tuple[int, int]
     annotations: tuple[Record, ...]
+    source: str = "coco"
+    """Name of the annotation file without its suffix, for `data.source_weights`."""
 
     @property
     def where(self) -> str:
         """The photo's file."""
         return self.path
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the photo's file."""
+        return Path(self.path).stat().st_size
 
     def read_bytes(self) -> bytes:
         """The photo."""
@@ -40,7 +47,7 @@ class CocoSource:
         masks = [to_rle(a["segmentation"], self.hw) for a in objects]
         areas = [int(coco_mask.area(mask)) for mask in masks]
         return {
-            "source": "coco",
+            "source": self.source,
             "annotations": [{"segmentation": m, "area": area} for m, area in zip(masks, areas, strict=True) if area],
         }
 
@@ -62,7 +69,7 @@ def read_sources(path: str, photos: str = "") -> Iterator[CocoSource]:
         if found is None:
             raise DataError(f"{path}: photo '{name}' is not there; give its folder as data.photos")
         hw = (int(record["height"]), int(record["width"]))
-        yield CocoSource(name, str(found), hw, tuple(by_image[record["id"]]))
+        yield CocoSource(name, str(found), hw, tuple(by_image[record["id"]]), Path(path).stem)
 
 
 def read_annotations(path: Path) -> tuple[list[Record], dict[int, list[Record]]]:

@@ -38,6 +38,11 @@ class PhotoSource(Protocol):
         """The file it lies in, for messages."""
         ...
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the encoded photo."""
+        ...
+
     def read_record(self) -> dict[str, Any]:
         """The photo's annotations in the SA-1B schema."""
         ...
@@ -60,6 +65,11 @@ class Sample:
     def where(self) -> str:
         """The shard."""
         return self.shard
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the jpg member."""
+        return self.jpg[1]
 
     def read_record(self) -> dict[str, Any]:
         """The json member."""

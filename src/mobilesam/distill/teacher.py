@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,13 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
+from mobilesam import coco
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
-from mobilesam.shards import Sample, decode, expand, index_shard
+from mobilesam.shards import PhotoSource, decode, expand, index_shard
 from mobilesam.store import SUFFIX, Embedding, Store, StoreHeader, StoreWriter, covered_cells
 from mobilesam.train.build import load_model
 from mobilesam.train.views import make_view
@@ -51,7 +52,7 @@ class Embedded:
 
 
 def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
-    """Write one store per shard of the recipe.
+    """Write one store per shard or COCO file of the recipe.
 
     Raises:
         DataError: a shard cannot be read, two shards share a name, a store is of another teacher, or the disk is full.
@@ -59,13 +60,13 @@ def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
     """
     folder = Path(recipe.store.path)
     folder.mkdir(parents=True, exist_ok=True)
-    shards = unique_shards(expand(recipe.data.shards))
+    files = unique_files([*expand(recipe.data.shards), *expand(recipe.data.coco)])
     teacher = Teacher(load_model(recipe.teacher.checkpoint), recipe)
     result = Embedded()
-    for shard in shards:
-        samples = index_shard(shard)
-        header = teacher.header(Path(shard).stem, samples)
-        path = folder / (Path(shard).stem + SUFFIX)
+    for file in files:
+        samples = list_photos(file, recipe.data.photos)
+        header = teacher.header(file.stem, samples)
+        path = folder / (file.stem + SUFFIX)
         try:
             with FileLock(path.with_name(path.name + ".lock"), timeout=0):
                 if path.exists():
@@ -91,17 +92,22 @@ def verify(folder: Path) -> dict[str, list[str]]:
     return {str(file): Store(file).verify() for file in files}
 
 
-def unique_shards(paths: list[str]) -> list[str]:
-    """Each shard once.
+def list_photos(file: Path, photos: str) -> Sequence[PhotoSource]:
+    """The photos of a shard, or of a COCO file."""
+    return list(coco.read_sources(str(file), photos)) if file.suffix == ".json" else index_shard(str(file))
+
+
+def unique_files(paths: list[str]) -> list[Path]:
+    """Each shard or COCO file once.
 
     Raises:
-        DataError: two different shards would share one store.
+        DataError: two different ones would share one store.
     """
     by_name: dict[str, Path] = {}
     for path in (Path(p).resolve() for p in paths):
         if by_name.setdefault(path.stem, path) != path:
             raise DataError(f"{by_name[path.stem]} and {path} have one name; rename one, or give them separate stores")
-    return [str(path) for path in by_name.values()]
+    return list(by_name.values())
 
 
 def check_store(path: Path, header: StoreHeader, result: Embedded) -> None:
@@ -117,7 +123,7 @@ def check_store(path: Path, header: StoreHeader, result: Embedded) -> None:
 
 
 def fill(
-    path: Path, header: StoreHeader, samples: list[Sample], teacher: Teacher, show_progress: bool
+    path: Path, header: StoreHeader, samples: Sequence[PhotoSource], teacher: Teacher, show_progress: bool
 ) -> dict[str, str]:
     """Embed every photo of one shard that the store does not have yet. Returns the photos skipped, and why."""
     skipped: dict[str, str] = {}
@@ -141,10 +147,10 @@ def fill(
     return skipped
 
 
-def read_ahead(samples: Iterable[Sample], header: StoreHeader) -> Iterator[tuple[Sample, list[Rgb] | str]]:
+def read_ahead(samples: Iterable[PhotoSource], header: StoreHeader) -> Iterator[tuple[PhotoSource, list[Rgb] | str]]:
     """Photos as resized views, or why there are none, in order, decoded while the teacher computes."""
     with ThreadPoolExecutor(READERS) as pool:
-        waiting: deque[tuple[Sample, Future[list[Rgb] | str]]] = deque()
+        waiting: deque[tuple[PhotoSource, Future[list[Rgb] | str]]] = deque()
         for sample in samples:
             waiting.append((sample, pool.submit(read_views, sample, header)))
             if len(waiting) > 4 * READERS:
@@ -154,7 +160,7 @@ def read_ahead(samples: Iterable[Sample], header: StoreHeader) -> Iterator[tuple
             yield first, future.result()
 
 
-def read_views(sample: Sample, header: StoreHeader) -> list[Rgb] | str:
+def read_views(sample: PhotoSource, header: StoreHeader) -> list[Rgb] | str:
     """The resized views (h, w, 3) of one photo, or why it cannot be read."""
     try:
         rgb = decode(sample.read_bytes())
@@ -175,9 +181,9 @@ class Teacher:
         self.device = torch.device(recipe.teacher.device)
         self.model = model.to(self.device).requires_grad_(False)
 
-    def header(self, name: str, samples: list[Sample]) -> StoreHeader:
+    def header(self, name: str, samples: Sequence[PhotoSource]) -> StoreHeader:
         """What a store of this teacher says of itself."""
-        listing = "\n".join(f"{s.name} {s.jpg[1]}" for s in samples)
+        listing = "\n".join(f"{s.name} {s.num_bytes}" for s in samples)
         return StoreHeader(
             teacher=self.sha256,
             image_size=self.model.config.image_size,
