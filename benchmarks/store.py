@@ -3,8 +3,8 @@
     python benchmarks/store.py RECIPE [--set section.key=value ...] [--photos 256]
 
 On the photos of a distillation recipe, on one thread: the store's records (MB/s, photos/s), a photo decoded and resized
-with its record, and the share of the time that a short real run waits for its photos: prepared in its own process, and by
-one worker beside it.
+with its record, and the share of the time that a short real run waits for its photos, prepared in its own process or
+by a worker beside it.
 """
 
 from __future__ import annotations
