@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import mobilesam
-from mobilesam import compat
-from mobilesam.compat import SamPredictor, sam_model_registry
+from mobilesam import compat, masks
+from mobilesam.compat import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from mobilesam.errors import ModelError
+from mobilesam.image import open_photo
 
 # In the manner of SAM's predictor example: what a user's script looks like. Not a line of it knows of mobilesam.
 SAM_SCRIPT = """
@@ -118,3 +119,30 @@ def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPa
     assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
     with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
         sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")
+
+
+def test_sams_generator_gives_sams_records_in_every_output_mode(coffee: Path) -> None:
+    rgb = open_photo(coffee)
+    sam = sam_model_registry["vit_t"]()
+    settings = {"points_per_side": 5, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.6}
+    modes = ("binary_mask", "coco_rle", "uncompressed_rle")
+    binary, coco, plain = (SamAutomaticMaskGenerator(sam, **settings, output_mode=m).generate(rgb) for m in modes)
+    assert len(binary) > 3
+    keys = ["segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"]
+    assert list(binary[0]) == keys
+    for a, b, c in zip(binary, coco, plain, strict=True):
+        np.testing.assert_array_equal(masks.from_rle(b["segmentation"]), a["segmentation"])
+        assert sum(c["segmentation"]["counts"]) == a["segmentation"].size
+        assert sum(c["segmentation"]["counts"][1::2]) == a["area"] == a["segmentation"].sum()
+
+
+def test_sams_generator_takes_point_grids_and_refuses_both(coffee: Path) -> None:
+    sam = sam_model_registry["vit_t"]()
+    one = [np.array([[0.5, 0.3]])]
+    generator = SamAutomaticMaskGenerator(
+        sam, points_per_side=None, point_grids=one, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1.1
+    )
+    found = generator.generate(open_photo(coffee))
+    assert {tuple(record["point_coords"][0]) for record in found} == {(300.0, 120.0)}
+    with pytest.raises(AssertionError, match="Exactly one"):
+        SamAutomaticMaskGenerator(sam, point_grids=one)

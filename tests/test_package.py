@@ -19,7 +19,7 @@ TORCH_SIDE = {"torch", "lightning", "onnx", "safetensors", "tensorboard"}
 # Imports at module level. Nouns import nouns; each stage adds the stages it may see.
 ALLOWED: dict[str, set[str]] = {
     "noun": set(),
-    "compat": {"predict"},
+    "compat": {"predict", "everything"},
     "cli": set(),
     "predict": set(),
     "everything": {"predict"},

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         PromptError,
         SettingsError,
     )
+    from mobilesam.everything.generate import FoundMask, segment_everything
+    from mobilesam.everything.settings import EverythingSettings
     from mobilesam.masks import Polygon
     from mobilesam.predict.embedding import ImageEmbedding
     from mobilesam.predict.load import load
@@ -41,6 +43,9 @@ _HOMES = {
     "ImageEmbedding": "mobilesam.predict.embedding",
     "Prediction": "mobilesam.predict.results",
     "Mask": "mobilesam.predict.results",
+    "segment_everything": "mobilesam.everything.generate",
+    "FoundMask": "mobilesam.everything.generate",
+    "EverythingSettings": "mobilesam.everything.settings",
     "Polygon": "mobilesam.masks",
     "MobileSamError": "mobilesam.errors",
     "ImageError": "mobilesam.errors",
@@ -56,7 +61,9 @@ _HOMES = {
 __all__ = [
     "DataError",
     "DownloadError",
+    "EverythingSettings",
     "ExportError",
+    "FoundMask",
     "ImageEmbedding",
     "ImageError",
     "Mask",
@@ -70,6 +77,7 @@ __all__ = [
     "SettingsError",
     "__version__",
     "load",
+    "segment_everything",
 ]
 
 

@@ -41,6 +41,12 @@ class CocoSource:
         """The photo."""
         return Path(self.path).read_bytes()
 
+    def read_end(self, count: int) -> bytes:
+        """The end of the photo's file."""
+        with open(self.path, "rb") as file:
+            file.seek(max(0, self.num_bytes - count))
+            return file.read()
+
     def read_record(self) -> Record:
         """Its objects in the SA-1B schema; crowds are no objects."""
         objects = [a for a in self.annotations if not a.get("iscrowd")]

@@ -29,6 +29,8 @@ from mobilesam.predict.predictor import Predictor
 if TYPE_CHECKING:
     import torch
 
+    from mobilesam.everything.generate import FoundMask
+
 # N prompts, P points, K masks, H W photo, L side of the logits
 
 _MODEL_NAMES = {
@@ -255,3 +257,59 @@ class SamPredictor:
         logits = [[masks.upscale(one, size, self.input_size, self.original_size) for one in row] for row in low_res]
         full = np.asarray(logits)
         return (full if return_logits else masks.threshold(full)), scores, low_res
+
+
+class SamAutomaticMaskGenerator:
+    """SAM's generator of all masks. Arguments, defaults and records are SAM's; `segment_everything` does the work."""
+
+    def __init__(
+        self,
+        model: SamModel,
+        points_per_side: int | None = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        point_grids: list[NDArray[Any]] | None = None,
+        min_mask_region_area: int = 0,
+        output_mode: str = "binary_mask",
+    ) -> None:
+        from mobilesam.everything.settings import EverythingSettings
+
+        assert (points_per_side is None) != (point_grids is None), (
+            "Exactly one of points_per_side or point_grid must be provided."
+        )
+        assert output_mode in ("binary_mask", "uncompressed_rle", "coco_rle"), f"Unknown output_mode {output_mode}."
+        self.model = model
+        self.output_mode = output_mode
+        self.point_grids = point_grids
+        self.settings = EverythingSettings(
+            points_per_side=points_per_side or 1,
+            points_per_batch=points_per_batch,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_n_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            min_mask_region_area=min_mask_region_area,
+        )
+
+    def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
+        """(H, W, 3) RGB uint8 → one record per mask, best first."""
+        from mobilesam.everything.generate import segment_everything
+
+        found = segment_everything(self.model.predictor, image, settings=self.settings, point_grids=self.point_grids)
+        return [{**mask.to_dict(), "segmentation": self._segmentation(mask)} for mask in found]
+
+    def _segmentation(self, mask: FoundMask) -> Any:
+        if self.output_mode == "binary_mask":
+            return mask.array
+        return mask.rle if self.output_mode == "coco_rle" else masks.to_uncompressed_rle(mask.array)

@@ -67,6 +67,15 @@ def to_rle(mask: NDArray[np.bool_]) -> Rle:
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
+def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """(H, W) → COCO's run lengths as numbers: column by column, the first run counts background."""
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    edges = np.concatenate([[0], changes, [flat.size]])
+    counts = np.diff(edges).tolist()
+    return {"size": list(mask.shape), "counts": counts if not flat[0] else [0, *counts]}
+
+
 def from_rle(rle: Rle) -> NDArray[np.bool_]:
     """Inverse of `to_rle`."""
     return np.asarray(coco_mask.decode(rle), dtype=bool)

@@ -51,6 +51,10 @@ class PhotoSource(Protocol):
         """The encoded photo."""
         ...
 
+    def read_end(self, count: int) -> bytes:
+        """Its last bytes."""
+        ...
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -78,6 +82,11 @@ class Sample:
     def read_bytes(self) -> bytes:
         """The jpg member."""
         return read_bytes(self.shard, self.jpg)
+
+    def read_end(self, count: int) -> bytes:
+        """The end of the jpg member."""
+        offset, size = self.jpg
+        return read_bytes(self.shard, (offset + max(0, size - count), count))
 
 
 @dataclass(frozen=True)

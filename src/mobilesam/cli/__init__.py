@@ -15,6 +15,7 @@ import typer
 from mobilesam import __version__
 from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate
+from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
 from mobilesam.cli.models import models_app
 from mobilesam.cli.segment import segment
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
+app.command()(everything)
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)

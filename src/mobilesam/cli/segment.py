@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError, PromptError
 
 if TYPE_CHECKING:
@@ -122,29 +123,6 @@ def parse_numbers(text: str, count: int, option: str, form: str) -> list[float]:
     if len(numbers) != count:
         raise typer.BadParameter(f"{option} takes {form}, found '{text}'")
     return numbers
-
-
-def expand(photos: list[str]) -> Iterator[Path | str]:
-    """Folders become their photos; everything else stays, so that a missing file or an address gets its own error."""
-    from mobilesam.image import SUFFIXES
-
-    for text in photos:
-        path = Path(text)
-        if "://" in text:
-            yield text
-        elif path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))})")
-            yield from inside
-        else:
-            yield path
-
-
-def output_names(paths: list[Path | str]) -> list[str]:
-    """The photos' stems, numbered where two photos share one, so that no result overwrites another."""
-    stems = [Path(path).stem for path in paths]
-    return [stem if stems.count(stem) == 1 else f"{stem}_{i}" for i, stem in enumerate(stems, 1)]
 
 
 def with_progress(items: list[tuple[Path | str, str]]) -> Iterator[tuple[Path | str, str]]:

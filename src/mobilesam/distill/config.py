@@ -19,8 +19,8 @@ class TeacherConfig:
     checkpoint: str = "sam_vit_h"
     """A checkpoint, a run's folder, an exported pair, or a name of `mobilesam models`."""
     batch_size: int = 8
-    device: str = "cpu"
-    """Where it embeds: "cpu" or "cuda"."""
+    device: str = "auto"
+    """Where it embeds: "cpu", "cuda", or "auto": a GPU where there is one."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
 from mobilesam.store import Store
+from mobilesam.train.build import pick_device
 from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
 from mobilesam.train.stores import open_stores
 from mobilesam.train.survey import Survey, survey
@@ -30,12 +31,9 @@ def load_photos(
         SettingsError: the loss wants padding that the store did not keep.
     """
     config = teacher.config
-    # The held-out photos are prompted with their masks, so annotations are read whatever the step needs.
-    photos = keep_fraction(
-        survey(recipe.data, need_masks=need_masks or recipe.validation.photos > 0),
-        recipe.data.fraction,
-        recipe.data.only_sources,
-    )
+    # Who needs no masks does not wait for 110,000 annotation files to be read.
+    found = survey(recipe.data, need_masks=need_masks or bool(recipe.data.only_sources))
+    photos = keep_fraction(found, recipe.data.fraction, recipe.data.only_sources)
     held_out, rest = hold_out(photos, recipe.validation)
     stores: dict[str, Store] | None = None
     views, view_seed = recipe.store.views, recipe.store.view_seed
@@ -53,5 +51,9 @@ def load_photos(
     dataset = EpochPhotos(
         rest, recipe.data, config.image_size, seed, stores=stores, views=views, view_seed=view_seed, needs=needs
     )
-    validation = Validation(held_out, config.image_size, recipe.validation, teacher) if held_out else None
+    validation = None
+    if held_out:
+        teacher.to(pick_device(recipe.teacher.device))
+        validation = Validation(held_out, config.image_size, recipe.validation, teacher)
+        teacher.to("cpu")
     return dataset, rest, validation

@@ -28,7 +28,7 @@ from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
 from mobilesam.shards import PhotoSource, decode, expand, index_shard
 from mobilesam.store import SUFFIX, Embedding, Store, StoreHeader, StoreWriter, covered_cells
-from mobilesam.train.build import load_model
+from mobilesam.train.build import load_model, pick_device
 from mobilesam.train.views import make_view
 
 # B views in a batch, C channels, g grid, gh gw cells that the photo covers
@@ -178,7 +178,7 @@ class Teacher:
         self.config = recipe.store
         self.batch_size = recipe.teacher.batch_size
         self.sha256 = weights_sha256(model)
-        self.device = torch.device(recipe.teacher.device)
+        self.device = pick_device(recipe.teacher.device)
         self.model = model.to(self.device).requires_grad_(False)
 
     def header(self, name: str, samples: Sequence[PhotoSource]) -> StoreHeader:

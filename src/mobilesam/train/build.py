@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
-from mobilesam.errors import SettingsError
+from mobilesam.errors import SettingsError, first_line
 from mobilesam.model import checkpoint
 from mobilesam.model.config import CONFIGS
 from mobilesam.model.sam import Sam
@@ -34,6 +35,20 @@ def load_model(model: str) -> Sam:
         ModelError: there is no such file, or it does not load.
     """
     return checkpoint.load(find_checkpoint(model))
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by torch's name; "auto" is a GPU where there is one.
+
+    Raises:
+        SettingsError: torch knows no such device, or has none here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"torch cannot run on '{name}' here: {first_line(error)}") from error
 
 
 def freeze(model: Sam, parts: tuple[str, ...]) -> None:

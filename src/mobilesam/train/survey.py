@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mobilesam import coco
 from mobilesam.errors import DataError, first_line
-from mobilesam.shards import PhotoSource, Sample, decode, expand, index_shard, read_bytes, source_of
+from mobilesam.shards import PhotoSource, decode, expand, index_shard, source_of
 from mobilesam.train.config import DataConfig
 
 JPEG_END = b"\xff\xd9"
@@ -94,10 +94,7 @@ def list_photos(config: DataConfig) -> Iterable[PhotoSource]:
 def damage(sample: PhotoSource) -> str | None:
     """Why the photo's bytes cannot be a whole photo. A JPEG that ends as it should is believed."""
     try:
-        if isinstance(sample, Sample):
-            offset, size = sample.jpg
-            if read_bytes(sample.shard, (offset + max(0, size - 2), 2)) == JPEG_END:
-                return None
+        if sample.read_end(len(JPEG_END)) != JPEG_END:
             decode(sample.read_bytes())
     except (OSError, ValueError):
         return "the photo is damaged or truncated"

@@ -26,7 +26,7 @@ from mobilesam.train.config import ValidationConfig
 from mobilesam.train.epochs import in_photo, pad_square, shrink
 from mobilesam.train.interactive import Prompts, best_scored
 from mobilesam.train.prompts import CELL, low_res_target
-from mobilesam.train.survey import Survey
+from mobilesam.train.survey import Survey, look_at_record
 
 # V photos, N objects of them, S side of the square, L = S/4, C channels, g grid
 
@@ -54,11 +54,16 @@ def hold_out(photos: Survey, config: ValidationConfig) -> tuple[list[Photo], Sur
     """Split off the validation photos, chosen by their names: the same in every run on the same data.
 
     Returns:
-        The photos, read; and the rest, to train on.
+        The photos, read; and the rest, to train on. A photo that cannot be asked about stays in the rest.
     """
     count = min(config.photos, len(photos.samples) // 10)
-    chosen = sorted(photos.samples, key=lambda s: zlib.crc32(b"validation" + s.name.encode()))[:count]
-    return [read_photo(sample) for sample in chosen], photos.without(s.name for s in chosen)
+    held_out: list[Photo] = []
+    for sample in sorted(photos.samples, key=lambda s: zlib.crc32(b"validation" + s.name.encode())):
+        if len(held_out) == count:
+            break
+        if look_at_record(sample)[1] is None:
+            held_out.append(read_photo(sample))
+    return held_out, photos.without(photo.name for photo in held_out)
 
 
 class Validation:

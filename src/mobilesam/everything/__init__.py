@@ -1,0 +1,1 @@
+"""One photo, no prompt → all masks."""

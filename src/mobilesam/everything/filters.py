@@ -1,0 +1,78 @@
+"""Which masks stay: stability, borders of crops, overlap, specks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.contract import MASK_THRESHOLD
+from mobilesam.everything.grid import Box
+
+EDGE_TOLERANCE = 20  # pixels, the reference's
+
+
+def stability_score(logits: NDArray[np.float32], offset: float) -> float:
+    """IoU of the masks cut `offset` above and below the threshold; 0 for logits that never get near it.
+
+    Both masks are nested, so their IoU is a ratio of areas. (H, W) → 0-1.
+    """
+    low = np.count_nonzero(logits > MASK_THRESHOLD - offset)
+    return np.count_nonzero(logits > MASK_THRESHOLD + offset) / low if low else 0.0
+
+
+def inclusive_box(mask: NDArray[np.bool_]) -> Box:
+    """First and last row and column of (H, W), as SAM's generator counts: the last is inside. Empty: all 0."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+
+
+def is_cut_by_crop(box: Box, crop: Box, hw: tuple[int, int]) -> bool:
+    """Whether a box of the photo ends near a border of its crop that is not near a border of the photo."""
+    h, w = hw
+    sides = zip(box, crop, (0, 0, w, h), strict=True)
+    return any(abs(b - c) <= EDGE_TOLERANCE and abs(b - p) > EDGE_TOLERANCE for b, c, p in sides)
+
+
+def nms(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:
+    """Greedy non-maximum suppression: indices that stay, best first.
+
+    Args:
+        boxes_xyxy: (N, 4).
+        scores: (N,)
+        threshold: a box that overlaps a better one by more than this IoU goes.
+    """
+    order = np.argsort(-scores, kind="stable")
+    x0, y0, x1, y1 = boxes_xyxy.T
+    areas = (x1 - x0) * (y1 - y0)
+    kept: list[int] = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        width = np.clip(np.minimum(x1[best], x1[rest]) - np.maximum(x0[best], x0[rest]), 0, None)
+        height = np.clip(np.minimum(y1[best], y1[rest]) - np.maximum(y0[best], y0[rest]), 0, None)
+        intersection = width * height
+        union = areas[best] + areas[rest] - intersection
+        iou = np.divide(intersection, union, out=np.zeros_like(union, dtype=float), where=union > 0)
+        order = rest[iou <= threshold]
+    return kept
+
+
+def remove_small_regions(mask: NDArray[np.bool_], min_area: int, *, holes: bool) -> tuple[NDArray[np.bool_], bool]:
+    """Fill holes, or remove islands, of fewer than `min_area` pixels; the largest island always stays.
+
+    Returns:
+        The mask, and whether anything changed.
+    """
+    work = (~mask if holes else mask).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(work, connectivity=8)
+    sizes = stats[1:, cv2.CC_STAT_AREA]
+    small = [i + 1 for i in range(count - 1) if sizes[i] < min_area]
+    if not small:
+        return mask, False
+    if holes:
+        return mask | np.isin(labels, small), True
+    kept = [i for i in range(1, count) if i not in small] or [int(np.argmax(sizes)) + 1]
+    return np.isin(labels, kept), True

@@ -1,0 +1,267 @@
+"""All masks of a photo: ask a grid of points, keep the sure and stable answers, drop what says the same twice.
+
+SAM's automatic mask generation (arXiv 2304.02643, appendix B), with SAM's results. What differs is what is kept in
+memory: a mask is scaled up alone, only if its predicted IoU passes, and becomes run lengths at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobilesam import masks
+from mobilesam.errors import SettingsError
+from mobilesam.everything.filters import inclusive_box, is_cut_by_crop, nms, remove_small_regions, stability_score
+from mobilesam.everything.grid import Box, Points, crop_boxes, point_grid
+from mobilesam.everything.settings import EverythingSettings
+from mobilesam.image import PhotoLike, Rgb, open_photo
+from mobilesam.predict.embedding import ImageEmbedding
+from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.results import Prediction
+
+# N points, H W photo, L side of the logits
+
+Progress = Callable[[int, int], None]
+"""Prompts asked so far, and in all."""
+
+
+@dataclass(frozen=True)
+class FoundMask:
+    """One mask of a photo, as run lengths: a thousand of them are small."""
+
+    rle: masks.Rle
+    area: int
+    box: Box
+    """First and last column and row, the last inside, as SAM's generator counts."""
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float]
+    """(x, y) in pixels of the photo, where it was found; the middle of its box for a box prompt."""
+    crop_box: Box
+    """The crop it was found in: x0, y0, x1, y1."""
+
+    @cached_property
+    def array(self) -> NDArray[np.bool_]:
+        """(H, W)"""
+        return masks.from_rle(self.rle)
+
+    def to_dict(self) -> dict[str, Any]:
+        """SA-1B's record of a mask."""
+        x0, y0, x1, y1 = self.box
+        cx0, cy0, cx1, cy1 = self.crop_box
+        return {
+            "segmentation": self.rle,
+            "area": self.area,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "predicted_iou": self.predicted_iou,
+            "point_coords": [list(self.point)],
+            "stability_score": self.stability_score,
+            "crop_box": [cx0, cy0, cx1 - cx0, cy1 - cy0],
+        }
+
+
+def segment_everything(
+    predictor: Predictor,
+    photo: PhotoLike | ImageEmbedding,
+    *,
+    settings: EverythingSettings | None = None,
+    points: ArrayLike | None = None,
+    boxes: ArrayLike | None = None,
+    region: NDArray[np.bool_] | None = None,
+    point_grids: Sequence[NDArray[np.generic]] | None = None,
+    progress: Progress | None = None,
+) -> list[FoundMask]:
+    """Find all masks of a photo.
+
+    Args:
+        predictor: the model.
+        photo: or its embedding, which saves the encoder; then there are no crops.
+        settings: how to search.
+        points: (N, 2) (x, y) in pixels of the photo, asked in place of the grid.
+        boxes: (N, 4) xyxy of any detector, asked in place of the grid, one mask each.
+        region: (H, W), where to look: points elsewhere are not asked.
+        point_grids: for the photo and each layer of crops, points (N, 2) in the unit square in place of the grid.
+        progress: called after each batch.
+
+    Returns:
+        The masks, best first: by predicted IoU.
+
+    Raises:
+        ImageError: the photo cannot be opened.
+        PromptError: points or boxes do not lie in the photo.
+        SettingsError: crops are asked of an embedding, or the region has another size.
+    """
+    settings = (settings or EverythingSettings()).for_model(predictor.info)
+    if isinstance(photo, ImageEmbedding):
+        if settings.crop_n_layers:
+            raise SettingsError("crops must be encoded anew: give the photo, or set crop_n_layers=0")
+        rgb, whole, hw = None, photo, photo.original_hw
+    else:
+        rgb = open_photo(photo)
+        whole, hw = None, (rgb.shape[0], rgb.shape[1])
+    if region is not None and region.shape != hw:
+        raise SettingsError(f"region must be the photo's size {hw}, not {region.shape}")
+    if point_grids is not None and len(point_grids) != settings.crop_n_layers + 1:
+        raise SettingsError(f"point_grids needs {settings.crop_n_layers + 1} grids, has {len(point_grids)}")
+    search = Search(predictor, settings, hw, region, point_grids, progress)
+    if points is not None or boxes is not None:
+        image = whole or predictor.embed(rgb)  # type: ignore[arg-type]
+        found = search.ask_given(image, points, boxes)
+    else:
+        found = search.ask_crops(rgb, whole)
+    if settings.min_mask_region_area:
+        found = clean(found, settings)
+    return sorted(found, key=lambda mask: -mask.predicted_iou)
+
+
+@dataclass
+class Search:
+    """One photo being searched."""
+
+    predictor: Predictor
+    settings: EverythingSettings
+    hw: tuple[int, int]
+    region: NDArray[np.bool_] | None
+    point_grids: Sequence[NDArray[np.generic]] | None
+    progress: Progress | None
+
+    def ask_crops(self, rgb: Rgb | None, whole: ImageEmbedding | None) -> list[FoundMask]:
+        """The photo and its crops, each with its grid; then what several crops found is thinned out."""
+        crops = crop_boxes(self.hw, self.settings.crop_n_layers, self.settings.crop_overlap_ratio)
+        found: list[FoundMask] = []
+        for layer, crop in crops:
+            x0, y0, x1, y1 = crop
+            image = whole or self.predictor.embed(rgb[y0:y1, x0:x1])  # type: ignore[index]
+            found += self.ask_grid(image, crop, layer)
+        if len(crops) > 1 and found:
+            areas = np.array([area_of(mask.crop_box) for mask in found], float)
+            found = suppress(found, 1 / areas, self.settings.crop_nms_thresh)
+        return found
+
+    def grid(self, layer: int, coarser: int = 1) -> Points:
+        """The points of one layer in the unit square."""
+        if self.point_grids is not None:
+            return np.asarray(self.point_grids[layer], float)
+        return point_grid(max(1, self.per_side(layer) // coarser))
+
+    def per_side(self, layer: int) -> int:
+        """Points along a side of a crop of one layer."""
+        return max(1, int(self.settings.points_per_side / self.settings.crop_n_points_downscale_factor**layer))
+
+    def ask_grid(self, image: ImageEmbedding, crop: Box, layer: int) -> list[FoundMask]:
+        """One crop: all points of its grid, or first a coarse one and then what that left open."""
+        size = (crop[2] - crop[0], crop[3] - crop[1])
+        points = self.wanted(self.grid(layer) * size, crop)
+        factor = self.settings.coarse_factor
+        if factor == 1 or self.point_grids is not None:
+            return self.thin(self.ask_points(image, crop, points))
+        first = self.ask_points(image, crop, self.wanted(self.grid(layer, factor) * size, crop))
+        covered = np.zeros(self.hw, bool)
+        for mask in first:
+            covered |= masks.from_rle(mask.rle)
+        x, y = (points + crop[:2]).astype(int).T
+        return self.thin(first + self.ask_points(image, crop, points[~covered[y, x]]))
+
+    def wanted(self, points: Points, crop: Box) -> Points:
+        """The points of a crop that lie in the region."""
+        if self.region is None:
+            return points
+        x, y = (points + crop[:2]).astype(int).T
+        return points[self.region[y, x]]
+
+    def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[FoundMask]:
+        """The answers to single points that are sure and stable."""
+        found: list[FoundMask] = []
+        for batch in self.batches(points):
+            predictions = image.predict_batch(points=batch[:, None], multimask=True)
+            for point, prediction in zip(batch, predictions, strict=True):
+                found += self.judge(prediction, crop, (float(point[0] + crop[0]), float(point[1] + crop[1])))
+        return found
+
+    def ask_given(self, image: ImageEmbedding, points: ArrayLike | None, boxes: ArrayLike | None) -> list[FoundMask]:
+        """The answers to the caller's own points and boxes."""
+        crop = (0, 0, self.hw[1], self.hw[0])
+        found: list[FoundMask] = []
+        if points is not None:
+            found += self.ask_points(image, crop, self.wanted(np.asarray(points, float).reshape(-1, 2), crop))
+        if boxes is not None:
+            for batch in self.batches(np.asarray(boxes, float).reshape(-1, 4)):
+                predictions = image.predict_batch(boxes=batch, multimask=False)
+                for box, prediction in zip(batch, predictions, strict=True):
+                    middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
+                    found += self.judge(prediction, crop, middle)
+        return self.thin(found)
+
+    def batches(self, prompts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+        """Prompts in batches, reported as they are done."""
+        size = self.settings.points_per_batch
+        for start in range(0, len(prompts), size):
+            yield prompts[start : start + size]
+            if self.progress:
+                self.progress(min(start + size, len(prompts)), len(prompts))
+
+    def judge(self, prediction: Prediction, crop: Box, point: tuple[float, float]) -> Iterator[FoundMask]:
+        """The masks of one answer that are sure, stable and not cut off by their crop."""
+        settings = self.settings
+        assert settings.pred_iou_thresh is not None
+        assert settings.stability_score_thresh is not None
+        for i, score in enumerate(prediction.scores):
+            if settings.pred_iou_thresh > 0 and score <= settings.pred_iou_thresh:
+                continue
+            logits = prediction.logits(i)
+            stability = stability_score(logits, settings.stability_score_offset)
+            if stability < settings.stability_score_thresh:
+                continue
+            mask = masks.threshold(logits)
+            x0, y0, x1, y1 = inclusive_box(mask)
+            box = (x0 + crop[0], y0 + crop[1], x1 + crop[0], y1 + crop[1])
+            if is_cut_by_crop(box, crop, self.hw):
+                continue
+            area = int(np.count_nonzero(mask))
+            rle = masks.to_rle(self.place(mask, crop))
+            yield FoundMask(rle, area, box, float(score), float(stability), point, crop)
+
+    def place(self, mask: NDArray[np.bool_], crop: Box) -> NDArray[np.bool_]:
+        """A crop's mask in the photo."""
+        if mask.shape == self.hw:
+            return mask
+        canvas = np.zeros(self.hw, bool)
+        canvas[crop[1] : crop[3], crop[0] : crop[2]] = mask
+        return canvas
+
+    def thin(self, found: list[FoundMask]) -> list[FoundMask]:
+        """Of masks that say the same, the surest."""
+        return suppress(found, np.array([mask.predicted_iou for mask in found]), self.settings.box_nms_thresh)
+
+
+def suppress(found: Sequence[FoundMask], scores: NDArray[np.float64], threshold: float) -> list[FoundMask]:
+    """Non-maximum suppression by the masks' boxes."""
+    if not found:
+        return []
+    return [found[i] for i in nms(np.array([mask.box for mask in found], float), scores, threshold)]
+
+
+def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[FoundMask]:
+    """Fill small holes, remove small islands; a mask that needed neither wins over one that did."""
+    cleaned: list[FoundMask] = []
+    untouched: list[float] = []
+    for mask in found:
+        array, had_holes = remove_small_regions(mask.array, settings.min_mask_region_area, holes=True)
+        array, had_islands = remove_small_regions(array, settings.min_mask_region_area, holes=False)
+        untouched.append(float(not (had_holes or had_islands)))
+        if had_holes or had_islands:
+            area = int(np.count_nonzero(array))
+            mask = replace(mask, rle=masks.to_rle(array), area=area, box=inclusive_box(array))
+        cleaned.append(mask)
+    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+    return suppress(cleaned, np.array(untouched), threshold)
+
+
+def area_of(box: Box) -> int:
+    """Of xyxy corners."""
+    return (box[2] - box[0]) * (box[3] - box[1])

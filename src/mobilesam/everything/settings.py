@@ -1,0 +1,61 @@
+"""How a photo is searched for masks: SAM's settings under SAM's names, and a few more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mobilesam.errors import SettingsError
+from mobilesam.predict.backend import ModelInfo
+
+# A young model's scores are low, so the thresholds made for SAM would leave nothing of its masks. These were chosen
+# on training photos; MODEL_CARD.md shows how the embedded model's scores relate to the truth.
+_THRESHOLDS = {"embedded": (0.3, 0.7)}
+
+
+@dataclass(frozen=True)
+class EverythingSettings:
+    """Settings of the search. The defaults are those of SAM's generator, but for thresholds left to the model."""
+
+    points_per_side: int = 32
+    """The grid has this many points along each side of a crop."""
+    points_per_batch: int = 16
+    """Prompts decoded at once; more cost memory, and on a CPU time."""
+    pred_iou_thresh: float | None = None
+    """Masks whose predicted IoU is not above this are dropped, 0 drops none; None takes what suits the model."""
+    stability_score_thresh: float | None = None
+    """Masks less stable than this are dropped; None takes what suits the model."""
+    stability_score_offset: float = 1.0
+    """Stability: IoU of the masks cut at this many logits above and below the threshold."""
+    box_nms_thresh: float = 0.7
+    """Of two masks of one crop whose boxes overlap more, the better-scored stays."""
+    crop_n_layers: int = 0
+    """Also search 4 crops, then 16, and so on: layer i has 2^i along each side."""
+    crop_nms_thresh: float = 0.7
+    """The same between crops, where the smaller crop's mask stays."""
+    crop_overlap_ratio: float = 512 / 1500
+    """Overlap of the crops of the first layer, as a fraction of the photo's short side."""
+    crop_n_points_downscale_factor: int = 1
+    """The grid of layer i has points_per_side / factor^i points along a side."""
+    min_mask_region_area: int = 0
+    """Holes and islands smaller than this many pixels are removed; 0 leaves masks as they are."""
+    coarse_factor: int = 1
+    """Above 1, a grid this many times coarser is asked first, and the full grid only where none of its
+    masks lies (TinySAM's hierarchical search, arXiv 2312.13789, section 3.3)."""
+
+    def __post_init__(self) -> None:
+        positive = ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor", "coarse_factor")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("crop_n_layers", "min_mask_region_area", "stability_score_offset"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name} must not be negative, but is {getattr(self, name)}")
+
+    def for_model(self, info: ModelInfo) -> EverythingSettings:
+        """The same with the thresholds that were left open filled in."""
+        iou, stability = _THRESHOLDS.get(info.name, (0.88, 0.95))
+        return replace(
+            self,
+            pred_iou_thresh=iou if self.pred_iou_thresh is None else self.pred_iou_thresh,
+            stability_score_thresh=stability if self.stability_score_thresh is None else self.stability_score_thresh,
+        )

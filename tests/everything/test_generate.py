@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import mobilesam
+from mobilesam import masks
+from mobilesam.errors import SettingsError
+from mobilesam.everything.generate import segment_everything
+from mobilesam.everything.settings import EverythingSettings
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GOLDEN = Path(__file__).parents[1] / "golden"
+QUICK = EverythingSettings(points_per_side=6)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / max(1, (a | b).sum())
+
+
+@pytest.mark.torch
+def test_masks_boxes_and_scores_are_the_references() -> None:
+    from mobilesam.model.backend import TorchBackend
+    from model.test_parity import build
+
+    with np.load(GOLDEN / "everything.npz") as file:
+        golden = {key: file[key] for key in file.files}
+    settings = EverythingSettings(**json.loads(str(golden["settings"])), points_per_batch=8)
+    found = segment_everything(
+        mobilesam.Predictor(TorchBackend(build("t"))), EXAMPLES / "chelsea.png", settings=settings
+    )
+    assert len(found) == len(golden["area"])
+    scores = [mask.predicted_iou for mask in found]
+    np.testing.assert_allclose(scores, golden["predicted_iou"], atol=1e-3)
+    np.testing.assert_allclose([m.stability_score for m in found], golden["stability_score"], atol=2e-3)
+    for i, mask in enumerate(found):
+        record = mask.to_dict()
+        assert record["point_coords"] == golden["point_coords"][i].tolist()
+        assert record["crop_box"] == golden["crop_box"][i].tolist()
+        np.testing.assert_allclose(record["bbox"], golden["bbox"][i], atol=1)
+        assert record["area"] == pytest.approx(golden["area"][i], rel=2e-3)
+        size = list(mask.array.shape)
+        expected = masks.from_rle({"size": size, "counts": str(golden["counts"][i])})
+        assert iou(mask.array, expected) > 0.998, i
+
+
+def test_the_embedded_model_finds_things_best_first(embedded: mobilesam.Predictor) -> None:
+    found = segment_everything(embedded, EXAMPLES / "coffee.png", settings=replace(QUICK, points_per_side=10))
+    assert len(found) >= 3
+    scores = [mask.predicted_iou for mask in found]
+    assert scores == sorted(scores, reverse=True)
+    for mask in found:
+        assert mask.array.shape == (400, 600)
+        assert mask.area == mask.array.sum()
+        x0, y0, x1, y1 = mask.box
+        assert mask.array[y0 : y1 + 1, x0 : x1 + 1].sum() == mask.area
+
+
+def test_a_batch_of_any_size_gives_the_same_masks(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    one = segment_everything(embedded, coffee_embedding, settings=replace(QUICK, points_per_batch=1))
+    all_at_once = segment_everything(embedded, coffee_embedding, settings=replace(QUICK, points_per_batch=36))
+    assert [m.box for m in one] == [m.box for m in all_at_once]
+
+
+def test_an_embedding_gives_what_the_photo_gives(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    from_photo = segment_everything(embedded, EXAMPLES / "coffee.png", settings=QUICK)
+    from_embedding = segment_everything(embedded, coffee_embedding, settings=QUICK)
+    assert [asdict(m) for m in from_photo] == [asdict(m) for m in from_embedding]
+    with pytest.raises(SettingsError, match="give the photo"):
+        segment_everything(embedded, coffee_embedding, settings=replace(QUICK, crop_n_layers=1))
+
+
+def test_crops_find_smaller_things_in_the_photos_frame(embedded: mobilesam.Predictor) -> None:
+    settings = replace(QUICK, points_per_side=4, crop_n_layers=1)
+    found = segment_everything(embedded, EXAMPLES / "coffee.png", settings=settings)
+    crops = {mask.crop_box for mask in found}
+    assert len(crops) > 1
+    for mask in found:
+        x0, y0, x1, y1 = mask.crop_box
+        outside = mask.array.copy()
+        outside[y0:y1, x0:x1] = False
+        assert not outside.any()
+
+
+def test_crops_in_which_nothing_survives_are_no_error(embedded: mobilesam.Predictor) -> None:
+    settings = replace(QUICK, points_per_side=2, crop_n_layers=1, pred_iou_thresh=2.0)
+    assert segment_everything(embedded, EXAMPLES / "coffee.png", settings=settings) == []
+
+
+def test_only_the_region_is_asked(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    region = np.zeros((400, 600), bool)
+    region[:, :300] = True
+    open_settings = replace(QUICK, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
+    found = segment_everything(embedded, coffee_embedding, settings=open_settings, region=region)
+    assert len(found) == 18 * 3
+    assert all(mask.point[0] < 300 for mask in found)
+    with pytest.raises(SettingsError, match="the photo's size"):
+        segment_everything(embedded, coffee_embedding, region=region[:10])
+
+
+def test_a_callers_points_and_a_detectors_boxes(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    settings = replace(QUICK, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
+    found = segment_everything(
+        embedded, coffee_embedding, settings=settings, points=[(290, 120)], boxes=[(170, 15, 410, 310)]
+    )
+    assert len(found) == 4
+    box = coffee_embedding.predict(box=(170, 15, 410, 310)).best
+    assert any(np.array_equal(mask.array, box.array) and mask.point == (290.0, 162.5) for mask in found)
+
+
+def test_a_coarse_pass_asks_less_and_finds_nearly_the_same(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    asked: list[int] = []
+
+    def count(done: int, total: int) -> None:
+        if done == total:
+            asked.append(total)
+
+    settings = replace(QUICK, points_per_side=16)
+    full = segment_everything(embedded, coffee_embedding, settings=settings, progress=count)
+    quick = segment_everything(embedded, coffee_embedding, settings=replace(settings, coarse_factor=4), progress=count)
+    assert asked[0] == 256
+    assert sum(asked[1:]) < 256
+    best = [max(iou(mask.array, other.array) for other in quick) for mask in full[:3]]
+    assert np.mean(best) > 0.5
+
+
+def test_small_holes_and_islands_go(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+    settings = replace(QUICK, min_mask_region_area=200)
+    for mask in segment_everything(embedded, coffee_embedding, settings=settings):
+        for array in (mask.array, ~mask.array):
+            count, _, stats, _ = cv2.connectedComponentsWithStats(array.astype(np.uint8), connectivity=8)
+            assert count <= 2 or stats[1:, cv2.CC_STAT_AREA].min() >= 200
+
+
+@pytest.mark.parametrize("hw", [(1, 1), (50, 4000), (60, 60)])
+def test_odd_and_black_photos_give_an_answer(embedded: mobilesam.Predictor, hw: tuple[int, int]) -> None:
+    for mask in segment_everything(embedded, np.zeros((*hw, 3), np.uint8), settings=replace(QUICK, points_per_side=3)):
+        assert mask.array.shape == hw
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("points_per_side", 0), ("points_per_batch", 0), ("crop_n_layers", -1), ("coarse_factor", 0)]
+)
+def test_impossible_settings_are_refused(setting: str, value: int) -> None:
+    with pytest.raises(SettingsError, match=setting):
+        EverythingSettings(**{setting: value})
