@@ -248,8 +248,8 @@ class SamPredictor:
             self.features,
             np.concatenate([coords, corners], axis=1).astype(np.float32),
             np.concatenate([labels, codes], axis=1).astype(np.float32),
-            np.zeros((count, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),
-            np.full(count, float(prior is not None), np.float32),
+            np.zeros((1, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),
+            np.full(1 if prior is None else count, float(prior is not None), np.float32),
         )
         kept = slice(1, 4) if multimask else slice(0, 1)
         low_res, scores = low_res[:, kept], scores[:, kept]

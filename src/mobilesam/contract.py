@@ -11,15 +11,17 @@ The pair, with g = image_size / 16 and C = embed_dim (256 for every SAM):
     decoder.onnx   embedding       (1, C, g, g)   float32
                    point_coords    (N, P, 2)      float32 (x, y) in pixels of the resized photo
                    point_labels    (N, P)         float32, the codes below
-                   mask_input      (N, 1, 4g, 4g) float32 logits of an earlier answer, or zeros
-                   has_mask_input  (N,)           float32, 1 where mask_input counts
+                   mask_input      (M, 1, 4g, 4g) float32 logits of an earlier answer, or zeros
+                   has_mask_input  (M,)           float32, 1 where mask_input counts
                  → low_res_masks   (N, 4, 4g, 4g) float32 logits over the padded square
                    iou_predictions (N, 4)         float32, about 0-1
+
+M is N, or 1 where one mask input, usually none, serves all prompts, which saves work.
 
 Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 """
 
-VERSION = "1"
+VERSION = "2"  # 1 wanted M = N
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"

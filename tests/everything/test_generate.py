@@ -12,6 +12,7 @@ import mobilesam
 from mobilesam import masks
 from mobilesam.errors import SettingsError
 from mobilesam.everything.generate import segment_everything
+from mobilesam.everything.grid import point_grid
 from mobilesam.everything.settings import EverythingSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -113,20 +114,24 @@ def test_a_callers_points_and_a_detectors_boxes(embedded: mobilesam.Predictor, c
     assert any(np.array_equal(mask.array, box.array) and mask.point == (290.0, 162.5) for mask in found)
 
 
-def test_a_coarse_pass_asks_less_and_finds_nearly_the_same(embedded: mobilesam.Predictor, coffee_embedding) -> None:
+def test_the_second_pass_asks_only_where_the_coarse_one_found_nothing(embedded, coffee_embedding) -> None:
     asked: list[int] = []
 
     def count(done: int, total: int) -> None:
         if done == total:
             asked.append(total)
 
-    settings = replace(QUICK, points_per_side=16)
-    full = segment_everything(embedded, coffee_embedding, settings=settings, progress=count)
-    quick = segment_everything(embedded, coffee_embedding, settings=replace(settings, coarse_factor=4), progress=count)
-    assert asked[0] == 256
-    assert sum(asked[1:]) < 256
-    best = [max(iou(mask.array, other.array) for other in quick) for mask in full[:3]]
-    assert np.mean(best) > 0.5
+    settings = replace(QUICK, points_per_side=16, box_nms_thresh=1.1)
+    coarse_points = point_grid(4) * (600, 400)
+    coarse = segment_everything(embedded, coffee_embedding, settings=settings, points=coarse_points)
+    covered = np.any([mask.array for mask in coarse], axis=0)
+    both = replace(settings, coarse_factor=4)
+    found = segment_everything(embedded, coffee_embedding, settings=both, progress=count)
+    assert asked[0] == 16
+    assert 0 < asked[1] < 256
+    second = [mask for mask in found if mask.point not in {tuple(p) for p in coarse_points.tolist()}]
+    assert second
+    assert not any(covered[int(mask.point[1]), int(mask.point[0])] for mask in second)
 
 
 def test_small_holes_and_islands_go(embedded: mobilesam.Predictor, coffee_embedding) -> None:

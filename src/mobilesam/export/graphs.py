@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mobilesam.export import folded
 from mobilesam.model.sam import Sam
 
 # B images, N prompts, P points, C channels, g grid
@@ -28,7 +29,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The decoder of the contract."""
+    """The decoder of the contract, in folded form."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class DecoderGraph(nn.Module):
     def forward(
         self, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return self._sam[0].decode(embedding, point_coords, point_labels, mask_input, has_mask_input)
+        return folded.decode(self._sam[0], embedding, point_coords, point_labels, mask_input, has_mask_input)
 
 
 class SamDecoderGraph(nn.Module):

@@ -120,8 +120,8 @@ def decoder_graph(sam: Sam) -> _Graph:
     dynamic: dict[str, dict[int, str]] = {
         "point_coords": {0: "N", 1: "P"},
         "point_labels": {0: "N", 1: "P"},
-        "mask_input": {0: "N"},
-        "has_mask_input": {0: "N"},
+        "mask_input": {0: "M"},
+        "has_mask_input": {0: "M"},
         "low_res_masks": {0: "N"},
         "iou_predictions": {0: "N"},
     }

@@ -48,11 +48,13 @@ def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
 
 
 def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
-    """One and several prompts, of one and several points, with and without a prior."""
+    """One and several prompts, of one and several points, with a prior each, with none, and with one none for all."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     worst = {"low_res_masks": 0.0, "iou_predictions": 0.0}
-    for num_prompts, num_points, has_prior in ((1, 2, 0.0), (3, 5, 1.0)):
+    for num_prompts, num_points, has_prior, shares_mask in ((1, 2, 0.0, False), (3, 5, 1.0, False), (3, 2, 0.0, True)):
         feed = decoder_feed(sam, num_prompts, num_points, has_prior)
+        if shares_mask:
+            feed |= {name: feed[name][:1] for name in ("mask_input", "has_mask_input")}
         found = session.run(list(worst), feed)
         with torch.inference_mode():
             expected = sam.decode(*(torch.from_numpy(array) for array in feed.values()))

@@ -68,8 +68,8 @@ class Sam(nn.Module):
             embedding: (1 or N, C, g, g); may be non-square when the encoder was called on a non-square input.
             point_coords: (N, P, 2) (x, y) in pixels of the resized photo.
             point_labels: (N, P) label codes.
-            mask_input: (N, 1, 4g, 4g) logits.
-            has_mask_input: (N,) 1 where mask_input counts, else 0.
+            mask_input: (M, 1, 4g, 4g) logits; M is N, or 1 for all prompts.
+            has_mask_input: (M,) 1 where mask_input counts, else 0.
 
         Returns:
             low_res_masks (N, 4, 4g, 4g) logits, iou_predictions (N, 4).

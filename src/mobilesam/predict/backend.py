@@ -50,5 +50,5 @@ class Backend(Protocol):
     def decode(
         self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """(1, C, g, g), N prompts and a mask input each or one for all → logits (N, 4, 4g, 4g), scores (N, 4)."""
         ...

@@ -158,9 +158,9 @@ class ImageEmbedding:
         side = self.backend.info.low_res
         coords = scale_points(np.stack([p.coords for p in prompts]), self.original_hw, self.input_hw)
         labels = np.stack([p.labels for p in prompts])
-        has_prior = np.full(len(prompts), float(prior is not None), np.float32)
+        has_prior = np.full(1, float(prior is not None), np.float32)
         if prior is None:
-            prior = np.zeros((len(prompts), 1, side, side), np.float32)
+            prior = np.zeros((1, 1, side, side), np.float32)
         return self.backend.decode(self.array, coords, labels, prior, has_prior)
 
     def _prediction(self, low_res: Floats, scores: Floats) -> Prediction:

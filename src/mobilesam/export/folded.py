@@ -1,0 +1,156 @@
+"""The mask decoder with its products re-associated: the same function, with much less work.
+
+A prompt has about seven tokens, an image 4096 cells. The plain decoder projects every cell (4096 × 256 × 128, four times
+a block) to meet the tokens' width. Matrix products may be taken in another order: project the tokens to the cells' width
+instead, and let the cells be as they are.
+
+    scores  (cells Wk + bk)·q   =  cells·(Wkᵀ q) + bk·q
+    values  a (cells Wv + bv)   =  (a cells) Wv + bv          the attention a of a token sums to 1
+    queries (cells Wq + bq)·k   =  cells·(Wqᵀ k) + bq·k
+    outputs (a v) Wo + bo       =  a (v Wo) + bo              head by head
+
+And while no prompt has a mask, all prompts of a call see the same cells in the first block: there the cells have a
+batch of one (M), and only what the tokens wrote into them has one of N.
+
+Weights are used as they are stored, so an exported graph still is a checkpoint. A test holds this to the plain form.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilesam.contract import NUM_MASKS, PATCH_SIZE
+from mobilesam.model.layers import LayerNorm2d, static_shape
+from mobilesam.model.mask_decoder import MaskDecoder
+from mobilesam.model.sam import Sam
+from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
+
+# N prompts, M = N where prompts have masks, else 1, T tokens, K image cells, C channels, h heads, d width of a head
+
+
+def decode(
+    sam: Sam, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`Sam.decode` in folded form.
+
+    Args:
+        mask_input: (M, 1, 4g, 4g), one for all prompts or one each.
+        has_mask_input: (M,)
+    """
+    _, _, height, width = static_shape(embedding)
+    input_hw = (height * PATCH_SIZE, width * PATCH_SIZE)
+    sparse = sam.prompt_encoder.embed_points(point_coords, point_labels, input_hw)
+    dense = sam.prompt_encoder.embed_masks(mask_input, has_mask_input)
+    image = embedding + dense  # (M, C, g, g)
+    image_pe = sam.prompt_encoder.pe_layer.grid(height, width)
+    return predict_masks(sam.mask_decoder, image, image_pe, sparse)
+
+
+def predict_masks(decoder: MaskDecoder, image: Tensor, image_pe: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (N, 4, 4g, 4g) logits, (N, 4) scores."""
+    _, _, h, w = static_shape(image)
+    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
+    # Added to zeros of the prompts' shape rather than expanded: exporters write an Expand as a dozen nodes.
+    tokens = torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)  # (N, T, C)
+    cells = image.flatten(2).transpose(1, 2)  # (M, K, C)
+    tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens)
+    weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    masks = torch.stack(weights, dim=1) @ upscale(decoder.output_upscaling, cells).transpose(1, 2)  # (N, 4, 16K)
+    # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
+    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4N, g, g, y, x, y', x')
+    masks = masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
+    return masks, decoder.iou_prediction_head(tokens[:, 0])
+
+
+def upscale(upscaling: nn.Sequential, cells: Tensor) -> Tensor:
+    """Two transposed convolutions whose kernel is their stride are two products per cell: (N, K, C) → (N, 16K, C/8).
+
+    The channels stay last throughout, so that nothing large is moved in memory.
+    """
+    first, norm, _, second, _ = upscaling
+    assert isinstance(first, nn.ConvTranspose2d)
+    assert isinstance(norm, LayerNorm2d)
+    assert isinstance(second, nn.ConvTranspose2d)
+    x = F.gelu(norm.channels_last(sub_pixels(first, cells)))  # (N, 4K, C/4)
+    return F.gelu(sub_pixels(second, x))
+
+
+def sub_pixels(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """A transposed 2×2 convolution of stride 2 on (N, K, in): the four (y, x) sub-pixels of each cell, (N, 4K, out)."""
+    assert convolution.bias is not None
+    inner, outer, _, _ = static_shape(convolution.weight)
+    k = static_shape(x)[1]
+    product = x @ convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer)  # (N, K, 4*out)
+    # Added while the four lie side by side: onnxruntime would join a bias and a GELU in one slow kernel.
+    return (product + convolution.bias.repeat(4)).reshape(-1, 4 * k, outer)
+
+
+def transform(transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The two-way transformer: (M, K, C) cells, (1, K, C) positions, (N, T, C) tokens → tokens, (N, K, C) cells."""
+    token_pe = tokens
+    for layer in transformer.layers:
+        assert isinstance(layer, TwoWayAttentionBlock)
+        tokens, cells = block(layer, cells, cell_pe, tokens, token_pe)
+    final = transformer.final_attn_token_to_image
+    attended = token_to_image(final, tokens + token_pe, cells + cell_pe, cells)
+    return transformer.norm_final_attn(tokens + attended), cells
+
+
+def block(
+    layer: TwoWayAttentionBlock, cells: Tensor, cell_pe: Tensor, tokens: Tensor, token_pe: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One block, step by step as `TwoWayAttentionBlock.forward`."""
+    if layer.first:
+        tokens = layer.self_attn(tokens, tokens, tokens)
+    else:
+        q = tokens + token_pe
+        tokens = tokens + layer.self_attn(q, q, tokens)
+    tokens = layer.norm1(tokens)
+    keys = cells + cell_pe
+    tokens = layer.norm2(tokens + token_to_image(layer.cross_attn_token_to_image, tokens + token_pe, keys, cells))
+    tokens = layer.norm3(tokens + layer.mlp(tokens))
+    written = image_to_token(layer.cross_attn_image_to_token, keys, tokens + token_pe, tokens)
+    return tokens, layer.norm4(cells + written)
+
+
+def token_to_image(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Tokens (N, T, C) read cells (M, K, C): (N, T, C)."""
+    h = attention.num_heads
+    t, c = queries.shape[1], static_shape(keys)[2]
+    q = attention.heads(attention.q_proj(queries))  # (N, h, T, d)
+    q = q * static_shape(q)[3] ** -0.5
+    probes = (q @ per_head_in(attention.k_proj.weight, h)).flatten(1, 2)  # (N, hT, C)
+    bias = (q @ attention.k_proj.bias.view(h, -1, 1)).flatten(1, 2)  # (N, hT, 1)
+    weights = (probes @ keys.transpose(1, 2) + bias).softmax(dim=-1)  # (N, hT, K)
+    read = (weights @ values).reshape(-1, h, t, c)
+    heads = read @ per_head_in(attention.v_proj.weight, h).transpose(1, 2)  # (N, h, T, d)
+    return attention.out_proj(heads.transpose(1, 2).flatten(2) + attention.v_proj.bias)
+
+
+def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What cells (M, K, C) read from tokens (N, T, C): (N, K, C)."""
+    h = attention.num_heads
+    t = keys.shape[1]
+    k = attention.heads(attention.k_proj(keys))  # (N, h, T, d)
+    k = k * static_shape(k)[3] ** -0.5
+    probes = (k @ per_head_in(attention.q_proj.weight, h)).flatten(1, 2)  # (N, hT, C)
+    bias = (k @ attention.q_proj.bias.view(h, -1, 1)).flatten(1, 2)  # (N, hT, 1)
+    scores = probes @ queries.transpose(1, 2) + bias  # (N, hT, K)
+    cells = static_shape(queries)[1]
+    weights = scores.reshape(-1, h, t, cells).softmax(dim=2).flatten(1, 2)  # (N, hT, K), over the tokens of a head
+    v = attention.heads(attention.v_proj(values))  # (N, h, T, d)
+    # Each head's weights sum to 1, so the bias may be given to the tokens, a share by each head.
+    written = v @ per_head_out(attention.out_proj.weight, h) + attention.out_proj.bias / h  # (N, h, T, C)
+    return weights.transpose(1, 2) @ written.flatten(1, 2)
+
+
+def per_head_in(weight: Tensor, num_heads: int) -> Tensor:
+    """A projection (hd, C) head by head: (h, d, C)."""
+    return weight.view(num_heads, -1, static_shape(weight)[1])
+
+
+def per_head_out(weight: Tensor, num_heads: int) -> Tensor:
+    """An output projection (C, hd) head by head, transposed: (h, d, C)."""
+    return weight.T.reshape(num_heads, -1, static_shape(weight)[0])

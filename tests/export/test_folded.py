@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mobilesam.export import folded
+from mobilesam.export.verify import decoder_feed
+from mobilesam.model.config import TINY
+from mobilesam.model.sam import Sam
+from model.test_parity import build
+
+
+@pytest.fixture(scope="module")
+def published() -> Sam:
+    """MobileSAM's size with stand-in weights, whose attention is sharp and whose biases are not zero."""
+    return build("t")
+
+
+@pytest.mark.parametrize(
+    ("num_prompts", "num_points", "has_prior"), [(1, 2, 0.0), (3, 2, 0.0), (2, 5, 1.0), (1, 22, 1.0)]
+)
+def test_the_folded_decoder_computes_the_plain_one(
+    published: Sam, num_prompts: int, num_points: int, has_prior: float
+) -> None:
+    inputs = [torch.from_numpy(a) for a in decoder_feed(published, num_prompts, num_points, has_prior).values()]
+    with torch.inference_mode():
+        plain, reordered = published.decode(*inputs), folded.decode(published, *inputs)
+    for a, b in zip(plain, reordered, strict=True):
+        assert a.shape == b.shape
+        assert (a - b).abs().max() < 1e-4 * a.abs().max()
+
+
+def test_one_mask_input_serves_all_prompts_in_both_forms() -> None:
+    torch.manual_seed(0)
+    sam = Sam(TINY).eval()
+    embedding, coords, labels, masks, flags = (torch.from_numpy(a) for a in decoder_feed(sam, 3, 2, 1.0).values())
+    masks, flags = masks[:1], flags[:1]
+    with torch.inference_mode():
+        for decode in (sam.decode, lambda *a: folded.decode(sam, *a)):
+            shared = decode(embedding, coords, labels, masks, flags)
+            each = decode(embedding, coords, labels, masks.expand(3, -1, -1, -1), flags.expand(3))
+            for a, b in zip(shared, each, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
