@@ -19,8 +19,9 @@ from mobilesam import masks
 from mobilesam.cli import main
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.evaluate import report
-from mobilesam.evaluate.run import run
+from mobilesam.evaluate.run import load_models, run
 from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.everything.settings import EverythingSettings
 
 
 @pytest.fixture
@@ -57,8 +58,9 @@ def test_processes_and_a_second_run_give_the_same_digits(settings: EvaluateSetti
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mobilesam.evaluate.run import run
+from mobilesam.evaluate.run import load_models, run
 from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.everything.settings import EverythingSettings
 seen = []
 def lethal(result):
     seen.append(result)
@@ -185,3 +187,37 @@ def test_what_is_no_report_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a report of"):
         report.read_report(tmp_path / "x.json")
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_everything_is_measured_per_photo_beside_the_protocols(settings: EvaluateSettings, tmp_path: Path) -> None:
+    quick = EverythingSettings(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    both = replace(settings, protocols=("box", "everything"), everything=quick)
+    results, memory = run(both, tmp_path / "j")
+    assert len(rows(results)) == 12 * 2
+    assert all(result["everything"]["num_masks"] >= 1 for result in results)
+    models = load_models(both)
+    built = report.build(both, models.student.info, results, memory)
+    summary = built["everything"]
+    assert summary["num_photos"] == 12
+    assert 0 <= summary["ar_10"]["mean"] <= summary["ar_100"]["mean"] <= summary["ar_1000"]["mean"] <= 1
+    assert "| AR@10 | AR@100 | AR@1000 |" in report.to_markdown(built)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_a_setting_of_the_search_comes_from_the_command_line(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*search: str) -> int:
+        words = ["mobilesam", "evaluate", str(shard), "-p", "everything", "-o", "r.json", "--json"]
+        monkeypatch.setattr(sys, "argv", [*words, *(w for s in search for w in ("--search", s))])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0)
+
+    assert call("points_per_side=2") == 0
+    assert json.loads(Path("r.json").read_text())["settings"]["everything"]["points_per_side"] == 2
+    assert call("points=2") == 2
+    assert call("points_per_side=many") == 2
+    capsys.readouterr()

@@ -14,6 +14,7 @@ from mobilesam.cli import options
 
 if TYPE_CHECKING:
     from mobilesam.evaluate.settings import EvaluateSettings
+    from mobilesam.everything.settings import EverythingSettings
 
 DEFAULT_PROTOCOLS = ("box", "click")
 
@@ -37,6 +38,9 @@ def evaluate(
     images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
     min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    search: Annotated[
+        list[str] | None, typer.Option("--search", help="A setting of everything, as points_per_side=16; repeatable.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     output: Annotated[Path, typer.Option("--output", "-o", help="The report; its tables go beside it as .md.")] = Path(
         "report.json"
@@ -54,8 +58,27 @@ def evaluate(
 
         names = tuple(protocols or DEFAULT_PROTOCOLS)
         paths = tuple(data)
-        settings = EvaluateSettings(paths, names, model, backend, device, teacher, images, min_area, max_objects)
+        settings = EvaluateSettings(
+            paths, names, model, backend, device, teacher, images, min_area, max_objects, parse_search(search or [])
+        )
         measure(settings, output, workers, worst, as_json)
+
+
+def parse_search(pairs: list[str]) -> EverythingSettings:
+    """name=number texts → settings."""
+    from mobilesam.everything.settings import EverythingSettings
+
+    known = EverythingSettings.__dataclass_fields__
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if name not in known:
+            raise typer.BadParameter(f"--search knows {', '.join(known)}, not '{name}'")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            raise typer.BadParameter(f"--search takes NAME=NUMBER, found '{pair}'") from None
+    return EverythingSettings(**values)
 
 
 def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:

@@ -16,6 +16,8 @@ from mobilesam.evaluate.metrics import Mask, average_recall
 from mobilesam.image import Rgb
 from mobilesam.masks import to_rle
 
+EVERYTHING = "everything"
+"""Its name among the protocols."""
 LIMITS = (10, 100, 1000)
 Generate = Callable[[Rgb], Iterable[tuple[Mask, float]]]
 """A photo → its masks (H, W) with scores, in any order."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mobilesam.errors import DataError
+from mobilesam.evaluate.everything import LIMITS
 from mobilesam.evaluate.metrics import bootstrap, calibration
 from mobilesam.evaluate.protocols import TWO_POINT_DISTANCES
 from mobilesam.evaluate.settings import EvaluateSettings
@@ -47,9 +48,11 @@ def build(
             "problems": len(problems),
         },
         "problems": problems,
-        "summary": {p: summarise([row for row in rows if row["protocol"] == p]) for p in settings.protocols},
+        "summary": {p: summarise([row for row in rows if row["protocol"] == p]) for p in settings.per_object},
+        "everything": summarise_everything(results),
         "calibration": calibrate([row for row in rows if row["protocol"] == "click"]),
         "run": {
+            "median_seconds_of_everything": median_everything(results),
             "date": time.strftime("%Y-%m-%d"),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version()} | {p: version(p) for p in ("mobilesam", "onnxruntime")},
@@ -58,6 +61,26 @@ def build(
         },
         "rows": rows,
     }
+
+
+def summarise_everything(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Average recall over the photos that have objects, with intervals; masks and seconds of a photo."""
+    found = {r["name"]: r["everything"] for r in results if r.get("everything", {}).get("num_objects")}
+    if not found:
+        return None
+    summary: dict[str, Any] = {"num_photos": len(found)}
+    for key in (f"ar_{limit}" for limit in LIMITS):
+        values = [row[key] for row in found.values()]
+        low, high = bootstrap(values, list(found))
+        summary[key] = {"mean": mean(values), "low": low, "high": high}
+    summary["mean_num_masks"] = mean([row["num_masks"] for row in found.values()])
+    return summary
+
+
+def median_everything(results: Sequence[dict[str, Any]]) -> float | None:
+    """Seconds for all masks of a photo."""
+    seconds = [r["everything"]["seconds"] for r in results if "everything" in r]
+    return float(np.median(seconds)) if seconds else None
 
 
 def medians(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -140,7 +163,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     for name, summary in report["summary"].items():
         if summary["num_objects"]:
             lines.append(_row(name, summary))
-    lines += noc_table(report) + source_table(report) + calibration_table(report)
+    lines += everything_table(report) + noc_table(report) + source_table(report) + calibration_table(report)
     return "\n".join(lines) + "\n"
 
 
@@ -156,6 +179,17 @@ def _row(name: str, summary: dict[str, Any]) -> str:
         *(f"{size['mean_iou']:.3f}" if size else "" for size in sizes),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def everything_table(report: dict[str, Any]) -> list[str]:
+    """Average recall of all masks."""
+    summary = report["everything"]
+    if summary is None:
+        return []
+    cells = [f"{v['mean']:.3f} ({v['low']:.3f}-{v['high']:.3f})" for v in (summary[f"ar_{n}"] for n in LIMITS)]
+    head = [f"AR@{limit}" for limit in LIMITS]
+    lines = ["", f"| everything: photos | masks a photo | {' | '.join(head)} |", "|---|---|---|---|---|"]
+    return [*lines, f"| {summary['num_photos']} | {summary['mean_num_masks']:.1f} | {' | '.join(cells)} |"]
 
 
 def noc_table(report: dict[str, Any]) -> list[str]:

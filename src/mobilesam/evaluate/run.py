@@ -18,11 +18,13 @@ from typing import Any, cast
 import numpy as np
 
 from mobilesam.errors import DataError
+from mobilesam.evaluate.everything import EVERYTHING, photo_recall
 from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
 from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.everything.generate import segment_everything
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import BackendName, load
 from mobilesam.predict.predictor import Predictor
@@ -66,14 +68,30 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
         result["problems"].append([item.name, str(error)])
         return result
     objects = list(decode_objects(item, image.original_hw, result["problems"]))
-    for reference, truth, ignored in choose(objects, settings, result):
-        for name in settings.protocols:
+    chosen = choose(objects, settings, result)
+    if EVERYTHING in settings.protocols and image.photo is not None:
+        result["everything"] = recall(models.student, image, [truth for _, truth, _ in chosen], settings)
+    for reference, truth, ignored in chosen:
+        for name in settings.per_object:
             answer = ask(name, reference.id, image, truth, ignored, teacher)
             if answer is None:
                 result["left_out"] += 1
             else:
                 result["rows"].append(to_row(name, item, reference.id, answer, truth, ignored))
     return result
+
+
+def recall(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: EvaluateSettings) -> dict[str, Any]:
+    """What `everything` finds of a photo's objects: average recalls, number of masks, seconds."""
+    assert image.photo is not None
+    photo = image.photo if settings.everything.crop_n_layers else image  # crops are encoded anew
+    start = time.perf_counter()
+    found = segment_everything(sam, photo, settings=settings.everything)
+    seconds = time.perf_counter() - start
+    result = {"num_masks": len(found), "seconds": seconds, "num_objects": len(truths)}
+    if not truths:  # there is no recall of nothing
+        return result
+    return result | photo_recall(lambda _: ((mask.array, mask.predicted_iou) for mask in found), image.photo, truths)
 
 
 def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, float]]:

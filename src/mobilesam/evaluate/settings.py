@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from mobilesam.errors import SettingsError
+from mobilesam.evaluate.everything import EVERYTHING
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
+from mobilesam.everything.settings import EverythingSettings
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class EvaluateSettings:
     """Objects with fewer pixels are left out."""
     max_objects: int = 0
     """Only the largest objects of each photo; 0 takes all."""
+    everything: EverythingSettings = field(default_factory=EverythingSettings)
+    """How `everything` searches a photo."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.protocols if name not in PROTOCOLS]
+        known = (*PROTOCOLS, EVERYTHING)
+        unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:
-            raise SettingsError(f"unknown protocol '{', '.join(unknown)}'; known: {', '.join(PROTOCOLS)}")
+            raise SettingsError(f"unknown protocol '{', '.join(unknown)}'; known: {', '.join(known)}")
         if NEED_TEACHER & set(self.protocols) and not self.teacher:
             raise SettingsError(f"{', '.join(sorted(NEED_TEACHER & set(self.protocols)))}: name a model with --teacher")
+
+    @property
+    def per_object(self) -> tuple[str, ...]:
+        """The protocols that ask about one object at a time."""
+        return tuple(name for name in self.protocols if name in PROTOCOLS)
 
     @property
     def fingerprint(self) -> str:

@@ -1,8 +1,8 @@
 """The mask decoder with its products re-associated: the same function, with much less work.
 
-A prompt has about seven tokens, an image 4096 cells. The plain decoder projects every cell (4096 × 256 × 128, four times
-a block) to meet the tokens' width. Matrix products may be taken in another order: project the tokens to the cells' width
-instead, and let the cells be as they are.
+A prompt has about seven tokens, an image 4096 cells. The plain decoder projects every cell (4096 × 256 × 128, four
+times a block) to meet the tokens' width. Matrix products may be taken in another order: project the tokens to the
+cells' width instead, and let the cells be as they are.
 
     scores  (cells Wk + bk)·q   =  cells·(Wkᵀ q) + bk·q
     values  a (cells Wv + bv)   =  (a cells) Wv + bv          the attention a of a token sums to 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam import contract
 from mobilesam.contract import PATCH_SIZE
+from mobilesam.errors import ModelError
 
 Floats = NDArray[np.float32]
 
@@ -52,3 +56,25 @@ class Backend(Protocol):
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g), N prompts and a mask input each or one for all → logits (N, 4, 4g, 4g), scores (N, 4)."""
         ...
+
+
+def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:
+    """What a graph's metadata says of its model.
+
+    Raises:
+        ModelError: it was not exported by this package, or under another contract.
+    """
+    missing = [key for key in contract.METADATA_KEYS if key not in data]
+    if missing:
+        raise ModelError(f"{folder}: not exported by mobilesam (no {', '.join(missing)} in the metadata)")
+    if data["contract_version"] != contract.VERSION:
+        raise ModelError(
+            f"{folder}: contract {data['contract_version']}, this package reads {contract.VERSION}; export it again"
+        )
+    return ModelInfo(
+        name=data["model_name"],
+        image_size=int(data["image_size"]),
+        embed_dim=int(data["embed_dim"]),
+        licence=data["licence"],
+        weights_sha256=data["weights_sha256"],
+    )

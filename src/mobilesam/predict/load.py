@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import require
@@ -27,7 +27,8 @@ from mobilesam.weights import (
     pair_folder,
 )
 
-BackendName = Literal["auto", "onnx", "torch"]
+BackendName = Literal["auto", "onnx", "openvino", "torch"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def load(
@@ -37,15 +38,17 @@ def load(
     device: str = "cpu",
     threads: int | None = None,
     quick_start: bool = False,
+    precision: Precision = "float32",
 ) -> Predictor:
     """Load a model.
 
     Args:
         model: a name of `mobilesam models`, a checkpoint (.pt, .pth, .safetensors), or a folder with an ONNX pair.
-        backend: "onnx" (onnxruntime), "torch", or "auto": torch for checkpoints and for GPUs, else onnx.
+        backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs, else onnx.
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: per operator of onnxruntime; None lets it choose.
         quick_start: for one or a few photos: onnxruntime opens sooner and answers a little slower.
+        precision: what OpenVINO computes in; "bfloat16" is faster and a little off. The others compute in float32.
 
     Raises:
         ModelError: there is no such model, or its files are damaged.
@@ -53,16 +56,20 @@ def load(
         MissingExtraError: torch is needed and not installed.
         SettingsError: no such backend.
     """
-    if backend not in ("auto", "onnx", "torch"):
-        raise SettingsError(f"unknown backend '{backend}'; known: auto, onnx, torch")
+    if backend not in get_args(BackendName):
+        raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
     source = in_run(model)
     is_checkpoint = source.suffix in CHECKPOINTS
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else "onnx"
     if backend == "torch":
         return Predictor(_torch_backend(model, device))
+    if precision != "float32" and backend != "openvino":
+        raise SettingsError(f"the backend {backend} computes in float32; precision='{precision}' needs openvino")
     if is_checkpoint:
-        raise ModelError(f"onnxruntime cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
+        raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
+    if backend == "openvino":
+        return Predictor(_openvino_backend(_find_pair(model), device, threads, precision))
     return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start))
 
 
@@ -70,6 +77,15 @@ def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: b
     from mobilesam.predict.onnx import OnnxBackend
 
     return OnnxBackend(folder, device=device, threads=threads, quick_start=quick_start)
+
+
+def _openvino_backend(folder: Path, device: str, threads: int | None, precision: Precision) -> Backend:
+    require("openvino", "openvino", "the openvino backend")
+    if device != "cpu":
+        raise ModelError(f"the openvino backend runs on the CPU, not on '{device}'")
+    from mobilesam.predict.openvino import OpenVinoBackend
+
+    return OpenVinoBackend(folder, threads=threads, precision=precision)
 
 
 def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
-from mobilesam.predict.backend import Floats, ModelInfo
+from mobilesam.predict.backend import Floats, ModelInfo, read_info
 
 
 class OnnxBackend:
@@ -37,8 +37,8 @@ class OnnxBackend:
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder = open_session(Path(folder) / contract.ENCODER_FILE, device, threads, quick_start)
         self._decoder = open_session(Path(folder) / contract.DECODER_FILE, device, threads, quick_start)
-        self._info = read_info(self._encoder, folder)
-        if read_info(self._decoder, folder) != self._info:
+        self._info = read_info(metadata_of(self._encoder), folder)
+        if read_info(metadata_of(self._decoder), folder) != self._info:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
 
     @property
@@ -86,20 +86,6 @@ def open_session(path: Path, device: str, threads: int | None, quick_start: bool
         raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
 
 
-def read_info(session: ort.InferenceSession, folder: str | os.PathLike[str]) -> ModelInfo:
+def metadata_of(session: ort.InferenceSession) -> dict[str, str]:
     """The contract's metadata of a graph."""
-    data = session.get_modelmeta().custom_metadata_map
-    missing = [key for key in contract.METADATA_KEYS if key not in data]
-    if missing:
-        raise ModelError(f"{folder}: not exported by mobilesam (no {', '.join(missing)} in the metadata)")
-    if data["contract_version"] != contract.VERSION:
-        raise ModelError(
-            f"{folder}: contract {data['contract_version']}, this package reads {contract.VERSION}; export it again"
-        )
-    return ModelInfo(
-        name=data["model_name"],
-        image_size=int(data["image_size"]),
-        embed_dim=int(data["embed_dim"]),
-        licence=data["licence"],
-        weights_sha256=data["weights_sha256"],
-    )
+    return dict(session.get_modelmeta().custom_metadata_map)

@@ -1,0 +1,93 @@
+"""The exported pair in OpenVINO, which can compute in bfloat16 where an x86 processor does. Extra `openvino`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino as ov
+
+from mobilesam import contract
+from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.predict.backend import Floats, ModelInfo, read_info
+
+Precision = Literal["float32", "bfloat16"]
+_TYPES = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoBackend:
+    """encoder.onnx and decoder.onnx of one folder.
+
+    Args:
+        folder: where the pair lies.
+        threads: for all operators; None lets OpenVINO choose.
+        precision: what it computes in. bfloat16 is faster where the processor has it, and a little off:
+            docs/decisions/0005-openvino.md has the measured cost.
+
+    Raises:
+        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
+        SettingsError: no such precision.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, threads: int | None = None, precision: Precision = "float32"
+    ) -> None:
+        if precision not in _TYPES:
+            raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
+        core = ov.Core()
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._encoder, self._info = compile_graph(core, Path(folder) / contract.ENCODER_FILE, settings)
+        self._decoder, other = compile_graph(core, Path(folder) / contract.DECODER_FILE, settings)
+        if other != self._info:
+            raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+        self._local = threading.local()
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model it runs."""
+        return self._info
+
+    def encode(self, image: Floats) -> Floats:
+        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        return self._run("encoder", {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
+
+    def decode(
+        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+    ) -> tuple[Floats, Floats]:
+        """(1, C, g, g), N prompts and a mask input each or one for all → logits (N, 4, 4g, 4g), scores (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+        low_res, scores = self._run("decoder", feed, contract.DECODER_OUTPUTS)
+        return low_res, scores
+
+    def _run(self, half: str, feed: Mapping[str, Floats], outputs: tuple[str, ...]) -> list[Floats]:
+        """One inference, on a request of this thread's own: requests are not safe to share."""
+        request = getattr(self._local, half, None)
+        if request is None:
+            graph = self._encoder if half == "encoder" else self._decoder
+            request = graph.create_infer_request()
+            setattr(self._local, half, request)
+        results = request.infer({name: np.ascontiguousarray(array) for name, array in feed.items()}, share_inputs=True)
+        return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+
+
+def compile_graph(core: ov.Core, path: Path, settings: Mapping[str, Any]) -> tuple[ov.CompiledModel, ModelInfo]:
+    """A graph made ready for this processor, and what its metadata says."""
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
+        )
+    try:
+        graph = core.read_model(path)
+        known = {key: ["framework", key] for key in contract.METADATA_KEYS}
+        metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
+        info = read_info(metadata, path.parent)
+        return core.compile_model(graph, "CPU", dict(settings)), info
+    except RuntimeError as error:
+        raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error

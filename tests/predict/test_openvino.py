@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mobilesam
+from mobilesam.errors import ModelError, SettingsError
+
+pytest.importorskip("openvino")
+BUILTIN = Path(mobilesam.__file__).parent / "builtin"
+
+
+@pytest.fixture(scope="module")
+def in_openvino() -> mobilesam.Predictor:
+    return mobilesam.load(backend="openvino", threads=1)
+
+
+def test_it_answers_as_onnxruntime_does(
+    in_openvino: mobilesam.Predictor, embedded: mobilesam.Predictor, coffee: Path
+) -> None:
+    assert in_openvino.info == embedded.info
+    images = [sam.embed(coffee) for sam in (in_openvino, embedded)]
+    np.testing.assert_allclose(images[0].array, images[1].array, atol=1e-3)
+    two = {"points": [(290, 120), (5, 5)], "labels": [1, 0]}
+    for prompt in ({"points": [(290, 120)]}, {"box": (170, 15, 410, 310)}, two):
+        ours, theirs = (image.predict(**prompt) for image in images)
+        np.testing.assert_allclose(ours.low_res, theirs.low_res, atol=2e-3)
+        np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-4)
+
+
+def test_bfloat16_is_close(embedded: mobilesam.Predictor, coffee: Path) -> None:
+    rough = mobilesam.load(backend="openvino", threads=1, precision="bfloat16")
+    ours, theirs = (sam.embed(coffee).predict(box=(170, 15, 410, 310)).best.array for sam in (rough, embedded))
+    assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97
+
+
+def test_threads_share_it(in_openvino: mobilesam.Predictor, coffee: Path) -> None:
+    image = in_openvino.embed(coffee)
+    points = [(x, y) for x in range(40, 600, 80) for y in (60, 200)]
+    alone = [image.predict(points=[p]).low_res for p in points]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda p: image.predict(points=[p]).low_res, points))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_damaged_missing_or_not_offered_is_refused(tmp_path: Path) -> None:
+    for name in ("encoder.onnx", "decoder.onnx"):
+        shutil.copy(BUILTIN / name, tmp_path / name)
+    (tmp_path / "decoder.onnx").write_bytes(b"broken")
+    with pytest.raises(ModelError, match=r"decoder\.onnx is damaged"):
+        mobilesam.load(tmp_path, backend="openvino")
+    (tmp_path / "decoder.onnx").unlink()
+    with pytest.raises(ModelError, match="does not exist"):
+        mobilesam.load(tmp_path, backend="openvino")
+    with pytest.raises(ModelError, match="runs on the CPU"):
+        mobilesam.load(backend="openvino", device="cuda")
+    with pytest.raises(SettingsError, match="known: float32, bfloat16"):
+        mobilesam.load(backend="openvino", precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="needs openvino"):
+        mobilesam.load(backend="onnx", precision="bfloat16")
