@@ -4,9 +4,9 @@
         [--photo examples/coffee.png] [--repeat 3] [--threads 2] [--coarse 4]
 
 Paired: each repeat runs every way in turn, each in a process of its own. `mobile_sam` is MobileSAM's size with the
-stand-in weights of the tests, since speed does not hang on the weights. Thresholds let all masks pass, or a tenth. Seconds
-(medians) count the encoder, not imports and loading; `found` and `alike` are the mean IoU of torch's masks with the most
-alike of ours, and of ours with the most alike of torch's.
+stand-in weights of the tests, since speed does not hang on the weights. Thresholds let all masks pass, or a tenth.
+Seconds (medians) count the encoder, not imports and loading; `found` and `alike` are the mean IoU of torch's masks with
+the most alike of ours, and of ours with the most alike of torch's.
 """
 
 from __future__ import annotations

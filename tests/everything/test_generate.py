@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -154,3 +156,25 @@ def test_odd_and_black_photos_give_an_answer(embedded: mobilesam.Predictor, hw: 
 def test_impossible_settings_are_refused(setting: str, value: int) -> None:
     with pytest.raises(SettingsError, match=setting):
         EverythingSettings(**{setting: value})
+
+
+LARGE = """
+import sys
+import numpy as np
+from PIL import Image
+import mobilesam
+photo = np.asarray(Image.open(sys.argv[1]).convert("RGB").resize((6000, 4000)))
+settings = mobilesam.EverythingSettings(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+found = mobilesam.segment_everything(mobilesam.load(backend="onnx"), photo, settings=settings)
+assert found[0].array.shape == (4000, 6000)
+peak = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
+print(int(peak) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
+def test_a_photo_of_24_megapixels_takes_less_than_a_gigabyte() -> None:
+    command = [sys.executable, "-c", LARGE, str(EXAMPLES / "coffee.png")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 1024
