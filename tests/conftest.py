@@ -58,6 +58,26 @@ def coffee_embedding(embedded: mobilesam.Predictor) -> mobilesam.ImageEmbedding:
     return embedded.embed(EXAMPLES / "coffee.png")
 
 
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Call the command line in an empty folder: (exit code, stdout, stderr)."""
+    from mobilesam.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilesam", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
 def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
     """A noisy photo with a bright disc and a dark square."""
     rgb = rng.integers(90, 130, (size, size, 3)).astype(np.uint8)

@@ -11,27 +11,8 @@ from PIL import Image
 
 import mobilesam
 from mobilesam import masks
-from mobilesam.cli import main
 
 CUP = ["--box", "170,15,410,310"]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Call the command line in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mobilesam", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 def test_segment_writes_the_mask_and_says_so(run, coffee: Path, embedded: mobilesam.Predictor) -> None:
@@ -120,7 +101,7 @@ def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) 
         (["PHOTO", "-p", "9999,1"], 2, "outside the photo"),
         (["PHOTO", "-b", "1,2,3"], 2, "X0,Y0,X1,Y1"),
         (["PHOTO", "-p", "1,1", "-m", "huge"], 1, "known: embedded"),
-        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "auto, onnx, torch"),
+        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "auto, onnx, openvino, torch"),
         (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
         (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
         (["PHOTO", "--points", "1,1"], 2, "--points"),

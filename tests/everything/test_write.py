@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam.cli import main
 from mobilesam.everything.generate import FoundMask
 from mobilesam.everything.write import label_image, overlay, write, write_coco, yolo_line
 from mobilesam.masks import to_rle
@@ -65,49 +63,32 @@ def test_every_form_is_written_and_read_back(two: list[FoundMask], tmp_path: Pat
     capsys.readouterr()
 
 
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mobilesam", "everything", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
-
-
 QUICK = ("--points-per-side", "4", "--json")
 
 
-def test_a_folder_is_done_once_and_only_what_is_unfinished_again(call, tmp_path: Path) -> None:
+def test_a_folder_is_done_once_and_only_what_is_unfinished_again(run, tmp_path: Path) -> None:
     photos = (EXAMPLES / "coffee.png", EXAMPLES / "chelsea.png")
-    code, out, _ = call(*photos, "-o", "out", "-w", "coco", *QUICK, "--workers", "2")
+    code, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", *QUICK, "--workers", "2")
     assert code == 0
     first = [json.loads(line) for line in out.splitlines()]
     assert [line["num_masks"] > 0 for line in first[:2]] == [True, True]
     whole = (tmp_path / "out" / "coffee.json").read_bytes()
     (tmp_path / "out" / "chelsea.json").unlink()
-    code, out, _ = call(*photos, "-o", "out", "-w", "coco", *QUICK)
+    code, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", *QUICK)
     second = [json.loads(line) for line in out.splitlines()]
     assert [line.get("skipped", False) for line in second[:2]] == [True, False]
     assert (tmp_path / "out" / "coffee.json").read_bytes() == whole
     assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["images"]) == 2
-    _, out, _ = call(*photos, "-o", "out", "-w", "coco", "--points-per-side", "3", "--json")
+    _, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", "--points-per-side", "3", "--json")
     assert not any(json.loads(line).get("skipped") for line in out.splitlines()), "other settings: done again"
 
 
-def test_a_broken_photo_is_named_and_the_others_done(call, tmp_path: Path) -> None:
+def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no photo")
-    code, out, err = call("bad.png", EXAMPLES / "chelsea.png", "-o", "out", *QUICK)
+    code, out, err = run("everything", "bad.png", EXAMPLES / "chelsea.png", "-o", "out", *QUICK)
     assert code == 1
     assert "'bad.png' is not a photo" in err
     assert "chelsea_overlay.jpg" in out
-    code, _, err = call("chelsea.png", "-w", "xml")
+    code, _, err = run("everything", "chelsea.png", "-w", "xml")
     assert code == 2
     assert "labels, overlay, masks, yolo, coco" in err
