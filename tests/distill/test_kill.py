@@ -60,10 +60,10 @@ def test_killed_again_and_again_store_and_weights_end_bit_identical(context, rec
     assert stores[0].read_bytes() == stores[1].read_bytes()
 
     seconds = run_whole(context, distill, whole)
-    state = tmp_path / "killed" / "state.pt"
+    folder = tmp_path / "killed"
     for _ in range(KILLS):
-        run_killed(context, rng.uniform(0, seconds), distill, killed, resume=state.exists())
-    run_whole(context, distill, killed, resume=state.exists())
+        run_killed(context, rng.uniform(0, seconds), distill, killed, resume=folder.exists())
+    run_whole(context, distill, killed, resume=folder.exists())
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "killed")]
     assert weights[0] == weights[1]
     states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "killed")]

@@ -132,3 +132,11 @@ def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"unknown model 'giant'; known: tiny"):
         train(replace(recipe(shard, tmp_path / "run"), model="giant"))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(shard: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "history.jsonl").write_text('{"step": 2, "loss": 1.0}\n')
+    train(recipe(shard, tmp_path / "run", steps=2), resume=True)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert steps == [0, 2, 2]  # the first look, the log line, the last look

@@ -63,16 +63,15 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         ModelError: a checkpoint does not load, or the loss is no longer a number.
     """
     run, output = recipe.run, Path(recipe.run.output)
-    state.check_output(output, resume)
+    has_checkpoint = state.begin(output, resume)
     fabric = launch(recipe)
     torch.manual_seed(run.seed)
     job = make_job()
     trained, module = prepare(job, recipe, fabric)
-    start = state.restore(output, trained) if resume else 0
+    start = state.restore(output, trained) if has_checkpoint else 0
     loader = make_loader(job.dataset, run, start, fabric.global_rank, fabric.world_size)
 
     if fabric.is_global_zero:
-        output.mkdir(parents=True, exist_ok=True)
         state.describe(output, recipe, job.data)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, start, fabric, show_progress) as log:

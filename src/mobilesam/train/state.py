@@ -43,17 +43,22 @@ class Trained:
     ema: Ema
 
 
-def check_output(output: Path, resume: bool) -> None:
-    """Refuse to overwrite a run, and to resume one that is not there.
+def begin(output: Path, resume: bool) -> bool:
+    """Make the run's folder; refuse to overwrite a run, and to resume one that never began.
+
+    Returns:
+        Whether there is a checkpoint to go on from. A run that was killed before its first has none, and starts anew.
 
     Raises:
         SettingsError: says which of the two it is.
     """
-    exists = (output / STATE_FILE).exists()
-    if exists and not resume:
+    has_checkpoint = (output / STATE_FILE).exists()
+    if has_checkpoint and not resume:
         raise SettingsError(f"{output} already holds a run; add --resume to go on, or choose another run.output")
-    if resume and not exists:
-        raise SettingsError(f"nothing to resume: {output / STATE_FILE} does not exist")
+    if resume and not output.is_dir():
+        raise SettingsError(f"nothing to resume: {output} does not exist")
+    output.mkdir(parents=True, exist_ok=True)
+    return has_checkpoint
 
 
 def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
