@@ -13,15 +13,17 @@ The pair, with g = image_size / 16 and C = embed_dim (256 for every SAM):
                    point_labels    (N, P)         float32, the codes below
                    mask_input      (M, 1, 4g, 4g) float32 logits of an earlier answer, or zeros
                    has_mask_input  (M,)           float32, 1 where mask_input counts
-                 → low_res_masks   (N, 4, 4g, 4g) float32 logits over the padded square
+                   min_score       ()             float32, may be left out: then it is -inf
+                 → low_res_masks   (S, 4, 4g, 4g) float32 logits over the padded square
                    iou_predictions (N, 4)         float32, about 0-1
 
 M is N, or 1 where one mask input, usually none, serves all prompts, which saves work.
+Masks are made only for the S prompts whose best iou_prediction exceeds min_score, in their order: S is N without it.
 
 Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 """
 
-VERSION = "2"  # 1 wanted M = N
+VERSION = "2"  # 1 wanted M = N and had no min_score
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
@@ -30,6 +32,7 @@ CARD_FILE = "model.json"
 ENCODER_INPUT = "image"
 ENCODER_OUTPUT = "embedding"
 DECODER_INPUTS = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask_input")
+DECODER_MIN_SCORE = "min_score"
 DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 
 # Keys of the ONNX metadata_props; every value is a string.

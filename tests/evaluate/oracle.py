@@ -27,7 +27,7 @@ class Oracle:
     def encode(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.zeros((1, 1, 4, 4), np.float32)
 
-    def decode(self, embedding, coords, labels, mask_input, has_mask_input):
+    def decode(self, embedding, coords, labels, mask_input, has_mask_input, min_score=-np.inf):
         self.asked.append({"coords": coords, "labels": labels, "has_mask_input": has_mask_input})
         num_clicks = int(((labels == 0) | (labels == 1)).sum())
         masks = self.reply(num_clicks)

@@ -41,3 +41,15 @@ def test_one_mask_input_serves_all_prompts_in_both_forms() -> None:
             each = decode(embedding, coords, labels, masks.expand(3, -1, -1, -1), flags.expand(3))
             for a, b in zip(shared, each, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_are_made_only_for_prompts_that_are_sure_enough(published: Sam) -> None:
+    inputs = [torch.from_numpy(a) for a in decoder_feed(published, 6, 2, 0.0).values()]
+    with torch.inference_mode():
+        masks, scores = folded.decode(published, *inputs)
+        best = scores.amax(dim=1)
+        threshold = best.sort().values[3]
+        some, same_scores = folded.decode(published, *inputs, threshold)
+    torch.testing.assert_close(same_scores, scores)
+    torch.testing.assert_close(some, masks[best > threshold])
+    assert len(some) == 2

@@ -12,6 +12,7 @@ from PIL import Image
 import mobilesam
 from mobilesam import masks
 from mobilesam.errors import ImageError, ModelError, PromptError
+from mobilesam.extras import is_installed
 
 POINT, BOX = (300, 180), (120, 60, 480, 320)
 
@@ -155,3 +156,21 @@ def test_an_empty_mask_has_no_cutout() -> None:
     assert mask.polygons() == []
     with pytest.raises(ImageError, match="empty"):
         mask.cutout()
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])
+def test_points_that_are_not_sure_enough_are_left_out_and_the_others_answered_alike(backend: str, coffee: Path) -> None:
+    if not is_installed(backend.replace("onnx", "onnxruntime")):
+        pytest.skip(f"{backend} is not installed")
+    image = mobilesam.load(backend=backend).embed(coffee)  # type: ignore[arg-type]
+    points = np.array([(x, y) for x in range(30, 600, 90) for y in range(20, 400, 60)])
+    everyone = image.predict_batch(points=points[:, None], multimask=True)
+    threshold = float(np.median([p.scores.max() for p in everyone]))
+    sure = image.predict_points(points, min_score=threshold)
+    assert 5 < len(sure) < len(points) - 5
+    for i, prediction in sure:
+        np.testing.assert_allclose(prediction.low_res, everyone[i].low_res, atol=1e-3)
+        np.testing.assert_allclose(prediction.scores, everyone[i].scores, atol=1e-4)
+    left_out = set(range(len(points))) - {i for i, _ in sure}
+    assert all(everyone[i].scores.max() <= threshold + 1e-4 for i in left_out)
+    assert image.predict_points(points, min_score=9.0) == []

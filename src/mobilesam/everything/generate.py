@@ -177,9 +177,10 @@ class Search:
     def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[FoundMask]:
         """The answers to single points that are sure and stable."""
         found: list[FoundMask] = []
+        threshold = self.settings.pred_iou_thresh or 0.0
         for batch in self.batches(points):
-            predictions = image.predict_batch(points=batch[:, None], multimask=True)
-            for point, prediction in zip(batch, predictions, strict=True):
+            for i, prediction in image.predict_points(batch, min_score=threshold if threshold > 0 else -np.inf):
+                point = batch[i]
                 found += self.judge(prediction, crop, (float(point[0] + crop[0]), float(point[1] + crop[1])))
         return found
 

@@ -27,17 +27,25 @@ from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
 from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
 
-# N prompts, M = N where prompts have masks, else 1, T tokens, K image cells, C channels, h heads, d width of a head
+# N prompts, S of them sure enough, M = N where prompts have masks, else 1
+# T tokens, K image cells, C channels, h heads, d width of a head
 
 
 def decode(
-    sam: Sam, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+    sam: Sam,
+    embedding: Tensor,
+    point_coords: Tensor,
+    point_labels: Tensor,
+    mask_input: Tensor,
+    has_mask_input: Tensor,
+    min_score: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`Sam.decode` in folded form.
 
     Args:
         mask_input: (M, 1, 4g, 4g), one for all prompts or one each.
         has_mask_input: (M,)
+        min_score: () prompts whose best score is not above it get no masks; None makes masks for all.
     """
     _, _, height, width = static_shape(embedding)
     input_hw = (height * PATCH_SIZE, width * PATCH_SIZE)
@@ -45,23 +53,29 @@ def decode(
     dense = sam.prompt_encoder.embed_masks(mask_input, has_mask_input)
     image = embedding + dense  # (M, C, g, g)
     image_pe = sam.prompt_encoder.pe_layer.grid(height, width)
-    return predict_masks(sam.mask_decoder, image, image_pe, sparse)
+    return predict_masks(sam.mask_decoder, image, image_pe, sparse, min_score)
 
 
-def predict_masks(decoder: MaskDecoder, image: Tensor, image_pe: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (N, 4, 4g, 4g) logits, (N, 4) scores."""
+def predict_masks(
+    decoder: MaskDecoder, image: Tensor, image_pe: Tensor, sparse: Tensor, min_score: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores."""
     _, _, h, w = static_shape(image)
     output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
     # Added to zeros of the prompts' shape rather than expanded: exporters write an Expand as a dozen nodes.
     tokens = torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)  # (N, T, C)
     cells = image.flatten(2).transpose(1, 2)  # (M, K, C)
     tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens)
+    scores = decoder.iou_prediction_head(tokens[:, 0])
+    if min_score is not None:  # scores need the tokens alone; a third of the work lies behind this line
+        sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
+        tokens, cells = tokens[sure], cells[sure]
     weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-    masks = torch.stack(weights, dim=1) @ upscale(decoder.output_upscaling, cells).transpose(1, 2)  # (N, 4, 16K)
+    masks = torch.stack(weights, dim=1) @ upscale(decoder.output_upscaling, cells).transpose(1, 2)  # (S, 4, 16K)
     # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
-    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4N, g, g, y, x, y', x')
+    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4S, g, g, y, x, y', x')
     masks = masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
-    return masks, decoder.iou_prediction_head(tokens[:, 0])
+    return masks, scores
 
 
 def upscale(upscaling: nn.Sequential, cells: Tensor) -> Tensor:

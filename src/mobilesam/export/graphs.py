@@ -38,9 +38,15 @@ class DecoderGraph(nn.Module):
         self._sam = (sam,)
 
     def forward(
-        self, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor, has_mask_input: Tensor
+        self,
+        embedding: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        min_score: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return folded.decode(self._sam[0], embedding, point_coords, point_labels, mask_input, has_mask_input)
+        return folded.decode(self._sam[0], embedding, point_coords, point_labels, mask_input, has_mask_input, min_score)
 
 
 class SamDecoderGraph(nn.Module):

@@ -67,6 +67,10 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
         partial = Path(name)
         for graph, file in ((encoder_graph(sam), contract.ENCODER_FILE), (decoder_graph(sam), contract.DECODER_FILE)):
             model = trace(graph, partial)
+            if file == contract.DECODER_FILE:  # an input with an initializer may be left out
+                model.graph.initializer.append(
+                    numpy_helper.from_array(np.array(-np.inf, np.float32), contract.DECODER_MIN_SCORE)
+                )
             if fp16_storage:
                 store_as_fp16(model)
             helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
@@ -122,10 +126,10 @@ def decoder_graph(sam: Sam) -> _Graph:
         "point_labels": {0: "N", 1: "P"},
         "mask_input": {0: "M"},
         "has_mask_input": {0: "M"},
-        "low_res_masks": {0: "N"},
+        "low_res_masks": {0: "S"},
         "iou_predictions": {0: "N"},
     }
-    named = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+    named = dict(zip(contract.DECODER_INPUTS, inputs, strict=True)) | {contract.DECODER_MIN_SCORE: torch.tensor(0.0)}
     return _Graph(DecoderGraph(sam), named, contract.DECODER_OUTPUTS, dynamic)
 
 
@@ -195,7 +199,7 @@ def store_as_fp16(model: onnx.ModelProto) -> None:
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
+        if initializer.data_type != TensorProto.FLOAT or initializer.name == contract.DECODER_MIN_SCORE:
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"

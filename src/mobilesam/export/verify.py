@@ -32,11 +32,18 @@ def verify_pair(sam: Sam, encoder: Path, decoder: Path) -> dict[str, float]:
     return report
 
 
+def open_session(path: Path) -> ort.InferenceSession:
+    """Quietly: onnxruntime warns of every input that has a default."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
 def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
     """A landscape, a portrait and a square photo."""
     rng = np.random.default_rng(0)
     size = sam.config.image_size
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     worst = 0.0
     for hw in ((size * 3 // 4, size), (size, size // 2 + 1), (size, size)):
         image = rng.uniform(0, 255, (1, 3, *hw)).astype(np.float32)
@@ -49,7 +56,7 @@ def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
 
 def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
     """One and several prompts, of one and several points, with a prior each, with none, and with one none for all."""
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     worst = {"low_res_masks": 0.0, "iou_predictions": 0.0}
     for num_prompts, num_points, has_prior, shares_mask in ((1, 2, 0.0, False), (3, 5, 1.0, False), (3, 2, 0.0, True)):
         feed = decoder_feed(sam, num_prompts, num_points, has_prior)
@@ -69,7 +76,7 @@ def verify_sam_decoder(sam: Sam, path: Path) -> None:
     Raises:
         ExportError: an output differs.
     """
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     graph = SamDecoderGraph(sam).eval()
     for hw in ((120, 200), (301, 97)):
         feed = decoder_feed(sam, 1, 4, 1.0)

@@ -45,12 +45,18 @@ class TorchBackend:
 
     @torch.inference_mode()
     def decode(
-        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+        self,
+        embedding: Floats,
+        point_coords: Floats,
+        point_labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+        min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
-        return self._to_numpy(low_res), self._to_numpy(scores)
+        return self._to_numpy(low_res[scores.amax(dim=1) > min_score]), self._to_numpy(scores)
 
     def _to_torch(self, array: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -52,9 +52,18 @@ class Backend(Protocol):
         ...
 
     def decode(
-        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+        self,
+        embedding: Floats,
+        point_coords: Floats,
+        point_labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+        min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g), N prompts and a mask input each or one for all → logits (N, 4, 4g, 4g), scores (N, 4)."""
+        """(1, C, g, g), N prompts and a mask input each or one for all → logits (S, 4, 4g, 4g), scores (N, 4).
+
+        Only the S prompts whose best score exceeds `min_score` get logits, in their order.
+        """
         ...
 
 

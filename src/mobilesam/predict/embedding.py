@@ -92,6 +92,31 @@ class ImageEmbedding:
         ]
         return self._decode(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None)
 
+    def predict_points(self, points: NDArray[np.generic], *, min_score: float) -> list[tuple[int, Prediction]]:
+        """Three masks for each of many single points, where one of them may be good enough.
+
+        Equals `predict_batch(points=points, multimask=True)` without the points that are not worth it, whose masks are
+        never made.
+
+        Args:
+            points: (N, 2) (x, y) in pixels of the photo.
+            min_score: points whose best predicted IoU is not above this are left out.
+
+        Returns:
+            (index of the point, its answer).
+
+        Raises:
+            PromptError: a point lies outside the photo.
+        """
+        prompts = [make_prompt(self.original_hw, points=point) for point in points]
+        found: list[tuple[int, Prediction]] = []
+        for start in range(0, len(prompts), PROMPTS_PER_CALL):
+            low_res, scores = self._run(prompts[start : start + PROMPTS_PER_CALL], None, min_score)
+            sure = np.flatnonzero(scores.max(axis=1) > min_score)
+            for logits, row in zip(low_res, sure, strict=True):
+                found.append((start + int(row), self._prediction(logits[1:], scores[row, 1:])))
+        return found
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one file that `Predictor.load_embedding` reads, with the model's identity; without the photo."""
         header = {
@@ -153,15 +178,15 @@ class ImageEmbedding:
                     answers[i] = self._prediction(low_res[row, kept], scores[row, kept])
         return [answers[i] for i in range(len(prompts))]
 
-    def _run(self, prompts: list[Prompt], prior: Floats | None) -> tuple[Floats, Floats]:
-        """One call of the decoder: (N, 4, L, L) logits, (N, 4) scores."""
+    def _run(self, prompts: list[Prompt], prior: Floats | None, min_score: float = -np.inf) -> tuple[Floats, Floats]:
+        """One call of the decoder: (S, 4, L, L) logits of the prompts that are sure enough, (N, 4) scores."""
         side = self.backend.info.low_res
         coords = scale_points(np.stack([p.coords for p in prompts]), self.original_hw, self.input_hw)
         labels = np.stack([p.labels for p in prompts])
         has_prior = np.full(1, float(prior is not None), np.float32)
         if prior is None:
             prior = np.zeros((1, 1, side, side), np.float32)
-        return self.backend.decode(self.array, coords, labels, prior, has_prior)
+        return self.backend.decode(self.array, coords, labels, prior, has_prior, min_score)
 
     def _prediction(self, low_res: Floats, scores: Floats) -> Prediction:
         return Prediction(low_res, scores, self.backend.info.image_size, self.input_hw, self.original_hw, self.photo)

@@ -52,11 +52,18 @@ class OnnxBackend:
         return np.asarray(embedding)
 
     def decode(
-        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+        self,
+        embedding: Floats,
+        point_coords: Floats,
+        point_labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+        min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (N, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+        feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
         low_res, scores = self._decoder.run(list(contract.DECODER_OUTPUTS), feed)
         return np.asarray(low_res), np.asarray(scores)
 

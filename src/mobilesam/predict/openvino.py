@@ -58,11 +58,18 @@ class OpenVinoBackend:
         return self._run("encoder", {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
     def decode(
-        self, embedding: Floats, point_coords: Floats, point_labels: Floats, mask_input: Floats, has_mask_input: Floats
+        self,
+        embedding: Floats,
+        point_coords: Floats,
+        point_labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+        min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g), N prompts and a mask input each or one for all → logits (N, 4, 4g, 4g), scores (N, 4)."""
+        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+        feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
         low_res, scores = self._run("decoder", feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
@@ -73,7 +80,7 @@ class OpenVinoBackend:
             graph = self._encoder if half == "encoder" else self._decoder
             request = graph.create_infer_request()
             setattr(self._local, half, request)
-        results = request.infer({name: np.ascontiguousarray(array) for name, array in feed.items()}, share_inputs=True)
+        results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
         return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
 
 
@@ -88,6 +95,18 @@ def compile_graph(core: ov.Core, path: Path, settings: Mapping[str, Any]) -> tup
         known = {key: ["framework", key] for key in contract.METADATA_KEYS}
         metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
         info = read_info(metadata, path.parent)
+        open_optional_input(graph)
         return core.compile_model(graph, "CPU", dict(settings)), info
     except RuntimeError as error:
         raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+
+
+def open_optional_input(graph: ov.Model) -> None:
+    """OpenVINO takes an input with a default for a constant; make it an input again."""
+    for node in graph.get_ordered_ops():
+        if node.get_friendly_name() == contract.DECODER_MIN_SCORE and node.get_type_name() == "Constant":
+            parameter = ov.opset8.parameter([], np.float32, name=contract.DECODER_MIN_SCORE)
+            parameter.output(0).get_tensor().set_names({contract.DECODER_MIN_SCORE})
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(parameter.output(0))
+            graph.add_parameters([parameter])
