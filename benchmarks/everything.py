@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pairs import make_pair  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
@@ -32,27 +33,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BATCH = 64  # the reference's points per batch
 OFFSET = 1.0
-
-
-def make_pair(model: str, folder: Path) -> None:
-    """The model under test as an exported pair, which is a checkpoint too."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import torch
-
-    from mobilesam.export.onnx import export_pair
-    from mobilesam.model import checkpoint
-    from mobilesam.model.checkpoint import detect_config
-    from mobilesam.model.sam import Sam
-    from mobilesam.weights import find_checkpoint
-    from standin import fill, spec  # type: ignore[import-not-found]
-
-    if model == "embedded":
-        sam = checkpoint.load(find_checkpoint("embedded"))
-    else:
-        state = {key: torch.from_numpy(np.asarray(array)) for key, array in fill(spec("t")).items()}
-        sam = Sam(detect_config(state))
-        sam.load_state_dict(state)
-    export_pair(sam, folder, licence="none")
 
 
 def reference(sam: Sam, rgb: Any, per_side: int, iou_threshold: float, stability_threshold: float) -> list[Any]:
