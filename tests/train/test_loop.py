@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.model import checkpoint
+from mobilesam.train import state
 from mobilesam.train.config import OptimConfig, TrainRecipe, from_dict
 from mobilesam.train.loop import fit
 from mobilesam.train.supervised import supervised_job
@@ -140,3 +143,27 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(shard: Path, tmp_p
     train(recipe(shard, tmp_path / "run", steps=2), resume=True)
     steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert steps == [0, 2, 2]  # the first look, the log line, the last look
+
+
+def test_a_kill_between_the_two_files_of_the_last_checkpoint_costs_nothing(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(recipe(shard, tmp_path / "whole", steps=6)).read_bytes()
+    interrupted = recipe(shard, tmp_path / "run", steps=6)
+    writes = itertools.count(1)
+
+    def fourth_fails(original: Any) -> Any:
+        def write(*arguments: Any) -> Any:
+            if next(writes) == 4:  # two checkpoints of two files: the second file of the last
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "describe", lambda *_: None)
+        patch.setattr(state, "replacing", fourth_fails(state.replacing))
+        patch.setattr(state.checkpoint, "save", fourth_fails(state.checkpoint.save))
+        with pytest.raises(KeyboardInterrupt):
+            train(interrupted)
+    assert train(interrupted, resume=True).read_bytes() == whole

@@ -70,9 +70,11 @@ def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
         "optimizer": trained.optimizer.state_dict(),
         "recipe": json.dumps(dataclasses.asdict(recipe)),
     }
+    # Weights first: a kill between the two goes on from the older state and writes both again. The other way round, a
+    # kill after the last step would leave a finished run with the weights of the checkpoint before.
+    checkpoint.save(averaged(trained), output / RUN_WEIGHTS)
     with replacing(output / STATE_FILE) as partial:
         torch.save(state, partial)
-    checkpoint.save(averaged(trained), output / RUN_WEIGHTS)
 
 
 def averaged(trained: Trained) -> Sam:
