@@ -22,8 +22,7 @@ from pathlib import Path
 import torch
 
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.distill.decoupled import decoupled_job
-from mobilesam.distill.run import distill
+from mobilesam.distill.run import distill, make_job
 from mobilesam.train.config import load_recipe
 from mobilesam.train.epochs import EpochPhotos
 
@@ -63,7 +62,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     recipe = load_recipe(arguments.recipe, DistillRecipe, arguments.overrides)
-    photos = decoupled_job(recipe).dataset
+    photos = make_job(recipe).dataset
     assert isinstance(photos, EpochPhotos)
     assert photos.stores is not None
     stores, samples = photos.stores, photos.samples[: arguments.photos]

@@ -142,14 +142,20 @@ def read_bytes(shard: str, where: tuple[int, int]) -> bytes:
         return file.read(where[1])
 
 
-def read_photo(sample: PhotoSource) -> Photo:
+def read_photo(sample: PhotoSource, *, need_record: bool = True) -> Photo:
     """Decode one photo. Its pixels stay as they are stored: masks were drawn on them, whatever EXIF says.
+
+    Args:
+        sample: where it lies.
+        need_record: read the annotations too; without them the photo has none, and its source is "unread".
 
     Raises:
         DataError: names the file and the photo whose bytes are damaged.
     """
     try:
-        record = sample.read_record()
+        record: dict[str, Any] = {"source": "unread", "annotations": []}
+        if need_record:
+            record = sample.read_record()
         return Photo(sample.name, source_of(record), decode(sample.read_bytes()), record["annotations"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"{sample.where}: photo '{sample.name}' is damaged ({error})") from error

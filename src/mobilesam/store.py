@@ -260,6 +260,18 @@ class Store:
         return damaged
 
 
+def find_stores(folder: Path) -> list[Path]:
+    """The finished stores of a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    if not files:
+        raise DataError(f"{folder}: no store of embeddings; write it with `mobilesam distill embed RECIPE -o {folder}`")
+    return files
+
+
 def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
     """The whole members at the start of a zip without a directory; ends at the first that is torn."""
     offset = 0

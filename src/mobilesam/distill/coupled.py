@@ -15,13 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.distill.data import load_photos
 from mobilesam.distill.decoupled import encode_padded, teach
-from mobilesam.distill.student import build_student
 from mobilesam.model.sam import Sam
-from mobilesam.train.build import load_model
 from mobilesam.train.interactive import Draws, Prompts, StepResult, best_scored, draw_rounds, interactive_loss
-from mobilesam.train.loop import Job
 from mobilesam.train.prompts import first_prompts
 
 # B photos, M masks per photo, N = B*M prompts, S input side, L = S/4, C channels, g grid
@@ -62,11 +58,3 @@ class MaskStep(nn.Module):
         none = embedding.new_zeros(len(embedding), 1, side, side)
         logits, scores = self.teacher.decode(embedding, prompts.coords, prompts.labels, none, none[:, 0, 0, 0])
         return (best_scored(logits, scores, prompts.is_point) > 0).float()
-
-
-def mask_job(recipe: DistillRecipe) -> Job:
-    """Student, step and photos of a coupled or semi-coupled recipe."""
-    teacher = load_model(recipe.teacher.checkpoint).requires_grad_(False)
-    student = build_student(recipe, teacher)
-    dataset, photos, validation = load_photos(recipe, teacher, need_masks=True)
-    return Job(student, MaskStep(student, teacher, recipe), dataset, photos.summary(), validation)

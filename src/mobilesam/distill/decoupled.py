@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from mobilesam.contract import PATCH_SIZE
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.distill.data import load_photos
 from mobilesam.distill.losses import embedding_loss
-from mobilesam.distill.student import build_student
 from mobilesam.model.sam import Sam
-from mobilesam.train.build import load_model
 from mobilesam.train.epochs import in_photo
 from mobilesam.train.interactive import Draws, StepResult
-from mobilesam.train.loop import Job
 
 # B photos, S input side, C channels, g grid
 
@@ -69,12 +65,3 @@ class DecoupledStep(nn.Module):
 def teach(teacher: Sam, images: Tensor, input_hw: Tensor) -> Tensor:
     """What a live teacher says: (B, C, g, g)."""
     return encode_padded(teacher, images, input_hw).float()
-
-
-def decoupled_job(recipe: DistillRecipe) -> Job:
-    """Student, step and photos of a recipe."""
-    teacher = load_model(recipe.teacher.checkpoint).requires_grad_(False)
-    student = build_student(recipe, teacher)
-    dataset, photos, validation = load_photos(recipe, teacher, need_masks=False)
-    step = DecoupledStep(student, teacher if recipe.store.live else None, recipe)
-    return Job(student, step, dataset, photos.summary(), validation)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,20 +19,19 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
-from mobilesam import coco
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
-from mobilesam.shards import PhotoSource, decode, expand, index_shard
-from mobilesam.store import SUFFIX, Embedding, Store, StoreHeader, StoreWriter, covered_cells
+from mobilesam.shards import PhotoSource, decode
+from mobilesam.store import SUFFIX, Embedding, Store, StoreHeader, StoreWriter, covered_cells, find_stores
 from mobilesam.train.build import load_model, pick_device
+from mobilesam.train.survey import data_files, list_photos
 from mobilesam.train.views import make_view
 
 # B views in a batch, C channels, g grid, gh gw cells that the photo covers
 
-T = TypeVar("T")
 READERS = 4  # threads that decode photos while the teacher computes
 
 
@@ -60,11 +58,11 @@ def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
     """
     folder = Path(recipe.store.path)
     folder.mkdir(parents=True, exist_ok=True)
-    files = unique_files([*expand(recipe.data.shards), *expand(recipe.data.coco)])
+    files = unique_files(data_files(recipe.data))
     teacher = Teacher(load_model(recipe.teacher.checkpoint), recipe)
     result = Embedded()
     for file in files:
-        samples = list_photos(file, recipe.data.photos)
+        samples = list_photos(str(file), recipe.data.photos)
         header = teacher.header(file.stem, samples)
         path = folder / (file.stem + SUFFIX)
         try:
@@ -86,15 +84,7 @@ def verify(folder: Path) -> dict[str, list[str]]:
     Raises:
         DataError: there is none, or one is no store at all.
     """
-    files = sorted(folder.glob(f"*{SUFFIX}"))
-    if not files:
-        raise DataError(f"{folder}: no store of embeddings")
-    return {str(file): Store(file).verify() for file in files}
-
-
-def list_photos(file: Path, photos: str) -> Sequence[PhotoSource]:
-    """The photos of a shard, or of a COCO file."""
-    return list(coco.read_sources(str(file), photos)) if file.suffix == ".json" else index_shard(str(file))
+    return {str(file): Store(file).verify() for file in find_stores(folder)}
 
 
 def unique_files(paths: list[str]) -> list[Path]:

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from mobilesam.evaluate.metrics import Mask, average_recall
 from mobilesam.image import Rgb
-from mobilesam.masks import to_rle
+from mobilesam.masks import Rle, to_rle
 
 EVERYTHING = "everything"
 """Its name among the protocols."""
@@ -28,10 +28,15 @@ def photo_recall(generate: Generate, rgb: Rgb, truths: Sequence[Mask]) -> dict[s
 
     Masks are kept as run lengths, so that a thousand of a large photo fit in memory.
     """
-    proposals = sorted(((to_rle(mask), score) for mask, score in generate(rgb)), key=lambda pair: -pair[1])
+    return recall([(to_rle(mask), score) for mask, score in generate(rgb)], truths)
+
+
+def recall(proposals: Sequence[tuple[Rle, float]], truths: Sequence[Mask]) -> dict[str, float]:
+    """`photo_recall` of masks that are run lengths already, with their scores."""
+    ordered = sorted(proposals, key=lambda pair: -pair[1])
     objects = [to_rle(truth) for truth in truths]
-    if proposals and objects:
-        ious = np.asarray(coco_mask.iou([rle for rle, _ in proposals], objects, [0] * len(objects)))
+    if ordered and objects:
+        ious = np.asarray(coco_mask.iou([rle for rle, _ in ordered], objects, [0] * len(objects)))
     else:
-        ious = np.zeros((len(proposals), len(objects)))
+        ious = np.zeros((len(ordered), len(objects)))
     return {f"ar_{limit}": average_recall(ious, limit) for limit in LIMITS}

@@ -33,7 +33,7 @@ from mobilesam.evaluate.samples import (
     label_pixels,
 )
 from mobilesam.image import SUFFIXES
-from mobilesam.shards import index_shard, read_bytes
+from mobilesam.shards import index_shard, read_bytes, source_of
 
 Item = Sample | Problem
 
@@ -91,7 +91,7 @@ def from_sa1b(name: str, record: bytes, photo: FileRef) -> Item:
             TruthRef(f"{name}/{annotation.get('id', i)}", to_shape(annotation["segmentation"]))
             for i, annotation in enumerate(data["annotations"])
         )
-        return Sample(name, str(data.get("source") or "sa1b"), photo, objects)
+        return Sample(name, source_of(data), photo, objects)
     except (ValueError, KeyError, TypeError) as error:
         return Problem(name, f"broken annotation: {type(error).__name__} {error}")
 
@@ -131,11 +131,7 @@ def to_shape(segmentation: Any) -> Shape:
             raise ValueError("a polygon needs at least three (x, y) pairs")
         return PolygonShape(polygons)
     height, width = (int(side) for side in segmentation["size"])
-    counts = segmentation["counts"]
-    if isinstance(counts, list):
-        from pycocotools import mask as coco_mask
-
-        counts = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"].decode()
+    counts = coco.to_rle(segmentation, (height, width))["counts"]
     return RleShape({"size": [height, width], "counts": counts})
 
 

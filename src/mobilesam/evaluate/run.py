@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from mobilesam.errors import DataError
-from mobilesam.evaluate.everything import EVERYTHING, photo_recall
+from mobilesam.evaluate.everything import EVERYTHING, recall
 from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
@@ -70,7 +70,7 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
     objects = list(decode_objects(item, image.original_hw, result["problems"]))
     chosen = choose(objects, settings, result)
     if EVERYTHING in settings.protocols and image.photo is not None:
-        result["everything"] = recall(models.student, image, [truth for _, truth, _ in chosen], settings)
+        result["everything"] = search(models.student, image, [truth for _, truth, _ in chosen], settings)
     for reference, truth, ignored in chosen:
         for name in settings.per_object:
             answer = ask(name, reference.id, image, truth, ignored, teacher)
@@ -81,7 +81,7 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
     return result
 
 
-def recall(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: EvaluateSettings) -> dict[str, Any]:
+def search(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: EvaluateSettings) -> dict[str, Any]:
     """What `everything` finds of a photo's objects: average recalls, number of masks, seconds."""
     assert image.photo is not None
     photo = image.photo if settings.everything.crop_n_layers else image  # crops are encoded anew
@@ -91,7 +91,7 @@ def recall(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: 
     result = {"num_masks": len(found), "seconds": seconds, "num_objects": len(truths)}
     if not truths:  # there is no recall of nothing
         return result
-    return result | photo_recall(lambda _: ((mask.array, mask.predicted_iou) for mask in found), image.photo, truths)
+    return result | recall([(mask.rle, mask.predicted_iou) for mask in found], truths)
 
 
 def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, float]]:

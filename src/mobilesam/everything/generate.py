@@ -130,6 +130,12 @@ class Search:
     point_grids: Sequence[NDArray[np.generic]] | None
     progress: Progress | None
 
+    @property
+    def min_score(self) -> float:
+        """Predicted IoU that a mask must exceed; as in the reference, a threshold of 0 or less drops none."""
+        threshold = self.settings.pred_iou_thresh
+        return threshold if threshold is not None and threshold > 0 else -np.inf
+
     def ask_crops(self, rgb: Rgb | None, whole: ImageEmbedding | None) -> list[FoundMask]:
         """The photo and its crops, each with its grid; then what several crops found is thinned out."""
         crops = crop_boxes(self.hw, self.settings.crop_n_layers, self.settings.crop_overlap_ratio)
@@ -177,9 +183,8 @@ class Search:
     def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[FoundMask]:
         """The answers to single points that are sure and stable."""
         found: list[FoundMask] = []
-        threshold = self.settings.pred_iou_thresh or 0.0
         for batch in self.batches(points):
-            for i, prediction in image.predict_points(batch, min_score=threshold if threshold > 0 else -np.inf):
+            for i, prediction in image.predict_points(batch, min_score=self.min_score):
                 point = batch[i]
                 found += self.judge(prediction, crop, (float(point[0] + crop[0]), float(point[1] + crop[1])))
         return found
@@ -209,10 +214,9 @@ class Search:
     def judge(self, prediction: Prediction, crop: Box, point: tuple[float, float]) -> Iterator[FoundMask]:
         """The masks of one answer that are sure, stable and not cut off by their crop."""
         settings = self.settings
-        assert settings.pred_iou_thresh is not None
         assert settings.stability_score_thresh is not None
         for i, score in enumerate(prediction.scores):
-            if settings.pred_iou_thresh > 0 and score <= settings.pred_iou_thresh:
+            if score <= self.min_score:
                 continue
             logits = prediction.logits(i)
             stability = stability_score(logits, settings.stability_score_offset)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ModelError
 
 Floats = NDArray[np.float32]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,26 @@ class Backend(Protocol):
         Only the S prompts whose best score exceeds `min_score` get logits, in their order.
         """
         ...
+
+
+def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
+    """One graph of an exported pair.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
+        )
+    return path
+
+
+def decoder_feed(inputs: tuple[Floats, ...], min_score: float) -> dict[str, Floats]:
+    """The exported decoder's inputs by their names; `inputs` in the contract's order."""
+    feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+    return {**feed, contract.DECODER_MIN_SCORE: np.array(min_score, np.float32)}
 
 
 def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import require
-from mobilesam.predict.backend import Backend
+from mobilesam.predict.backend import Backend, Precision
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
     CHECKPOINTS,
@@ -28,7 +28,6 @@ from mobilesam.weights import (
 )
 
 BackendName = Literal["auto", "onnx", "openvino", "torch"]
-Precision = Literal["float32", "bfloat16"]
 
 
 def load(

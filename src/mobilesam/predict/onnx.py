@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
-from mobilesam.predict.backend import Floats, ModelInfo, read_info
+from mobilesam.predict.backend import Floats, ModelInfo, decoder_feed, graph_file, read_info
 
 
 class OnnxBackend:
@@ -35,8 +35,8 @@ class OnnxBackend:
         quick_start: bool = False,
     ) -> None:
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
-        self._encoder = open_session(Path(folder) / contract.ENCODER_FILE, device, threads, quick_start)
-        self._decoder = open_session(Path(folder) / contract.DECODER_FILE, device, threads, quick_start)
+        self._encoder = open_session(graph_file(folder, contract.ENCODER_FILE), device, threads, quick_start)
+        self._decoder = open_session(graph_file(folder, contract.DECODER_FILE), device, threads, quick_start)
         self._info = read_info(metadata_of(self._encoder), folder)
         if read_info(metadata_of(self._decoder), folder) != self._info:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
@@ -62,18 +62,13 @@ class OnnxBackend:
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
-        feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
-        feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
+        feed = decoder_feed(inputs, min_score)
         low_res, scores = self._decoder.run(list(contract.DECODER_OUTPUTS), feed)
         return np.asarray(low_res), np.asarray(scores)
 
 
 def open_session(path: Path, device: str, threads: int | None, quick_start: bool) -> ort.InferenceSession:
     """A session that fails loudly where its provider is missing."""
-    if not path.is_file():
-        raise ModelError(
-            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
-        )
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
     if provider is None or provider not in ort.get_available_providers():
         raise ModelError(

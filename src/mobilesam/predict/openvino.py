@@ -6,16 +6,15 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import openvino as ov
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
-from mobilesam.predict.backend import Floats, ModelInfo, read_info
+from mobilesam.predict.backend import Floats, ModelInfo, Precision, decoder_feed, graph_file, read_info
 
-Precision = Literal["float32", "bfloat16"]
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -42,8 +41,8 @@ class OpenVinoBackend:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._encoder, self._info = compile_graph(core, Path(folder) / contract.ENCODER_FILE, settings)
-        self._decoder, other = compile_graph(core, Path(folder) / contract.DECODER_FILE, settings)
+        self._encoder, self._info = compile_graph(core, graph_file(folder, contract.ENCODER_FILE), settings)
+        self._decoder, other = compile_graph(core, graph_file(folder, contract.DECODER_FILE), settings)
         if other != self._info:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
         self._local = threading.local()
@@ -68,8 +67,7 @@ class OpenVinoBackend:
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
-        feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
-        feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
+        feed = decoder_feed(inputs, min_score)
         low_res, scores = self._run("decoder", feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
@@ -86,10 +84,6 @@ class OpenVinoBackend:
 
 def compile_graph(core: ov.Core, path: Path, settings: Mapping[str, Any]) -> tuple[ov.CompiledModel, ModelInfo]:
     """A graph made ready for this processor, and what its metadata says."""
-    if not path.is_file():
-        raise ModelError(
-            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
-        )
     try:
         graph = core.read_model(path)
         known = {key: ["framework", key] for key in contract.METADATA_KEYS}

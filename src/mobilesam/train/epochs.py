@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import DataError
 from mobilesam.image import resize_long_side
-from mobilesam.shards import Photo, PhotoSource, decode, read_photo
+from mobilesam.shards import Photo, PhotoSource, read_photo
 from mobilesam.store import Embedding, Store, covered_cells
 from mobilesam.train.config import DataConfig
 from mobilesam.train.survey import Survey
@@ -82,7 +83,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
 
     def show(self, sample: PhotoSource, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """View `index` of a photo, and what goes with it."""
-        photo = read_photo(sample) if self.needs.masks else read_pixels(sample)
+        photo = read_photo(sample, need_record=self.needs.masks)
         view = make_view(sample.name, index, photo.rgb.shape[:2], self.view_seed)
         rgb = resize_long_side(np.ascontiguousarray(view.cut(photo.rgb)), self.image_size)
         item: dict[str, Any] = {"name": sample.name, "input_hw": torch.tensor(rgb.shape[:2])}
@@ -92,7 +93,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
             masks = self.draw_masks(photo, view, rgb.shape[:2], rng)
             item["masks"] = torch.from_numpy(pad_square(masks, self.image_size)).bool()
         if self.stores is not None:
-            grid = self.image_size // 16
+            grid = self.image_size // PATCH_SIZE
             embedding = self.stores[sample.name].read(sample.name, index)
             check_cells(sample, embedding, covered_cells(rgb.shape[:2]), grid)
             item["embedding"] = torch.from_numpy(pad_square(embedding, grid))
@@ -123,18 +124,6 @@ class EpochPhotos(Dataset[dict[str, Any]]):
 def permutation(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
     """Order of the photos in one epoch."""
     return np.random.default_rng([seed, epoch, 0x0E]).permutation(count)
-
-
-def read_pixels(sample: PhotoSource) -> Photo:
-    """A photo without its annotations.
-
-    Raises:
-        DataError: names the photo whose bytes are damaged.
-    """
-    try:
-        return Photo(sample.name, "unread", decode(sample.read_bytes()), [])
-    except OSError as error:
-        raise DataError(f"{sample.where}: photo '{sample.name}' is damaged ({error})") from error
 
 
 def shrink(mask: NDArray[np.bool_], hw: tuple[int, int]) -> NDArray[np.uint8]:

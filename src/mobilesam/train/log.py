@@ -62,10 +62,10 @@ class Log:
         run = recipe.run
         self.recipe, self.output, self.is_main = recipe, output, fabric.is_global_zero
         self.photos_per_step = run.batch_size * run.accumulate * fabric.world_size
-        self.history = read_history(output, before=start) if self.is_main else []
+        history = read_history(output, before=start) if self.is_main else []
         self.writer = SummaryWriter(str(output / LOG_FOLDER), purge_step=start) if self.is_main else None
         self.bar = tqdm(total=run.steps, initial=start, unit="step", disable=not (show_progress and self.is_main))
-        last: dict[str, float] = next((line for line in reversed(self.history) if "cpu_seconds" in line), {})
+        last: dict[str, float] = next((line for line in reversed(history) if "cpu_seconds" in line), {})
         self.clock = Stopwatch(*(last.get(key, 0.0) for key in ("seconds", "cpu_seconds", "waiting_seconds")))
         self.lap = (start, self.clock.wall, self.clock.waiting)
 
@@ -129,7 +129,6 @@ class Log:
         clock = self.clock
         times = {"seconds": clock.wall, "cpu_seconds": clock.cpu, "waiting_seconds": clock.waiting}
         line = {"step": done, "photos": done * self.photos_per_step, **times, **named}
-        self.history.append(line)
         with (self.output / HISTORY_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

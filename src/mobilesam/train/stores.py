@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilesam.errors import DataError
-from mobilesam.store import SUFFIX, Store
+from mobilesam.store import Store, find_stores
 from mobilesam.train.survey import NAMED, Survey
 
 AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_padding", "preprocessing")
@@ -22,10 +22,7 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[str, Stor
     Raises:
         DataError: there is no store, one is of another teacher or disagrees with the others, or photos are missing.
     """
-    files = sorted(folder.glob(f"*{SUFFIX}"))
-    if not files:
-        raise DataError(f"{folder}: no store of embeddings; write it with `mobilesam distill embed RECIPE -o {folder}`")
-    stores = [Store(file) for file in files]
+    stores = [Store(file) for file in find_stores(folder)]
     check_agreement(stores, teacher)
     found: dict[str, Store] = {}
     unreadable: set[str] = set()

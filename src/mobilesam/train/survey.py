@@ -7,7 +7,7 @@ unreadable stops the run.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mobilesam import coco
@@ -58,7 +58,7 @@ def survey(config: DataConfig, *, need_masks: bool = True) -> Survey:
     samples: list[PhotoSource] = []
     sources: list[str] = []
     seen: set[str] = set()
-    for sample in list_photos(config):
+    for sample in (s for file in data_files(config) for s in list_photos(file, config.photos)):
         source, reason = "unread", None
         if sample.name in seen:
             reason = "a photo of this name was there before"
@@ -77,18 +77,24 @@ def survey(config: DataConfig, *, need_masks: bool = True) -> Survey:
     return Survey(samples, sources, dict(skipped))
 
 
-def list_photos(config: DataConfig) -> Iterable[PhotoSource]:
-    """Every photo of the recipe's shards and COCO files.
+def data_files(config: DataConfig) -> list[str]:
+    """The recipe's shards and COCO files.
 
     Raises:
-        DataError: the recipe names neither, or one cannot be read.
+        DataError: the recipe names neither, or a pattern matches nothing.
     """
     if not config.shards and not config.coco:
         raise DataError("the recipe names no data: set data.shards to tar shards, or data.coco to annotation files")
-    for path in expand(config.shards):
-        yield from index_shard(path)
-    for path in expand(config.coco):
-        yield from coco.read_sources(path, config.photos)
+    return [*expand(config.shards), *expand(config.coco)]
+
+
+def list_photos(file: str, photos: str) -> Sequence[PhotoSource]:
+    """The photos of a shard, or of a COCO file (.json) whose photos lie in a folder.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return list(coco.read_sources(file, photos)) if file.endswith(".json") else index_shard(file)
 
 
 def damage(sample: PhotoSource) -> str | None:

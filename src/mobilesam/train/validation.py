@@ -84,12 +84,11 @@ class Validation:
         covered = torch.tensor([covered_cells((rgb.shape[0], rgb.shape[1])) for rgb in self.rgb])
         self.cells = in_photo(covered, image_size // PATCH_SIZE)  # (V, 1, g, g)
         self.owner = torch.tensor([i for i, _ in found])  # (N,) which photo
-        self.truth = [mask for _, mask in found]
-        self.target = low_res_target(
-            torch.from_numpy(np.stack([pad_square(m[None], image_size)[0] for m in self.truth])).bool()
-        )
-        self.boxes = torch.tensor([boxes.from_mask(m.astype(bool)) for m in self.truth]).float()  # (N, 4)
-        self.points = torch.tensor([deepest_pixel(m.astype(bool))[0] for m in self.truth]).float()  # (N, 2)
+        truth = [mask.astype(bool) for _, mask in found]
+        squares = np.stack([pad_square(mask[None], image_size)[0] for mask in truth])
+        self.target = low_res_target(torch.from_numpy(squares))  # (N, L, L)
+        self.boxes = torch.tensor([boxes.from_mask(mask) for mask in truth]).float()  # (N, 4)
+        self.points = torch.tensor([deepest_pixel(mask)[0] for mask in truth]).float()  # (N, 2)
         self.teacher = self.ask(teacher) if teacher is not None else None
 
     def __call__(self, model: Sam) -> Look:
