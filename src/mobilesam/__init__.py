@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         PromptError,
         SettingsError,
     )
-    from mobilesam.everything.generate import FoundMask, segment_everything
+    from mobilesam.everything.candidates import FoundMask
+    from mobilesam.everything.generate import segment_everything
     from mobilesam.everything.settings import EverythingSettings
     from mobilesam.masks import Polygon
     from mobilesam.predict.embedding import ImageEmbedding
@@ -44,7 +45,7 @@ _HOMES = {
     "Prediction": "mobilesam.predict.results",
     "Mask": "mobilesam.predict.results",
     "segment_everything": "mobilesam.everything.generate",
-    "FoundMask": "mobilesam.everything.generate",
+    "FoundMask": "mobilesam.everything.candidates",
     "EverythingSettings": "mobilesam.everything.settings",
     "Polygon": "mobilesam.masks",
     "MobileSamError": "mobilesam.errors",

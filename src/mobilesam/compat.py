@@ -29,7 +29,7 @@ from mobilesam.predict.predictor import Predictor
 if TYPE_CHECKING:
     import torch
 
-    from mobilesam.everything.generate import FoundMask
+    from mobilesam.everything.candidates import FoundMask
 
 # N prompts, P points, K masks, H W photo, L side of the logits
 

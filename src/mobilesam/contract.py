@@ -17,8 +17,14 @@ The pair, with g = image_size / 16 and C = embed_dim (256 for every SAM):
                  → low_res_masks   (S, 4, 4g, 4g) float32 logits over the padded square
                    iou_predictions (N, 4)         float32, about 0-1
 
+    decoder_many.onnx  may be absent: the same function for many prompts without masks, in another order of products
+                   embedding, point_coords, point_labels, min_score (needed here)
+                 → low_res_masks, iou_predictions
+
 M is N, or 1 where one mask input, usually none, serves all prompts, which saves work.
 Masks are made only for the S prompts whose best iou_prediction exceeds min_score, in their order: S is N without it.
+
+decoder_many.onnx holds no weights: it names their places in the bytes of decoder.onnx, whose sha256 it carries.
 
 Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 """
@@ -27,15 +33,19 @@ VERSION = "2"  # 1 wanted M = N and had no min_score
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
+MANY_FILE = "decoder_many.onnx"
 CARD_FILE = "model.json"
 
 ENCODER_INPUT = "image"
 ENCODER_OUTPUT = "embedding"
 DECODER_INPUTS = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask_input")
 DECODER_MIN_SCORE = "min_score"
+MANY_INPUTS = ("embedding", "point_coords", "point_labels", DECODER_MIN_SCORE)
+MANY_PROMPTS = 16  # from here on decoder_many.onnx is worth opening
 DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 
 # Keys of the ONNX metadata_props; every value is a string.
+MANY_DECODER_SHA256 = "decoder_sha256"  # of decoder_many.onnx only
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.

@@ -49,11 +49,13 @@ def upscale(
     Returns:
         (H, W); threshold at `contract.MASK_THRESHOLD` after this, never before: that is what makes edges jagged.
     """
-    square = cv2.resize(low_res, (image_size, image_size), interpolation=cv2.INTER_LINEAR)
-    cropped = square[: input_hw[0], : input_hw[1]]
-    return np.asarray(
-        cv2.resize(cropped, (original_hw[1], original_hw[0]), interpolation=cv2.INTER_LINEAR), dtype=np.float32
-    )
+    factor = image_size // len(low_res)
+    # Only what the photo covers, and one row and column more, which the last pixels lean on.
+    rows, columns = (min(len(low_res), -(-side // factor) + 1) for side in input_hw)
+    size = (columns * factor, rows * factor)
+    part = cv2.resize(low_res[:rows, :columns], size, interpolation=cv2.INTER_LINEAR)
+    part = part[: input_hw[0], : input_hw[1]]
+    return np.asarray(cv2.resize(part, (original_hw[1], original_hw[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -63,7 +65,8 @@ def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def to_rle(mask: NDArray[np.bool_]) -> Rle:
     """(H, W) → COCO's compressed run lengths, JSON-able."""
-    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    turned = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))  # ten times faster than numpy's copy
+    encoded = coco_mask.encode(turned.T)
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam.everything.generate import FoundMask
+from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.write import label_image, overlay, write, write_coco, yolo_line
 from mobilesam.masks import to_rle
 

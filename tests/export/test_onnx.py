@@ -31,15 +31,26 @@ def names(path: Path) -> tuple[list[str], list[str]]:
 def test_the_pair_has_the_contracts_names_and_metadata(tiny_pair: Path) -> None:
     assert names(tiny_pair / "encoder.onnx") == ([contract.ENCODER_INPUT], [contract.ENCODER_OUTPUT])
     assert names(tiny_pair / "decoder.onnx") == (list(contract.DECODER_INPUTS), list(contract.DECODER_OUTPUTS))
-    for file in ("encoder.onnx", "decoder.onnx"):
-        metadata = {p.key: p.value for p in onnx.load(tiny_pair / file).metadata_props}
+    for file in ("encoder.onnx", "decoder.onnx", "decoder_many.onnx"):
+        metadata = {p.key: p.value for p in onnx.load(tiny_pair / file, load_external_data=False).metadata_props}
         assert set(contract.METADATA_KEYS) <= set(metadata)
         assert metadata["image_size"] == "64"
         assert metadata["licence"] == "Apache-2.0"
     card = json.loads((tiny_pair / "model.json").read_text())
     assert card["weights_sha256"] == metadata["weights_sha256"]
     assert max(card["verified"].values()) < verify.TOLERANCE
-    assert sorted(p.name for p in tiny_pair.iterdir()) == ["decoder.onnx", "encoder.onnx", "model.json"]
+    files = sorted(p.name for p in tiny_pair.iterdir())
+    assert files == ["decoder.onnx", "decoder_many.onnx", "encoder.onnx", "model.json"]
+
+
+def test_the_decoder_for_many_prompts_holds_no_weights_of_its_own(tiny_pair: Path) -> None:
+    inputs, outputs = names(tiny_pair / "decoder_many.onnx")
+    assert (inputs, outputs) == (list(contract.MANY_INPUTS), list(contract.DECODER_OUTPUTS))
+    graph = onnx.load(tiny_pair / "decoder_many.onnx", load_external_data=False).graph
+    outside = [weight for weight in graph.initializer if weight.data_location == onnx.TensorProto.EXTERNAL]
+    assert len(outside) > 30
+    assert {entry.value for w in outside for entry in w.external_data if entry.key == "location"} == {"decoder.onnx"}
+    assert sum(len(weight.raw_data) for weight in graph.initializer) < 100_000
 
 
 def test_the_pair_answers_as_torch_does(tiny_pair: Path, tiny_checkpoint: Path, coffee: Path) -> None:

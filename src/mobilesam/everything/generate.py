@@ -1,68 +1,34 @@
 """All masks of a photo: ask a grid of points, keep the sure and stable answers, drop what says the same twice.
 
-SAM's automatic mask generation (arXiv 2304.02643, appendix B), with SAM's results. What differs is what is kept in
-memory: a mask is scaled up alone, only if its predicted IoU passes, and becomes run lengths at once.
+SAM's automatic mask generation (arXiv 2304.02643, appendix B), with SAM's results. What differs is what is made: a
+mask reaches the photo's size only if it is sure, stable and not said by a better one, alone, and becomes run lengths
+at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mobilesam import masks
 from mobilesam.errors import SettingsError
-from mobilesam.everything.filters import inclusive_box, is_cut_by_crop, nms, remove_small_regions, stability_score
+from mobilesam.everything.candidates import Candidate, Found, FoundMask, judge, suppress
+from mobilesam.everything.filters import inclusive_box, remove_small_regions
 from mobilesam.everything.grid import Box, Points, crop_boxes, point_grid
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import PhotoLike, Rgb, open_photo
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
-from mobilesam.predict.results import Prediction
 
 # N points, H W photo, L side of the logits
 
+MAX_WAITING = 2**27  # bytes of logits that wait for the last batch
+
 Progress = Callable[[int, int], None]
 """Prompts asked so far, and in all."""
-
-
-@dataclass(frozen=True)
-class FoundMask:
-    """One mask of a photo, as run lengths: a thousand of them are small."""
-
-    rle: masks.Rle
-    area: int
-    box: Box
-    """First and last column and row, the last inside, as SAM's generator counts."""
-    predicted_iou: float
-    stability_score: float
-    point: tuple[float, float]
-    """(x, y) in pixels of the photo, where it was found; the middle of its box for a box prompt."""
-    crop_box: Box
-    """The crop it was found in: x0, y0, x1, y1."""
-
-    @cached_property
-    def array(self) -> NDArray[np.bool_]:
-        """(H, W)"""
-        return masks.from_rle(self.rle)
-
-    def to_dict(self) -> dict[str, Any]:
-        """SA-1B's record of a mask."""
-        x0, y0, x1, y1 = self.box
-        cx0, cy0, cx1, cy1 = self.crop_box
-        return {
-            "segmentation": self.rle,
-            "area": self.area,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "predicted_iou": self.predicted_iou,
-            "point_coords": [list(self.point)],
-            "stability_score": self.stability_score,
-            "crop_box": [cx0, cy0, cx1 - cx0, cy1 - cy0],
-        }
 
 
 def segment_everything(
@@ -144,9 +110,8 @@ class Search:
             x0, y0, x1, y1 = crop
             image = whole or self.predictor.embed(rgb[y0:y1, x0:x1])  # type: ignore[index]
             found += self.ask_grid(image, crop, layer)
-        if len(crops) > 1 and found:
-            areas = np.array([area_of(mask.crop_box) for mask in found], float)
-            found = suppress(found, 1 / areas, self.settings.crop_nms_thresh)
+        if len(crops) > 1:
+            found = suppress(found, [1 / area_of(mask.crop_box) for mask in found], self.settings.crop_nms_thresh)
         return found
 
     def grid(self, layer: int, coarser: int = 1) -> Points:
@@ -165,13 +130,11 @@ class Search:
         points = self.wanted(self.grid(layer) * size, crop)
         factor = self.settings.coarse_factor
         if factor == 1 or self.point_grids is not None:
-            return self.thin(self.ask_points(image, crop, points))
+            return self.finish(self.ask_points(image, crop, points))
         first = self.ask_points(image, crop, self.wanted(self.grid(layer, factor) * size, crop))
-        covered = np.zeros(self.hw, bool)
-        for mask in first:
-            covered |= masks.from_rle(mask.rle)
-        x, y = (points + crop[:2]).astype(int).T
-        return self.thin(first + self.ask_points(image, crop, points[~covered[y, x]]))
+        return self.finish(
+            first + self.ask_points(image, crop, points[~is_covered(points + crop[:2], self.render(first))])
+        )
 
     def wanted(self, points: Points, crop: Box) -> Points:
         """The points of a crop that lie in the region."""
@@ -180,19 +143,20 @@ class Search:
         x, y = (points + crop[:2]).astype(int).T
         return points[self.region[y, x]]
 
-    def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[FoundMask]:
+    def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[Found]:
         """The answers to single points that are sure and stable."""
-        found: list[FoundMask] = []
+        found: list[Found] = []
         for batch in self.batches(points):
             for i, prediction in image.predict_points(batch, min_score=self.min_score):
-                point = batch[i]
-                found += self.judge(prediction, crop, (float(point[0] + crop[0]), float(point[1] + crop[1])))
+                x, y = (batch[i] + crop[:2]).tolist()
+                found += judge(prediction, crop, (x, y), self.hw, self.min_score, self.settings)
+            found = self.bounded(found)
         return found
 
     def ask_given(self, image: ImageEmbedding, points: ArrayLike | None, boxes: ArrayLike | None) -> list[FoundMask]:
         """The answers to the caller's own points and boxes."""
         crop = (0, 0, self.hw[1], self.hw[0])
-        found: list[FoundMask] = []
+        found: list[Found] = []
         if points is not None:
             found += self.ask_points(image, crop, self.wanted(np.asarray(points, float).reshape(-1, 2), crop))
         if boxes is not None:
@@ -200,55 +164,37 @@ class Search:
                 predictions = image.predict_batch(boxes=batch, multimask=False)
                 for box, prediction in zip(batch, predictions, strict=True):
                     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
-                    found += self.judge(prediction, crop, middle)
-        return self.thin(found)
+                    found += judge(prediction, crop, middle, self.hw, self.min_score, self.settings)
+                found = self.bounded(found)
+        return self.finish(found)
 
     def batches(self, prompts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
         """Prompts in batches, reported as they are done."""
         size = self.settings.points_per_batch
+        assert size is not None
         for start in range(0, len(prompts), size):
             yield prompts[start : start + size]
             if self.progress:
                 self.progress(min(start + size, len(prompts)), len(prompts))
 
-    def judge(self, prediction: Prediction, crop: Box, point: tuple[float, float]) -> Iterator[FoundMask]:
-        """The masks of one answer that are sure, stable and not cut off by their crop."""
-        settings = self.settings
-        assert settings.stability_score_thresh is not None
-        for i, score in enumerate(prediction.scores):
-            if score <= self.min_score:
-                continue
-            logits = prediction.logits(i)
-            stability = stability_score(logits, settings.stability_score_offset)
-            if stability < settings.stability_score_thresh:
-                continue
-            mask = masks.threshold(logits)
-            x0, y0, x1, y1 = inclusive_box(mask)
-            box = (x0 + crop[0], y0 + crop[1], x1 + crop[0], y1 + crop[1])
-            if is_cut_by_crop(box, crop, self.hw):
-                continue
-            area = int(np.count_nonzero(mask))
-            rle = masks.to_rle(self.place(mask, crop))
-            yield FoundMask(rle, area, box, float(score), float(stability), point, crop)
+    def bounded(self, found: list[Found]) -> list[Found]:
+        """The same, as run lengths once logits that wait take too much memory."""
+        waiting = sum(mask.nbytes for mask in found if isinstance(mask, Candidate))
+        return found if waiting < MAX_WAITING else [*self.render(found)]
 
-    def place(self, mask: NDArray[np.bool_], crop: Box) -> NDArray[np.bool_]:
-        """A crop's mask in the photo."""
-        if mask.shape == self.hw:
-            return mask
-        canvas = np.zeros(self.hw, bool)
-        canvas[crop[1] : crop[3], crop[0] : crop[2]] = mask
-        return canvas
+    def render(self, found: list[Found]) -> list[FoundMask]:
+        """All at the photo's size."""
+        return [mask.render(self.hw) if isinstance(mask, Candidate) else mask for mask in found]
 
-    def thin(self, found: list[FoundMask]) -> list[FoundMask]:
-        """Of masks that say the same, the surest."""
-        return suppress(found, np.array([mask.predicted_iou for mask in found]), self.settings.box_nms_thresh)
+    def finish(self, found: list[Found]) -> list[FoundMask]:
+        """Of masks that say the same, the surest, at the photo's size."""
+        return self.render(suppress(found, [mask.predicted_iou for mask in found], self.settings.box_nms_thresh))
 
 
-def suppress(found: Sequence[FoundMask], scores: NDArray[np.float64], threshold: float) -> list[FoundMask]:
-    """Non-maximum suppression by the masks' boxes."""
-    if not found:
-        return []
-    return [found[i] for i in nms(np.array([mask.box for mask in found], float), scores, threshold)]
+def is_covered(points: Points, found: Sequence[FoundMask]) -> NDArray[np.bool_]:
+    """Which points of the photo, (N, 2), lie in one of the masks: (N,)."""
+    x, y = points.astype(int).T
+    return np.any([mask.array[y, x] for mask in found], axis=0) if found else np.zeros(len(points), bool)
 
 
 def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[FoundMask]:
@@ -263,8 +209,7 @@ def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[Foun
             area = int(np.count_nonzero(array))
             mask = replace(mask, rle=masks.to_rle(array), area=area, box=inclusive_box(array))
         cleaned.append(mask)
-    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
-    return suppress(cleaned, np.array(untouched), threshold)
+    return suppress(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
 
 
 def area_of(box: Box) -> int:

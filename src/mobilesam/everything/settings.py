@@ -14,12 +14,12 @@ _THRESHOLDS = {"embedded": (0.3, 0.6)}
 
 @dataclass(frozen=True)
 class EverythingSettings:
-    """Settings of the search. The defaults are those of SAM's generator, but for thresholds left to the model."""
+    """Settings of the search. The defaults are those of SAM's generator, but for what is left to the model."""
 
     points_per_side: int = 32
     """The grid has this many points along each side of a crop."""
-    points_per_batch: int = 16
-    """Prompts decoded at once; more cost memory, and on a CPU time."""
+    points_per_batch: int | None = None
+    """Prompts decoded at once; more cost memory and save time; None takes what suits the model."""
     pred_iou_thresh: float | None = None
     """Masks whose predicted IoU is not above this are dropped, 0 drops none; None takes what suits the model."""
     stability_score_thresh: float | None = None
@@ -45,17 +45,18 @@ class EverythingSettings:
     def __post_init__(self) -> None:
         positive = ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor", "coarse_factor")
         for name in positive:
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("crop_n_layers", "min_mask_region_area", "stability_score_offset"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, but is {getattr(self, name)}")
 
     def for_model(self, info: ModelInfo) -> EverythingSettings:
-        """The same with the thresholds that were left open filled in."""
+        """The same with what was left open filled in."""
         iou, stability = _THRESHOLDS.get(info.name, (0.88, 0.95))
         return replace(
             self,
+            points_per_batch=self.points_per_batch or info.prompts_per_call,
             pred_iou_thresh=iou if self.pred_iou_thresh is None else self.pred_iou_thresh,
             stability_score_thresh=stability if self.stability_score_thresh is None else self.stability_score_thresh,
         )

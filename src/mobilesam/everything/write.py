@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilesam.draw import COLOURS
-from mobilesam.everything.generate import FoundMask
+from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.files import replacing
 from mobilesam.image import Rgb

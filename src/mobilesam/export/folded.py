@@ -70,35 +70,48 @@ def predict_masks(
     if min_score is not None:  # scores need the tokens alone; a third of the work lies behind this line
         sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
         tokens, cells = tokens[sure], cells[sure]
-    weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-    masks = torch.stack(weights, dim=1) @ upscale(decoder.output_upscaling, cells).transpose(1, 2)  # (S, 4, 16K)
-    # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
-    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4S, g, g, y, x, y', x')
-    masks = masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
-    return masks, scores
+    first = decoder.output_upscaling[0]
+    assert isinstance(first, nn.ConvTranspose2d)
+    upscaled = finish_upscaling(decoder.output_upscaling, cells @ kernel_matrix(first))  # (S, 16K, C/8)
+    return to_logits(decoder, tokens[:, 1 : 1 + NUM_MASKS], upscaled, (h, w)), scores
 
 
-def upscale(upscaling: nn.Sequential, cells: Tensor) -> Tensor:
-    """Two transposed convolutions whose kernel is their stride are two products per cell: (N, K, C) → (N, 16K, C/8).
+def finish_upscaling(upscaling: nn.Sequential, product: Tensor) -> Tensor:
+    """Cells times the first kernel, (N, K, C), through the rest of the up-scaling: (N, 16K, C/8).
 
-    The channels stay last throughout, so that nothing large is moved in memory.
+    A transposed convolution whose kernel is its stride is one product per cell. The channels stay last throughout, so
+    that nothing large is moved in memory.
     """
     first, norm, _, second, _ = upscaling
     assert isinstance(first, nn.ConvTranspose2d)
     assert isinstance(norm, LayerNorm2d)
     assert isinstance(second, nn.ConvTranspose2d)
-    x = F.gelu(norm.channels_last(sub_pixels(first, cells)))  # (N, 4K, C/4)
-    return F.gelu(sub_pixels(second, x))
+    x = F.gelu(norm.channels_last(sub_pixels(first, product)))  # (N, 4K, C/4)
+    return F.gelu(sub_pixels(second, x @ kernel_matrix(second)))
 
 
-def sub_pixels(convolution: nn.ConvTranspose2d, x: Tensor) -> Tensor:
-    """A transposed 2×2 convolution of stride 2 on (N, K, in): the four (y, x) sub-pixels of each cell, (N, 4K, out)."""
-    assert convolution.bias is not None
+def kernel_matrix(convolution: nn.ConvTranspose2d) -> Tensor:
+    """A transposed 2×2 convolution's kernel as the matrix of its product: (in, 4*out)."""
     inner, outer, _, _ = static_shape(convolution.weight)
-    k = static_shape(x)[1]
-    product = x @ convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer)  # (N, K, 4*out)
+    return convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer)
+
+
+def sub_pixels(convolution: nn.ConvTranspose2d, product: Tensor) -> Tensor:
+    """The four (y, x) sub-pixels of each cell, with their bias: (N, K, 4*out) → (N, 4K, out)."""
+    assert convolution.bias is not None
+    k, outer = static_shape(product)[1], static_shape(convolution.bias)[0]
     # Added while the four lie side by side: onnxruntime would join a bias and a GELU in one slow kernel.
     return (product + convolution.bias.repeat(4)).reshape(-1, 4 * k, outer)
+
+
+def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mask tokens (N, 4, C) and the up-scaled image (N, 16K, C/8) → (N, 4, 4g, 4g)."""
+    h, w = grid
+    weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    masks = torch.stack(weights, dim=1) @ upscaled.transpose(1, 2)  # (N, 4, 16K)
+    # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
+    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4N, g, g, y, x, y', x')
+    return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
 
 
 def transform(transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilesam.export import folded
+from mobilesam.export import folded, low_rank
 from mobilesam.model.sam import Sam
 
 # B images, N prompts, P points, C channels, g grid
@@ -47,6 +47,21 @@ class DecoderGraph(nn.Module):
         min_score: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         return folded.decode(self._sam[0], embedding, point_coords, point_labels, mask_input, has_mask_input, min_score)
+
+
+class ManyDecoderGraph(nn.Module):
+    """The decoder of the contract for many prompts, in low-rank form."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        self.prompt_encoder = sam.prompt_encoder
+        self.mask_decoder = sam.mask_decoder
+        self._sam = (sam,)
+
+    def forward(
+        self, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, min_score: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return low_rank.decode(self._sam[0], embedding, point_coords, point_labels, min_score)
 
 
 class SamDecoderGraph(nn.Module):

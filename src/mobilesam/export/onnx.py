@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from mobilesam import contract
 from mobilesam.errors import ExportError
-from mobilesam.export.graphs import DecoderGraph, EncoderGraph, SamDecoderGraph
+from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.files import replacing
 from mobilesam.model.backend import describe
@@ -26,6 +27,7 @@ from mobilesam.model.sam import Sam
 
 OPSET = 17  # the first with LayerNormalization; read by onnxruntime 1.12 and later
 SAM_DECODER_FILE = "sam_decoder.onnx"
+SHARED_FROM = 1024  # bytes; smaller weights are kept in each graph
 PROTOBUF_LIMIT = 1_900_000_000  # bytes; a file of 2 GiB cannot be parsed
 
 
@@ -40,7 +42,7 @@ class _Graph:
 
 
 def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_storage: bool = False) -> list[Path]:
-    """Write encoder.onnx, decoder.onnx and model.json, checked against torch before they get their names.
+    """Write encoder.onnx, both decoders and model.json, checked against torch before they get their names.
 
     Args:
         sam: the network; its weights are rounded in place when `fp16_storage` is set.
@@ -65,7 +67,12 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
     metadata |= {"config": json.dumps(sam.config.to_dict())}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         partial = Path(name)
-        for graph, file in ((encoder_graph(sam), contract.ENCODER_FILE), (decoder_graph(sam), contract.DECODER_FILE)):
+        graphs = {
+            contract.ENCODER_FILE: encoder_graph(sam),
+            contract.DECODER_FILE: decoder_graph(sam),
+            contract.MANY_FILE: many_graph(sam),
+        }
+        for file, graph in graphs.items():
             model = trace(graph, partial)
             if file == contract.DECODER_FILE:  # an input with an initializer may be left out
                 model.graph.initializer.append(
@@ -73,9 +80,11 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
                 )
             if fp16_storage:
                 store_as_fp16(model)
+            if file == contract.MANY_FILE:
+                metadata |= {contract.MANY_DECODER_SHA256: share_weights(model, partial / contract.DECODER_FILE)}
             helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
             write(model, partial / file)
-        report = verify_pair(sam, partial / contract.ENCODER_FILE, partial / contract.DECODER_FILE)
+        report = verify_pair(sam, partial)
         card = json.dumps({**asdict(info), "verified": report}, indent=2) + "\n"
         (partial / contract.CARD_FILE).write_text(card, encoding="utf-8")
         # The card goes last: a folder with a card holds a whole pair.
@@ -133,6 +142,15 @@ def decoder_graph(sam: Sam) -> _Graph:
     return _Graph(DecoderGraph(sam), named, contract.DECODER_OUTPUTS, dynamic)
 
 
+def many_graph(sam: Sam) -> _Graph:
+    """The decoder for many prompts: `decoder_graph` without masks."""
+    graph = decoder_graph(sam)
+    inputs = {name: graph.inputs[name] for name in contract.MANY_INPUTS}
+    known = {*inputs, *graph.outputs}
+    dynamic = {name: sides for name, sides in graph.dynamic.items() if name in known}
+    return _Graph(ManyDecoderGraph(sam), inputs, graph.outputs, dynamic)
+
+
 def sam_decoder_graph(sam: Sam) -> _Graph:
     """SAM's official layout: one prompt, any number of points, any photo size."""
     grid, size = sam.config.grid, sam.config.image_size
@@ -178,6 +196,20 @@ def write(model: onnx.ModelProto, path: Path) -> None:
     size = sum(len(initializer.raw_data) for initializer in model.graph.initializer)
     onnx.save(model, path, save_as_external_data=size > PROTOBUF_LIMIT, location=path.name + ".data")
     onnx.checker.check_model(str(path))
+
+
+def share_weights(model: onnx.ModelProto, holder: Path) -> str:
+    """Replace a graph's weights by their places in the bytes of another file, and return that file's sha256."""
+    content = holder.read_bytes()
+    for weight in model.graph.initializer:
+        start = content.find(weight.raw_data) if len(weight.raw_data) >= SHARED_FROM else -1
+        if start < 0:
+            continue
+        place = {"location": holder.name, "offset": start, "length": len(weight.raw_data)}
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.extend(onnx.StringStringEntryProto(key=k, value=str(v)) for k, v in place.items())
+    return hashlib.sha256(content).hexdigest()
 
 
 def round_to_fp16(sam: Sam) -> None:

@@ -9,17 +9,20 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
+from mobilesam import contract
 from mobilesam.errors import ExportError
 from mobilesam.export.graphs import SamDecoderGraph
 from mobilesam.model.sam import Sam
 
 # N prompts, P points, g grid
 
+Feed = dict[str, NDArray[np.float32]]
+
 TOLERANCE = 1e-3  # of the largest magnitude of the output
 
 
-def verify_pair(sam: Sam, encoder: Path, decoder: Path) -> dict[str, float]:
-    """Run both halves in onnxruntime and torch on fixed inputs of several shapes.
+def verify_pair(sam: Sam, folder: Path) -> dict[str, float]:
+    """Run all graphs of a folder in onnxruntime and torch on fixed inputs of several shapes.
 
     Returns:
         The largest error of each output, relative to the output's largest magnitude.
@@ -27,9 +30,10 @@ def verify_pair(sam: Sam, encoder: Path, decoder: Path) -> dict[str, float]:
     Raises:
         ExportError: an error exceeds `TOLERANCE`.
     """
-    report = verify_encoder(sam, encoder)
-    report |= verify_decoder(sam, decoder)
-    return report
+    report = verify_encoder(sam, folder / contract.ENCODER_FILE)
+    report |= verify_decoder(sam, folder / contract.DECODER_FILE)
+    many = verify_many(sam, folder / contract.MANY_FILE)
+    return report | {name: max(report[name], error) for name, error in many.items()}
 
 
 def open_session(path: Path) -> ort.InferenceSession:
@@ -56,13 +60,25 @@ def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
 
 def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
     """One and several prompts, of one and several points, with a prior each, with none, and with one none for all."""
+    feeds = [decoder_feed(sam, 1, 2, 0.0), decoder_feed(sam, 3, 5, 1.0), decoder_feed(sam, 3, 2, 0.0)]
+    feeds[2] |= {name: feeds[2][name][:1] for name in ("mask_input", "has_mask_input")}
+    return compare_decoders(sam, path, [(feed, feed) for feed in feeds])
+
+
+def verify_many(sam: Sam, path: Path) -> dict[str, float]:
+    """As many prompts as the graph is made for, of one point each and of several."""
+    feeds = [decoder_feed(sam, contract.MANY_PROMPTS, num_points, 0.0) for num_points in (2, 5)]
+    everyone = {contract.DECODER_MIN_SCORE: np.array(-np.inf, np.float32)}
+    known = [{name: (feed | everyone)[name] for name in contract.MANY_INPUTS} for feed in feeds]
+    return compare_decoders(sam, path, list(zip(known, feeds, strict=True)))
+
+
+def compare_decoders(sam: Sam, path: Path, feeds: list[tuple[Feed, Feed]]) -> dict[str, float]:
+    """The largest error of each output over pairs of the graph's inputs and the same for torch."""
     session = open_session(path)
-    worst = {"low_res_masks": 0.0, "iou_predictions": 0.0}
-    for num_prompts, num_points, has_prior, shares_mask in ((1, 2, 0.0, False), (3, 5, 1.0, False), (3, 2, 0.0, True)):
-        feed = decoder_feed(sam, num_prompts, num_points, has_prior)
-        if shares_mask:
-            feed |= {name: feed[name][:1] for name in ("mask_input", "has_mask_input")}
-        found = session.run(list(worst), feed)
+    worst = dict.fromkeys(contract.DECODER_OUTPUTS, 0.0)
+    for given, feed in feeds:
+        found = session.run(list(worst), given)
         with torch.inference_mode():
             expected = sam.decode(*(torch.from_numpy(array) for array in feed.values()))
         for name, left, right in zip(worst, found, expected, strict=True):
@@ -90,7 +106,7 @@ def verify_sam_decoder(sam: Sam, path: Path) -> None:
             compare(name, np.asarray(left), right.numpy())
 
 
-def decoder_feed(sam: Sam, num_prompts: int, num_points: int, has_prior: float) -> dict[str, NDArray[np.float32]]:
+def decoder_feed(sam: Sam, num_prompts: int, num_points: int, has_prior: float) -> Feed:
     """Fixed random inputs in the contract's order."""
     rng = np.random.default_rng(num_prompts)
     grid, size = sam.config.grid, sam.config.image_size

@@ -27,7 +27,7 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """(N, T, inner) → (N, h, T, inner/h)."""
-        return x.reshape(x.shape[0], -1, self.num_heads, int(x.shape[2]) // self.num_heads).transpose(1, 2)
+        return x.reshape(-1, x.shape[1], self.num_heads, int(x.shape[2]) // self.num_heads).transpose(1, 2)
 
 
 class TwoWayAttentionBlock(nn.Module):

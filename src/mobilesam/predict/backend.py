@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ class ModelInfo:
     def low_res(self) -> int:
         """Side of the mask logits."""
         return 4 * self.grid
+
+    @property
+    def prompts_per_call(self) -> int:
+        """How many prompts the decoder takes at once: more save time, and memory grows with their logits."""
+        return max(16, min(64, 2**20 // self.low_res**2))
 
 
 class Backend(Protocol):
@@ -83,10 +89,28 @@ def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
+def check_many(data: Mapping[str, str], path: Path) -> None:
+    """Check by its metadata that a decoder for many prompts fits the decoder.onnx beside it, its weights.
+
+    Raises:
+        ModelError: it was exported with another one.
+    """
+    content = graph_file(path.parent, contract.DECODER_FILE).read_bytes()
+    if data.get(contract.MANY_DECODER_SHA256) != hashlib.sha256(content).hexdigest():
+        raise ModelError(f"{path} was exported with another {contract.DECODER_FILE}; export them again, or delete it")
+
+
 def decoder_feed(inputs: tuple[Floats, ...], min_score: float) -> dict[str, Floats]:
     """The exported decoder's inputs by their names; `inputs` in the contract's order."""
     feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
     return {**feed, contract.DECODER_MIN_SCORE: np.array(min_score, np.float32)}
+
+
+def many_feed(feed: Mapping[str, Floats]) -> dict[str, Floats] | None:
+    """The inputs of the decoder for many prompts; None where it does not serve or is not worth it."""
+    if len(feed["point_coords"]) < contract.MANY_PROMPTS or feed["has_mask_input"].any():
+        return None
+    return {name: feed[name] for name in contract.MANY_INPUTS}
 
 
 def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:

@@ -22,8 +22,6 @@ from mobilesam.predict.results import Prediction
 
 # N prompts, P points, K masks, L = 4g side of the logits
 
-PROMPTS_PER_CALL = 32  # bounds the decoder's memory; more gain no speed on a CPU
-
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
@@ -95,6 +93,7 @@ class ImageEmbedding:
     def predict_points(self, points: NDArray[np.generic], *, min_score: float) -> list[tuple[int, Prediction]]:
         """Three masks for each of many single points, where one of them may be good enough.
 
+        One call of the decoder, whose memory grows with the number of points (`ModelInfo.prompts_per_call`).
         Equals `predict_batch(points=points, multimask=True)` without the points that are not worth it, whose masks are
         never made.
 
@@ -109,13 +108,11 @@ class ImageEmbedding:
             PromptError: a point lies outside the photo.
         """
         prompts = [make_prompt(self.original_hw, points=point) for point in points]
-        found: list[tuple[int, Prediction]] = []
-        for start in range(0, len(prompts), PROMPTS_PER_CALL):
-            low_res, scores = self._run(prompts[start : start + PROMPTS_PER_CALL], None, min_score)
-            sure = np.flatnonzero(scores.max(axis=1) > min_score)
-            for logits, row in zip(low_res, sure, strict=True):
-                found.append((start + int(row), self._prediction(logits[1:], scores[row, 1:])))
-        return found
+        low_res, scores = self._run(prompts, None, min_score)
+        sure = np.flatnonzero(scores.max(axis=1) > min_score)
+        return [
+            (int(row), self._prediction(logits[1:], scores[row, 1:])) for logits, row in zip(low_res, sure, strict=True)
+        ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one file that `Predictor.load_embedding` reads, with the model's identity; without the photo."""
@@ -170,8 +167,8 @@ class ImageEmbedding:
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].labels))
         for _, group in groupby(order, key=lambda i: len(prompts[i].labels)):
             indices = list(group)
-            for start in range(0, len(indices), PROMPTS_PER_CALL):
-                chunk = indices[start : start + PROMPTS_PER_CALL]
+            size = self.backend.info.prompts_per_call
+            for chunk in (indices[start : start + size] for start in range(0, len(indices), size)):
                 low_res, scores = self._run([prompts[i] for i in chunk], prior)
                 for row, i in enumerate(chunk):
                     kept = slice(1, 4) if wants_three[i] else slice(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import onnxruntime as ort
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
-from mobilesam.predict.backend import Floats, ModelInfo, decoder_feed, graph_file, read_info
+from mobilesam.predict.backend import Floats, ModelInfo, check_many, decoder_feed, graph_file, many_feed, read_info
 
 
 class OnnxBackend:
-    """encoder.onnx and decoder.onnx of one folder.
+    """encoder.onnx and decoder.onnx of one folder, and decoder_many.onnx once many prompts come.
 
     Args:
         folder: where the pair lies.
@@ -35,6 +36,8 @@ class OnnxBackend:
         quick_start: bool = False,
     ) -> None:
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
+        self._many_file = Path(folder) / contract.MANY_FILE
+        self._device, self._options = device, (device, threads, quick_start)
         self._encoder = open_session(graph_file(folder, contract.ENCODER_FILE), device, threads, quick_start)
         self._decoder = open_session(graph_file(folder, contract.DECODER_FILE), device, threads, quick_start)
         self._info = read_info(metadata_of(self._encoder), folder)
@@ -48,7 +51,10 @@ class OnnxBackend:
 
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
-        (embedding,) = self._encoder.run([contract.ENCODER_OUTPUT], {contract.ENCODER_INPUT: image})
+        options = ort.RunOptions()
+        if self._device == "cpu":  # what the encoder worked with is returned before the decoder takes its own
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        (embedding,) = self._encoder.run([contract.ENCODER_OUTPUT], {contract.ENCODER_INPUT: image}, options)
         return np.asarray(embedding)
 
     def decode(
@@ -62,9 +68,21 @@ class OnnxBackend:
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
-        feed = decoder_feed(inputs, min_score)
-        low_res, scores = self._decoder.run(list(contract.DECODER_OUTPUTS), feed)
+        feed, session = decoder_feed(inputs, min_score), self._decoder
+        many = many_feed(feed)
+        if many and self._many:
+            feed, session = many, self._many
+        low_res, scores = session.run(list(contract.DECODER_OUTPUTS), feed)
         return np.asarray(low_res), np.asarray(scores)
+
+    @cached_property
+    def _many(self) -> ort.InferenceSession | None:
+        """The decoder for many prompts, where the folder has one; a click never waits for it."""
+        if not self._many_file.is_file():
+            return None
+        session = open_session(self._many_file, *self._options)
+        check_many(metadata_of(session), self._many_file)
+        return session
 
 
 def open_session(path: Path, device: str, threads: int | None, quick_start: bool) -> ort.InferenceSession:
@@ -76,6 +94,8 @@ def open_session(path: Path, device: str, threads: int | None, quick_start: bool
         )
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    # Buffers planned ahead would be kept for every shape that ever came: up to twice the memory, for no speed.
+    options.enable_mem_pattern = False
     # Waiting threads would otherwise spin, which costs a cold click processor time, and a phone its battery.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if quick_start:

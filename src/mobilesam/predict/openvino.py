@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,22 @@ import openvino as ov
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
-from mobilesam.predict.backend import Floats, ModelInfo, Precision, decoder_feed, graph_file, read_info
+from mobilesam.predict.backend import (
+    Floats,
+    ModelInfo,
+    Precision,
+    check_many,
+    decoder_feed,
+    graph_file,
+    many_feed,
+    read_info,
+)
 
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVinoBackend:
-    """encoder.onnx and decoder.onnx of one folder.
+    """encoder.onnx and decoder.onnx of one folder, and decoder_many.onnx once many prompts come.
 
     Args:
         folder: where the pair lies.
@@ -37,13 +47,15 @@ class OpenVinoBackend:
     ) -> None:
         if precision not in _TYPES:
             raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
-        core = ov.Core()
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        self._core = ov.Core()
+        self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        self._encoder, self._info = compile_graph(core, graph_file(folder, contract.ENCODER_FILE), settings)
-        self._decoder, other = compile_graph(core, graph_file(folder, contract.DECODER_FILE), settings)
-        if other != self._info:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._many_file = Path(folder) / contract.MANY_FILE
+        self._encoder, encoder_data = self._compile(graph_file(folder, contract.ENCODER_FILE))
+        self._decoder, decoder_data = self._compile(graph_file(folder, contract.DECODER_FILE))
+        self._info = read_info(encoder_data, folder)
+        if read_info(decoder_data, folder) != self._info:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
         self._local = threading.local()
 
@@ -54,7 +66,7 @@ class OpenVinoBackend:
 
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
-        return self._run("encoder", {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
+        return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
     def decode(
         self,
@@ -67,32 +79,39 @@ class OpenVinoBackend:
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
-        feed = decoder_feed(inputs, min_score)
-        low_res, scores = self._run("decoder", feed, contract.DECODER_OUTPUTS)
+        feed, graph = decoder_feed(inputs, min_score), self._decoder
+        many = many_feed(feed)
+        if many and self._many:
+            feed, graph = many, self._many
+        low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
-    def _run(self, half: str, feed: Mapping[str, Floats], outputs: tuple[str, ...]) -> list[Floats]:
+    @cached_property
+    def _many(self) -> ov.CompiledModel | None:
+        """The decoder for many prompts, where the folder has one; a click never waits for it."""
+        if not self._many_file.is_file():
+            return None
+        graph, metadata = self._compile(self._many_file)
+        check_many(metadata, self._many_file)
+        return graph
+
+    def _compile(self, path: Path) -> tuple[ov.CompiledModel, dict[str, str]]:
+        """A graph made ready for this processor, and its metadata."""
+        try:
+            graph = self._core.read_model(path)
+            known = {key: ["framework", key] for key in (*contract.METADATA_KEYS, contract.MANY_DECODER_SHA256)}
+            metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
+            open_optional_input(graph)
+            return self._core.compile_model(graph, "CPU", self._settings), metadata
+        except RuntimeError as error:
+            raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+
+    def _run(self, graph: ov.CompiledModel, feed: Mapping[str, Floats], outputs: tuple[str, ...]) -> list[Floats]:
         """One inference, on a request of this thread's own: requests are not safe to share."""
-        request = getattr(self._local, half, None)
-        if request is None:
-            graph = self._encoder if half == "encoder" else self._decoder
-            request = graph.create_infer_request()
-            setattr(self._local, half, request)
+        requests = self._local.__dict__.setdefault("requests", {})
+        request = requests.get(id(graph)) or requests.setdefault(id(graph), graph.create_infer_request())
         results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
         return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
-
-
-def compile_graph(core: ov.Core, path: Path, settings: Mapping[str, Any]) -> tuple[ov.CompiledModel, ModelInfo]:
-    """A graph made ready for this processor, and what its metadata says."""
-    try:
-        graph = core.read_model(path)
-        known = {key: ["framework", key] for key in contract.METADATA_KEYS}
-        metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
-        info = read_info(metadata, path.parent)
-        open_optional_input(graph)
-        return core.compile_model(graph, "CPU", dict(settings)), info
-    except RuntimeError as error:
-        raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
 
 
 def open_optional_input(graph: ov.Model) -> None:

@@ -115,9 +115,9 @@ class Prediction:
         """(K, H, W) at the photo's size."""
         return np.stack([masks.threshold(self.logits(i)) for i in range(len(self))])
 
-    def logits(self, index: int) -> NDArray[np.float32]:
-        """(H, W) logits of one mask at the photo's size."""
-        return masks.upscale(self.low_res[index], self.image_size, self.input_hw, self.original_hw)
+    def logits(self, index: int, hw: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """(H, W) logits of one mask at the photo's size, or at another that stands for it."""
+        return masks.upscale(self.low_res[index], self.image_size, self.input_hw, hw or self.original_hw)
 
     @property
     def best_index(self) -> int:
