@@ -1,7 +1,7 @@
 """All masks of a photo: SAM's algorithm written plainly in torch, against `segment_everything`.
 
     python benchmarks/everything.py [--model embedded|mobile_sam] [--points-per-side 32] [--keep all|tenth]
-        [--photo examples/coffee.png] [--repeat 3] [--threads 2] [--coarse 4]
+        [--photo examples/coffee.png] [--repeat 3] [--threads 2] [--coarse 2]
 
 Paired: each repeat runs every way in turn, each in a process of its own. `mobile_sam` is MobileSAM's size with the
 stand-in weights of the tests, since speed does not hang on the weights. Thresholds let all masks pass, or a tenth.
@@ -106,6 +106,7 @@ def run_one(arguments: argparse.Namespace) -> None:
             pred_iou_thresh=thresholds[0],
             stability_score_thresh=thresholds[1],
             coarse_factor=arguments.coarse,
+            refine=arguments.coarse > 1,
         )
         start = time.perf_counter()
         found = [(m.rle, m.predicted_iou) for m in mobilesam.segment_everything(predictor, rgb, settings=settings)]
@@ -160,7 +161,7 @@ def main() -> None:
     parser.add_argument("--keep", choices=("all", "tenth"), default="tenth")
     parser.add_argument("--photo", default=str(ROOT / "examples" / "coffee.png"))
     parser.add_argument("--points-per-side", type=int, default=32)
-    parser.add_argument("--coarse", type=int, default=4)
+    parser.add_argument("--coarse", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     for hidden in ("--one", "--pair"):
@@ -176,9 +177,11 @@ def main() -> None:
         pair = Path(folder)
         make_pair(arguments.model, pair)
         thresholds = choose_thresholds(pair, arguments)
+        coarse = arguments.coarse
         kinds = {"torch, plainly": ("reference", 1), "onnxruntime": ("onnx", 1), "openvino": ("openvino", 1)}
         kinds |= {"openvino, bfloat16": ("openvino:bfloat16", 1)}
-        kinds |= {f"onnxruntime, coarse {arguments.coarse}": ("onnx", arguments.coarse)}
+        kinds |= {f"onnxruntime, coarse {coarse}": ("onnx", coarse), f"openvino, coarse {coarse}": ("openvino", coarse)}
+        kinds |= {f"openvino, bfloat16, coarse {coarse}": ("openvino:bfloat16", coarse)}
         results: dict[str, list[Any]] = {label: [] for label in kinds}
         for _ in range(arguments.repeat):
             for label, (kind, coarse) in kinds.items():

@@ -49,7 +49,7 @@ def chelsea() -> Path:
 @pytest.fixture(scope="session")
 def embedded() -> mobilesam.Predictor:
     """The embedded model on onnxruntime."""
-    return mobilesam.load()
+    return mobilesam.load(backend="onnx")
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,7 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
     code, out, _ = run("export", tiny_checkpoint, "-o", "out", "--layout", "sam", "--licence", "MIT", "--json")
     assert code == 0
     names = [Path(file).name for file in json.loads(out)["files"]]
-    assert names == ["decoder.onnx", "encoder.onnx", "model.json", "sam_decoder.onnx"]
+    assert names == ["decoder.onnx", "decoder_many.onnx", "encoder.onnx", "model.json", "sam_decoder.onnx"]
     assert mobilesam.load("out").info.licence == "MIT"
     assert run("export", "no_such.pt", "-o", "out2")[0] == 1
 

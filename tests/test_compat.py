@@ -51,22 +51,21 @@ def predictor(coffee: Path) -> SamPredictor:
     return predictor
 
 
-def test_a_script_written_for_sam_runs_unchanged(
-    monkeypatch: pytest.MonkeyPatch, coffee: Path, coffee_embedding: mobilesam.ImageEmbedding
-) -> None:
+def test_a_script_written_for_sam_runs_unchanged(monkeypatch: pytest.MonkeyPatch, coffee: Path) -> None:
     module = ModuleType("segment_anything")
     vars(module).update(SamPredictor=SamPredictor, sam_model_registry=sam_model_registry)
     monkeypatch.setitem(sys.modules, "segment_anything", module)
     scope: dict[str, object] = {"model_type": "vit_t", "checkpoint": None, "photo": str(coffee)}
     exec(SAM_SCRIPT, scope)
 
-    ours = coffee_embedding.predict(points=[(300, 180)])
+    image = mobilesam.load().embed(coffee)
+    ours = image.predict(points=[(300, 180)])
     np.testing.assert_array_equal(scope["masks"], ours.masks)
     np.testing.assert_allclose(scope["scores"], ours.scores)
     np.testing.assert_allclose(scope["logits"], ours.low_res, atol=1e-4)
-    refined = coffee_embedding.predict(points=[(300, 180), (60, 350)], labels=[1, 0], prior=ours)
+    refined = image.predict(points=[(300, 180), (60, 350)], labels=[1, 0], prior=ours)
     np.testing.assert_array_equal(scope["refined"], refined.masks)
-    np.testing.assert_array_equal(scope["boxed"], coffee_embedding.predict(box=(120, 60, 480, 320)).masks)
+    np.testing.assert_array_equal(scope["boxed"], image.predict(box=(120, 60, 480, 320)).masks)
 
 
 def test_logits_can_be_asked_for(predictor: SamPredictor) -> None:

@@ -50,6 +50,7 @@ class FullSize(Oracle):
     class Info:
         name, image_size, embed_dim, licence, weights_sha256 = "oracle", SIZE, 1, "none", "0" * 64
         low_res = SIZE
+        prompts_per_call = 16
 
     def __init__(self, reply: Reply, scores: tuple[float, ...]) -> None:
         super().__init__(reply, scores)

@@ -26,7 +26,7 @@ from mobilesam.everything.settings import EverythingSettings
 
 @pytest.fixture
 def settings(shard: Path) -> EvaluateSettings:
-    return EvaluateSettings((str(shard),), ("box", "click", "noc"))
+    return EvaluateSettings((str(shard),), ("box", "click", "noc"), backend="onnx")
 
 
 def rows(results: list[dict]) -> list[dict]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import mobilesam
 from mobilesam import masks
@@ -116,7 +117,9 @@ def test_a_callers_points_and_a_detectors_boxes(embedded: mobilesam.Predictor, c
     assert any(np.array_equal(mask.array, box.array) and mask.point == (290.0, 162.5) for mask in found)
 
 
-def test_the_second_pass_asks_only_where_the_coarse_one_found_nothing(embedded, coffee_embedding) -> None:
+def test_by_tinysams_rule_the_second_pass_asks_only_where_the_coarse_one_found_nothing(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
     asked: list[int] = []
 
     def count(done: int, total: int) -> None:
@@ -127,13 +130,65 @@ def test_the_second_pass_asks_only_where_the_coarse_one_found_nothing(embedded, 
     coarse_points = point_grid(4) * (600, 400)
     coarse = segment_everything(embedded, coffee_embedding, settings=settings, points=coarse_points)
     covered = np.any([mask.array for mask in coarse], axis=0)
-    both = replace(settings, coarse_factor=4)
+    both = replace(settings, coarse_factor=4, dense_where="uncovered")
     found = segment_everything(embedded, coffee_embedding, settings=both, progress=count)
     assert asked[0] == 16
     assert 0 < asked[1] < 256
     second = [mask for mask in found if mask.point not in {tuple(p) for p in coarse_points.tolist()}]
     assert second
     assert not any(covered[int(mask.point[1]), int(mask.point[0])] for mask in second)
+
+
+def test_the_second_pass_asks_around_what_is_small(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
+    settings = replace(QUICK, points_per_side=16, coarse_factor=2, box_nms_thresh=1.1)
+    for share, fewest, most in ((0.0, 0, 0), (0.05, 1, 255), (1.1, 256, 256)):
+        asked: list[int] = []
+        segment_everything(
+            embedded,
+            coffee_embedding,
+            settings=replace(settings, small_share=share),
+            progress=lambda done, total, asked=asked: asked.append(total),
+        )
+        assert asked[0] == 64
+        assert fewest <= (asked[-1] if asked[-1] != 64 else 0) <= most
+
+
+def test_refining_asks_once_more_inside_each_mask(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
+    found = segment_everything(embedded, coffee_embedding, settings=QUICK)
+    refined = segment_everything(embedded, coffee_embedding, settings=replace(QUICK, refine=True))
+    grid = {tuple(p) for p in (point_grid(6) * (600, 400)).tolist()}
+    new = [mask for mask in refined if mask.point not in grid]
+    assert new
+    for mask in new:
+        x, y = (int(side) for side in mask.point)
+        assert any(old.array[y, x] for old in found)
+    assert np.mean([m.predicted_iou for m in refined]) >= np.mean([m.predicted_iou for m in found]) - 0.02
+
+
+def test_masks_of_a_large_photo_are_judged_at_a_smaller_size_and_come_out_alike(
+    embedded: mobilesam.Predictor, coffee: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = cv2.resize(np.asarray(Image.open(coffee).convert("RGB")), (2400, 1600))
+    roughly = segment_everything(embedded, large, settings=QUICK)
+    monkeypatch.setattr("mobilesam.everything.candidates.JUDGED_SIDE", 10**6)
+    exactly = segment_everything(embedded, large, settings=QUICK)
+    assert [mask.point for mask in roughly] == [mask.point for mask in exactly]
+    for a, b in zip(roughly, exactly, strict=True):
+        assert (a.rle, a.area, a.box) == (b.rle, b.area, b.box)
+        assert a.stability_score == pytest.approx(b.stability_score, abs=0.01)
+
+
+def test_logits_that_would_take_too_much_memory_do_not_wait(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = segment_everything(embedded, coffee_embedding, settings=QUICK)
+    monkeypatch.setattr("mobilesam.everything.generate.MAX_WAITING", 0)
+    at_once = segment_everything(embedded, coffee_embedding, settings=QUICK)
+    assert [asdict(m) for m in waited] == [asdict(m) for m in at_once]
 
 
 def test_small_holes_and_islands_go(embedded: mobilesam.Predictor, coffee_embedding) -> None:
@@ -156,6 +211,8 @@ def test_odd_and_black_photos_give_an_answer(embedded: mobilesam.Predictor, hw: 
 def test_impossible_settings_are_refused(setting: str, value: int) -> None:
     with pytest.raises(SettingsError, match=setting):
         EverythingSettings(**{setting: value})
+    with pytest.raises(SettingsError, match="small or uncovered"):
+        EverythingSettings(dense_where="nowhere")  # type: ignore[arg-type]
 
 
 LARGE = """

@@ -33,6 +33,27 @@ def test_a_missing_device_is_refused_loudly() -> None:
         mobilesam.load(backend="onnx", device="npu")
 
 
+@pytest.mark.parametrize(
+    ("machine", "has_openvino", "quick_start", "expected"),
+    [
+        ("x86_64", True, False, "OpenVinoBackend"),
+        ("AMD64", True, False, "OpenVinoBackend"),
+        ("x86_64", True, True, "OnnxBackend"),
+        ("x86_64", False, False, "OnnxBackend"),
+        ("arm64", True, False, "OnnxBackend"),
+    ],
+)
+def test_auto_takes_openvino_where_it_is_installed_and_worth_opening(
+    machine: str, has_openvino: bool, quick_start: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if expected == "OpenVinoBackend":
+        pytest.importorskip("openvino")
+    monkeypatch.setattr("mobilesam.predict.load.is_installed", lambda name: has_openvino)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    sam = mobilesam.load(quick_start=quick_start, threads=1)
+    assert type(sam.backend).__name__ == expected
+
+
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None)
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))

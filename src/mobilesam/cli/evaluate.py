@@ -30,6 +30,7 @@ def evaluate(
     ] = None,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
+    precision: options.PrecisionName = "float32",
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
     detections: Annotated[
@@ -58,14 +59,15 @@ def evaluate(
 
         names = tuple(protocols or DEFAULT_PROTOCOLS)
         paths = tuple(data)
+        everything = parse_search(search or [])
         settings = EvaluateSettings(
-            paths, names, model, backend, device, teacher, images, min_area, max_objects, parse_search(search or [])
+            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision
         )
         measure(settings, output, workers, worst, as_json)
 
 
 def parse_search(pairs: list[str]) -> EverythingSettings:
-    """name=number texts → settings."""
+    """name=value texts → settings."""
     from mobilesam.everything.settings import EverythingSettings
 
     known = EverythingSettings.__dataclass_fields__
@@ -75,9 +77,9 @@ def parse_search(pairs: list[str]) -> EverythingSettings:
         if name not in known:
             raise typer.BadParameter(f"--search knows {', '.join(known)}, not '{name}'")
         try:
-            values[name] = json.loads(text)
+            values[name] = text if isinstance(known[name].default, str) else json.loads(text)
         except ValueError:
-            raise typer.BadParameter(f"--search takes NAME=NUMBER, found '{pair}'") from None
+            raise typer.BadParameter(f"--search takes NAME=VALUE, such as points_per_side=16; found '{pair}'") from None
     return EverythingSettings(**values)
 
 

@@ -16,7 +16,8 @@ from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError
 
 if TYPE_CHECKING:
-    from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.everything.settings import DenseWhere, EverythingSettings
+    from mobilesam.predict.backend import Precision
     from mobilesam.predict.load import BackendName
     from mobilesam.predict.predictor import Predictor
 
@@ -34,10 +35,15 @@ def everything(
     box_nms_thresh: Annotated[float, typer.Option(help="Overlap of boxes above which one of two masks goes.")] = 0.7,
     crop_n_layers: Annotated[int, typer.Option(help="Also search 4 crops (1), and 16 (2): finds smaller things.")] = 0,
     min_mask_region_area: Annotated[int, typer.Option(help="Remove holes and islands of fewer pixels.")] = 0,
-    coarse: Annotated[int, typer.Option(help="First a grid this many times coarser, then only what it left open.")] = 1,
+    coarse: Annotated[int, typer.Option(help="First a grid this many times coarser; 2 is three times faster.")] = 1,
+    dense_where: Annotated[
+        str, typer.Option(help="After a coarse grid, ask the full one near what is 'small', or where 'uncovered'.")
+    ] = "small",
+    refine: Annotated[bool, typer.Option("--refine", help="Ask each mask once more, at its innermost pixel.")] = False,
     workers: Annotated[int, typer.Option(help="Photos at once.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
+    precision: options.PrecisionName = "float32",
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
 ) -> None:
@@ -58,9 +64,17 @@ def everything(
         crop_n_layers=crop_n_layers,
         min_mask_region_area=min_mask_region_area,
         coarse_factor=coarse,
+        dense_where=cast("DenseWhere", dense_where),
+        refine=refine,
     )
     paths = list(expand(photos))
-    sam = load(model, backend=cast("BackendName", backend), device=device, threads=1 if workers > 1 else None)
+    sam = load(
+        model,
+        backend=cast("BackendName", backend),
+        device=device,
+        threads=1 if workers > 1 else None,
+        precision=cast("Precision", precision),
+    )
     output.mkdir(parents=True, exist_ok=True)
     job = Job(sam, settings, wanted, output, show_progress=not as_json and sys.stderr.isatty())
     if not job.run(paths, workers, as_json):

@@ -16,6 +16,7 @@ from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError, PromptError
 
 if TYPE_CHECKING:
+    from mobilesam.predict.backend import Precision
     from mobilesam.predict.load import BackendName
     from mobilesam.predict.results import Mask, Prediction
 
@@ -64,6 +65,7 @@ def segment(
     all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not the best alone.")] = False,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
+    precision: options.PrecisionName = "float32",
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
 ) -> None:
@@ -83,7 +85,13 @@ def segment(
     from mobilesam.predict.load import load
 
     is_short = len(paths) <= FEW_PHOTOS
-    sam = load(model, backend=cast("BackendName", backend), device=device, quick_start=is_short)
+    sam = load(
+        model,
+        backend=cast("BackendName", backend),
+        device=device,
+        quick_start=is_short,
+        precision=cast("Precision", precision),
+    )
     failed = False
     for path, name in with_progress(list(zip(paths, output_names(paths), strict=True))):
         try:

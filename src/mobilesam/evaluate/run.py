@@ -25,6 +25,7 @@ from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.everything.generate import segment_everything
+from mobilesam.predict.backend import Precision
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import BackendName, load
 from mobilesam.predict.predictor import Predictor
@@ -44,7 +45,8 @@ class Models:
 def load_models(settings: EvaluateSettings) -> Models:
     """One thread each: work is spread over processes, and digits do not depend on how many there are."""
     backend = cast("BackendName", settings.backend)
-    student = load(settings.model, backend=backend, device=settings.device, threads=1)
+    precision = cast("Precision", settings.precision)
+    student = load(settings.model, backend=backend, device=settings.device, threads=1, precision=precision)
     return Models(student, load(settings.teacher, device=settings.device, threads=1) if settings.teacher else None)
 
 

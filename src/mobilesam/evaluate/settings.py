@@ -35,6 +35,8 @@ class EvaluateSettings:
     """Only the largest objects of each photo; 0 takes all."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)
     """How `everything` searches a photo."""
+    precision: str = "float32"
+    """What OpenVINO computes in."""
 
     def __post_init__(self) -> None:
         known = (*PROTOCOLS, EVERYTHING)

@@ -41,6 +41,15 @@ class FoundMask:
         """(H, W)"""
         return masks.from_rle(self.rle)
 
+    def render(self, hw: tuple[int, int]) -> FoundMask:
+        """Itself: it has the photo's size."""
+        return self
+
+    def innermost(self) -> tuple[float, float]:
+        """(x, y) of the pixel farthest from its border."""
+        (x, y), _ = masks.deepest_pixel(self.array)
+        return x + 0.5, y + 0.5
+
     def to_dict(self) -> dict[str, Any]:
         """SA-1B's record of a mask."""
         x0, y0, x1, y1 = self.box
@@ -64,6 +73,8 @@ class Candidate:
     """With this mask alone."""
     box: Box
     """In the photo, as good as the size at which it was judged."""
+    area: int
+    """In pixels of the photo, likewise."""
     stability_score: float
     point: tuple[float, float]
     crop_box: Box
@@ -72,6 +83,13 @@ class Candidate:
     def predicted_iou(self) -> float:
         """The model's own estimate."""
         return float(self.prediction.scores[0])
+
+    def innermost(self) -> tuple[float, float]:
+        """(x, y) in the photo of the pixel farthest from its border."""
+        mask = masks.threshold(self.prediction.logits(0, judged_size(self.prediction.original_hw)))  # (h, w)
+        (x, y), _ = masks.deepest_pixel(mask)
+        x0, y0, x1, y1 = self.crop_box
+        return x0 + (x + 0.5) * (x1 - x0) / mask.shape[1], y0 + (y + 0.5) * (y1 - y0) / mask.shape[0]
 
     @property
     def nbytes(self) -> int:
@@ -114,12 +132,14 @@ def judge(
         stability = stability_score(logits, settings.stability_score_offset)
         if stability < settings.stability_score_thresh:
             continue
-        box = in_photo(inclusive_box(masks.threshold(logits)), logits.shape, crop)
+        mask = masks.threshold(logits)
+        box = in_photo(inclusive_box(mask), mask.shape, crop)
         if is_cut_by_crop(box, crop, hw):
             continue
         # Copied, because a view would keep the logits of the whole batch.
         alone = replace(prediction, low_res=prediction.low_res[i : i + 1].copy(), scores=prediction.scores[i : i + 1])
-        yield Candidate(alone, box, float(stability), point, crop)
+        area = round(np.count_nonzero(mask) / mask.size * prediction.original_hw[0] * prediction.original_hw[1])
+        yield Candidate(alone, box, area, float(stability), point, crop)
 
 
 def judged_size(hw: tuple[int, int]) -> tuple[int, int]:

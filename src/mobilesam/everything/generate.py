@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mobilesam import masks
 from mobilesam.errors import SettingsError
 from mobilesam.everything.candidates import Candidate, Found, FoundMask, judge, suppress
+from mobilesam.everything.coarse import is_covered, near_small
 from mobilesam.everything.filters import inclusive_box, remove_small_regions
 from mobilesam.everything.grid import Box, Points, crop_boxes, point_grid
 from mobilesam.everything.settings import EverythingSettings
@@ -114,27 +115,35 @@ class Search:
             found = suppress(found, [1 / area_of(mask.crop_box) for mask in found], self.settings.crop_nms_thresh)
         return found
 
-    def grid(self, layer: int, coarser: int = 1) -> Points:
+    def grid(self, layer: int) -> Points:
         """The points of one layer in the unit square."""
         if self.point_grids is not None:
             return np.asarray(self.point_grids[layer], float)
-        return point_grid(max(1, self.per_side(layer) // coarser))
+        return point_grid(self.per_side(layer))
 
-    def per_side(self, layer: int) -> int:
+    def per_side(self, layer: int, coarser: int = 1) -> int:
         """Points along a side of a crop of one layer."""
-        return max(1, int(self.settings.points_per_side / self.settings.crop_n_points_downscale_factor**layer))
+        full = max(1, int(self.settings.points_per_side / self.settings.crop_n_points_downscale_factor**layer))
+        return max(1, full // coarser)
 
     def ask_grid(self, image: ImageEmbedding, crop: Box, layer: int) -> list[FoundMask]:
-        """One crop: all points of its grid, or first a coarse one and then what that left open."""
+        """One crop: all points of its grid, or first a coarse one and then where that leaves something to find."""
         size = (crop[2] - crop[0], crop[3] - crop[1])
         points = self.wanted(self.grid(layer) * size, crop)
-        factor = self.settings.coarse_factor
-        if factor == 1 or self.point_grids is not None:
-            return self.finish(self.ask_points(image, crop, points))
-        first = self.ask_points(image, crop, self.wanted(self.grid(layer, factor) * size, crop))
-        return self.finish(
-            first + self.ask_points(image, crop, points[~is_covered(points + crop[:2], self.render(first))])
-        )
+        found: list[Found] = []
+        if self.settings.coarse_factor > 1 and self.point_grids is None:
+            per_side = self.per_side(layer, self.settings.coarse_factor)
+            found = self.ask_points(image, crop, self.wanted(point_grid(per_side) * size, crop))
+            if self.settings.dense_where == "small":
+                points = points[near_small(points / size, found, per_side, self.settings.small_share)]
+            else:
+                points = points[~is_covered(points + crop[:2], found, self.hw)]
+        found += self.ask_points(image, crop, points)
+        if self.settings.refine:
+            best = self.thin(found)
+            inside = np.array([mask.innermost() for mask in best]).reshape(-1, 2)
+            found = best + self.ask_points(image, crop, self.wanted(inside - crop[:2], crop))
+        return self.render(self.thin(found))
 
     def wanted(self, points: Points, crop: Box) -> Points:
         """The points of a crop that lie in the region."""
@@ -166,7 +175,7 @@ class Search:
                     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
                     found += judge(prediction, crop, middle, self.hw, self.min_score, self.settings)
                 found = self.bounded(found)
-        return self.finish(found)
+        return self.render(self.thin(found))
 
     def batches(self, prompts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
         """Prompts in batches, reported as they are done."""
@@ -182,19 +191,13 @@ class Search:
         waiting = sum(mask.nbytes for mask in found if isinstance(mask, Candidate))
         return found if waiting < MAX_WAITING else [*self.render(found)]
 
-    def render(self, found: list[Found]) -> list[FoundMask]:
+    def render(self, found: Sequence[Found]) -> list[FoundMask]:
         """All at the photo's size."""
-        return [mask.render(self.hw) if isinstance(mask, Candidate) else mask for mask in found]
+        return [mask.render(self.hw) for mask in found]
 
-    def finish(self, found: list[Found]) -> list[FoundMask]:
-        """Of masks that say the same, the surest, at the photo's size."""
-        return self.render(suppress(found, [mask.predicted_iou for mask in found], self.settings.box_nms_thresh))
-
-
-def is_covered(points: Points, found: Sequence[FoundMask]) -> NDArray[np.bool_]:
-    """Which points of the photo, (N, 2), lie in one of the masks: (N,)."""
-    x, y = points.astype(int).T
-    return np.any([mask.array[y, x] for mask in found], axis=0) if found else np.zeros(len(points), bool)
+    def thin(self, found: list[Found]) -> list[Found]:
+        """Of masks that say the same, the surest."""
+        return suppress(found, [mask.predicted_iou for mask in found], self.settings.box_nms_thresh)
 
 
 def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[FoundMask]:

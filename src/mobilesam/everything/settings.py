@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from mobilesam.errors import SettingsError
 from mobilesam.predict.backend import ModelInfo
+
+DenseWhere = Literal["small", "uncovered"]
 
 # A young model's scores are low, so the thresholds made for SAM would leave nothing of its masks. These were chosen
 # on training photos; MODEL_CARD.md shows how the embedded model's scores relate to the truth.
@@ -39,14 +42,23 @@ class EverythingSettings:
     min_mask_region_area: int = 0
     """Holes and islands smaller than this many pixels are removed; 0 leaves masks as they are."""
     coarse_factor: int = 1
-    """Above 1, a grid this many times coarser is asked first, and the full grid only where none of its
-    masks lies (TinySAM's hierarchical search, arXiv 2312.13789, section 3.3)."""
+    """Above 1, a grid this many times coarser is asked first, and the full grid only where `dense_where` says
+    (a hierarchical search, as in TinySAM, arXiv 2312.13789, section 3.3)."""
+    dense_where: DenseWhere = "small"
+    """Where the full grid is asked after a coarse one: "small", around coarse points that found something small, since
+    small things come in company; or "uncovered", where no mask of the coarse grid lies, TinySAM's rule."""
+    small_share: float = 0.02
+    """A mask that covers less of its crop is small."""
+    refine: bool = False
+    """Ask once more at the innermost pixel of each mask found, which is a better prompt than a grid's."""
 
     def __post_init__(self) -> None:
         positive = ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor", "coarse_factor")
         for name in positive:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.dense_where not in get_args(DenseWhere):
+            raise SettingsError(f"dense_where is {' or '.join(get_args(DenseWhere))}, not '{self.dense_where}'")
         for name in ("crop_n_layers", "min_mask_region_area", "stability_score_offset"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"{name} must not be negative, but is {getattr(self, name)}")

@@ -7,11 +7,12 @@ when torch is asked for or a checkpoint must be converted.
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.extras import require
+from mobilesam.extras import is_installed, require
 from mobilesam.predict.backend import Backend, Precision
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -43,7 +44,8 @@ def load(
 
     Args:
         model: a name of `mobilesam models`, a checkpoint (.pt, .pth, .safetensors), or a folder with an ONNX pair.
-        backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs, else onnx.
+        backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs; else openvino
+            where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: per operator of onnxruntime; None lets it choose.
         quick_start: for one or a few photos: onnxruntime opens sooner and answers a little slower.
@@ -60,16 +62,26 @@ def load(
     source = in_run(model)
     is_checkpoint = source.suffix in CHECKPOINTS
     if backend == "auto":
-        backend = "torch" if is_checkpoint or device != "cpu" else "onnx"
+        backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
+    if precision != "float32" and backend != "openvino":
+        raise SettingsError(
+            f"the backend {backend} computes in float32; precision '{precision}' needs openvino: "
+            'pip install "mobilesam[openvino]"'
+        )
     if backend == "torch":
         return Predictor(_torch_backend(model, device))
-    if precision != "float32" and backend != "openvino":
-        raise SettingsError(f"the backend {backend} computes in float32; precision='{precision}' needs openvino")
     if is_checkpoint:
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
     if backend == "openvino":
         return Predictor(_openvino_backend(_find_pair(model), device, threads, precision))
     return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start))
+
+
+def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
+    """OpenVINO's encoder is the faster one on x86, but it takes longer to open (docs/decisions/0005)."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    is_worth_it = not quick_start or precision != "float32"
+    return "openvino" if is_x86 and is_worth_it and is_installed("openvino") else "onnx"
 
 
 def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: bool) -> Backend:

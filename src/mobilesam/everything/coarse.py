@@ -1,0 +1,46 @@
+"""After a coarse grid: which points of the full one are worth asking?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.everything.candidates import Found
+from mobilesam.everything.grid import Points
+
+# N points, p coarse points along a side
+
+
+def near_small(points: Points, found: Sequence[Found], per_side: int, small_share: float) -> NDArray[np.bool_]:
+    """Which points (N, 2) in the unit square of a crop have a small mask at one of the four coarse points around them.
+
+    Args:
+        points: of the full grid.
+        found: masks of the coarse grid.
+        per_side: of the coarse grid.
+        small_share: a mask that covers less of its crop is small.
+
+    Returns:
+        (N,)
+    """
+    smallest = np.ones((per_side, per_side))  # share of the smallest mask found at each coarse point
+    for mask in found:
+        x0, y0, x1, y1 = mask.crop_box
+        column = int((mask.point[0] - x0) / (x1 - x0) * per_side)
+        row = int((mask.point[1] - y0) / (y1 - y0) * per_side)
+        share = mask.area / ((x1 - x0) * (y1 - y0))
+        smallest[row, column] = min(smallest[row, column], share)
+    first = np.floor(points * per_side - 0.5).astype(int)  # left and above; a point lies between it and the next
+    x, y = (np.clip([first[:, i], first[:, i] + 1], 0, per_side - 1) for i in (0, 1))  # (2, N)
+    return np.asarray(smallest[y[:, None], x[None]].min(axis=(0, 1)) < small_share)
+
+
+def is_covered(points: Points, found: Sequence[Found], hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which points (N, 2) of a photo of (H, W) lie in one of the masks: (N,)."""
+    x, y = points.astype(int).T
+    covered = np.zeros(len(points), bool)
+    for mask in found:
+        covered |= mask.render(hw).array[y, x]
+    return covered
