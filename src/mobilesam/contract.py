@@ -41,7 +41,8 @@ ENCODER_OUTPUT = "embedding"
 DECODER_INPUTS = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask_input")
 DECODER_MIN_SCORE = "min_score"
 MANY_INPUTS = ("embedding", "point_coords", "point_labels", DECODER_MIN_SCORE)
-MANY_PROMPTS = 16  # from here on decoder_many.onnx is worth opening
+MANY_PROMPTS = 16  # from here on decoder_many.onnx is worth opening,
+MANY_POINTS = 8  # and to here: a prompt of more points writes too much to be of low rank
 DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 
 # Keys of the ONNX metadata_props; every value is a string.

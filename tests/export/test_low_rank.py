@@ -49,6 +49,6 @@ def test_a_layer_norm_of_cells_that_are_never_built(published: Sam) -> None:
     cells = low_rank.Cells(torch.randn(k, c), torch.rand(n, 1, k) + 0.5, (written,), torch.zeros(c))
     norm = published.mask_decoder.transformer.layers[0].norm4
     with torch.inference_mode():
-        expected = norm(low_rank.times(cells, torch.eye(c)))
-        found = low_rank.times(low_rank.normalise(norm, cells), torch.eye(c))
+        expected = norm(low_rank.times(cells, torch.eye(c), torch.zeros(c)))
+        found = low_rank.times(low_rank.normalise(norm, cells), torch.eye(c), torch.zeros(c))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

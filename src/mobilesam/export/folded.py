@@ -70,38 +70,38 @@ def predict_masks(
     if min_score is not None:  # scores need the tokens alone; a third of the work lies behind this line
         sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
         tokens, cells = tokens[sure], cells[sure]
-    first = decoder.output_upscaling[0]
-    assert isinstance(first, nn.ConvTranspose2d)
-    upscaled = finish_upscaling(decoder.output_upscaling, cells @ kernel_matrix(first))  # (S, 16K, C/8)
+    matrix, bias = as_product(decoder.output_upscaling[0])
+    upscaled = finish_upscaling(decoder.output_upscaling, cells @ matrix + bias)  # (S, 16K, C/8)
     return to_logits(decoder, tokens[:, 1 : 1 + NUM_MASKS], upscaled, (h, w)), scores
 
 
 def finish_upscaling(upscaling: nn.Sequential, product: Tensor) -> Tensor:
-    """Cells times the first kernel, (N, K, C), through the rest of the up-scaling: (N, 16K, C/8).
+    """What the first convolution makes of the cells, (N, K, C), through the rest of the up-scaling: (N, 16K, C/8).
 
-    A transposed convolution whose kernel is its stride is one product per cell. The channels stay last throughout, so
-    that nothing large is moved in memory.
+    The channels stay last throughout, so that nothing large is moved in memory.
     """
-    first, norm, _, second, _ = upscaling
-    assert isinstance(first, nn.ConvTranspose2d)
+    norm = upscaling[1]
     assert isinstance(norm, LayerNorm2d)
-    assert isinstance(second, nn.ConvTranspose2d)
-    x = F.gelu(norm.channels_last(sub_pixels(first, product)))  # (N, 4K, C/4)
-    return F.gelu(sub_pixels(second, x @ kernel_matrix(second)))
+    x = F.gelu(norm.channels_last(sub_pixels(product)))  # (N, 4K, C/4)
+    matrix, bias = as_product(upscaling[3])
+    return F.gelu(sub_pixels(x @ matrix + bias))
 
 
-def kernel_matrix(convolution: nn.ConvTranspose2d) -> Tensor:
-    """A transposed 2×2 convolution's kernel as the matrix of its product: (in, 4*out)."""
-    inner, outer, _, _ = static_shape(convolution.weight)
-    return convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer)
+def as_product(convolution: nn.Module) -> tuple[Tensor, Tensor]:
+    """A transposed 2×2 convolution of stride 2 as one product per cell: matrix (in, 4*out) and bias (4*out,).
 
-
-def sub_pixels(convolution: nn.ConvTranspose2d, product: Tensor) -> Tensor:
-    """The four (y, x) sub-pixels of each cell, with their bias: (N, K, 4*out) → (N, 4K, out)."""
+    The bias is added while the four sub-pixels lie side by side; else onnxruntime joins it and a GELU in a slow kernel.
+    """
+    assert isinstance(convolution, nn.ConvTranspose2d)
     assert convolution.bias is not None
-    k, outer = static_shape(product)[1], static_shape(convolution.bias)[0]
-    # Added while the four lie side by side: onnxruntime would join a bias and a GELU in one slow kernel.
-    return (product + convolution.bias.repeat(4)).reshape(-1, 4 * k, outer)
+    inner, outer, _, _ = static_shape(convolution.weight)
+    return convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer), convolution.bias.repeat(4)
+
+
+def sub_pixels(product: Tensor) -> Tensor:
+    """The four (y, x) sub-pixels of each cell one after the other: (N, K, 4*out) → (N, 4K, out)."""
+    _, k, channels = static_shape(product)
+    return product.reshape(-1, 4 * k, channels // 4)
 
 
 def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid: tuple[int, int]) -> Tensor:

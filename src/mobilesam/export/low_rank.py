@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS, PATCH_SIZE
-from mobilesam.export.folded import finish_upscaling, kernel_matrix, per_head_in, to_logits
+from mobilesam.export.folded import as_product, finish_upscaling, per_head_in, to_logits
 from mobilesam.model.layers import static_shape
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
@@ -93,9 +93,7 @@ def predict_masks(
     sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
     cells, outputs = cells.of(sure), slice(1, 1 + NUM_MASKS)
     mask_tokens = last_look(decoder.transformer, cells, positions, tokens[sure, outputs], token_pe[sure, outputs])
-    first = decoder.output_upscaling[0]
-    assert isinstance(first, nn.ConvTranspose2d)
-    upscaled = finish_upscaling(decoder.output_upscaling, times(cells, kernel_matrix(first)))  # (S, 16K, C/8)
+    upscaled = finish_upscaling(decoder.output_upscaling, times(cells, *as_product(decoder.output_upscaling[0])))
     return to_logits(decoder, mask_tokens, upscaled, grid), scores
 
 
@@ -196,12 +194,13 @@ def meet(tokens: Tensor, cells: Cells, positions: Tensor, weight: Tensor, bias: 
     return cells.scale * found + (tokens @ project(positions, weight, h, bias)).reshape(-1, h * t, k)
 
 
-def times(cells: Cells, matrix: Tensor) -> Tensor:
-    """cells @ matrix (C, out): (N, K, out)."""
-    product = cells.image @ matrix
-    for part in cells.written:
-        product = product + part.weights.transpose(1, 2) @ (part.rows @ matrix)
-    return cells.scale.transpose(1, 2) * product + cells.offset @ matrix
+def times(cells: Cells, matrix: Tensor, bias: Tensor) -> Tensor:
+    """cells @ matrix (C, out) + bias (out,): (N, K, out)."""
+    # Joined while they are small: every pass over (N, K, out) counts.
+    weights = torch.cat([part.weights for part in cells.written], dim=1)
+    rows = torch.cat([part.rows for part in cells.written], dim=1) @ matrix
+    product = cells.image @ matrix + weights.transpose(1, 2) @ rows
+    return cells.scale.transpose(1, 2) * product + (cells.offset @ matrix + bias)
 
 
 def project(image: Tensor, weight: Tensor, num_heads: int, bias: Tensor | None = None) -> Tensor:

@@ -108,7 +108,8 @@ def decoder_feed(inputs: tuple[Floats, ...], min_score: float) -> dict[str, Floa
 
 def many_feed(feed: Mapping[str, Floats]) -> dict[str, Floats] | None:
     """The inputs of the decoder for many prompts; None where it does not serve or is not worth it."""
-    if len(feed["point_coords"]) < contract.MANY_PROMPTS or feed["has_mask_input"].any():
+    num_prompts, num_points, _ = feed["point_coords"].shape
+    if num_prompts < contract.MANY_PROMPTS or num_points > contract.MANY_POINTS or feed["has_mask_input"].any():
         return None
     return {name: feed[name] for name in contract.MANY_INPUTS}
 
