@@ -9,6 +9,7 @@ import pytest
 
 import mobilesam
 from mobilesam.errors import ModelError, SettingsError
+from mobilesam.predict.backend import Precision
 
 pytest.importorskip("openvino")
 BUILTIN = Path(mobilesam.__file__).parent / "builtin"
@@ -36,6 +37,20 @@ def test_bfloat16_is_close(embedded: mobilesam.Predictor, coffee: Path) -> None:
     rough = mobilesam.load(backend="openvino", threads=1, precision="bfloat16")
     ours, theirs = (sam.embed(coffee).predict(box=(170, 15, 410, 310)).best.array for sam in (rough, embedded))
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_masks_are_those_of_the_prompts_whose_returned_score_passes(precision: Precision, coffee: Path) -> None:
+    sam = mobilesam.load(backend="openvino", threads=1, precision=precision)
+    image = sam.embed(coffee)
+    points = np.random.default_rng(0).uniform((0, 0), (600, 400), (24, 2))
+    everyone = dict(image.predict_points(points, min_score=-np.inf))
+    best = [prediction.scores.max() for prediction in everyone.values()]
+    for threshold in sorted(best)[:-1]:  # exactly at a score: the hardest to get right in fewer digits
+        found = dict(image.predict_points(points, min_score=float(threshold)))
+        assert set(found) >= {i for i, score in enumerate(best) if score > threshold + 0.02}
+        for i, prediction in found.items():
+            np.testing.assert_allclose(prediction.low_res, everyone[i].low_res, atol=0.3)
 
 
 def test_threads_share_it(in_openvino: mobilesam.Predictor, coffee: Path) -> None:

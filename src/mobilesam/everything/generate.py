@@ -26,7 +26,7 @@ from mobilesam.predict.predictor import Predictor
 
 # N points, H W photo, L side of the logits
 
-MAX_WAITING = 2**27  # bytes of logits that wait for the last batch
+MAX_WAITING = 2**25  # bytes of logits that wait for the last batch
 
 Progress = Callable[[int, int], None]
 """Prompts asked so far, and in all."""

@@ -44,7 +44,7 @@ class ModelInfo:
     @property
     def prompts_per_call(self) -> int:
         """How many prompts the decoder takes at once: more save time, and memory grows with their logits."""
-        return max(16, min(64, 2**20 // self.low_res**2))
+        return max(16, min(32, 2**20 // self.low_res**2))
 
 
 class Backend(Protocol):

@@ -25,6 +25,9 @@ from mobilesam.predict.backend import (
     read_info,
 )
 
+MADE = "made"  # an output added to the decoders: (1, S), which prompts got masks
+ROUNDING = 2**-7  # twice bfloat16's
+
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -79,12 +82,13 @@ class OpenVinoBackend:
     ) -> tuple[Floats, Floats]:
         """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
-        feed, graph = decoder_feed(inputs, min_score), self._decoder
+        # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.
+        feed, graph = decoder_feed(inputs, min_score - ROUNDING * (abs(min_score) + 1)), self._decoder
         many = many_feed(feed)
         if many and self._many:
             feed, graph = many, self._many
-        low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
-        return low_res, scores
+        low_res, scores, made = self._run(graph, feed, (*contract.DECODER_OUTPUTS, MADE))
+        return low_res[scores.max(axis=1)[made[0]] > min_score], scores
 
     @cached_property
     def _many(self) -> ov.CompiledModel | None:
@@ -102,6 +106,7 @@ class OpenVinoBackend:
             known = {key: ["framework", key] for key in (*contract.METADATA_KEYS, contract.MANY_DECODER_SHA256)}
             metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
             open_optional_input(graph)
+            name_the_made(graph)
             return self._core.compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
             raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
@@ -123,3 +128,11 @@ def open_optional_input(graph: ov.Model) -> None:
             for target in node.output(0).get_target_inputs():
                 target.replace_source_output(parameter.output(0))
             graph.add_parameters([parameter])
+
+
+def name_the_made(graph: ov.Model) -> None:
+    """Make an output of the one place where a decoder says which prompts get masks."""
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "NonZero":
+            node.output(0).get_tensor().add_names({MADE})
+            graph.add_outputs(node.output(0))
