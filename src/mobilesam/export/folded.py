@@ -71,37 +71,32 @@ def predict_masks(
         sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
         tokens, cells = tokens[sure], cells[sure]
     matrix, bias = as_product(decoder.output_upscaling[0])
-    upscaled = finish_upscaling(decoder.output_upscaling, cells @ matrix + bias)  # (S, 16K, C/8)
+    product = torch.addmm(bias, cells.flatten(0, 1), matrix)  # (SK, C)
+    upscaled = finish_upscaling(decoder.output_upscaling, product, h * w)  # (S, 16K, C/8)
     return to_logits(decoder, tokens[:, 1 : 1 + NUM_MASKS], upscaled, (h, w)), scores
 
 
-def finish_upscaling(upscaling: nn.Sequential, product: Tensor) -> Tensor:
-    """What the first convolution makes of the cells, (N, K, C), through the rest of the up-scaling: (N, 16K, C/8).
+def finish_upscaling(upscaling: nn.Sequential, product: Tensor, num_cells: int) -> Tensor:
+    """What the first convolution makes of the cells, (NK, C), through the rest of the up-scaling: (N, 16K, C/8).
 
-    The channels stay last throughout, so that nothing large is moved in memory.
+    The channels stay last throughout, so that nothing large is moved in memory; the four sub-pixels of a cell lie one
+    after the other.
     """
-    norm = upscaling[1]
+    _, norm, _, second, _ = upscaling
     assert isinstance(norm, LayerNorm2d)
-    x = F.gelu(norm.channels_last(sub_pixels(product)))  # (N, 4K, C/4)
-    matrix, bias = as_product(upscaling[3])
-    return F.gelu(sub_pixels(x @ matrix + bias))
+    c = static_shape(product)[1]
+    x = F.gelu(norm.channels_last(product.reshape(-1, c // 4)))  # (4NK, C/4)
+    matrix, bias = as_product(second)
+    x = torch.addmm(bias, x, matrix).reshape(-1, c // 8)  # (16NK, C/8)
+    return F.gelu(x).reshape(-1, 16 * num_cells, c // 8)
 
 
 def as_product(convolution: nn.Module) -> tuple[Tensor, Tensor]:
-    """A transposed 2×2 convolution of stride 2 as one product per cell: matrix (in, 4*out) and bias (4*out,).
-
-    The bias is added while the four sub-pixels lie side by side; else onnxruntime joins it and a GELU in a slow kernel.
-    """
+    """A transposed 2×2 convolution of stride 2 as one product per cell: matrix (in, 4*out) and bias (4*out,)."""
     assert isinstance(convolution, nn.ConvTranspose2d)
     assert convolution.bias is not None
     inner, outer, _, _ = static_shape(convolution.weight)
     return convolution.weight.permute(0, 2, 3, 1).reshape(inner, 4 * outer), convolution.bias.repeat(4)
-
-
-def sub_pixels(product: Tensor) -> Tensor:
-    """The four (y, x) sub-pixels of each cell one after the other: (N, K, 4*out) → (N, 4K, out)."""
-    _, k, channels = static_shape(product)
-    return product.reshape(-1, 4 * k, channels // 4)
 
 
 def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -93,7 +93,8 @@ def predict_masks(
     sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
     cells, outputs = cells.of(sure), slice(1, 1 + NUM_MASKS)
     mask_tokens = last_look(decoder.transformer, cells, positions, tokens[sure, outputs], token_pe[sure, outputs])
-    upscaled = finish_upscaling(decoder.output_upscaling, times(cells, *as_product(decoder.output_upscaling[0])))
+    product = times(cells, *as_product(decoder.output_upscaling[0])).flatten(0, 1)  # (SK, C)
+    upscaled = finish_upscaling(decoder.output_upscaling, product, static_shape(image)[0])  # (S, 16K, C/8)
     return to_logits(decoder, mask_tokens, upscaled, grid), scores
 
 
