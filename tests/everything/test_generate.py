@@ -91,6 +91,16 @@ def test_crops_find_smaller_things_in_the_photos_frame(embedded: mobilesam.Predi
         assert not outside.any()
 
 
+def test_no_mask_of_a_crop_is_cut_off_by_its_border(embedded: mobilesam.Predictor) -> None:
+    settings = replace(QUICK, points_per_side=8, crop_n_layers=1, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    found = segment_everything(embedded, EXAMPLES / "coffee.png", settings=settings)
+    of_crops = [mask for mask in found if mask.crop_box != (0, 0, 600, 400)]
+    assert len(of_crops) > 5
+    for mask in of_crops:
+        for end, border, photo in zip(mask.box, mask.crop_box, (0, 0, 600, 400), strict=True):
+            assert abs(end - border) > 20 or abs(end - photo) <= 20
+
+
 def test_crops_in_which_nothing_survives_are_no_error(embedded: mobilesam.Predictor) -> None:
     settings = replace(QUICK, points_per_side=2, crop_n_layers=1, pred_iou_thresh=2.0)
     assert segment_everything(embedded, EXAMPLES / "coffee.png", settings=settings) == []
@@ -199,7 +209,7 @@ def test_small_holes_and_islands_go(embedded: mobilesam.Predictor, coffee_embedd
             assert count <= 2 or stats[1:, cv2.CC_STAT_AREA].min() >= 200
 
 
-@pytest.mark.parametrize("hw", [(1, 1), (50, 4000), (60, 60)])
+@pytest.mark.parametrize("hw", [(1, 1), (50, 10000), (10000, 50), (60, 60)])
 def test_odd_and_black_photos_give_an_answer(embedded: mobilesam.Predictor, hw: tuple[int, int]) -> None:
     for mask in segment_everything(embedded, np.zeros((*hw, 3), np.uint8), settings=replace(QUICK, points_per_side=3)):
         assert mask.array.shape == hw

@@ -61,9 +61,7 @@ def predict_masks(
 ) -> tuple[Tensor, Tensor]:
     """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores."""
     _, _, h, w = static_shape(image)
-    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
-    # Added to zeros of the prompts' shape rather than expanded: exporters write an Expand as a dozen nodes.
-    tokens = torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)  # (N, T, C)
+    tokens = first_tokens(decoder, sparse)
     cells = image.flatten(2).transpose(1, 2)  # (M, K, C)
     tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens)
     scores = decoder.iou_prediction_head(tokens[:, 0])
@@ -74,6 +72,13 @@ def predict_masks(
     product = torch.addmm(bias, cells.flatten(0, 1), matrix)  # (SK, C)
     upscaled = finish_upscaling(decoder.output_upscaling, product, h * w)  # (S, 16K, C/8)
     return to_logits(decoder, tokens[:, 1 : 1 + NUM_MASKS], upscaled, (h, w)), scores
+
+
+def first_tokens(decoder: MaskDecoder, sparse: Tensor) -> Tensor:
+    """The output tokens before each prompt's own (N, P, C): (N, 1 + 4 + P, C)."""
+    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
+    # Added to zeros of the prompts' shape rather than expanded: exporters write an Expand as a dozen nodes.
+    return torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)
 
 
 def finish_upscaling(upscaling: nn.Sequential, product: Tensor, num_cells: int) -> Tensor:
@@ -124,12 +129,7 @@ def block(
     layer: TwoWayAttentionBlock, cells: Tensor, cell_pe: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One block, step by step as `TwoWayAttentionBlock.forward`."""
-    if layer.first:
-        tokens = layer.self_attn(tokens, tokens, tokens)
-    else:
-        q = tokens + token_pe
-        tokens = tokens + layer.self_attn(q, q, tokens)
-    tokens = layer.norm1(tokens)
+    tokens = layer.read_each_other(tokens, token_pe)
     keys = cells + cell_pe
     tokens = layer.norm2(tokens + token_to_image(layer.cross_attn_token_to_image, tokens + token_pe, keys, cells))
     tokens = layer.norm3(tokens + layer.mlp(tokens))

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS, PATCH_SIZE
-from mobilesam.export.folded import as_product, finish_upscaling, per_head_in, to_logits
+from mobilesam.export.folded import as_product, finish_upscaling, first_tokens, per_head_in, to_logits
 from mobilesam.model.layers import static_shape
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
@@ -81,9 +81,7 @@ def predict_masks(
     decoder: MaskDecoder, image: Tensor, positions: Tensor, sparse: Tensor, min_score: Tensor, grid: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """(K, C) image and positions of its cells, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores."""
-    output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
-    tokens = torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)  # (N, T, C)
-    token_pe = tokens
+    tokens = token_pe = first_tokens(decoder, sparse)
     cells = Cells(image, image.new_ones(1, 1, 1), (), image.new_zeros(image.shape[1:]))
     for layer in decoder.transformer.layers:
         assert isinstance(layer, TwoWayAttentionBlock)
@@ -102,12 +100,7 @@ def block(
     layer: TwoWayAttentionBlock, cells: Cells, positions: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> tuple[Tensor, Cells]:
     """One block, step by step as `TwoWayAttentionBlock.forward`."""
-    if layer.first:
-        tokens = layer.self_attn(tokens, tokens, tokens)
-    else:
-        q = tokens + token_pe
-        tokens = tokens + layer.self_attn(q, q, tokens)
-    tokens = layer.norm1(tokens)
+    tokens = layer.read_each_other(tokens, token_pe)
     tokens = layer.norm2(tokens + read(layer.cross_attn_token_to_image, tokens + token_pe, cells, positions))
     tokens = layer.norm3(tokens + layer.mlp(tokens))
     cells = write(layer.cross_attn_image_to_token, cells, positions, tokens + token_pe, tokens)

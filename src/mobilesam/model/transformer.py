@@ -46,17 +46,21 @@ class TwoWayAttentionBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(dim, num_heads, downsample_rate=2)
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        if self.first:  # the tokens still are their own position code
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            q = tokens + token_pe
-            tokens = tokens + self.self_attn(q, q, tokens)
-        tokens = self.norm1(tokens)
+        tokens = self.read_each_other(tokens, token_pe)
         image_keys = image + image_pe
         tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, image_keys, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = image + self.cross_attn_image_to_token(image_keys, tokens + token_pe, tokens)
         return tokens, self.norm4(image)
+
+    def read_each_other(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """The self-attention of the tokens: (N, T, C)."""
+        if self.first:  # the tokens still are their own position code
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        return self.norm1(tokens)
 
 
 class TwoWayTransformer(nn.Module):
