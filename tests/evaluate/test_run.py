@@ -195,6 +195,7 @@ def test_everything_is_measured_per_photo_beside_the_protocols(settings: Evaluat
     results, memory = run(both, tmp_path / "j")
     assert len(rows(results)) == 12 * 2
     assert all(result["everything"]["num_masks"] >= 1 for result in results)
+    assert {result["everything"]["num_prompts"] for result in results} == {quick.points_per_side**2}
     models = load_models(both)
     built = report.build(both, models.student.info, results, memory)
     summary = built["everything"]

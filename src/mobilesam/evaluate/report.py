@@ -64,7 +64,7 @@ def build(
 
 
 def summarise_everything(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Average recall over the photos that have objects, with intervals; masks and seconds of a photo."""
+    """Average recall over the photos that have objects, with intervals; masks and prompts of a photo."""
     found = {r["name"]: r["everything"] for r in results if r.get("everything", {}).get("num_objects")}
     if not found:
         return None
@@ -73,7 +73,8 @@ def summarise_everything(results: Sequence[dict[str, Any]]) -> dict[str, Any] | 
         values = [row[key] for row in found.values()]
         low, high = bootstrap(values, list(found))
         summary[key] = {"mean": mean(values), "low": low, "high": high}
-    summary["mean_num_masks"] = mean([row["num_masks"] for row in found.values()])
+    for key in ("num_masks", "num_prompts"):
+        summary[f"mean_{key}"] = mean([row[key] for row in found.values()])
     return summary
 
 
@@ -188,8 +189,9 @@ def everything_table(report: dict[str, Any]) -> list[str]:
         return []
     cells = [f"{v['mean']:.3f} ({v['low']:.3f}-{v['high']:.3f})" for v in (summary[f"ar_{n}"] for n in LIMITS)]
     head = [f"AR@{limit}" for limit in LIMITS]
-    lines = ["", f"| everything: photos | masks a photo | {' | '.join(head)} |", "|---|---|---|---|---|"]
-    return [*lines, f"| {summary['num_photos']} | {summary['mean_num_masks']:.1f} | {' | '.join(cells)} |"]
+    lines = ["", f"| everything: photos | prompts a photo | masks | {' | '.join(head)} |", "|---|---|---|---|---|---|"]
+    counts = f"{summary['mean_num_prompts']:.0f} | {summary['mean_num_masks']:.1f}"
+    return [*lines, f"| {summary['num_photos']} | {counts} | {' | '.join(cells)} |"]
 
 
 def noc_table(report: dict[str, Any]) -> list[str]:

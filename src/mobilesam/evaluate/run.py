@@ -84,13 +84,20 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
 
 
 def search(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: EvaluateSettings) -> dict[str, Any]:
-    """What `everything` finds of a photo's objects: average recalls, number of masks, seconds."""
+    """What `everything` finds of a photo's objects: average recalls, number of masks and of prompts, seconds."""
     assert image.photo is not None
     photo = image.photo if settings.everything.crop_n_layers else image  # crops are encoded anew
+    passes: list[int] = []  # prompts of each pass of the search, once it is through
+
+    def count(asked: int, total: int) -> None:
+        if asked == total:
+            passes.append(total)
+
     start = time.perf_counter()
-    found = segment_everything(sam, photo, settings=settings.everything)
+    found = segment_everything(sam, photo, settings=settings.everything, progress=count)
     seconds = time.perf_counter() - start
-    result = {"num_masks": len(found), "seconds": seconds, "num_objects": len(truths)}
+    counts = {"num_masks": len(found), "num_prompts": sum(passes)}
+    result: dict[str, Any] = {**counts, "seconds": seconds, "num_objects": len(truths)}
     if not truths:  # there is no recall of nothing
         return result
     return result | recall([(mask.rle, mask.predicted_iou) for mask in found], truths)

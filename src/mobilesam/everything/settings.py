@@ -47,7 +47,7 @@ class EverythingSettings:
     dense_where: DenseWhere = "small"
     """Where the full grid is asked after a coarse one: "small", around coarse points that found something small, since
     small things come in company; or "uncovered", where no mask of the coarse grid lies, TinySAM's rule."""
-    small_share: float = 0.02
+    small_share: float = 0.05
     """A mask that covers less of its crop is small."""
     refine: bool = False
     """Ask once more at the innermost pixel of each mask found, which is a better prompt than a grid's."""
