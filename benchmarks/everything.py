@@ -7,7 +7,7 @@ Paired: each repeat runs every way in turn, each in a process of its own. `mobil
 stand-in weights of the tests, since speed does not hang on the weights. Thresholds let all masks pass, or a tenth.
 Seconds (medians) count the encoder, not imports, loading and a first search with 4x4 points; `found` and `alike` are
 the mean IoU of torch's masks with the most alike of ours, and of ours with the most alike of torch's. The coarse
-searches also refine, and only run where a tenth passes.
+searches only run where a tenth passes.
 """
 
 from __future__ import annotations
@@ -109,7 +109,6 @@ def run_one(arguments: argparse.Namespace) -> None:
             pred_iou_thresh=thresholds[0],
             stability_score_thresh=thresholds[1],
             coarse_factor=arguments.coarse,
-            refine=arguments.coarse > 1,
         )
         mobilesam.segment_everything(predictor, rgb, settings=replace(settings, points_per_side=4, coarse_factor=1))
         start = time.perf_counter()
