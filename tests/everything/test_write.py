@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+import mobilesam
 from mobilesam.everything.candidates import FoundMask
-from mobilesam.everything.write import label_image, overlay, write, write_coco, yolo_line
+from mobilesam.everything.settings import EverythingSettings
+from mobilesam.everything.write import fingerprint, label_image, overlay, write, write_coco, yolo_line
 from mobilesam.masks import to_rle
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -81,6 +84,14 @@ def test_a_folder_is_done_once_and_only_what_is_unfinished_again(run, tmp_path: 
     assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["images"]) == 2
     _, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", "--points-per-side", "3", "--json")
     assert not any(json.loads(line).get("skipped") for line in out.splitlines()), "other settings: done again"
+
+
+def test_what_was_done_in_other_digits_is_done_again(embedded: mobilesam.Predictor) -> None:
+    settings = EverythingSettings()
+    names = {fingerprint(embedded.info, settings, ALL, precision) for precision in ("float32", "bfloat16")}
+    names |= {fingerprint(embedded.info, replace(settings, refine=True), ALL)}
+    assert len(names) == 3
+    assert fingerprint(embedded.info, settings, ALL[::-1]) in names
 
 
 def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def everything(
         precision=cast("Precision", precision),
     )
     output.mkdir(parents=True, exist_ok=True)
-    job = Job(sam, settings, wanted, output, show_progress=not as_json and sys.stderr.isatty())
+    has_bar = not as_json and sys.stderr.isatty()
+    job = Job(sam, settings, wanted, output, precision=cast("Precision", precision), show_progress=has_bar)
     if not job.run(paths, workers, as_json):
         raise typer.Exit(1)
 
@@ -85,13 +86,20 @@ class Job:
     """A folder of photos on its way to a folder of results."""
 
     def __init__(
-        self, sam: Predictor, settings: EverythingSettings, forms: list[str], output: Path, *, show_progress: bool
+        self,
+        sam: Predictor,
+        settings: EverythingSettings,
+        forms: list[str],
+        output: Path,
+        *,
+        precision: Precision,
+        show_progress: bool,
     ) -> None:
         from mobilesam.everything.write import fingerprint
 
         self.sam, self.settings, self.forms, self.output = sam, settings, forms, output
         self.show_progress = show_progress
-        self.identity = fingerprint(sam.info, settings, forms)
+        self.identity = fingerprint(sam.info, settings, forms, precision)
 
     def run(self, paths: list[Path | str], workers: int, as_json: bool) -> bool:
         """Do every photo, say what was written; returns whether all went well."""

@@ -30,15 +30,17 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.files import replacing
 from mobilesam.image import Rgb
 from mobilesam.masks import to_polygons
-from mobilesam.predict.backend import ModelInfo
+from mobilesam.predict.backend import ModelInfo, Precision
 
 FORMS = ("labels", "overlay", "masks", "yolo", "coco")
 COCO_FILE = "instances.json"
 
 
-def fingerprint(info: ModelInfo, settings: EverythingSettings, forms: Sequence[str]) -> str:
+def fingerprint(
+    info: ModelInfo, settings: EverythingSettings, forms: Sequence[str], precision: Precision = "float32"
+) -> str:
     """Identity of what is asked for: a photo finished otherwise is done again."""
-    text = json.dumps([info.weights_sha256, asdict(settings.for_model(info)), sorted(forms)])
+    text = json.dumps([info.weights_sha256, asdict(settings.for_model(info)), sorted(forms), precision])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
