@@ -86,6 +86,16 @@ def test_a_folder_is_done_once_and_only_what_is_unfinished_again(run, tmp_path: 
     assert not any(json.loads(line).get("skipped") for line in out.splitlines()), "other settings: done again"
 
 
+def test_the_fast_ways_are_options(run) -> None:
+    fast = ("--points-per-side", "6", "--coarse", "2", "--refine", "--dense-where", "uncovered", "--json")
+    code, out, _ = run("everything", EXAMPLES / "coffee.png", "-o", "out", *fast)
+    assert code == 0
+    assert json.loads(out)["num_masks"] > 0
+    code, _, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", "--dense-where", "nowhere")
+    assert code == 2
+    assert "dense_where is small or uncovered" in err
+
+
 def test_what_was_done_in_other_digits_is_done_again(embedded: mobilesam.Predictor) -> None:
     settings = EverythingSettings()
     names = {fingerprint(embedded.info, settings, ALL, precision) for precision in ("float32", "bfloat16")}
