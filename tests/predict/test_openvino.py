@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +64,24 @@ def test_threads_share_it(in_openvino: mobilesam.Predictor, coffee: Path) -> Non
         together = list(pool.map(lambda p: image.predict(points=[p]).low_res, points))
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+SIGNALLED = """
+import os, signal
+import mobilesam
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+first = mobilesam.load(backend="openvino", threads=1)
+second = mobilesam.load(backend="openvino", threads=1)
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_is_survived_after_models_are_gone() -> None:
+    result = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "handled\n"), result.stderr
 
 
 def test_what_is_damaged_missing_or_not_offered_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,6 @@ class OpenVinoBackend:
     ) -> None:
         if precision not in _TYPES:
             raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
-        self._core = ov.Core()
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -102,12 +101,12 @@ class OpenVinoBackend:
     def _compile(self, path: Path) -> tuple[ov.CompiledModel, dict[str, str]]:
         """A graph made ready for this processor, and its metadata."""
         try:
-            graph = self._core.read_model(path)
+            graph = the_core().read_model(path)
             known = {key: ["framework", key] for key in (*contract.METADATA_KEYS, contract.MANY_DECODER_SHA256)}
             metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
             open_optional_input(graph)
             name_the_made(graph)
-            return self._core.compile_model(graph, "CPU", self._settings), metadata
+            return the_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
             raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
 
@@ -117,6 +116,16 @@ class OpenVinoBackend:
         request = requests.get(id(graph)) or requests.setdefault(id(graph), graph.create_infer_request())
         results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
         return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+
+
+@cache
+def the_core() -> ov.Core:
+    """One for the process, for good.
+
+    A core lends the main thread a stack for signals and, when it goes, gives back the one it found. With two that go in
+    the order they came, that one is gone, and the next signal ends the process.
+    """
+    return ov.Core()
 
 
 def open_optional_input(graph: ov.Model) -> None:
