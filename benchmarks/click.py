@@ -10,21 +10,17 @@ points of each of 20 photos, masks of at least 50 pixels.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import make_pair  # type: ignore[import-not-found]
+from pairs import machine, make_pair, pick_photos  # type: ignore[import-not-found]
 
 import mobilesam
 from mobilesam.image import open_photo, to_input
-from mobilesam.shards import expand, index_shard, read_photo
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch"
@@ -63,9 +59,7 @@ def time_parts(sam: mobilesam.Predictor, image: np.ndarray, num_turns: int) -> d
 def rough_iou(models: dict[str, mobilesam.Predictor], shards: str) -> list[float]:
     """IoU of bfloat16's masks with float32's."""
     found: list[float] = []
-    samples = [sample for shard in expand([shards]) for sample in index_shard(shard)]
-    for sample in samples[:: max(1, len(samples) // 20)][:20]:
-        rgb = read_photo(sample).rgb
+    for rgb in pick_photos(shards, 20):
         points = np.random.default_rng(0).uniform(0, 1, (16, 1, 2)) * (rgb.shape[1], rgb.shape[0])
         exact, rough = (
             models[name].embed(rgb).predict_batch(points=points, multimask=True)
@@ -93,10 +87,7 @@ def main() -> None:
             {name: time_parts(sam, image, turn) for name, sam in models.items()} for turn in range(arguments.repeat + 2)
         ][2:]  # the first two warm up
         ious = rough_iou(models, arguments.photos) if arguments.photos else []
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino"))
-    print(
-        f"{arguments.model}: {platform.machine()}, {arguments.threads} threads of {os.cpu_count()} cores, {versions}\n"
-    )
+    print(f"{arguments.model}: {machine(arguments.threads, ('torch', 'onnxruntime', 'openvino'))}\n")
     print(f"| ms (share of torch) | {' | '.join(PARTS)} a prompt |\n|---|---|---|---|")
     for name in models:
         cells = []

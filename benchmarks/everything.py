@@ -15,19 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pairs import make_pair  # type: ignore[import-not-found]
+from pairs import machine, make_pair  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
@@ -189,8 +187,7 @@ def main() -> None:
         for _ in range(arguments.repeat):
             for label, (kind, factor) in kinds.items():
                 results[label].append(call(kind, arguments, pair, factor, thresholds))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "openvino"))
-    print(f"{platform.machine()}, {arguments.threads} threads of {os.cpu_count()} cores, {versions}")
+    print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")))
     print(f"{arguments.model}, {arguments.points_per_side} points a side, predicted IoU above {thresholds[0]:.3f}\n")
     print("| | seconds | against torch | peak memory | masks | found | alike |")
     print("|---|---|---|---|---|---|---|")

@@ -1,6 +1,7 @@
 """What it costs to judge the masks of a large photo at a smaller size: stability, boxes, and which masks stay.
 
     python benchmarks/judged.py --photos 'PATH/*.tar' [--enlarge 3072] [--num-photos 20] [--points-per-side 16]
+        [--threads 2]
 
 Photos are enlarged, so that judging at `JUDGED_SIDE` and at the photo's size differ; both run on the embedded model
 with its own thresholds. `identical` masks are compared for their stability too.
@@ -15,12 +16,12 @@ from contextlib import contextmanager
 
 import cv2
 import numpy as np
+from pairs import machine, pick_photos  # type: ignore[import-not-found]
 from pycocotools import mask as coco_mask
 
 import mobilesam
 from mobilesam.everything import candidates
 from mobilesam.everything.candidates import FoundMask
-from mobilesam.shards import expand, index_shard, read_photo
 
 
 @contextmanager
@@ -47,13 +48,11 @@ def main() -> None:
     parser.add_argument("--enlarge", type=int, default=3072)
     parser.add_argument("--num-photos", type=int, default=20)
     parser.add_argument("--points-per-side", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    sam = mobilesam.load(backend="onnx")
-    samples = [sample for shard in expand([arguments.photos]) for sample in index_shard(shard)]
-    samples = samples[:: max(1, len(samples) // arguments.num_photos)][: arguments.num_photos]
+    sam = mobilesam.load(backend="onnx", threads=arguments.threads)
     stability, ious, counts, ratios = [], [], [], []
-    for sample in samples:
-        rgb = read_photo(sample).rgb
+    for rgb in pick_photos(arguments.photos, arguments.num_photos):
         scale = arguments.enlarge / max(rgb.shape[:2])
         image = sam.embed(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
         roughly, rough_seconds = run(sam, image, arguments.points_per_side)
@@ -68,7 +67,8 @@ def main() -> None:
         same = [(e, roughly[int(np.argmax(row))]) for e, row in zip(exactly, overlap, strict=True) if row.max() == 1]
         stability += [abs(e.stability_score - r.stability_score) for e, r in same]
     identical = np.mean(np.array(ious) == 1)
-    print(f"{len(samples)} photos of {arguments.enlarge} pixels, judged at {candidates.JUDGED_SIDE}")
+    print(machine(arguments.threads, ("mobilesam", "onnxruntime")))
+    print(f"{len(counts)} photos of {arguments.enlarge} pixels, judged at {candidates.JUDGED_SIDE}")
     print(f"masks: {sum(a for a, _ in counts)}, judged at the photo's size {sum(b for _, b in counts)}")
     print(f"of those, found again: mean IoU {np.mean(ious):.4f}, identical {identical:.1%}")
     print(f"stability differs by {np.mean(stability):.5f} on average, {np.max(stability):.5f} at most")

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import torch
-from pairs import make_pair  # type: ignore[import-not-found]
+from pairs import machine, make_pair  # type: ignore[import-not-found]
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -114,8 +111,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     n = arguments.prompts
     rates = rate(torch.float32), rate(torch.bfloat16)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
-    print(f"{platform.machine()}, {arguments.threads} threads of {os.cpu_count()} cores, {versions}")
+    print(machine(arguments.threads, ("torch", "onnxruntime")))
     print(f"{arguments.model}, {n} prompts; products: {rates[0]:.0f} GFLOP/s float32, {rates[1]:.0f} bfloat16\n")
     print("| decoder | passes | GFLOP a prompt | floor float32 | floor bfloat16 | measured | operators, ms a prompt |")
     print("|---|---|---|---|---|---|---|")

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from mobilesam.image import Rgb
+from mobilesam.shards import expand, index_shard, read_photo
+
 ROOT = Path(__file__).parents[1]
+
+
+def machine(threads: int, packages: Sequence[str]) -> str:
+    """The line that every result needs: processor, threads and versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{platform.machine()}, {threads} threads of {os.cpu_count()} cores, {versions}"
+
+
+def pick_photos(shards: str, count: int) -> Iterator[Rgb]:
+    """Some photos of a pattern of shards, evenly spread."""
+    samples = [sample for shard in expand([shards]) for sample in index_shard(shard)]
+    for sample in samples[:: max(1, len(samples) // count)][:count]:
+        yield read_photo(sample).rgb
 
 
 def make_pair(model: str, folder: Path) -> None:

@@ -28,14 +28,18 @@ class EncoderGraph(nn.Module):
         return self._sam[0].encode(image)
 
 
-class DecoderGraph(nn.Module):
-    """The decoder of the contract, in folded form."""
+class PromptHalf(nn.Module):
+    """The half of the network that answers prompts."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
         self.prompt_encoder = sam.prompt_encoder
         self.mask_decoder = sam.mask_decoder
         self._sam = (sam,)
+
+
+class DecoderGraph(PromptHalf):
+    """The decoder of the contract, in folded form."""
 
     def forward(
         self,
@@ -49,14 +53,8 @@ class DecoderGraph(nn.Module):
         return folded.decode(self._sam[0], embedding, point_coords, point_labels, mask_input, has_mask_input, min_score)
 
 
-class ManyDecoderGraph(nn.Module):
+class ManyDecoderGraph(PromptHalf):
     """The decoder of the contract for many prompts, in low-rank form."""
-
-    def __init__(self, sam: Sam) -> None:
-        super().__init__()
-        self.prompt_encoder = sam.prompt_encoder
-        self.mask_decoder = sam.mask_decoder
-        self._sam = (sam,)
 
     def forward(
         self, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, min_score: Tensor

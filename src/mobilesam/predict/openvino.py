@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,8 @@ import openvino as ov
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
-from mobilesam.predict.backend import (
-    Floats,
-    ModelInfo,
-    Precision,
-    check_many,
-    decoder_feed,
-    graph_file,
-    many_feed,
-    read_info,
-)
+from mobilesam.predict.backend import Floats, Precision
+from mobilesam.predict.pair import Feed, PairBackend
 
 MADE = "made"  # an output added to the decoders: (1, S), which prompts got masks
 ROUNDING = 2**-7  # twice bfloat16's
@@ -31,8 +23,8 @@ ROUNDING = 2**-7  # twice bfloat16's
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVinoBackend:
-    """encoder.onnx and decoder.onnx of one folder, and decoder_many.onnx once many prompts come.
+class OpenVinoBackend(PairBackend[ov.CompiledModel]):
+    """An exported pair in OpenVINO.
 
     Args:
         folder: where the pair lies.
@@ -53,53 +45,18 @@ class OpenVinoBackend:
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
-        self._many_file = Path(folder) / contract.MANY_FILE
-        self._encoder, encoder_data = self._compile(graph_file(folder, contract.ENCODER_FILE))
-        self._decoder, decoder_data = self._compile(graph_file(folder, contract.DECODER_FILE))
-        self._info = read_info(encoder_data, folder)
-        if read_info(decoder_data, folder) != self._info:
-            raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
         self._local = threading.local()
+        super().__init__(folder)
 
-    @property
-    def info(self) -> ModelInfo:
-        """The model it runs."""
-        return self._info
-
-    def encode(self, image: Floats) -> Floats:
-        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
-        return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
-
-    def decode(
-        self,
-        embedding: Floats,
-        point_coords: Floats,
-        point_labels: Floats,
-        mask_input: Floats,
-        has_mask_input: Floats,
-        min_score: float = -np.inf,
-    ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
-        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+    def _answer(self, graph: ov.CompiledModel, feed: Feed) -> tuple[Floats, Floats]:
         # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.
-        feed, graph = decoder_feed(inputs, min_score - ROUNDING * (abs(min_score) + 1)), self._decoder
-        many = many_feed(feed)
-        if many and self._many:
-            feed, graph = many, self._many
-        low_res, scores, made = self._run(graph, feed, (*contract.DECODER_OUTPUTS, MADE))
+        min_score = float(feed[contract.DECODER_MIN_SCORE])
+        lower = min_score - ROUNDING * (abs(min_score) + 1)
+        asked = {**feed, contract.DECODER_MIN_SCORE: np.array(lower, np.float32)}
+        low_res, scores, made = self._run(graph, asked, (*contract.DECODER_OUTPUTS, MADE))
         return low_res[scores.max(axis=1)[made[0]] > min_score], scores
 
-    @cached_property
-    def _many(self) -> ov.CompiledModel | None:
-        """The decoder for many prompts, where the folder has one; a click never waits for it."""
-        if not self._many_file.is_file():
-            return None
-        graph, metadata = self._compile(self._many_file)
-        check_many(metadata, self._many_file)
-        return graph
-
-    def _compile(self, path: Path) -> tuple[ov.CompiledModel, dict[str, str]]:
-        """A graph made ready for this processor, and its metadata."""
+    def _open(self, path: Path) -> tuple[ov.CompiledModel, Mapping[str, str]]:
         try:
             graph = the_core().read_model(path)
             known = {key: ["framework", key] for key in (*contract.METADATA_KEYS, contract.MANY_DECODER_SHA256)}
@@ -110,8 +67,8 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
 
-    def _run(self, graph: ov.CompiledModel, feed: Mapping[str, Floats], outputs: tuple[str, ...]) -> list[Floats]:
-        """One inference, on a request of this thread's own: requests are not safe to share."""
+    def _run(self, graph: ov.CompiledModel, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
+        # On a request of this thread's own: requests are not safe to share.
         requests = self._local.__dict__.setdefault("requests", {})
         request = requests.get(id(graph)) or requests.setdefault(id(graph), graph.create_infer_request())
         results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)

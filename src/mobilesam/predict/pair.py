@@ -1,0 +1,143 @@
+"""An exported pair, whatever runs its graphs: which graph answers, and do the files belong together?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from mobilesam import contract
+from mobilesam.errors import ModelError
+from mobilesam.predict.backend import Floats, ModelInfo
+
+Graph = TypeVar("Graph")
+Feed = Mapping[str, Floats]
+"""A graph's inputs by their names."""
+
+
+class PairBackend(ABC, Generic[Graph]):
+    """encoder.onnx and decoder.onnx of one folder, and decoder_many.onnx once many prompts come.
+
+    A runtime opens and runs graphs; everything else is the same for all of them.
+
+    Raises:
+        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        # One after the other: opening them in two threads is no faster to speak of and takes more memory.
+        self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE))
+        self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE))
+        self._info = read_info(encoder_data, folder)
+        if read_info(decoder_data, folder) != self._info:
+            raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+
+    @abstractmethod
+    def _open(self, path: Path) -> tuple[Graph, Mapping[str, str]]:
+        """A graph made ready, and its metadata. Raises ModelError where it is damaged."""
+
+    @abstractmethod
+    def _run(self, graph: Graph, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
+        """One inference; safe to call from several threads."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model it runs."""
+        return self._info
+
+    def encode(self, image: Floats) -> Floats:
+        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
+
+    def decode(
+        self,
+        embedding: Floats,
+        point_coords: Floats,
+        point_labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+        min_score: float = -np.inf,
+    ) -> tuple[Floats, Floats]:
+        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
+        feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
+        if are_many(feed) and self._many is not None:
+            return self._answer(self._many, {name: feed[name] for name in contract.MANY_INPUTS})
+        return self._answer(self._decoder, feed)
+
+    def _answer(self, graph: Graph, feed: Feed) -> tuple[Floats, Floats]:
+        """What one of the decoders says."""
+        low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
+        return low_res, scores
+
+    @cached_property
+    def _many(self) -> Graph | None:
+        """The decoder for many prompts, where the folder has one; a click never waits for it."""
+        path = self._folder / contract.MANY_FILE
+        if not path.is_file():
+            return None
+        graph, metadata = self._open(path)
+        check_many(metadata, path)
+        return graph
+
+
+def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
+    """One graph of an exported pair.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise ModelError(
+            f"{path} does not exist; a model folder holds {contract.ENCODER_FILE}, {contract.DECODER_FILE}"
+        )
+    return path
+
+
+def check_many(data: Mapping[str, str], path: Path) -> None:
+    """Check by its metadata that a decoder for many prompts fits the decoder.onnx beside it, its weights.
+
+    Raises:
+        ModelError: it was exported with another one.
+    """
+    content = graph_file(path.parent, contract.DECODER_FILE).read_bytes()
+    if data.get(contract.MANY_DECODER_SHA256) != hashlib.sha256(content).hexdigest():
+        raise ModelError(f"{path} was exported with another {contract.DECODER_FILE}; export them again, or delete it")
+
+
+def are_many(feed: Feed) -> bool:
+    """Whether the decoder for many prompts serves a decoder's inputs, and is worth it."""
+    num_prompts, num_points, _ = feed["point_coords"].shape
+    has_masks = feed["has_mask_input"].any()
+    return num_prompts >= contract.MANY_PROMPTS and num_points <= contract.MANY_POINTS and not has_masks
+
+
+def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:
+    """What a graph's metadata says of its model.
+
+    Raises:
+        ModelError: it was not exported by this package, or under another contract.
+    """
+    missing = [key for key in contract.METADATA_KEYS if key not in data]
+    if missing:
+        raise ModelError(f"{folder}: not exported by mobilesam (no {', '.join(missing)} in the metadata)")
+    if data["contract_version"] != contract.VERSION:
+        raise ModelError(
+            f"{folder}: contract {data['contract_version']}, this package reads {contract.VERSION}; export it again"
+        )
+    return ModelInfo(
+        name=data["model_name"],
+        image_size=int(data["image_size"]),
+        embed_dim=int(data["embed_dim"]),
+        licence=data["licence"],
+        weights_sha256=data["weights_sha256"],
+    )
