@@ -18,7 +18,7 @@ from PIL import Image
 import mobilesam
 from mobilesam import masks
 
-sys.path.insert(0, str(Path(__file__).parent))  # standin.py
+sys.path.insert(0, str(Path(__file__).parent))  # standin.py, closeness.py
 # The networks of the tests are so small that a second thread only waits for the first; for children too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

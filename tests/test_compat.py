@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mobilesam
+from closeness import assert_same_function, assert_same_masks
 from mobilesam import compat, masks
 from mobilesam.compat import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from mobilesam.errors import ModelError
@@ -60,12 +61,12 @@ def test_a_script_written_for_sam_runs_unchanged(monkeypatch: pytest.MonkeyPatch
 
     image = mobilesam.load().embed(coffee)
     ours = image.predict(points=[(300, 180)])
-    np.testing.assert_array_equal(scope["masks"], ours.masks)
-    np.testing.assert_allclose(scope["scores"], ours.scores)
-    np.testing.assert_allclose(scope["logits"], ours.low_res, atol=1e-4)
+    assert_same_masks(scope["masks"], ours.masks)
+    assert_same_function(scope["scores"], ours.scores)
+    assert_same_function(scope["logits"], ours.low_res)
     refined = image.predict(points=[(300, 180), (60, 350)], labels=[1, 0], prior=ours)
-    np.testing.assert_array_equal(scope["refined"], refined.masks)
-    np.testing.assert_array_equal(scope["boxed"], image.predict(box=(120, 60, 480, 320)).masks)
+    assert_same_masks(scope["refined"], refined.masks)
+    assert_same_masks(scope["boxed"], image.predict(box=(120, 60, 480, 320)).masks)
 
 
 def test_logits_can_be_asked_for(predictor: SamPredictor) -> None:
@@ -73,7 +74,7 @@ def test_logits_can_be_asked_for(predictor: SamPredictor) -> None:
     logits, _, _ = predictor.predict(coords, labels, return_logits=True)
     masks, _, _ = predictor.predict(coords, labels)
     assert logits.dtype == np.float32
-    np.testing.assert_array_equal(logits > predictor.model.mask_threshold, masks)
+    assert_same_masks(logits > predictor.model.mask_threshold, masks)
 
 
 def test_predict_torch_takes_transformed_prompts_in_a_batch(predictor: SamPredictor) -> None:
@@ -85,7 +86,7 @@ def test_predict_torch_takes_transformed_prompts_in_a_batch(predictor: SamPredic
     assert scores.shape == (2, 1)
     assert low_res.shape == (2, 1, 64, 64)
     single, _, _ = predictor.predict(box=boxes[1].numpy(), multimask_output=False)
-    np.testing.assert_array_equal(masks[1].numpy(), single)
+    assert_same_masks(masks[1].numpy(), single)
     assert predictor.get_image_embedding().shape == (1, 256, 16, 16)
 
 
@@ -95,7 +96,7 @@ def test_set_torch_image_equals_set_image(predictor: SamPredictor, coffee: Path)
     tensor = torch.as_tensor(predictor.transform.apply_image(rgb)).permute(2, 0, 1)[None]
     other = SamPredictor(predictor.model)
     other.set_torch_image(tensor, rgb.shape[:2])
-    np.testing.assert_allclose(other.features, predictor.features, atol=1e-5)
+    assert_same_function(other.features, predictor.features)
 
 
 def test_without_an_image_it_says_so(predictor: SamPredictor) -> None:

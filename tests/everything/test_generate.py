@@ -68,7 +68,9 @@ def test_the_embedded_model_finds_things_best_first(embedded: mobilesam.Predicto
 def test_a_batch_of_any_size_gives_the_same_masks(embedded: mobilesam.Predictor, coffee_embedding) -> None:
     one = segment_everything(embedded, coffee_embedding, settings=replace(QUICK, points_per_batch=1))
     all_at_once = segment_everything(embedded, coffee_embedding, settings=replace(QUICK, points_per_batch=36))
-    assert [m.box for m in one] == [m.box for m in all_at_once]
+    assert len(one) == len(all_at_once)
+    for mask in one:  # not in order: scores that differ by rounding alone may change places
+        assert any(other.point == mask.point and iou(other.array, mask.array) > 0.999 for other in all_at_once)
 
 
 def test_an_embedding_gives_what_the_photo_gives(embedded: mobilesam.Predictor, coffee_embedding) -> None:

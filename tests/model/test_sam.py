@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from closeness import assert_same_function
 from mobilesam.model.config import TINY, SamConfig, ViTConfig
 from mobilesam.model.sam import Sam
 
@@ -49,7 +50,7 @@ def test_a_batch_equals_its_photos_one_by_one(model: Sam) -> None:
     together = model.encode(images)
     assert together.shape == (3, 32, 4, 4)
     for i in range(3):
-        torch.testing.assert_close(together[i : i + 1], model.encode(images[i : i + 1]), atol=1e-4, rtol=1e-4)
+        assert_same_function(together[i : i + 1], model.encode(images[i : i + 1]))
 
 
 @torch.inference_mode()
@@ -61,7 +62,7 @@ def test_many_prompts_equal_single_ones(model: Sam) -> None:
     coords = torch.linspace(1, 60, 12).reshape(3, 2, 2)[2:]
     prior = torch.linspace(-3, 3, 256).reshape(1, 1, 16, 16)
     single, _ = model.decode(embedding, coords, torch.tensor([[1.0, -1.0]]), prior, torch.ones(1))
-    torch.testing.assert_close(single, low_res[2:], atol=1e-4, rtol=1e-4)
+    assert_same_function(single, low_res[2:])
 
 
 @torch.inference_mode()
@@ -71,7 +72,7 @@ def test_a_photo_per_prompt_equals_a_shared_photo(model: Sam) -> None:
     coords = torch.linspace(1, 60, 8).reshape(2, 2, 2)
     prior = torch.linspace(-3, 3, 256).reshape(1, 1, 16, 16)
     second, _ = model.decode(embeddings[1:], coords[1:], torch.tensor([[1.0, -1.0]]), prior, torch.ones(1))
-    torch.testing.assert_close(second, both[1:], atol=1e-4, rtol=1e-4)
+    assert_same_function(second, both[1:])
 
 
 @torch.inference_mode()

@@ -32,9 +32,10 @@ class PositionEmbeddingRandom(nn.Module):
 
     def grid(self, h: int, w: int) -> Tensor:
         """Features of every cell centre: (C, h, w)."""
-        device = self.positional_encoding_gaussian_matrix.device
-        y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
-        x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
+        matrix = self.positional_encoding_gaussian_matrix
+        device, dtype = matrix.device, matrix.dtype
+        y = (torch.arange(h, device=device, dtype=dtype) + 0.5) / h
+        x = (torch.arange(w, device=device, dtype=dtype) + 0.5) / w
         unit_xy = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)  # (h, w, 2)
         return self(unit_xy).permute(2, 0, 1)
 
