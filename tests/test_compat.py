@@ -84,10 +84,10 @@ def test_predict_torch_takes_transformed_prompts_in_a_batch(predictor: SamPredic
     masks, scores, low_res = predictor.predict_torch(None, None, boxes=transformed, multimask_output=False)
     assert masks.shape == (2, 1, 400, 600)
     assert scores.shape == (2, 1)
-    assert low_res.shape == (2, 1, 64, 64)
+    assert low_res.shape == (2, 1, 128, 128)
     single, _, _ = predictor.predict(box=boxes[1].numpy(), multimask_output=False)
     assert_same_masks(masks[1].numpy(), single)
-    assert predictor.get_image_embedding().shape == (1, 256, 16, 16)
+    assert predictor.get_image_embedding().shape == (1, 256, 32, 32)
 
 
 def test_set_torch_image_equals_set_image(predictor: SamPredictor, coffee: Path) -> None:
