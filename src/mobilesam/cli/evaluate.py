@@ -31,6 +31,7 @@ def evaluate(
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
     detections: Annotated[
@@ -53,7 +54,8 @@ def evaluate(
     if data[0] == "compare":
         compare(data[1:], as_json)
     elif detections is not None:
-        measure_detections(data, detections, images, (model, backend, device), output, as_json)
+        runtime = {"backend": backend, "device": device, "precision": precision, "image_size": image_size}
+        measure_detections(data, detections, images, model, runtime, output, as_json)
     else:
         from mobilesam.evaluate.settings import EvaluateSettings
 
@@ -61,7 +63,18 @@ def evaluate(
         paths = tuple(data)
         everything = parse_search(search or [])
         settings = EvaluateSettings(
-            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision
+            data=paths,
+            protocols=names,
+            model=model,
+            backend=backend,
+            device=device,
+            teacher=teacher,
+            images=images,
+            min_area=min_area,
+            max_objects=max_objects,
+            everything=everything,
+            precision=precision,
+            image_size=image_size,
         )
         measure(settings, output, workers, worst, as_json)
 
@@ -129,7 +142,13 @@ class RunningMean:
 
 
 def measure_detections(
-    data: list[str], detections: Path, images: str, model: tuple[str, str, str], output: Path, as_json: bool
+    data: list[str],
+    detections: Path,
+    images: str,
+    model: str,
+    runtime: dict[str, Any],
+    output: Path,
+    as_json: bool,
 ) -> None:
     """COCO or LVIS AP of one detection file."""
     from tqdm import tqdm
@@ -140,7 +159,7 @@ def measure_detections(
 
     if len(data) != 1:
         raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
-    sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
+    sam = load(model, **runtime)
     folder = Path(images) if images else None
     result = evaluate_detections(
         sam, Path(data[0]), detections, folder, progress=partial(tqdm, unit="photo", disable=None)

@@ -11,6 +11,10 @@ import typer
 Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam models`, a checkpoint, or a folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnx, openvino or torch.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="float32, or bfloat16: faster, for openvino.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Side in pixels of the square the network sees, 256-1024; default: the model's."),
+]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]

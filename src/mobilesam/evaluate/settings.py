@@ -37,6 +37,8 @@ class EvaluateSettings:
     """How `everything` searches a photo."""
     precision: str = "float32"
     """What OpenVINO computes in."""
+    image_size: int | None = None
+    """Side in pixels of the square that the model sees; None for its own."""
 
     def __post_init__(self) -> None:
         known = (*PROTOCOLS, EVERYTHING)
