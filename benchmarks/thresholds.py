@@ -1,6 +1,6 @@
 """Which thresholds of `everything` suit a model: what each pair keeps of the recall, and how many masks it leaves.
 
-    python benchmarks/thresholds.py 'PATH/*.tar' [--model FOLDER] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
+    python benchmarks/thresholds.py 'PATH/*.tar' [--model M] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
 
 Run it on photos that were trained on and are annotated nearly whole, never on photos of an evaluation. Every photo is
 searched once with nothing left out; each pair of thresholds is then applied to what was found, as the search would.
