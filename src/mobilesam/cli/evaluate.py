@@ -15,6 +15,7 @@ from mobilesam.cli import options
 if TYPE_CHECKING:
     from mobilesam.evaluate.settings import EvaluateSettings
     from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.predict.zoom import Zoom
 
 DEFAULT_PROTOCOLS = ("box", "click")
 
@@ -39,6 +40,7 @@ def evaluate(
     images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
     min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    zoom: options.ZoomName = "auto",
     search: Annotated[
         list[str] | None, typer.Option("--search", help="A setting of everything, as points_per_side=16; repeatable.")
     ] = None,
@@ -53,15 +55,18 @@ def evaluate(
     if data[0] == "compare":
         compare(data[1:], as_json)
     elif detections is not None:
-        measure_detections(data, detections, images, (model, backend, device), output, as_json)
+        measure_detections(
+            data, detections, images, (model, backend, device), options.parse_zoom(zoom), output, as_json
+        )
     else:
         from mobilesam.evaluate.settings import EvaluateSettings
 
         names = tuple(protocols or DEFAULT_PROTOCOLS)
         paths = tuple(data)
         everything = parse_search(search or [])
+        looks = options.parse_zoom(zoom)
         settings = EvaluateSettings(
-            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision
+            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision, looks
         )
         measure(settings, output, workers, worst, as_json)
 
@@ -129,7 +134,13 @@ class RunningMean:
 
 
 def measure_detections(
-    data: list[str], detections: Path, images: str, model: tuple[str, str, str], output: Path, as_json: bool
+    data: list[str],
+    detections: Path,
+    images: str,
+    model: tuple[str, str, str],
+    zoom: Zoom,
+    output: Path,
+    as_json: bool,
 ) -> None:
     """COCO or LVIS AP of one detection file."""
     from tqdm import tqdm
@@ -143,7 +154,7 @@ def measure_detections(
     sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
     folder = Path(images) if images else None
     result = evaluate_detections(
-        sam, Path(data[0]), detections, folder, progress=partial(tqdm, unit="photo", disable=None)
+        sam, Path(data[0]), detections, folder, zoom=zoom, progress=partial(tqdm, unit="photo", disable=None)
     )
     result["model"] = vars(sam.info)
     with replacing(output) as temporary:

@@ -24,6 +24,10 @@ class ModelInfo:
     licence: str
     weights_sha256: str
     """Identity of the weights, the same for every backend: an embedding fits exactly one."""
+    zoom_below: float = 0.0
+    """A box whose longer side is below this share of the photo's gets a second look by itself; 0 is never."""
+    click_zoom_below: float = 0.0
+    """The same for clicks, by the box of the first look's best mask."""
 
     @property
     def grid(self) -> int:
