@@ -70,7 +70,7 @@ def look_again(
     regions = {i: region for i, region in enumerate(wished) if region is not None}
     if photo is None:
         if regions:
-            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=4)
+            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)
         return first
     answers = list(first)
     indices = list(regions)
