@@ -120,24 +120,44 @@ def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised network of the smallest size."""
+    return random_checkpoint("tiny", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_lite_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a convolutional encoder, which takes pictures of any side."""
+    return random_checkpoint("tiny_lite", tmp_path_factory.mktemp("tiny_lite"))
+
+
+def random_checkpoint(name: str, folder: Path) -> Path:
     import torch
 
     from mobilesam.model import checkpoint
-    from mobilesam.model.config import TINY
+    from mobilesam.model.config import CONFIGS
     from mobilesam.model.sam import Sam
 
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    checkpoint.save(Sam(TINY), path)
+    path = folder / f"{name}.safetensors"
+    checkpoint.save(Sam(CONFIGS[name]), path)
     return path
 
 
 @pytest.fixture(scope="session")
 def tiny_pair(tiny_checkpoint: Path) -> Path:
-    """The same, exported."""
+    """The smallest network, exported."""
+    return export(tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny_lite_pair(tiny_lite_checkpoint: Path) -> Path:
+    """The smallest network with a convolutional encoder, exported."""
+    return export(tiny_lite_checkpoint)
+
+
+def export(path: Path) -> Path:
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
 
-    folder = tiny_checkpoint.parent / "pair"
-    export_pair(checkpoint.load(tiny_checkpoint), folder, licence="Apache-2.0")
+    folder = path.parent / "pair"
+    export_pair(checkpoint.load(path), folder, licence="Apache-2.0")
     return folder

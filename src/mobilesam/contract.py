@@ -4,23 +4,25 @@ Every client of a model (Python, browser, phone) and every producer of one (expo
 client needs at run time (image size, embedding channels) travel in each ONNX file's `metadata_props`; this file
 only fixes names, codes and rules. Changing anything a client can observe means a new `VERSION`.
 
-The pair, with g = image_size / 16 and C = embed_dim (256 for every SAM):
+The pair, with g = side / 16 and C = embed_dim (256 for every SAM). The side is `image_size`, or another that
+`image_sizes` allows ("256-1024/32": from, to, step); the photo's long side decides:
 
-    encoder.onnx   image           (B, 3, H, W)   float32 RGB, 0-255, long side == image_size
+    encoder.onnx   image           (B, 3, H, W)   float32 RGB, 0-255, the longer of H and W == side
                  → embedding       (B, C, g, g)   float32
-    decoder.onnx   embedding       (1, C, g, g)   float32
+    decoder.onnx   embedding       (E, C, g, g)   float32
                    point_coords    (N, P, 2)      float32 (x, y) in pixels of the resized photo
                    point_labels    (N, P)         float32, the codes below
                    mask_input      (M, 1, 4g, 4g) float32 logits of an earlier answer, or zeros
                    has_mask_input  (M,)           float32, 1 where mask_input counts
-                   min_score       ()             float32, may be left out: then it is -inf
+                   min_score       ()             float32, -inf for all masks
                  → low_res_masks   (S, 4, 4g, 4g) float32 logits over the padded square
                    iou_predictions (N, 4)         float32, about 0-1
 
     decoder_many.onnx  may be absent: the same function for many prompts without masks, in another order of products
-                   embedding, point_coords, point_labels, min_score (needed here)
+                   embedding (E = 1), point_coords, point_labels, min_score
                  → low_res_masks, iou_predictions
 
+E is 1, all prompts being of one photo, or N, a photo for each.
 M is N, or 1 where one mask input, usually none, serves all prompts, which saves work.
 Masks are made only for the S prompts whose best iou_prediction exceeds min_score, in their order: S is N without it.
 
@@ -29,7 +31,10 @@ decoder_many.onnx holds no weights: it names their places in the bytes of decode
 Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 """
 
-VERSION = "2"  # 1 wanted M = N and had no min_score
+from mobilesam.errors import SettingsError
+
+VERSION = "3"
+READABLE = ("2", "3")  # 2 had one side, one photo a call, and a default for min_score; 1 wanted M = N, no min_score
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
@@ -47,6 +52,9 @@ DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 
 # Keys of the ONNX metadata_props; every value is a string.
 MANY_DECODER_SHA256 = "decoder_sha256"  # of decoder_many.onnx only
+GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 pixels, a logit 4
+
+IMAGE_SIZES = "image_sizes"  # from contract 3 on, where the side is free
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.
@@ -63,3 +71,44 @@ MASK_THRESHOLD = 0.0  # a logit above this is object
 # ImageNet statistics in 0-255, as in segment-anything's Sam module; applied inside the exported encoder.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+def check_side(side: int, image_size: int, sides: range, name: str) -> None:
+    """Refuse a side in pixels that a model cannot take.
+
+    Args:
+        side: what was asked for.
+        image_size: the model's own.
+        sides: the others it takes; empty where attention fixes the side.
+        name: of the model, for the message.
+
+    Raises:
+        SettingsError: says which sides it takes.
+    """
+    if side == image_size or side in sides:
+        return
+    if not sides:
+        raise SettingsError(f"{name} works at {image_size} px only, because its encoder has attention; not at {side}")
+    raise SettingsError(
+        f"{name} takes an image_size from {sides.start} to {sides.stop - 1} in steps of {sides.step}, not {side}"
+    )
+
+
+def write_sides(sides: range) -> str:
+    """`image_sizes` as it stands in the metadata; empty where the side is fixed."""
+    if not sides:
+        return ""
+    return f"{sides.start}-{sides.stop - 1}/{sides.step}"
+
+
+def read_sides(text: str) -> range:
+    """Inverse of `write_sides`.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    if not text:
+        return range(0)
+    bounds, step = text.split("/")
+    first, last = bounds.split("-")
+    return range(int(first), int(last) + 1, int(step))

@@ -21,7 +21,7 @@ from mobilesam.distill.run import distill
 from mobilesam.distill.teacher import embed
 from mobilesam.errors import DataError, ModelError, SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.model.config import TINY
+from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 
 
@@ -58,6 +58,24 @@ def spoiled_loss(call: int, error: type[BaseException] | None = None) -> Iterato
 def embedded_recipes(recipes):
     embed(recipes(), show_progress=False)
     return recipes
+
+
+def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_teachers_own(
+    recipes, tiny_lite_checkpoint: Path
+) -> None:
+    recipe = recipes(
+        teacher={"checkpoint": str(tiny_lite_checkpoint), "image_size": 256},
+        student_model="tiny_lite",
+        run={"steps": 2, "batch_size": 2},
+    )
+    embed(recipe, show_progress=False)
+    student = checkpoint.load(distill(recipe, show_progress=False))
+    assert student.config.encoder == TINY_LITE.encoder
+    assert student.config.image_size == 256
+    with pytest.raises(SettingsError, match="in steps of 32, not 100"):
+        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=100)), show_progress=False)
+    with pytest.raises(SettingsError, match="unknown student_model 'huge'"):
+        replace(recipe, student_model="huge")
 
 
 def test_a_student_comes_to_agree_with_its_teacher_through_an_untouched_decoder(

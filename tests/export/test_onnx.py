@@ -31,7 +31,8 @@ def names(path: Path) -> tuple[list[str], list[str]]:
 
 def test_the_pair_has_the_contracts_names_and_metadata(tiny_pair: Path) -> None:
     assert names(tiny_pair / "encoder.onnx") == ([contract.ENCODER_INPUT], [contract.ENCODER_OUTPUT])
-    assert names(tiny_pair / "decoder.onnx") == (list(contract.DECODER_INPUTS), list(contract.DECODER_OUTPUTS))
+    inputs = [*contract.DECODER_INPUTS, contract.DECODER_MIN_SCORE]
+    assert names(tiny_pair / "decoder.onnx") == (inputs, list(contract.DECODER_OUTPUTS))
     for file in ("encoder.onnx", "decoder.onnx", "decoder_many.onnx"):
         metadata = {p.key: p.value for p in onnx.load(tiny_pair / file, load_external_data=False).metadata_props}
         assert set(contract.METADATA_KEYS) <= set(metadata)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from mobilesam.errors import ModelError
 from mobilesam.model import checkpoint
 from mobilesam.model.backend import weights_sha256
-from mobilesam.model.config import CONFIGS, TINY, SamConfig
+from mobilesam.model.config import CONFIGS, EMBEDDED, TINY, TINY_LITE, SamConfig
 from mobilesam.model.sam import Sam
 
 
@@ -31,6 +32,20 @@ def test_a_plain_state_dict_loads_and_its_type_is_read_off_the_keys(model: Sam, 
     assert not loaded.training
     for key, value in model.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[key], value)
+
+
+def test_a_convolutional_encoder_is_read_off_the_keys_too(tmp_path: Path) -> None:
+    torch.save(Sam(TINY_LITE).state_dict(), tmp_path / "lite.pt")
+    loaded = checkpoint.load(tmp_path / "lite.pt").config
+    assert (loaded.encoder, loaded.image_size) == (TINY_LITE.encoder, EMBEDDED.image_size)
+
+
+def test_an_encoder_of_a_newer_version_is_named(model: Sam, tmp_path: Path) -> None:
+    config = model.config.to_dict()
+    config["encoder"]["kind"] = "vit_of_tomorrow"
+    save_file(model.state_dict(), tmp_path / "m.safetensors", metadata={"mobilesam_config": json.dumps(config)})
+    with pytest.raises(ModelError, match=r"m\.safetensors: its encoder is a 'vit_of_tomorrow'"):
+        checkpoint.load(tmp_path / "m.safetensors")
 
 
 def test_safetensors_carry_their_configuration(model: Sam, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from closeness import assert_same_function
-from mobilesam.model.config import TINY, SamConfig, ViTConfig
+from mobilesam.model.config import TINY, TINY_LITE, SamConfig, ViTConfig
 from mobilesam.model.sam import Sam
 
 TINY_VIT = replace(TINY, name="tiny_vit", encoder=ViTConfig(16, 2, 2, (1,), window_size=3))
 
 
-@pytest.fixture(params=[TINY, TINY_VIT], ids=["tinyvit", "vit"])
+@pytest.fixture(params=[TINY, TINY_VIT, TINY_LITE], ids=["tinyvit", "vit", "lite"])
 def config(request: pytest.FixtureRequest) -> SamConfig:
     return request.param
 
@@ -76,8 +76,9 @@ def test_a_photo_per_prompt_equals_a_shared_photo(model: Sam) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("config", [TINY, TINY_VIT], ids=["tinyvit", "vit"])
 @pytest.mark.parametrize("hw", [(16, 16), (48, 80), (96, 32), (112, 112)])
-def test_the_encoder_takes_any_multiple_of_sixteen(model: Sam, hw: tuple[int, int]) -> None:
+def test_an_attention_encoder_takes_any_multiple_of_sixteen(model: Sam, hw: tuple[int, int]) -> None:
     embedding = model.image_encoder(torch.rand(1, 3, *hw))
     assert embedding.shape == (1, 32, hw[0] // 16, hw[1] // 16)
     low_res, _ = decode(model, embedding, 2)
@@ -85,8 +86,9 @@ def test_the_encoder_takes_any_multiple_of_sixteen(model: Sam, hw: tuple[int, in
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("config", [TINY, TINY_VIT], ids=["tinyvit", "vit"])
 @pytest.mark.parametrize("size", [32, 80, 128])
-def test_a_model_can_be_built_at_any_multiple_of_sixteen(config: SamConfig, size: int) -> None:
+def test_such_a_model_can_be_built_at_any_multiple_of_sixteen(config: SamConfig, size: int) -> None:
     model = Sam(replace(config, image_size=size)).eval()
     assert model.encode(torch.rand(1, 3, size, size // 2) * 255).shape == (1, 32, size // 16, size // 16)
 

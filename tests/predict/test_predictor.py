@@ -23,7 +23,7 @@ def test_one_point_gives_three_masks_and_a_box_one(coffee_embedding: mobilesam.I
     assert three.masks.shape == (3, 400, 600)
     assert three.masks.dtype == np.bool_
     assert three.scores.shape == (3,)
-    assert three.low_res.shape == (3, 64, 64)
+    assert three.low_res.shape == (3, 128, 128)
     one = coffee_embedding.predict(box=BOX)
     assert one.masks.shape == (1, 400, 600)
     assert len(coffee_embedding.predict(points=[POINT], multimask=False)) == 1
@@ -72,8 +72,8 @@ def test_a_prior_changes_the_answer_as_prediction_or_as_logits(coffee_embedding:
     assert_same_function(refined.low_res, same.low_res)
     plain = coffee_embedding.predict(points=[POINT], multimask=False)
     assert np.abs(refined.low_res - plain.low_res).max() > 0.1
-    with pytest.raises(PromptError, match=r"\(64, 64\)"):
-        coffee_embedding.predict(points=[POINT], prior=np.zeros((256, 256), np.float32))
+    with pytest.raises(PromptError, match=r"\(128, 128\)"):
+        coffee_embedding.predict(points=[POINT], prior=np.zeros((64, 64), np.float32))
 
 
 def test_mask_speaks_every_format(coffee_embedding: mobilesam.ImageEmbedding, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mobilesam.errors import SettingsError
-from mobilesam.model.config import MOBILE_SAM, TinyViTConfig
+from mobilesam.model.config import CONFIGS, MOBILE_SAM, EncoderConfig, TinyViTConfig
 from mobilesam.store import DTYPES
 from mobilesam.train.config import DataConfig, LossConfig, OptimConfig, PromptConfig, RunConfig, ValidationConfig
 
@@ -18,6 +18,8 @@ class TeacherConfig:
 
     checkpoint: str = "sam_vit_h"
     """A checkpoint, a run's folder, an exported pair, or a name of `mobilesam models`."""
+    image_size: int = 0
+    """Side in pixels at which it embeds, and its student learns; 0 for its own. Attention leaves no choice."""
     batch_size: int = 8
     device: str = "auto"
     """Where it embeds: "cpu", "cuda", or "auto": a GPU where there is one."""
@@ -69,6 +71,8 @@ class DistillRecipe:
     coupled: the loss is on masks, and the decoder learns too: from nothing, or from `start_from`."""
     student: TinyViTConfig = MOBILE_SAM.encoder  # type: ignore[assignment]
     """Any encoder of the TinyViT family; MobileSAM's by default."""
+    student_model: str = ""
+    """A name in `mobilesam.model.config.CONFIGS`, whose encoder is the student instead."""
     start_from: str = ""
     """A student to go on from; fine-tuning is a mask method that starts from a decoupled run."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -84,3 +88,10 @@ class DistillRecipe:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SettingsError(f"method must be one of {', '.join(METHODS)}, not '{self.method}'")
+        if self.student_model and self.student_model not in CONFIGS:
+            raise SettingsError(f"unknown student_model '{self.student_model}'; known: {', '.join(CONFIGS)}")
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """The student's."""
+        return CONFIGS[self.student_model].encoder if self.student_model else self.student

@@ -11,7 +11,7 @@ from mobilesam.distill.coupled import MaskStep
 from mobilesam.distill.data import load_photos
 from mobilesam.distill.decoupled import DecoupledStep
 from mobilesam.distill.student import build_student
-from mobilesam.train.build import load_model
+from mobilesam.distill.teacher import load_teacher
 from mobilesam.train.loop import Job, fit
 
 
@@ -28,7 +28,7 @@ def make_job(recipe: DistillRecipe) -> Job:
         DataError: the data or the store cannot be used.
         SettingsError: the loss wants padding that the store did not keep.
     """
-    teacher = load_model(recipe.teacher.checkpoint).requires_grad_(False)
+    teacher = load_teacher(recipe.teacher).requires_grad_(False)
     student = build_student(recipe, teacher)
     is_decoupled = recipe.method == "decoupled"
     dataset, photos, validation = load_photos(recipe, teacher, need_masks=not is_decoupled)

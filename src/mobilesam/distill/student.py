@@ -23,7 +23,7 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
         student = load_model(recipe.start_from)
         check_fit(student.config, teacher.config)
     else:
-        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.student)
+        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.encoder)
         student = Sam(config)
         if recipe.method != "coupled":
             for part in DECODER:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
-from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.config import DistillRecipe, TeacherConfig
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
@@ -59,7 +59,7 @@ def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
     folder = Path(recipe.store.path)
     folder.mkdir(parents=True, exist_ok=True)
     files = unique_files(data_files(recipe.data))
-    teacher = Teacher(load_model(recipe.teacher.checkpoint), recipe)
+    teacher = Teacher(load_teacher(recipe.teacher), recipe)
     result = Embedded()
     for file in files:
         samples = list_photos(str(file), recipe.data.photos)
@@ -161,6 +161,19 @@ def read_views(sample: PhotoSource, header: StoreHeader) -> list[Rgb] | str:
     return [resize_long_side(np.ascontiguousarray(view.cut(rgb)), header.image_size) for view in views]
 
 
+def load_teacher(config: TeacherConfig) -> Sam:
+    """The network to imitate, at the side that the recipe asks for, in eval mode.
+
+    Raises:
+        ModelError: there is no such file, or it does not load.
+        SettingsError: its encoder cannot take that side.
+    """
+    teacher = load_model(config.checkpoint)
+    if config.image_size:
+        teacher.config = teacher.config.at(config.image_size)
+    return teacher
+
+
 class Teacher:
     """A frozen network that says what an image embedding should be."""
 
@@ -170,6 +183,9 @@ class Teacher:
         self.sha256 = weights_sha256(model)
         self.device = pick_device(recipe.teacher.device)
         self.model = model.to(self.device).requires_grad_(False)
+        # Convolutions on a CPU are about twice as fast with the channels last, as in training.
+        self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        self.model.image_encoder.to(memory_format=self.layout)  # type: ignore[call-overload]
 
     def header(self, name: str, samples: Sequence[PhotoSource]) -> StoreHeader:
         """What a store of this teacher says of itself."""
@@ -189,7 +205,8 @@ class Teacher:
     def embed(self, photos: list[Rgb]) -> Tensor:
         """Resized photos (h, w, 3) → (B, C, g, g)."""
         tensors = [torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].to(self.device) for rgb in photos]
-        return self.model.image_encoder(torch.cat([self.model.preprocess(t.float()) for t in tensors]))
+        batch = torch.cat([self.model.preprocess(t.float()) for t in tensors])
+        return self.model.image_encoder(batch.contiguous(memory_format=self.layout))
 
     def store_batch(self, store: StoreWriter, batch: list[tuple[str, int, Rgb]]) -> None:
         """Embed some views and write them down."""

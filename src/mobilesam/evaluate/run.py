@@ -19,7 +19,7 @@ import numpy as np
 
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import EVERYTHING, recall
-from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
+from mobilesam.evaluate.metrics import Mask, boundary_iou, components, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
@@ -202,6 +202,7 @@ def to_row(
         "source": sample.source,
         "iou": float(np.mean(distances)) if distances else iou(answer.mask, against, ignored),
         "boundary_iou": boundary_iou(answer.mask, against, ignored),
+        "components": components(answer.mask),
         "area": area,
         "size": size_class(area),
         "score": answer.score,

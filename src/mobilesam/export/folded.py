@@ -27,7 +27,7 @@ from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
 from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
 
-# N prompts, S of them sure enough, M = N where prompts have masks, else 1
+# N prompts, S of them sure enough, M = N where prompts have photos or masks of their own, else 1
 # T tokens, K image cells, C channels, h heads, d width of a head
 
 
@@ -43,15 +43,16 @@ def decode(
     """`Sam.decode` in folded form.
 
     Args:
+        embedding: (1, C, g, g), or (N, C, g, g): a photo for each prompt.
         mask_input: (M, 1, 4g, 4g), one for all prompts or one each.
         has_mask_input: (M,)
         min_score: () prompts whose best score is not above it get no masks; None makes masks for all.
     """
-    _, _, height, width = static_shape(embedding)
+    height, width = embedding.shape[2:]
     input_hw = (height * PATCH_SIZE, width * PATCH_SIZE)
     sparse = sam.prompt_encoder.embed_points(point_coords, point_labels, input_hw)
     dense = sam.prompt_encoder.embed_masks(mask_input, has_mask_input)
-    image = embedding + dense  # (M, C, g, g)
+    image = embedding + dense  # (M, C, g, g), M = N where prompts have photos or masks of their own
     image_pe = sam.prompt_encoder.pe_layer.grid(height, width)
     return predict_masks(sam.mask_decoder, image, image_pe, sparse, min_score)
 
@@ -60,7 +61,7 @@ def predict_masks(
     decoder: MaskDecoder, image: Tensor, image_pe: Tensor, sparse: Tensor, min_score: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores."""
-    _, _, h, w = static_shape(image)
+    h, w = image.shape[2:]
     tokens = first_tokens(decoder, sparse)
     cells = image.flatten(2).transpose(1, 2)  # (M, K, C)
     tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens)
@@ -160,8 +161,9 @@ def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: 
     probes = (k @ per_head_in(attention.q_proj.weight, h)).flatten(1, 2)  # (N, hT, C)
     bias = (k @ attention.q_proj.bias.view(h, -1, 1)).flatten(1, 2)  # (N, hT, 1)
     scores = probes @ queries.transpose(1, 2) + bias  # (N, hT, K)
-    cells = static_shape(queries)[1]
-    weights = scores.reshape(-1, h, t, cells).softmax(dim=2).flatten(1, 2)  # (N, hT, K), over the tokens of a head
+    weights = (
+        scores.reshape(-1, h, t, scores.shape[2]).softmax(dim=2).flatten(1, 2)
+    )  # (N, hT, K), over the tokens of a head
     v = attention.heads(attention.v_proj(values))  # (N, h, T, d)
     # Each head's weights sum to 1, so the bias may be given to the tokens, a share by each head.
     written = v @ per_head_out(attention.out_proj.weight, h) + attention.out_proj.bias / h  # (N, h, T, C)

@@ -17,7 +17,10 @@ from mobilesam.model.sam import Sam
 
 
 class EncoderGraph(nn.Module):
-    """image (B, 3, H, W) 0-255 → embedding (B, C, g, g); normalisation and padding inside."""
+    """image (B, 3, H, W) 0-255 → embedding (B, C, g, g); normalisation and padding inside.
+
+    Where the encoder takes any side, the longer of H and W is the side of the padded square.
+    """
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -25,7 +28,11 @@ class EncoderGraph(nn.Module):
         self._sam = (sam,)  # in a tuple, so that its parameters are not registered twice
 
     def forward(self, image: Tensor) -> Tensor:
-        return self._sam[0].encode(image)
+        sam = self._sam[0]
+        if not sam.config.sides:
+            return sam.encode(image)
+        height, width = (torch.as_tensor(side) for side in image.shape[-2:])  # traced, so that the graph computes it
+        return self.image_encoder(sam.normalise_and_pad(image, torch.maximum(height, width)))  # type: ignore[arg-type]
 
 
 class PromptHalf(nn.Module):

@@ -70,7 +70,7 @@ def decode(
     sam: Sam, embedding: Tensor, point_coords: Tensor, point_labels: Tensor, min_score: Tensor
 ) -> tuple[Tensor, Tensor]:
     """`folded.decode` for one photo, (1, C, g, g), and prompts without masks."""
-    _, _, h, w = static_shape(embedding)
+    h, w = embedding.shape[2:]
     sparse = sam.prompt_encoder.embed_points(point_coords, point_labels, (h * PATCH_SIZE, w * PATCH_SIZE))
     image = embedding[0].flatten(1).T + sam.prompt_encoder.no_mask_embed.weight  # (K, C)
     positions = sam.prompt_encoder.pe_layer.grid(h, w).flatten(1).T  # (K, C)
@@ -92,7 +92,7 @@ def predict_masks(
     cells, outputs = cells.of(sure), slice(1, 1 + NUM_MASKS)
     mask_tokens = last_look(decoder.transformer, cells, positions, tokens[sure, outputs], token_pe[sure, outputs])
     product = times(cells, *as_product(decoder.output_upscaling[0])).flatten(0, 1)  # (SK, C)
-    upscaled = finish_upscaling(decoder.output_upscaling, product, static_shape(image)[0])  # (S, 16K, C/8)
+    upscaled = finish_upscaling(decoder.output_upscaling, product, image.shape[0])  # (S, 16K, C/8)
     return to_logits(decoder, mask_tokens, upscaled, grid), scores
 
 
@@ -118,13 +118,13 @@ def last_look(
 def read(attention: Attention, queries: Tensor, cells: Cells, positions: Tensor) -> Tensor:
     """What tokens (N, T, C) read from the cells: (N, T, C)."""
     h, t = attention.num_heads, queries.shape[1]
-    k, c = static_shape(cells.image)
+    c = static_shape(cells.image)[1]
     q = attention.heads(attention.q_proj(queries))  # (N, h, T, d)
     # A softmax over the cells does not see what is the same for all of them, such as the projection's bias.
     scores = meet(q * static_shape(q)[3] ** -0.5, cells, positions, attention.k_proj.weight)
     weights = scores.softmax(dim=-1) * cells.scale  # (N, hT, K)
     own = project(cells.image, attention.v_proj.weight, h)
-    values = weights.reshape(-1, h, t, k) @ own.transpose(2, 3)  # (N, h, T, d)
+    values = by_head(weights, h, t) @ own.transpose(2, 3)  # (N, h, T, d)
     for part in cells.written:
         got = (weights @ part.weights.transpose(1, 2) @ part.rows).reshape(-1, h, t, c)
         values = values + got @ per_head_in(attention.v_proj.weight, h).transpose(1, 2)
@@ -135,11 +135,11 @@ def read(attention: Attention, queries: Tensor, cells: Cells, positions: Tensor)
 def write(attention: Attention, cells: Cells, positions: Tensor, queries: Tensor, values: Tensor) -> Cells:
     """The cells with what tokens (N, T, C) write into them."""
     h, t = attention.num_heads, queries.shape[1]
-    k, c = static_shape(cells.image)
+    c = static_shape(cells.image)[1]
     q = attention.heads(attention.k_proj(queries))  # (N, h, T, d)
     bias = attention.q_proj(cells.offset)
     scores = meet(q * static_shape(q)[3] ** -0.5, cells, positions, attention.q_proj.weight, bias)
-    scores = scores.reshape(-1, h, t, k)
+    scores = by_head(scores, h, t)  # (N, h, T, K)
     # A softmax over the tokens of a head; written out because runtimes are slow on any but the last dimension.
     likely = (scores - scores.amax(dim=2, keepdim=True)).exp()
     weights = likely / (likely.sum(dim=2, keepdim=True) * cells.scale[:, None])  # the scale is applied to all terms
@@ -147,7 +147,7 @@ def write(attention: Attention, cells: Cells, positions: Tensor, queries: Tensor
     everywhere = ((attention.out_proj.bias + cells.offset) / h).expand(h, 1, c)
     basis = torch.cat([attention.out_proj.weight.T.reshape(h, -1, c), everywhere], dim=1)  # (h, d + 1, C)
     v = F.pad(attention.heads(attention.v_proj(values)), (0, 1), value=1.0)  # (N, h, T, d + 1)
-    new = Written(weights.reshape(-1, h * t, k), (v @ basis).flatten(1, 2), v, basis)
+    new = Written(weights.reshape(-1, h * t, cells.image.shape[0]), (v @ basis).flatten(1, 2), v, basis)
     return replace(cells, written=(*cells.written, new), offset=torch.zeros_like(cells.offset))
 
 
@@ -178,7 +178,7 @@ def meet(tokens: Tensor, cells: Cells, positions: Tensor, weight: Tensor, bias: 
     """Products of tokens (N, h, T, d) with the projected cells and their positions: (N, hT, K)."""
     _, h, _, _ = static_shape(tokens)
     t = tokens.shape[2]
-    k, c = static_shape(cells.image)
+    k, c = cells.image.shape[0], static_shape(cells.image)[1]
     if not cells.written:  # then image and positions are all there is, the same for every prompt
         return (tokens @ project(cells.image + positions, weight, h, bias)).reshape(-1, h * t, k)
     found = (tokens @ project(cells.image, weight, h)).reshape(-1, h * t, k)
@@ -202,7 +202,12 @@ def project(image: Tensor, weight: Tensor, num_heads: int, bias: Tensor | None =
     product = weight @ image.T
     if bias is not None:
         product = product + bias[:, None]
-    return product.reshape(1, num_heads, -1, static_shape(image)[0])
+    return product.reshape(1, num_heads, static_shape(product)[0] // num_heads, -1)
+
+
+def by_head(x: Tensor, num_heads: int, num_tokens: int) -> Tensor:
+    """(N, hT, K) → (N, h, T, K)."""
+    return x.reshape(-1, num_heads, num_tokens, x.shape[2])
 
 
 def centred(x: Tensor) -> Tensor:

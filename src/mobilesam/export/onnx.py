@@ -65,6 +65,7 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
     metadata = {"contract_version": contract.VERSION, "model_name": info.name, "image_size": info.image_size}
     metadata |= {"embed_dim": info.embed_dim, "licence": licence, "weights_sha256": info.weights_sha256}
     metadata |= {"config": json.dumps(sam.config.to_dict())}
+    metadata |= {contract.IMAGE_SIZES: info.image_sizes}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         partial = Path(name)
         graphs = {
@@ -74,10 +75,6 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
         }
         for file, graph in graphs.items():
             model = trace(graph, partial)
-            if file == contract.DECODER_FILE:  # an input with an initializer may be left out
-                model.graph.initializer.append(
-                    numpy_helper.from_array(np.array(-np.inf, np.float32), contract.DECODER_MIN_SCORE)
-                )
             if fp16_storage:
                 store_as_fp16(model)
             if file == contract.MANY_FILE:
@@ -121,7 +118,7 @@ def encoder_graph(sam: Sam) -> _Graph:
 
 
 def decoder_graph(sam: Sam) -> _Graph:
-    """The decoder with dynamic numbers of prompts and points."""
+    """The decoder with dynamic numbers of prompts and points, and a dynamic grid where the encoder has one."""
     grid = sam.config.grid
     inputs = (
         torch.rand(1, sam.config.embed_dim, grid, grid),
@@ -131,6 +128,7 @@ def decoder_graph(sam: Sam) -> _Graph:
         torch.tensor([0.0, 1.0]),
     )
     dynamic: dict[str, dict[int, str]] = {
+        "embedding": {0: "E"},
         "point_coords": {0: "N", 1: "P"},
         "point_labels": {0: "N", 1: "P"},
         "mask_input": {0: "M"},
@@ -138,6 +136,10 @@ def decoder_graph(sam: Sam) -> _Graph:
         "low_res_masks": {0: "S"},
         "iou_predictions": {0: "N"},
     }
+    if sam.config.sides:  # a client that knows the side may fix these two names, and lose nothing to a fixed graph
+        dynamic["embedding"] |= {2: contract.GRID, 3: contract.GRID}
+        for name in ("mask_input", "low_res_masks"):
+            dynamic[name] |= {2: contract.LOW_RES, 3: contract.LOW_RES}
     named = dict(zip(contract.DECODER_INPUTS, inputs, strict=True)) | {contract.DECODER_MIN_SCORE: torch.tensor(0.0)}
     return _Graph(DecoderGraph(sam), named, contract.DECODER_OUTPUTS, dynamic)
 
@@ -148,6 +150,7 @@ def many_graph(sam: Sam) -> _Graph:
     inputs = {name: graph.inputs[name] for name in contract.MANY_INPUTS}
     known = {*inputs, *graph.outputs}
     dynamic = {name: sides for name, sides in graph.dynamic.items() if name in known}
+    dynamic["embedding"] = {axis: name for axis, name in dynamic["embedding"].items() if axis}  # of one photo
     return _Graph(ManyDecoderGraph(sam), inputs, graph.outputs, dynamic)
 
 
@@ -231,7 +234,7 @@ def store_as_fp16(model: onnx.ModelProto) -> None:
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT or initializer.name == contract.DECODER_MIN_SCORE:
+        if initializer.data_type != TensorProto.FLOAT:
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"

@@ -18,6 +18,7 @@ from mobilesam.model.sam import Sam
 
 Feed = dict[str, NDArray[np.float32]]
 
+EVERYONE: Feed = {contract.DECODER_MIN_SCORE: np.array(-np.inf, np.float32)}  # masks for all prompts
 TOLERANCE = 1e-3  # of the largest magnitude of the output
 
 
@@ -37,39 +38,45 @@ def verify_pair(sam: Sam, folder: Path) -> dict[str, float]:
 
 
 def open_session(path: Path) -> ort.InferenceSession:
-    """Quietly: onnxruntime warns of every input that has a default."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    """As it comes: without the names of sides fixed, which a client may do."""
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
-    """A landscape, a portrait and a square photo."""
+    """A landscape, a portrait and a square photo, and one of the smallest side where the side is free."""
     rng = np.random.default_rng(0)
     size = sam.config.image_size
     session = open_session(path)
     worst = 0.0
-    for hw in ((size * 3 // 4, size), (size, size // 2 + 1), (size, size)):
+    shapes = [(size * 3 // 4, size), (size, size // 2 + 1), (size, size)]
+    shapes += [(side // 2, side) for side in sam.config.sides[:1]]
+    for hw in shapes:
         image = rng.uniform(0, 255, (1, 3, *hw)).astype(np.float32)
         (found,) = session.run(None, {"image": image})
         with torch.inference_mode():
-            expected = sam.encode(torch.from_numpy(image)).numpy()
+            expected = sam.encode(torch.from_numpy(image), max(hw)).numpy()
         worst = max(worst, compare("embedding", np.asarray(found), expected))
     return {"embedding": worst}
 
 
 def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
-    """One and several prompts, of one and several points, with a prior each, with none, and with one none for all."""
+    """One and several prompts, of one and several points, with a prior each, with none, and with one none for all.
+
+    The last two also with a photo for each prompt, and of the smallest side where the side is free.
+    """
     feeds = [decoder_feed(sam, 1, 2, 0.0), decoder_feed(sam, 3, 5, 1.0), decoder_feed(sam, 3, 2, 0.0)]
-    feeds[2] |= {name: feeds[2][name][:1] for name in ("mask_input", "has_mask_input")}
-    return compare_decoders(sam, path, [(feed, feed) for feed in feeds])
+    feeds += [
+        decoder_feed(sam, 2, 2, 0.0, side, num_photos=2) for side in (sam.config.image_size, *sam.config.sides[:1])
+    ]
+    for feed in feeds[2:]:
+        feed |= {name: feed[name][:1] for name in ("mask_input", "has_mask_input")}
+    return compare_decoders(sam, path, [(feed | EVERYONE, feed) for feed in feeds])
 
 
 def verify_many(sam: Sam, path: Path) -> dict[str, float]:
     """As many prompts as the graph is made for, of one point each and of several."""
     feeds = [decoder_feed(sam, contract.MANY_PROMPTS, num_points, 0.0) for num_points in (2, 5)]
-    everyone = {contract.DECODER_MIN_SCORE: np.array(-np.inf, np.float32)}
-    known = [{name: (feed | everyone)[name] for name in contract.MANY_INPUTS} for feed in feeds]
+    known = [{name: (feed | EVERYONE)[name] for name in contract.MANY_INPUTS} for feed in feeds]
     return compare_decoders(sam, path, list(zip(known, feeds, strict=True)))
 
 
@@ -106,12 +113,15 @@ def verify_sam_decoder(sam: Sam, path: Path) -> None:
             compare(name, np.asarray(left), right.numpy())
 
 
-def decoder_feed(sam: Sam, num_prompts: int, num_points: int, has_prior: float) -> Feed:
-    """Fixed random inputs in the contract's order."""
+def decoder_feed(
+    sam: Sam, num_prompts: int, num_points: int, has_prior: float, side: int | None = None, num_photos: int = 1
+) -> Feed:
+    """Fixed random inputs in the contract's order, for a side in pixels."""
     rng = np.random.default_rng(num_prompts)
-    grid, size = sam.config.grid, sam.config.image_size
+    size = side or sam.config.image_size
+    grid = size // contract.PATCH_SIZE
     arrays = {
-        "embedding": rng.standard_normal((1, sam.config.embed_dim, grid, grid)),
+        "embedding": rng.standard_normal((num_photos, sam.config.embed_dim, grid, grid)),
         "point_coords": rng.uniform(0, size, (num_prompts, num_points, 2)),
         "point_labels": rng.integers(-1, 4, (num_prompts, num_points)),
         "mask_input": rng.standard_normal((num_prompts, 1, 4 * grid, 4 * grid)),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
 from mobilesam.model.checkpoint import is_unused
 from mobilesam.model.sam import Sam
@@ -20,18 +21,22 @@ class TorchBackend:
     Args:
         model: the network; moved to the device and put in eval mode.
         device: as torch names it.
+        image_size: side of the picture in pixels; the model's own when None.
 
     Raises:
+        SettingsError: the model cannot take that side.
         ModelError: torch has no such device.
     """
 
-    def __init__(self, model: Sam, *, device: str = "cpu", licence: str = "unknown") -> None:
+    def __init__(
+        self, model: Sam, *, device: str = "cpu", licence: str = "unknown", image_size: int | None = None
+    ) -> None:
         try:
             self._device = torch.device(device)
             self._model = model.eval().to(self._device)
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"torch cannot run on '{device}' here: {first_line(error)}") from error
-        self._info = describe(model, licence)
+        self._info = describe(model, licence).at(image_size)
 
     @property
     def info(self) -> ModelInfo:
@@ -41,7 +46,7 @@ class TorchBackend:
     @torch.inference_mode()
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
-        return self._to_numpy(self._model.encode(self._to_torch(image)))
+        return self._to_numpy(self._model.encode(self._to_torch(image), self._info.image_size))
 
     @torch.inference_mode()
     def decode(
@@ -53,7 +58,7 @@ class TorchBackend:
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
         return self._to_numpy(low_res[scores.amax(dim=1) > min_score]), self._to_numpy(scores)
@@ -69,7 +74,9 @@ class TorchBackend:
 def describe(model: Sam, licence: str) -> ModelInfo:
     """What the metadata of an exported pair says of this network."""
     config = model.config
-    return ModelInfo(config.name, config.image_size, config.embed_dim, licence, weights_sha256(model))
+    sha256 = weights_sha256(model)
+    sides = write_sides(config.sides)
+    return ModelInfo(config.name, config.image_size, config.embed_dim, licence, sha256, sides)
 
 
 def weights_sha256(model: Sam) -> str:

@@ -20,7 +20,16 @@ from torch import Tensor
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
 from mobilesam.files import replacing
-from mobilesam.model.config import CONFIGS, SamConfig, TinyViTConfig, ViTConfig
+from mobilesam.model.config import (
+    CONFIGS,
+    EMBEDDED,
+    KINDS,
+    EfficientNetLiteConfig,
+    EncoderConfig,
+    SamConfig,
+    TinyViTConfig,
+    ViTConfig,
+)
 from mobilesam.model.sam import Sam
 
 _CONFIG_KEY = "mobilesam_config"
@@ -87,7 +96,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated ({error})") from error
     if _CONFIG_KEY not in metadata:
         return state, None
-    return state, SamConfig.from_dict(json.loads(metadata[_CONFIG_KEY]))
+    return state, _read_config(metadata[_CONFIG_KEY], path)
+
+
+def _read_config(text: str, path: Path) -> SamConfig:
+    data = json.loads(text)
+    kind = data["encoder"]["kind"]
+    if kind not in KINDS:
+        raise ModelError(
+            f"{path}: its encoder is a '{kind}', which this version does not know; known: {', '.join(KINDS)}"
+        )
+    return SamConfig.from_dict(data)
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -124,7 +143,7 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
             state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
     if "config" not in metadata:
         raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata)")
-    config = SamConfig.from_dict(json.loads(metadata["config"]))
+    config = _read_config(metadata["config"], folder)
     # What no graph computes with is not in the pair: step counters, and the published checkpoint's ImageNet head.
     for key, value in Sam(config).state_dict().items():
         if is_unused(key):
@@ -140,22 +159,26 @@ def is_unused(key: str) -> bool:
 def detect_config(state: dict[str, Tensor]) -> SamConfig:
     """Read the architecture off the keys and shapes of a SAM-family state dict.
 
-    The image size of a TinyViT is not in its weights; 1024, the published one, is assumed.
+    The image size of a TinyViT or an EfficientNet-Lite is not in its weights. The published 1024 is assumed for the
+    one, and the embedded model's for the other, which takes any.
 
     Raises:
         ModelError: the keys are not those of a SAM.
     """
-    encoder: TinyViTConfig | ViTConfig
+    encoder: EncoderConfig
     try:
         if "image_encoder.pos_embed" in state:
             encoder, image_size = _detect_vit(state)
         elif "image_encoder.patch_embed.seq.0.c.weight" in state:
             encoder, image_size = _detect_tiny_vit(state), 1024
+        elif "image_encoder.stages.0.0.depthwise.conv.weight" in state:
+            encoder, image_size = _detect_efficientnet_lite(state), EMBEDDED.image_size
         else:
             sample = ", ".join(list(state)[:3]) or "nothing"
             raise ModelError(
-                "not a SAM checkpoint: expected keys such as image_encoder.pos_embed (ViT) or "
-                f"image_encoder.patch_embed.seq.0.c.weight (TinyViT), found {sample}"
+                "not a SAM checkpoint: expected keys such as image_encoder.pos_embed (ViT), "
+                "image_encoder.patch_embed.seq.0.c.weight (TinyViT) or "
+                f"image_encoder.stages.0.0.depthwise.conv.weight (EfficientNet-Lite), found {sample}"
             )
         embed_dim = state["prompt_encoder.no_mask_embed.weight"].shape[1]
         mlp_dim = state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0]
@@ -207,6 +230,14 @@ def _detect_tiny_vit(state: dict[str, Tensor]) -> TinyViTConfig:
         mbconv_expand_ratio=convs.shape[0] / convs.shape[1],
         num_classes=0 if head is None else head.shape[0],
     )
+
+
+def _detect_efficientnet_lite(state: dict[str, Tensor]) -> EfficientNetLiteConfig:
+    stages = [f"image_encoder.stages.{i}." for i in range(7)]
+    a, b, c, d, e, f, g = (state[f"{stage}0.project.conv.weight"].shape[0] for stage in stages)
+    h, i, j, k, m, n, o = (_count(state, stage) for stage in stages)
+    stem = state["image_encoder.stem.conv.weight"].shape[0]
+    return EfficientNetLiteConfig(widths=(a, b, c, d, e, f, g), depths=(h, i, j, k, m, n, o), stem=stem)
 
 
 def _four(values: list[int]) -> tuple[int, int, int, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from mobilesam.contract import check_side
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,36 @@ class ViTConfig:
 
 
 @dataclass(frozen=True)
+class EfficientNetLiteConfig:
+    """An EfficientNet-Lite image encoder (arXiv 1905.11946): convolutions only, so its input may have any side."""
+
+    widths: tuple[int, int, int, int, int, int, int]
+    """Channels of the seven stages."""
+    depths: tuple[int, int, int, int, int, int, int]
+    """Their numbers of blocks."""
+    stem: int = 32
+
+
+EncoderConfig = TinyViTConfig | ViTConfig | EfficientNetLiteConfig
+KINDS: dict[str, type[EncoderConfig]] = {
+    "tiny_vit": TinyViTConfig,
+    "vit": ViTConfig,
+    "efficientnet_lite": EfficientNetLiteConfig,
+}
+"""How a configuration on disk names its encoder."""
+
+FREE_SIDES = range(256, 1024 + 1, 32)
+"""Sides in pixels at which a convolutional encoder is offered, whatever side it was trained at."""
+
+
+@dataclass(frozen=True)
 class SamConfig:
     """Image encoder, prompt encoder and mask decoder of one model."""
 
     name: str
     image_size: int
     """Side in pixels of the padded square the network is made for; a multiple of 16."""
-    encoder: TinyViTConfig | ViTConfig
+    encoder: EncoderConfig
     embed_dim: int = 256
     """Channels of the image embedding and of every prompt token."""
     decoder_mlp_dim: int = 2048
@@ -50,8 +75,23 @@ class SamConfig:
     """Channels inside the prompt encoder's mask branch."""
 
     def __post_init__(self) -> None:
-        if self.image_size % 16 or self.image_size < 32:
-            raise ValueError(f"image_size must be a multiple of 16 and at least 32, not {self.image_size}")
+        stride = 32 if isinstance(self.encoder, EfficientNetLiteConfig) else 16
+        if self.image_size % stride or self.image_size < 32:
+            raise ValueError(f"image_size must be a multiple of {stride} and at least 32, not {self.image_size}")
+
+    @property
+    def sides(self) -> range:
+        """The sides that may be chosen besides `image_size`; none where attention fixes the side."""
+        return FREE_SIDES if isinstance(self.encoder, EfficientNetLiteConfig) else range(0)
+
+    def at(self, side: int) -> SamConfig:
+        """The same network for pictures of another side.
+
+        Raises:
+            SettingsError: its encoder cannot take that side.
+        """
+        check_side(side, self.image_size, self.sides, self.name)
+        return replace(self, image_size=side)
 
     @property
     def grid(self) -> int:
@@ -60,7 +100,7 @@ class SamConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able data that `from_dict` reads back."""
-        kind = "tiny_vit" if isinstance(self.encoder, TinyViTConfig) else "vit"
+        kind = next(name for name, cls in KINDS.items() if isinstance(self.encoder, cls))
         return {**asdict(self), "encoder": {"kind": kind, **asdict(self.encoder)}}
 
     @classmethod
@@ -69,8 +109,7 @@ class SamConfig:
         encoder: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items() if k != "kind"
         }
-        kind = TinyViTConfig if data["encoder"]["kind"] == "tiny_vit" else ViTConfig
-        return cls(**{**data, "encoder": kind(**encoder)})
+        return cls(**{**data, "encoder": KINDS[data["encoder"]["kind"]](**encoder)})
 
 
 MOBILE_SAM = SamConfig(
@@ -89,9 +128,21 @@ SAM_VIT_B = SamConfig("sam_vit_b", 1024, ViTConfig(768, 12, 12, (2, 5, 8, 11)))
 SAM_VIT_L = SamConfig("sam_vit_l", 1024, ViTConfig(1024, 24, 16, (5, 11, 17, 23)))
 SAM_VIT_H = SamConfig("sam_vit_h", 1024, ViTConfig(1280, 32, 16, (7, 15, 23, 31)))
 
-# What the project trains itself. Windows of 8 and 16 tile the grids of 256 and 512 px without padding.
-EMBEDDED = SamConfig(
-    name="embedded",
+# The sizes of the published ImageNet weights: the Lite variant leaves the stem, the first and the last stage alone.
+EFFICIENTNET_LITE = {
+    "lite0": EfficientNetLiteConfig(widths=(16, 24, 40, 80, 112, 192, 320), depths=(1, 2, 2, 3, 3, 4, 1)),
+    "lite1": EfficientNetLiteConfig(widths=(16, 24, 40, 80, 112, 192, 320), depths=(1, 3, 3, 4, 4, 5, 1)),
+    "lite2": EfficientNetLiteConfig(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)),
+}
+
+# What the project trains itself.
+EMBEDDED = SamConfig("embedded", 512, EFFICIENTNET_LITE["lite0"])
+EMBEDDED_LITE2 = SamConfig("embedded_lite2", 512, EFFICIENTNET_LITE["lite2"])
+
+# The embedded model of version 0.1, since then a student of the new one. Windows of 8 and 16 tile the grids of 256 and
+# 512 px without padding.
+EMBEDDED_TINY_VIT = SamConfig(
+    name="embedded_tiny_vit",
     image_size=256,
     encoder=TinyViTConfig(
         embed_dims=(32, 64, 128, 256),
@@ -120,4 +171,16 @@ TINY = SamConfig(
     mask_channels=8,
 )
 
-CONFIGS = {c.name: c for c in (TINY, EMBEDDED, MOBILE_SAM, SAM_VIT_B, SAM_VIT_L, SAM_VIT_H)}
+# The same for a convolutional encoder.
+TINY_LITE = replace(
+    TINY,
+    name="tiny_lite",
+    encoder=EfficientNetLiteConfig(widths=(4, 4, 8, 8, 8, 16, 16), depths=(1, 1, 2, 1, 1, 1, 1), stem=4),
+)
+
+CONFIGS = {
+    c.name: c
+    for c in (
+        TINY, TINY_LITE, EMBEDDED, EMBEDDED_LITE2, EMBEDDED_TINY_VIT, MOBILE_SAM, SAM_VIT_B, SAM_VIT_L, SAM_VIT_H,
+    )
+}  # fmt: skip

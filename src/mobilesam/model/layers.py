@@ -26,7 +26,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
 def static_shape(x: Tensor) -> tuple[int, ...]:
     """The shape as plain integers, so that a traced graph holds constants and not a hundred nodes that compute them.
 
-    For channels, heads and the grid, which an exported graph fixes; never for the batch, which stays dynamic.
+    For channels, heads and an attention encoder's grid, which an exported graph fixes; never for the batch, nor for the
+    decoder's grid, which stay dynamic.
     """
     return tuple(int(side) for side in x.shape)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS
-from mobilesam.model.layers import MLP, LayerNorm2d, static_shape
+from mobilesam.model.layers import MLP, LayerNorm2d
 from mobilesam.model.transformer import TwoWayTransformer
 
 # N prompts, T tokens, C channels, g grid
@@ -52,12 +52,12 @@ class MaskDecoder(nn.Module):
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # (1 + 4, C)
         tokens = torch.cat([output_tokens.expand(n, -1, -1), sparse], dim=1)  # (N, 1 + 4 + P, C)
         image = embedding + dense  # (N, C, g, g)
-        _, c, h, w = static_shape(image)
+        h, w = image.shape[2:]
 
         cells = image.flatten(2).transpose(1, 2)  # (N, g*g, C)
         tokens, cells = self.transformer(cells, image_pe.flatten(1).T[None], tokens)
 
-        upscaled = self.output_upscaling(cells.transpose(1, 2).reshape(-1, c, h, w))  # (N, C/8, 4g, 4g)
+        upscaled = self.output_upscaling(cells.transpose(1, 2).reshape(-1, cells.shape[2], h, w))  # (N, C/8, 4g, 4g)
         weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
         masks = torch.stack(weights, dim=1) @ upscaled.flatten(2)  # (N, 4, 16g*g)
         return masks.reshape(-1, NUM_MASKS, 4 * h, 4 * w), self.iou_prediction_head(tokens[:, 0])

@@ -67,8 +67,8 @@ class PromptEncoder(nn.Module):
 
     def embed_points(self, coords: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
         """(N, P, 2) pixels of the padded input and (N, P) label codes → (N, P, C)."""
-        scale = coords.new_tensor([input_hw[1], input_hw[0]])
-        tokens = self.pe_layer((coords + 0.5) / scale)  # a click means the centre of its pixel
+        x, y = (coords + 0.5).unbind(dim=-1)  # a click means the centre of its pixel
+        tokens = self.pe_layer(torch.stack([x / input_hw[1], y / input_hw[0]], dim=-1))
         padding = labels[..., None] == LABEL_PADDING
         tokens = torch.where(padding, self.not_a_point_embed.weight, tokens)
         for code, embedding in enumerate(self.point_embeddings):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn, tensor
 
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
-from mobilesam.model.config import SamConfig, TinyViTConfig
-from mobilesam.model.layers import static_shape
+from mobilesam.model.config import SamConfig, TinyViTConfig, ViTConfig
+from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.prompt_encoder import PromptEncoder
 from mobilesam.model.tiny_vit import TinyViT
@@ -29,30 +29,34 @@ class Sam(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
-        if isinstance(config.encoder, TinyViTConfig):
-            self.image_encoder: nn.Module = TinyViT(config.encoder, config.embed_dim)
-        else:
-            self.image_encoder = ViT(config.encoder, config.embed_dim, config.grid)
+        self.image_encoder = build_encoder(config)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_channels)
         self.mask_decoder = MaskDecoder(config.embed_dim, config.decoder_heads, config.decoder_mlp_dim)
         self.register_buffer("pixel_mean", tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
-    def preprocess(self, image: Tensor) -> Tensor:
-        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, image_size, image_size).
+    def preprocess(self, image: Tensor, side: int | None = None) -> Tensor:
+        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, side, side).
+
+        Args:
+            side: `config.image_size` when None; another needs an encoder that takes it (`config.sides`).
 
         Raises:
-            ValueError: H or W exceeds image_size.
+            ValueError: H or W exceeds the side.
         """
-        size = self.config.image_size
+        size = side or self.config.image_size
         if max(image.shape[-2:]) > size:
             raise ValueError(f"an image of {tuple(image.shape[-2:])} exceeds {size}; resize its long side to {size}")
-        image = (image - self.pixel_mean) / self.pixel_std
-        return F.pad(image, (0, size - image.shape[-1], 0, size - image.shape[-2]))
+        return self.normalise_and_pad(image, size)
 
-    def encode(self, image: Tensor) -> Tensor:
-        """RGB 0-255 (B, 3, H, W), H and W at most image_size → embedding (B, C, g, g)."""
-        return self.image_encoder(self.preprocess(image))
+    def normalise_and_pad(self, image: Tensor, side: int) -> Tensor:
+        """The part of `preprocess` that an exported graph holds."""
+        image = (image - self.pixel_mean) / self.pixel_std
+        return F.pad(image, (0, side - image.shape[-1], 0, side - image.shape[-2]))
+
+    def encode(self, image: Tensor, side: int | None = None) -> Tensor:
+        """RGB 0-255 (B, 3, H, W), H and W at most the side → embedding (B, C, g, g)."""
+        return self.image_encoder(self.preprocess(image, side))
 
     def decode(
         self,
@@ -74,8 +78,18 @@ class Sam(nn.Module):
         Returns:
             low_res_masks (N, 4, 4g, 4g) logits, iou_predictions (N, 4).
         """
-        _, _, h, w = static_shape(embedding)
+        h, w = embedding.shape[2:]
         input_hw = (h * PATCH_SIZE, w * PATCH_SIZE)
         sparse = self.prompt_encoder.embed_points(point_coords, point_labels, input_hw)
         dense = self.prompt_encoder.embed_masks(mask_input, has_mask_input)
         return self.mask_decoder(embedding, self.prompt_encoder.pe_layer.grid(h, w), sparse, dense)
+
+
+def build_encoder(config: SamConfig) -> nn.Module:
+    """The image encoder of a configuration: (B, 3, S, S) normalised → (B, C, S/16, S/16)."""
+    encoder = config.encoder
+    if isinstance(encoder, TinyViTConfig):
+        return TinyViT(encoder, config.embed_dim)
+    if isinstance(encoder, ViTConfig):
+        return ViT(encoder, config.embed_dim, config.grid)
+    return EfficientNetLite(encoder, config.embed_dim)

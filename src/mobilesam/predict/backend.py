@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam.contract import PATCH_SIZE
+from mobilesam.contract import PATCH_SIZE, check_side, read_sides
 
 Floats = NDArray[np.float32]
 Precision = Literal["float32", "bfloat16"]
@@ -24,10 +24,28 @@ class ModelInfo:
     licence: str
     weights_sha256: str
     """Identity of the weights, the same for every backend: an embedding fits exactly one."""
+    image_sizes: str = ""
+    """Other sides that the model may be loaded at, as "256-1024/32"; empty where attention fixes its side."""
     zoom_below: float = 0.0
     """A box whose longer side is below this share of the photo's gets a second look by itself; 0 is never."""
     click_zoom_below: float = 0.0
     """The same for clicks, by the box of the first look's best mask."""
+
+    @property
+    def sides(self) -> range:
+        """`image_sizes` in pixels."""
+        return read_sides(self.image_sizes)
+
+    def at(self, image_size: int | None) -> ModelInfo:
+        """The same model, loaded at another side of the picture; None for its own.
+
+        Raises:
+            SettingsError: it cannot take that side.
+        """
+        if image_size is None:
+            return self
+        check_side(image_size, self.image_size, self.sides, self.name)
+        return replace(self, image_size=image_size)
 
     @property
     def grid(self) -> int:
@@ -66,7 +84,7 @@ class Backend(Protocol):
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g), N prompts and a mask input each or one for all → logits (S, 4, 4g, 4g), scores (N, 4).
+        """(1 or N, C, g, g), N prompts, a mask input each or one for all → logits (S, 4, 4g, 4g), scores (N, 4).
 
         Only the S prompts whose best score exceeds `min_score` get logits, in their order.
         """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ImageError, ModelError, PromptError
 from mobilesam.files import replacing
 from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
@@ -34,6 +35,11 @@ class ImageEmbedding:
     input_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False)
     """The photo itself, for cut-outs and second looks; absent after `load` without it."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the network saw."""
+        return int(self.array.shape[-1]) * PATCH_SIZE
 
     def predict(
         self,
@@ -156,6 +162,12 @@ class ImageEmbedding:
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} is not an embedding saved by mobilesam, or is damaged ({error})") from error
         info = backend.info
+        side = array.shape[-1] * PATCH_SIZE
+        if side != info.image_size and side in info.sides:
+            raise ModelError(
+                f"{path} was made at image_size {side}, this model was loaded at {info.image_size}; "
+                f"load(..., image_size={side}), or embed the photo again"
+            )
         if header["weights_sha256"] != info.weights_sha256:
             raise ModelError(
                 f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
@@ -204,4 +216,4 @@ class ImageEmbedding:
         return self.backend.decode(self.array, coords, labels, prior, has_prior, min_score)
 
     def _prediction(self, low_res: Floats, scores: Floats) -> Prediction:
-        return Prediction(low_res, scores, self.backend.info.image_size, self.input_hw, self.original_hw, self.photo)
+        return Prediction(low_res, scores, self.image_size, self.input_hw, self.original_hw, self.photo)

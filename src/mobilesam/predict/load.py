@@ -39,6 +39,7 @@ def load(
     threads: int | None = None,
     quick_start: bool = False,
     precision: Precision = "float32",
+    image_size: int | None = None,
 ) -> Predictor:
     """Load a model.
 
@@ -50,12 +51,14 @@ def load(
         threads: per operator of onnxruntime; None lets it choose.
         quick_start: for one or a few photos: onnxruntime opens sooner and answers a little slower.
         precision: what OpenVINO computes in; "bfloat16" is faster and a little off. The others compute in float32.
+        image_size: side in pixels of the square that the network sees; the model's own when None. Smaller is faster,
+            larger shows finer masks. A model whose encoder has attention takes its own only.
 
     Raises:
         ModelError: there is no such model, or its files are damaged.
         DownloadError: it must be downloaded and cannot be.
         MissingExtraError: torch is needed and not installed.
-        SettingsError: no such backend.
+        SettingsError: no such backend, or a side that the model cannot take.
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
@@ -69,12 +72,12 @@ def load(
             'pip install "mobilesam[openvino]"'
         )
     if backend == "torch":
-        return Predictor(_torch_backend(model, device))
+        return Predictor(_torch_backend(model, device, image_size))
     if is_checkpoint:
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
     if backend == "openvino":
-        return Predictor(_openvino_backend(_find_pair(model), device, threads, precision))
-    return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start))
+        return Predictor(_openvino_backend(_find_pair(model), device, threads, precision, image_size))
+    return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start, image_size))
 
 
 def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
@@ -84,28 +87,31 @@ def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
     return "openvino" if is_x86 and is_worth_it and is_installed("openvino") else "onnx"
 
 
-def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: bool) -> Backend:
+def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: bool, image_size: int | None) -> Backend:
     from mobilesam.predict.onnx import OnnxBackend
 
-    return OnnxBackend(folder, device=device, threads=threads, quick_start=quick_start)
+    return OnnxBackend(folder, device=device, threads=threads, quick_start=quick_start, image_size=image_size)
 
 
-def _openvino_backend(folder: Path, device: str, threads: int | None, precision: Precision) -> Backend:
+def _openvino_backend(
+    folder: Path, device: str, threads: int | None, precision: Precision, image_size: int | None
+) -> Backend:
     require("openvino", "openvino", "the openvino backend")
     if device != "cpu":
         raise ModelError(f"the openvino backend runs on the CPU, not on '{device}'")
     from mobilesam.predict.openvino import OpenVinoBackend
 
-    return OpenVinoBackend(folder, threads=threads, precision=precision)
+    return OpenVinoBackend(folder, threads=threads, precision=precision, image_size=image_size)
 
 
-def _torch_backend(model: str | os.PathLike[str], device: str) -> Backend:
+def _torch_backend(model: str | os.PathLike[str], device: str, image_size: int | None) -> Backend:
     require("torch", "torch", f"the torch backend of '{model}'")
     from mobilesam.model import checkpoint
     from mobilesam.model.backend import TorchBackend
 
     licence = MODELS[str(model)].licence if str(model) in MODELS else "unknown"
-    return TorchBackend(checkpoint.load(find_checkpoint(model)), device=device, licence=licence)
+    network = checkpoint.load(find_checkpoint(model))
+    return TorchBackend(network, device=device, licence=licence, image_size=image_size)
 
 
 def _find_pair(model: str | os.PathLike[str]) -> Path:

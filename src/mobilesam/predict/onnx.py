@@ -23,6 +23,7 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         device: "cpu", or "cuda" with an onnxruntime that has that provider.
         threads: for each operator; None lets onnxruntime choose.
         quick_start: optimise the graphs less: opens sooner, then answers a little slower.
+        image_size: side of the picture in pixels; the model's own when None.
 
     Raises:
         ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
@@ -35,13 +36,14 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         device: str = "cpu",
         threads: int | None = None,
         quick_start: bool = False,
+        image_size: int | None = None,
     ) -> None:
         self._device, self._threads, self._quick_start = device, threads, quick_start
-        super().__init__(folder)
+        super().__init__(folder, image_size)
 
-    def _open(self, path: Path) -> tuple[ort.InferenceSession, Mapping[str, str]]:
+    def _open(self, path: Path, grid: int | None) -> tuple[ort.InferenceSession, Mapping[str, str]]:
         is_busy = path.name == contract.MANY_FILE
-        session = open_session(path, self._device, self._threads, self._quick_start, is_busy)
+        session = open_session(path, self._device, self._threads, self._quick_start, is_busy, grid)
         return session, session.get_modelmeta().custom_metadata_map
 
     def _run(self, graph: ort.InferenceSession, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
@@ -53,7 +55,7 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
 
 
 def open_session(
-    path: Path, device: str, threads: int | None, quick_start: bool, is_busy: bool
+    path: Path, device: str, threads: int | None, quick_start: bool, is_busy: bool, grid: int | None
 ) -> ort.InferenceSession:
     """A session that fails loudly where its provider is missing; a busy one gets call after call."""
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
@@ -68,6 +70,9 @@ def open_session(
     # Waiting threads would otherwise spin, which costs a cold click processor time, and a phone its battery; only
     # where one call follows the other does it pay, a tenth.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if is_busy else "0")
+    if grid is not None:
+        options.add_free_dimension_override_by_name(contract.GRID, grid)
+        options.add_free_dimension_override_by_name(contract.LOW_RES, 4 * grid)
     if quick_start:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     if threads is not None:

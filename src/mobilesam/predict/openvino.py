@@ -31,6 +31,7 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         threads: for all operators; None lets OpenVINO choose.
         precision: what it computes in. bfloat16 is faster where the processor has it, and a little off:
             docs/decisions/0005-openvino.md has the measured cost.
+        image_size: side of the picture in pixels; the model's own when None.
 
     Raises:
         ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
@@ -38,7 +39,12 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, threads: int | None = None, precision: Precision = "float32"
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        precision: Precision = "float32",
+        image_size: int | None = None,
     ) -> None:
         if precision not in _TYPES:
             raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
@@ -46,7 +52,7 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._local = threading.local()
-        super().__init__(folder)
+        super().__init__(folder, image_size)
 
     def _answer(self, graph: ov.CompiledModel, feed: Feed) -> tuple[Floats, Floats]:
         # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.
@@ -56,12 +62,15 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         low_res, scores, made = self._run(graph, asked, (*contract.DECODER_OUTPUTS, MADE))
         return low_res[scores.max(axis=1)[made[0]] > min_score], scores
 
-    def _open(self, path: Path) -> tuple[ov.CompiledModel, Mapping[str, str]]:
+    def _open(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
         try:
             graph = the_core().read_model(path)
-            known = {key: ["framework", key] for key in (*contract.METADATA_KEYS, contract.MANY_DECODER_SHA256)}
+            keys = (*contract.METADATA_KEYS, contract.IMAGE_SIZES, contract.MANY_DECODER_SHA256)
+            known = {key: ["framework", key] for key in keys}
             metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
             open_optional_input(graph)
+            if grid is not None:
+                fix_grid(graph, grid)
             name_the_made(graph)
             return the_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
@@ -86,7 +95,7 @@ def the_core() -> ov.Core:
 
 
 def open_optional_input(graph: ov.Model) -> None:
-    """OpenVINO takes an input with a default for a constant; make it an input again."""
+    """OpenVINO takes an input with a default, as contract 2 had, for a constant; make it an input again."""
     for node in graph.get_ordered_ops():
         if node.get_friendly_name() == contract.DECODER_MIN_SCORE and node.get_type_name() == "Constant":
             parameter = ov.opset8.parameter([], np.float32, name=contract.DECODER_MIN_SCORE)
@@ -94,6 +103,18 @@ def open_optional_input(graph: ov.Model) -> None:
             for target in node.output(0).get_target_inputs():
                 target.replace_source_output(parameter.output(0))
             graph.add_parameters([parameter])
+
+
+def fix_grid(graph: ov.Model, grid: int) -> None:
+    """Tell a decoder the side of its embedding in cells, where its file leaves that open."""
+    shapes = {}
+    for port in graph.inputs:
+        shape = port.get_partial_shape()
+        if len(shape) == 4:  # the embedding, and the mask input with four times its side
+            side = grid if port.get_any_name() == contract.DECODER_INPUTS[0] else 4 * grid
+            shape[2], shape[3] = side, side
+            shapes[port] = shape
+    graph.reshape(shapes)
 
 
 def name_the_made(graph: ov.Model) -> None:

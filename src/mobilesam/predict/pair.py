@@ -26,22 +26,36 @@ class PairBackend(ABC, Generic[Graph]):
 
     A runtime opens and runs graphs; everything else is the same for all of them.
 
+    Args:
+        folder: where they lie.
+        image_size: side of the picture in pixels; the model's own when None.
+
     Raises:
+        SettingsError: the model cannot take that side.
         ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
-        self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE))
-        self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE))
-        self._info = read_info(encoder_data, folder)
-        if read_info(decoder_data, folder) != self._info:
+        self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
+        own = read_info(encoder_data, folder)
+        self._info = own.at(image_size)
+        self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
+        if read_info(decoder_data, folder) != own:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
 
     @abstractmethod
-    def _open(self, path: Path) -> tuple[Graph, Mapping[str, str]]:
-        """A graph made ready, and its metadata. Raises ModelError where it is damaged."""
+    def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:
+        """A graph made ready, and its metadata.
+
+        Args:
+            path: the file.
+            grid: side of the embedding in cells, for a decoder: known now, it costs nothing in every call.
+
+        Raises:
+            ModelError: it is damaged.
+        """
 
     @abstractmethod
     def _run(self, graph: Graph, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
@@ -65,7 +79,7 @@ class PairBackend(ABC, Generic[Graph]):
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
         feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
@@ -84,7 +98,7 @@ class PairBackend(ABC, Generic[Graph]):
         path = self._folder / contract.MANY_FILE
         if not path.is_file():
             return None
-        graph, metadata = self._open(path)
+        graph, metadata = self._open(path, self._info.grid)
         check_many(metadata, path)
         return graph
 
@@ -117,8 +131,8 @@ def check_many(data: Mapping[str, str], path: Path) -> None:
 def are_many(feed: Feed) -> bool:
     """Whether the decoder for many prompts serves a decoder's inputs, and is worth it."""
     num_prompts, num_points, _ = feed["point_coords"].shape
-    has_masks = feed["has_mask_input"].any()
-    return num_prompts >= contract.MANY_PROMPTS and num_points <= contract.MANY_POINTS and not has_masks
+    is_one_photo = len(feed["embedding"]) == 1 and not feed["has_mask_input"].any()
+    return num_prompts >= contract.MANY_PROMPTS and num_points <= contract.MANY_POINTS and is_one_photo
 
 
 def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:
@@ -130,14 +144,14 @@ def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelI
     missing = [key for key in contract.METADATA_KEYS if key not in data]
     if missing:
         raise ModelError(f"{folder}: not exported by mobilesam (no {', '.join(missing)} in the metadata)")
-    if data["contract_version"] != contract.VERSION:
-        raise ModelError(
-            f"{folder}: contract {data['contract_version']}, this package reads {contract.VERSION}; export it again"
-        )
+    if data["contract_version"] not in contract.READABLE:
+        known = " and ".join(contract.READABLE)
+        raise ModelError(f"{folder}: contract {data['contract_version']}, this package reads {known}; export it again")
     return ModelInfo(
         name=data["model_name"],
         image_size=int(data["image_size"]),
         embed_dim=int(data["embed_dim"]),
         licence=data["licence"],
         weights_sha256=data["weights_sha256"],
+        image_sizes=data.get(contract.IMAGE_SIZES, ""),
     )

@@ -27,7 +27,7 @@ from mobilesam.predict.results import Prediction
 Zoom = Literal["auto"] | bool
 """A second look where the model measured that it helps, always, or never."""
 
-REGION_FACTOR = 1.5  # the region's side by the box's longer one
+REGION_FACTOR = 1.5  # the region's longer side by the box's: docs/results/second_look.md
 SMALLEST_REGION = 32  # pixels; what is enlarged further is but a blur
 NO_PHOTO = (
     "a second look needs the photo, and this embedding has none: embed the photo again, or give it along with the "
@@ -102,18 +102,18 @@ def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo
 def region_around(
     box_xyxy: tuple[float, float, float, float], points_xy: NDArray[np.float32], photo_hw: tuple[int, int]
 ) -> Region:
-    """The square around a box, moved into the photo, cut off where it is larger, and widened to hold all points."""
+    """The box with a margin, the same on all sides, within the photo; widened to hold all points."""
     x0, y0, x1, y1 = box_xyxy
-    side = max(REGION_FACTOR * max(x1 - x0, y1 - y0), SMALLEST_REGION)
-    left, right = span((x0 + x1) / 2, side, points_xy[:, 0], photo_hw[1])
-    top, bottom = span((y0 + y1) / 2, side, points_xy[:, 1], photo_hw[0])
+    margin = (REGION_FACTOR - 1) / 2 * max(x1 - x0, y1 - y0)
+    left, right = span(x0 - margin, x1 + margin, points_xy[:, 0], photo_hw[1])
+    top, bottom = span(y0 - margin, y1 + margin, points_xy[:, 1], photo_hw[0])
     return left, top, right, bottom
 
 
-def span(middle: float, side: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
-    """(start, end) of a region along one side of the photo, in whole pixels."""
-    first = max(0, min(math.floor(middle - side / 2), math.floor(length - side)))
-    last = min(length, max(math.ceil(middle + side / 2), math.ceil(side)))
+def span(start: float, end: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
+    """A region's (start, end) along one side of the photo, in whole pixels."""
+    wider = max(0.0, SMALLEST_REGION - (end - start)) / 2
+    first, last = max(0, math.floor(start - wider)), min(length, math.ceil(end + wider))
     # A coordinate names the pixel it lies in; one on the photo's far edge the last.
     pixels = np.clip(np.floor(points), 0, length - 1)
     return int(min([first, *pixels])), int(max([last, *(pixels + 1)]))

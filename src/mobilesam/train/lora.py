@@ -1,4 +1,6 @@
-"""Low-rank adapters (arXiv 2106.09685): a linear layer's weight W stays, and W + (alpha / rank) B A is used.
+"""Low-rank adapters (arXiv 2106.09685): a layer's weight W stays, and W + (alpha / rank) B A is used.
+
+They sit on linear layers; in an encoder that has none, on its 1×1 convolutions, which are the same product per pixel.
 
 They are torch parametrizations, so the network's code does not know of them; `merged_state` folds them in, and what is
 saved is an ordinary checkpoint of the same keys.
@@ -16,7 +18,7 @@ from mobilesam.train.config import LoraConfig
 
 
 class LowRank(nn.Module):
-    """weight (out, in) → weight + scale * B A. B starts at zero: at first nothing has changed."""
+    """weight (out, in) or (out, in, 1, 1) → weight + scale * B A. B starts at zero: at first nothing has changed."""
 
     def __init__(self, out_features: int, in_features: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -26,11 +28,11 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The adapted weight."""
-        return weight + self.scale * (self.b @ self.a)
+        return weight + self.scale * (self.b @ self.a).view_as(weight)
 
 
 def add(model: Sam, config: LoraConfig) -> None:
-    """Put an adapter on every linear layer of the configured parts; all else in those parts is frozen.
+    """Put an adapter on every adaptable layer of the configured parts; all else in those parts is frozen.
 
     Raises:
         SettingsError: there is no such part.
@@ -42,9 +44,19 @@ def add(model: Sam, config: LoraConfig) -> None:
             raise SettingsError(f"lora.parts names '{part}'; adapters go on image_encoder and mask_decoder")
         module = model.get_submodule(part)
         module.requires_grad_(False)
-        for layer in [m for m in module.modules() if isinstance(m, nn.Linear)]:
-            adapter = LowRank(layer.out_features, layer.in_features, config.rank, config.alpha)
+        for layer in adaptable(module):
+            weight = layer.weight
+            assert isinstance(weight, Tensor)
+            adapter = LowRank(weight.shape[0], weight.shape[1], config.rank, config.alpha)
             parametrize.register_parametrization(layer, "weight", adapter)
+
+
+def adaptable(module: nn.Module) -> list[nn.Module]:
+    """The linear layers of a part; where there are none, its ungrouped 1×1 convolutions."""
+    linear: list[nn.Module] = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    if linear:
+        return linear
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.groups == 1]
 
 
 def merged_state(model: Sam, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -56,10 +68,11 @@ def merged_state(model: Sam, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     plain = {key: value for key, value in state.items() if ".parametrizations." not in key}
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
+        if parametrize.is_parametrized(layer, "weight"):
             prefix = f"{name}.parametrizations.weight."
             adapter = layer.get_submodule("parametrizations.weight.0")
             assert isinstance(adapter, LowRank)
             product = state[prefix + "0.b"] @ state[prefix + "0.a"]
-            plain[f"{name}.weight"] = state[prefix + "original"] + adapter.scale * product
+            original = state[prefix + "original"]
+            plain[f"{name}.weight"] = original + adapter.scale * product.view_as(original)
     return plain
