@@ -50,6 +50,18 @@ def test_json_on_stdout_and_in_a_file(run, coffee: Path) -> None:
     assert masks.from_rle(stored["masks"][0]["segmentation"]).shape == (400, 600)
 
 
+def test_zoom_looks_again_at_the_box(run, coffee: Path, embedded: mobilesam.Predictor) -> None:
+    box = (170, 15, 260, 90)
+    image = embedded.embed(coffee)
+    areas = {}
+    for word, zoom in (("on", True), ("off", False)):
+        code, out, _ = run("segment", coffee, "-b", "170,15,260,90", "--zoom", word, "--backend", "onnx", "--json")
+        assert code == 0
+        areas[word] = json.loads(out)["masks"][0]["area"]
+        assert areas[word] == pytest.approx(image.predict(box=box, zoom=zoom).best.area, abs=3)
+    assert areas["on"] != areas["off"]
+
+
 def test_all_keeps_three_masks(run, coffee: Path) -> None:
     code, out, _ = run("segment", coffee, "--point", "290,120", "--all", "-o", "m.png", "--json")
     assert code == 0
@@ -105,6 +117,7 @@ def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) 
         (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
         (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
         (["PHOTO", "--points", "1,1"], 2, "--points"),
+        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "--zoom takes auto, on, off"),
     ],
 )
 def test_bad_usage_is_one_clear_line(run, coffee: Path, arguments: list[str], code: int, message: str) -> None:

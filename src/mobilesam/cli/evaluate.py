@@ -15,6 +15,7 @@ from mobilesam.cli import options
 if TYPE_CHECKING:
     from mobilesam.evaluate.settings import EvaluateSettings
     from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.predict.zoom import Zoom
 
 DEFAULT_PROTOCOLS = ("box", "click")
 
@@ -40,6 +41,7 @@ def evaluate(
     images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
     min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    zoom: options.ZoomName = "auto",
     search: Annotated[
         list[str] | None, typer.Option("--search", help="A setting of everything, as points_per_side=16; repeatable.")
     ] = None,
@@ -55,7 +57,7 @@ def evaluate(
         compare(data[1:], as_json)
     elif detections is not None:
         runtime = {"backend": backend, "device": device, "precision": precision, "image_size": image_size}
-        measure_detections(data, detections, images, model, runtime, output, as_json)
+        measure_detections(data, detections, images, model, runtime, options.parse_zoom(zoom), output, as_json)
     else:
         from mobilesam.evaluate.settings import EvaluateSettings
 
@@ -75,6 +77,7 @@ def evaluate(
             everything=everything,
             precision=precision,
             image_size=image_size,
+            zoom=options.parse_zoom(zoom),
         )
         measure(settings, output, workers, worst, as_json)
 
@@ -147,6 +150,7 @@ def measure_detections(
     images: str,
     model: str,
     runtime: dict[str, Any],
+    zoom: Zoom,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -162,7 +166,7 @@ def measure_detections(
     sam = load(model, **runtime)
     folder = Path(images) if images else None
     result = evaluate_detections(
-        sam, Path(data[0]), detections, folder, progress=partial(tqdm, unit="photo", disable=None)
+        sam, Path(data[0]), detections, folder, zoom=zoom, progress=partial(tqdm, unit="photo", disable=None)
     )
     result["model"] = vars(sam.info)
     with replacing(output) as temporary:

@@ -29,6 +29,7 @@ from mobilesam.predict.backend import Precision
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import BackendName, load
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.zoom import Zoom
 
 Result = dict[str, Any]
 """What one photo leaves: name, source, rows, problems, left_out, seconds."""
@@ -82,7 +83,7 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
         result["everything"] = search(models.student, image, [truth for _, truth, _ in chosen], settings)
     for reference, truth, ignored in chosen:
         for name in settings.per_object:
-            answer = ask(name, reference.id, image, truth, ignored, teacher)
+            answer = ask(name, reference.id, image, truth, ignored, teacher, settings.zoom)
             if answer is None:
                 result["left_out"] += 1
             else:
@@ -111,7 +112,7 @@ def search(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: 
 
 
 def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, float]]:
-    """The photo's embedding, and the seconds of one click on it, part by part.
+    """The photo's embedding, and the seconds of one click on it, part by part, without a second look.
 
     open: file to pixels; encode: resize and encoder; prompt: checks and scaling; decode: the decoder; upscale: three
     masks to the photo's size.
@@ -127,7 +128,7 @@ def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, fl
     image = sam.embed(rgb)
     seconds["encode"] = lap()
     timer = DecodeTimer(image)
-    found = timer.image.predict(points=[(0, 0)], multimask=True)
+    found = timer.image.predict(points=[(0, 0)], multimask=True, zoom=False)
     seconds["prompt"] = lap() - timer.seconds
     seconds["decode"] = timer.seconds
     _ = found.masks
@@ -186,10 +187,11 @@ def ask(
     truth: Mask,
     ignored: Mask | None,
     teacher: ImageEmbedding | None,
+    zoom: Zoom,
 ) -> Answer | None:
     """Put one question; its random draws hang on the protocol and the object alone."""
     rng = np.random.default_rng(zlib.crc32(f"{protocol}/{object_id}".encode()))
-    return PROTOCOLS[protocol](Question(image, truth, ignored, rng, teacher))
+    return PROTOCOLS[protocol](Question(image, truth, ignored, rng, teacher, zoom))
 
 
 def to_row(
