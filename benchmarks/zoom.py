@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     for backend in ("onnx", "openvino"):
-        sam = mobilesam.load(options.model, backend=backend, threads=options.threads)  # type: ignore[arg-type]
+        sam = mobilesam.load(options.model, backend=backend, threads=options.threads)
         asked = questions(sam)
         seconds: dict[str, list[float]] = {name: [] for name in asked}
         for turn in range(options.repeat + 1):

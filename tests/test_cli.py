@@ -176,3 +176,27 @@ def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_pa
     code, _, err = run("train", recipe)
     assert code == 2
     assert "--resume" in err
+
+
+def test_the_side_of_the_picture_is_a_choice(run, coffee: Path) -> None:
+    masks = {}
+    for side in (256, 512):
+        code, out, _ = run(
+            "segment", coffee, "--point", "290,120", "--image-size", side, "-o", f"{side}.json", "--json"
+        )
+        assert code == 0
+        masks[side] = json.loads(out)
+    assert masks[256] != masks[512]
+    code, _, err = run("segment", coffee, "--point", "290,120", "--image-size", 300)
+    assert code == 2
+    assert "embedded takes an image_size from 256 to 1024 in steps of 32, not 300" in err
+
+
+@pytest.mark.torch
+def test_a_pair_may_be_exported_for_another_side(run, tiny_lite_checkpoint: Path, tiny_checkpoint: Path) -> None:
+    code, _, _ = run("export", tiny_lite_checkpoint, "-o", "at256", "--image-size", 256)
+    assert code == 0
+    assert json.loads(Path("at256/model.json").read_text())["image_size"] == 256
+    code, _, err = run("export", tiny_checkpoint, "-o", "no", "--image-size", 256)
+    assert (code, Path("no").exists()) == (2, False)
+    assert "tiny works at 64 px only" in err

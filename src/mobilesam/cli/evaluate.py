@@ -32,6 +32,7 @@ def evaluate(
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
     detections: Annotated[
@@ -55,18 +56,28 @@ def evaluate(
     if data[0] == "compare":
         compare(data[1:], as_json)
     elif detections is not None:
-        measure_detections(
-            data, detections, images, (model, backend, device), options.parse_zoom(zoom), output, as_json
-        )
+        runtime = {"backend": backend, "device": device, "precision": precision, "image_size": image_size}
+        measure_detections(data, detections, images, model, runtime, options.parse_zoom(zoom), output, as_json)
     else:
         from mobilesam.evaluate.settings import EvaluateSettings
 
         names = tuple(protocols or DEFAULT_PROTOCOLS)
         paths = tuple(data)
         everything = parse_search(search or [])
-        looks = options.parse_zoom(zoom)
         settings = EvaluateSettings(
-            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision, looks
+            data=paths,
+            protocols=names,
+            model=model,
+            backend=backend,
+            device=device,
+            teacher=teacher,
+            images=images,
+            min_area=min_area,
+            max_objects=max_objects,
+            everything=everything,
+            precision=precision,
+            image_size=image_size,
+            zoom=options.parse_zoom(zoom),
         )
         measure(settings, output, workers, worst, as_json)
 
@@ -137,7 +148,8 @@ def measure_detections(
     data: list[str],
     detections: Path,
     images: str,
-    model: tuple[str, str, str],
+    model: str,
+    runtime: dict[str, Any],
     zoom: Zoom,
     output: Path,
     as_json: bool,
@@ -151,7 +163,7 @@ def measure_detections(
 
     if len(data) != 1:
         raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
-    sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
+    sam = load(model, **runtime)
     folder = Path(images) if images else None
     result = evaluate_detections(
         sam, Path(data[0]), detections, folder, zoom=zoom, progress=partial(tqdm, unit="photo", disable=None)

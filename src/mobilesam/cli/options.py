@@ -18,6 +18,10 @@ ZoomName = Annotated[
     str,
     typer.Option("--zoom", help="A second look at what is asked about, by itself: auto (what is small), on or off."),
 ]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Side in pixels of the square the network sees, 256-1024; default: the model's."),
+]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]

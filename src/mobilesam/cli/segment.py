@@ -67,6 +67,7 @@ def segment(
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
 ) -> None:
@@ -93,6 +94,7 @@ def segment(
         device=device,
         quick_start=is_short,
         precision=cast("Precision", precision),
+        image_size=image_size,
     )
     failed = False
     for path, name in with_progress(list(zip(paths, output_names(paths), strict=True))):

@@ -47,7 +47,14 @@ def load_models(settings: EvaluateSettings) -> Models:
     """One thread each: work is spread over processes, and digits do not depend on how many there are."""
     backend = cast("BackendName", settings.backend)
     precision = cast("Precision", settings.precision)
-    student = load(settings.model, backend=backend, device=settings.device, threads=1, precision=precision)
+    student = load(
+        settings.model,
+        backend=backend,
+        device=settings.device,
+        threads=1,
+        precision=precision,
+        image_size=settings.image_size,
+    )
     return Models(student, load(settings.teacher, device=settings.device, threads=1) if settings.teacher else None)
 
 

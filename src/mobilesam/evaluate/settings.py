@@ -38,6 +38,8 @@ class EvaluateSettings:
     """How `everything` searches a photo."""
     precision: str = "float32"
     """What OpenVINO computes in."""
+    image_size: int | None = None
+    """Side in pixels of the square that the model sees; None for its own."""
     zoom: Zoom = "auto"
     """Second looks of the model under test; the teacher's are its own "auto"."""
 
