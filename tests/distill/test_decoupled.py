@@ -191,9 +191,9 @@ def test_accumulated_forwards_make_the_step_of_the_whole_batch(embedded_recipes)
         torch.testing.assert_close(parts[key], value, rtol=1e-3, atol=2e-5)
 
 
-def test_two_processes_end_where_one_with_the_doubled_batch_does(embedded_recipes, tmp_path: Path) -> None:
+def test_two_processes_end_where_one_with_the_whole_batch_does(embedded_recipes, tmp_path: Path) -> None:
     optim = {"freeze_batch_norm": True}
-    recipe = embedded_recipes("two", run={"steps": 3, "batch_size": 2, "devices": 2}, optim=optim)
+    recipe = embedded_recipes("two", run={"steps": 3, "batch_size": 4, "devices": 2}, optim=optim)
     code = (
         "import sys, pickle; from mobilesam.distill.run import distill;"
         "distill(pickle.load(open(sys.argv[1], 'rb')), show_progress=False)"

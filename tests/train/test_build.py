@@ -8,9 +8,9 @@ import torch
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.model.config import TINY
+from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
-from mobilesam.train.build import freeze, load_model, to_training_mode
+from mobilesam.train.build import build_model, freeze, load_model, to_training_mode
 from train.test_loop import recipe, train
 
 
@@ -26,6 +26,42 @@ def test_a_frozen_part_is_bit_identical_after_training(
     assert not all(same.values())
 
 
+def test_a_frozen_stage_stays_and_the_rest_of_its_part_learns(shard: Path, tmp_path: Path) -> None:
+    frozen = replace(recipe(shard, tmp_path / "run", steps=2), model="tiny_lite", freeze=("image_encoder.stem",))
+    torch.manual_seed(frozen.run.seed)
+    before = Sam(TINY_LITE).state_dict()
+    after = checkpoint.load(train(frozen)).state_dict()
+    assert torch.equal(before["image_encoder.stem.conv.weight"], after["image_encoder.stem.conv.weight"])
+    assert not torch.equal(before["image_encoder.neck.conv.weight"], after["image_encoder.neck.conv.weight"])
+
+
+def test_parts_come_from_several_models(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    torch.manual_seed(1)
+    mixed = build_model("tiny_lite", {"mask_decoder": str(tiny_checkpoint), "prompt_encoder": str(tiny_checkpoint)})
+    torch.manual_seed(1)
+    fresh, source = Sam(TINY_LITE).state_dict(), checkpoint.load(tiny_checkpoint).state_dict()
+    for key, value in mixed.state_dict().items():
+        expected = fresh[key] if key.startswith("image_encoder") else source[key]
+        assert torch.equal(value, expected), key
+
+
+def test_parts_that_do_not_fit_are_named(tiny_checkpoint: Path) -> None:
+    with pytest.raises(ModelError, match=r"the image_encoder of .* does not fit tiny_lite: .* differs"):
+        build_model("tiny_lite", {"image_encoder": str(tiny_checkpoint)})
+    with pytest.raises(SettingsError, match="start_from names 'decoder'; the parts are image_encoder"):
+        build_model("tiny_lite", {"decoder": str(tiny_checkpoint)})
+    with pytest.raises(SettingsError, match="not the image_encoder of tiny"):
+        build_model("tiny", {"image_encoder": "imagenet"})
+
+
+def test_the_side_is_a_choice_where_the_encoder_has_one(tiny_checkpoint: Path) -> None:
+    assert build_model("tiny_lite", "", 320).config.image_size == 320
+    with pytest.raises(SettingsError, match="works at 64 px only"):
+        build_model("tiny", str(tiny_checkpoint), 320)
+    with pytest.raises(SettingsError, match="in steps of 32, not 300"):
+        build_model("tiny_lite", "", 300)
+
+
 def test_frozen_parts_stay_in_eval_mode() -> None:
     model = Sam(TINY)
     freeze(model, ("image_encoder",))
@@ -35,7 +71,7 @@ def test_frozen_parts_stay_in_eval_mode() -> None:
 
 
 def test_nothing_left_to_learn_and_unknown_parts_are_refused() -> None:
-    with pytest.raises(SettingsError, match="the parts are image_encoder"):
+    with pytest.raises(SettingsError, match=r"did you mean .*image_encoder.*the parts are image_encoder"):
         freeze(Sam(TINY), ("encoder",))
     with pytest.raises(SettingsError, match="nothing would learn"):
         freeze(Sam(TINY), ("image_encoder", "prompt_encoder", "mask_decoder"))

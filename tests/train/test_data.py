@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mobilesam.train.config import DataConfig, RunConfig
+from mobilesam.errors import SettingsError
+from mobilesam.train.config import DataConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.data import FromStep, MaskPhotos, make_loader
+from mobilesam.train.schedule import Ask, Schedule, Stopwatch
 from mobilesam.train.survey import survey
 
 
@@ -42,8 +44,30 @@ def test_photo_i_is_a_function_of_seed_and_i_alone(config: DataConfig) -> None:
 
 def test_sources_are_drawn_by_weight(config: DataConfig) -> None:
     dataset = photos(replace(config, source_weights={"a": 1.0}, other_weight=0.0), 64, seed=0)
-    assert [name for name, _ in dataset.groups] == ["a", "b"]
-    assert dataset.probabilities.tolist() == [1.0, 0.0]
+    assert [name for name, _ in dataset.sources.groups] == ["a", "b"]
+    assert dataset.sources.probabilities.tolist() == [1.0, 0.0]
+
+
+def test_a_large_source_is_drawn_more_often_by_a_power_of_its_size(config: DataConfig) -> None:
+    photos_of_b = survey(config).without(["photo_00", "photo_02", "photo_04", "photo_06"])  # 2 of a, 6 of b
+    dataset = MaskPhotos(photos_of_b, replace(config, size_power=0.5), 64, 0)
+    assert dataset.sources.probabilities[1] == pytest.approx(3**0.5 / (1 + 3**0.5))
+
+
+def test_the_side_asked_for_changes_the_square_and_nothing_that_was_drawn(config: DataConfig) -> None:
+    dataset = photos(config, 64, seed=0)
+    small, large = dataset[Ask(5, 64)], dataset[Ask(5, 128)]
+    assert large["image"].shape == (3, 128, 128)
+    assert large["name"] == small["name"]
+    shares = [item["masks"].float().mean((1, 2)) for item in (small, large)]
+    torch.testing.assert_close(shares[0], shares[1], atol=0.01, rtol=0)
+
+
+def test_crops_around_objects_make_them_large(config: DataConfig) -> None:
+    plain = replace(config, crop_probability=0, paste_probability=0)
+    dataset = photos(plain, 64, seed=0)
+    whole, near = ([dataset[Ask(i, 64, p)]["masks"].float().mean() for i in range(12)] for p in (0.0, 1.0))
+    assert torch.stack(near).mean() > 2 * torch.stack(whole).mean()
 
 
 def test_specks_are_not_asked_for(config: DataConfig) -> None:
@@ -55,9 +79,11 @@ def test_specks_are_not_asked_for(config: DataConfig) -> None:
 def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, workers: int) -> None:
     dataset = photos(config, 64, seed=0)
     run = RunConfig(steps=4, batch_size=2, workers=workers)
-    whole = list(make_loader(dataset, run, 0, 0, 1))
-    rest = list(make_loader(dataset, run, 2, 0, 1))
+    schedule = steps_of(run, (PhaseConfig(sides=(64, 96)),))
+    whole = list(make_loader(dataset, run, schedule, 0, 0, 1))
+    rest = list(make_loader(dataset, run, schedule, 2, 0, 1))
     assert len(whole) == 4
+    assert {batch["image"].shape[-1] for batch in whole} == {64, 96}
     assert len(rest) == 2
     for a, b in zip(whole[2:], rest, strict=True):
         assert torch.equal(a["image"], b["image"])
@@ -65,6 +91,13 @@ def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, w
 
 
 def test_processes_share_each_step_without_overlap() -> None:
-    ranks = [list(FromStep(1, 3, 2, rank, 2)) for rank in (0, 1)]
-    assert ranks == [[4, 5, 8, 9], [6, 7, 10, 11]]
-    assert list(FromStep(1, 3, 4)) == sorted(ranks[0] + ranks[1])
+    schedule = steps_of(RunConfig(steps=3))
+    ranks = [list(FromStep(schedule, 1, 4, rank, 2)) for rank in (0, 1)]
+    assert ranks == [[[4, 5], [8, 9]], [[6, 7], [10, 11]]]
+    assert list(FromStep(schedule, 1, 4)) == [[4, 5, 6, 7], [8, 9, 10, 11]]
+    with pytest.raises(SettingsError, match="choose a multiple of 2"):
+        FromStep(schedule, 0, 5, 0, 2)
+
+
+def steps_of(run: RunConfig, phases: tuple[PhaseConfig, ...] = ()) -> Schedule:
+    return Schedule(TrainRecipe(run=run), phases, 64, Stopwatch())

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.train.log import Stopwatch, read_history
+from mobilesam.train.log import read_history
 from mobilesam.train.report import to_series
 from train.test_loop import recipe, train
 
@@ -15,16 +14,6 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) ->
     (tmp_path / "history.jsonl").write_text("\n".join(lines) + '\n{"step": 6, "lo')
     assert [line["step"] for line in read_history(tmp_path, before=4)] == [2, 3, 4]
     assert [json.loads(t)["step"] for t in (tmp_path / "history.jsonl").read_text().splitlines()] == [2, 3, 4]
-
-
-def test_only_what_lies_between_resume_and_the_steps_end_counts() -> None:
-    clock = Stopwatch(wall=10.0, waiting=1.0)
-    time.sleep(0.02)
-    clock.resume()
-    clock.data_arrived()
-    clock.step_ended()
-    assert 10 <= clock.wall < 10.02
-    assert 1 <= clock.waiting <= clock.wall
 
 
 def test_a_run_leaves_a_report_with_curves_pictures_and_its_recipe(shard: Path, tmp_path: Path) -> None:

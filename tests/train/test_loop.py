@@ -6,18 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.train import state
-from mobilesam.train.config import OptimConfig, TrainRecipe, from_dict
+from mobilesam.train.config import OptimConfig, PhaseConfig, TrainRecipe, from_dict
 from mobilesam.train.loop import fit
-from mobilesam.train.supervised import supervised_job
+from mobilesam.train.schedule import Stopwatch
+from mobilesam.train.supervised import SupervisedStep, supervised_job
 
 
 def train(recipe: TrainRecipe, *, resume: bool = False) -> Path:
@@ -46,12 +49,18 @@ def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
     )
 
 
+def phased(plain: TrainRecipe) -> TrainRecipe:
+    """Two phases with sides of their own; a kill after step 7 of 9 falls into the second."""
+    phases = (PhaseConfig(until=0.5, sides=(64,)), PhaseConfig(sides=(64, 256), object_crop_probability=0.5))
+    return replace(plain, model="tiny_lite", phases=phases)
+
+
 KILLED_RUN = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from mobilesam.train import loop
-from train.test_loop import recipe, train
+from train.test_loop import phased, recipe, train
 
 original = loop.learning_rate
 def lethal(step, steps, config):
@@ -60,23 +69,72 @@ def lethal(step, steps, config):
     return original(step, steps, config)
 
 loop.learning_rate = lethal
-train(recipe(Path({shard!r}), Path({output!r})))
+train(phased(recipe(Path({shard!r}), Path({output!r}))))
 """
 
 
 def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
-    whole = train(recipe(shard, tmp_path / "whole"))
+    whole = train(phased(recipe(shard, tmp_path / "whole")))
     code = KILLED_RUN.format(tests=str(Path(__file__).parents[1]), shard=str(shard), output=str(tmp_path / "killed"))
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.run([sys.executable, "-c", code], env=os.environ | threads, capture_output=True, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 6
-    resumed = train(recipe(shard, tmp_path / "killed"), resume=True)
+    resumed = train(phased(recipe(shard, tmp_path / "killed")), resume=True)
     a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
     assert all(torch.equal(a[key], b[key]) for key in a)
     states = [torch.load(p.parent / "state.pt", weights_only=True) for p in (whole, resumed)]
     for key, value in states[0]["model"].items():
         assert torch.equal(value, states[1]["model"][key]), key
+
+
+def test_a_run_by_the_clock_goes_on_at_the_progress_it_had(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step takes ten seconds of a clock of this test's."""
+    sides: list[int] = []
+
+    def ten_seconds(clock: Stopwatch) -> None:
+        clock.wall += 10
+
+    def note(self: SupervisedStep, images: torch.Tensor) -> torch.Tensor:
+        sides.append(images.shape[-1])
+        if len(sides) == 5:
+            raise KeyboardInterrupt
+        return original(self, images)
+
+    original = SupervisedStep.encode
+    monkeypatch.setattr(Stopwatch, "step_ended", ten_seconds)
+    monkeypatch.setattr(SupervisedStep, "encode", note)
+    by_clock = recipe(shard, tmp_path / "run", steps=0)
+    run = replace(by_clock.run, minutes=1.0, checkpoint_every=2)
+    phases = (PhaseConfig(until=0.5, sides=(64,)), PhaseConfig(sides=(256,)))
+    by_clock = replace(by_clock, model="tiny_lite", run=run, phases=phases)
+    with pytest.raises(KeyboardInterrupt):
+        train(by_clock)
+    train(by_clock, resume=True)
+    # Steps 0 to 3, the interrupted 4, and 4 and 5 again: by the clock 40 s lay behind.
+    assert sides == [64, 64, 64, 256, 256, 256, 256]
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["clock"][0] == 60
+
+
+def test_running_out_of_memory_is_not_called_a_bad_gradient(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Fabric, "clip_gradients", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(recipe(shard, tmp_path / "run"))
+
+
+def test_a_gradient_that_is_not_finite_stops_a_run_on_a_cpu_and_names_the_photos(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fabric, "clip_gradients", lambda *_, **__: torch.tensor(torch.nan))
+    with pytest.raises(ModelError, match=r"gradient is no longer a number at step 0, photos photo_\d+"):
+        train(recipe(shard, tmp_path / "run"))
 
 
 def test_training_learns_the_synthetic_scene(shard: Path, tmp_path: Path) -> None:
@@ -107,8 +165,6 @@ def test_the_resolved_recipe_and_versions_are_saved_beside_the_weights(shard: Pa
 
 
 def test_a_run_starts_from_a_checkpoint(shard: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
-    from dataclasses import replace
-
     started = replace(recipe(shard, tmp_path / "run", steps=1), start_from=str(tiny_checkpoint))
     tuned = checkpoint.load(train(replace(started, optim=OptimConfig(lr=1e-9))))
     for key, value in checkpoint.load(tiny_checkpoint).named_parameters():
@@ -131,8 +187,6 @@ def test_a_checkpoint_of_another_model_is_not_resumed(shard: Path, tmp_path: Pat
 
 
 def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(SettingsError, match=r"unknown model 'giant'; known: tiny"):
         train(replace(recipe(shard, tmp_path / "run"), model="giant"))
 

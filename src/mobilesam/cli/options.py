@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam models`, a checkpoint, or a folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnx, openvino or torch.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="float32, or bfloat16: faster, for openvino.")]
-ZoomName = Annotated[
-    str,
-    typer.Option("--zoom", help="A second look at what is asked about, by itself: auto (what is small), on or off."),
-]
 ImageSize = Annotated[
     int | None,
     typer.Option("--image-size", help="Side in pixels of the square the network sees, 256-1024; default: the model's."),
+]
+ZoomName = Annotated[
+    str,
+    typer.Option("--zoom", help="A second look at what is asked about, by itself: auto (what is small), on or off."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

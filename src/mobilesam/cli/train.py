@@ -20,10 +20,12 @@ def train(
 ) -> None:
     """Train a model from photos and masks, or go on from a checkpoint with your own."""
     require("lightning", "train", "training")
+    from functools import partial
+
     from mobilesam.train.config import TrainRecipe, load_recipe
     from mobilesam.train.loop import fit
     from mobilesam.train.supervised import supervised_job
 
     loaded = load_recipe(recipe, TrainRecipe, options.with_output("run.output", output, overrides))
-    weights = fit(loaded, lambda: supervised_job(loaded), resume=resume, show_progress=not as_json)
+    weights = fit(loaded, partial(supervised_job, loaded), resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.decoupled import encode_padded, teach
 from mobilesam.model.sam import Sam
-from mobilesam.train.interactive import Draws, Prompts, StepResult, best_scored, draw_rounds, interactive_loss
+from mobilesam.train.interactive import Draws, Prompts, StepResult, best_scored, interactive_loss
 from mobilesam.train.prompts import first_prompts
 
 # B photos, M masks per photo, N = B*M prompts, S input side, L = S/4, C channels, g grid
@@ -47,9 +47,8 @@ class MaskStep(nn.Module):
         per_photo = masks.shape[1]
         prompts = Prompts(*first_prompts(masks.flatten(0, 1), self.recipe.prompts, draws.own))
         target = self.answer(expected.repeat_interleave(per_photo, dim=0), prompts)
-        rounds = draw_rounds(self.recipe.prompts.round_weights, draws)
         repeated = found.repeat_interleave(per_photo, dim=0)  # (N, C, g, g)
-        return interactive_loss(self.student, repeated, prompts, target, rounds, self.recipe.loss, draws.own)
+        return interactive_loss(self.student, repeated, prompts, target, draws.rounds, self.recipe.loss, draws.own)
 
     @torch.no_grad()
     def answer(self, embedding: Tensor, prompts: Prompts) -> Tensor:

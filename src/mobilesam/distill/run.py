@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -17,7 +18,7 @@ from mobilesam.train.loop import Job, fit
 
 def distill(recipe: DistillRecipe, *, resume: bool = False, show_progress: bool = True) -> Path:
     """Train a student. Returns the file with its averaged weights; raises as `train.loop.fit` does."""
-    return fit(recipe, lambda: make_job(recipe), resume=resume, show_progress=show_progress)
+    return fit(recipe, partial(make_job, recipe), resume=resume, show_progress=show_progress)
 
 
 def make_job(recipe: DistillRecipe) -> Job:

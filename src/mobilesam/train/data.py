@@ -1,25 +1,27 @@
 """An endless, reproducible stream of training photos.
 
-Photo number i is a pure function of (seed, i): which source, which photo, which crop. Nothing has a state to save,
-so a run that was killed goes on at the next number and sees exactly what it would have seen.
+Photo number i is a pure function of (seed, i) and of the side asked for: which source, which photo, which crop. Nothing
+has a state to save, so a run that was killed goes on at the next number and sees exactly what it would have seen.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mobilesam.errors import DataError
-from mobilesam.shards import Photo, PhotoSource, read_photo
+from mobilesam.shards import Photo, read_photo
 from mobilesam.train import augment
 from mobilesam.train.config import DataConfig, RunConfig
+from mobilesam.train.devices import share
+from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
+from mobilesam.train.schedule import Ask, Schedule
 from mobilesam.train.survey import Survey
 
 # S side of the network's square, M masks per photo
@@ -32,97 +34,120 @@ class MaskPhotos(Dataset[dict[str, Any]]):
 
     An item is `name`, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer than M usable masks they
     repeat: each is prompted differently.
+
+    Args:
+        photos: what there is.
+        config: how often which, and what is done to them.
+        image_size: S where only a number is asked for.
+        seed: of everything drawn.
     """
 
     def __init__(self, photos: Survey, config: DataConfig, image_size: int, seed: int) -> None:
-        self.config = config
-        self.image_size = image_size
-        self.seed = seed
-        groups: dict[str, list[PhotoSource]] = defaultdict(list)
-        for sample, source in zip(photos.samples, photos.sources, strict=True):
-            groups[source].append(sample)
-        self.groups = sorted(groups.items())
-        weights = [config.source_weights.get(name, config.other_weight) for name, _ in self.groups]
-        self.probabilities = np.array(weights) / sum(weights)
+        self.samples, self.sources = photos.samples, Sources(photos, config)
+        self.config, self.image_size, self.seed = config, image_size, seed
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = np.random.default_rng([self.seed, index])
+    def __getitem__(self, index: int | Ask) -> dict[str, Any]:
+        ask = index if isinstance(index, Ask) else Ask(index, self.image_size)
+        rng = np.random.default_rng([self.seed, ask.number])
         for _ in range(MAX_TRIES):  # a photo may have no usable mask left after its crop
-            name, rgb, masks = self.draw(rng)
-            if len(masks):
+            read = Reader(self)
+            plan = draw_plan(self.sources.draw, read.facts, self.config, ask.side, self.object_crops(ask), rng)
+            rgb, masks = read.carry_out(plan, ask.side)
+            areas = masks.mean(axis=(1, 2))
+            usable = (areas >= self.config.min_area) & (areas < 0.95)
+            chosen = choose(usable, plan.order, self.config.masks_per_photo)
+            if len(chosen):
                 break
         else:
-            raise DataError(f"no usable mask in {MAX_TRIES} photos, last '{name}'; lower data.min_area")
-        chosen = rng.permutation(np.resize(rng.permutation(len(masks)), self.config.masks_per_photo))
+            raise DataError(f"no usable mask in {MAX_TRIES} photos, last '{read.name(plan)}'; lower data.min_area")
         return {
-            "name": name,
+            "name": read.name(plan),
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
             "masks": torch.from_numpy(masks[chosen].astype(bool)),
         }
 
-    def draw(self, rng: np.random.Generator) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
-        """The name of a photo, the photo augmented (S, S, 3), and its usable masks (at most M, S, S)."""
-        photo = self.draw_photo(rng)
-        rgb, masks = photo.rgb, self.draw_masks(photo, rng)
-        if rng.random() < self.config.paste_probability:
-            other = self.draw_photo(rng)
-            cut_masks = self.draw_masks(other, rng)
-            if cut_masks:
-                rgb, masks = augment.paste(rgb, masks, other.rgb, cut_masks[0], rng)
-        rgb, placed = augment.place(rgb, masks, self.image_size, self.config, rng)
-        areas = placed.mean(axis=(1, 2))
-        usable = (areas >= self.config.min_area) & (areas < 0.95)
-        return photo.name, rgb, placed[usable]
-
-    def draw_photo(self, rng: np.random.Generator) -> Photo:
-        """A photo of a source drawn by weight."""
-        _, samples = self.groups[rng.choice(len(self.groups), p=self.probabilities)]
-        return read_photo(samples[rng.integers(len(samples))])
-
-    def draw_masks(self, photo: Photo, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
-        """At most M masks; larger ones a little more often, since specks teach little."""
-        areas = np.array([max(float(a["area"]), 0.0) for a in photo.annotations])
-        candidates = np.flatnonzero(areas >= self.config.min_area * photo.rgb.shape[0] * photo.rgb.shape[1])
-        if not len(candidates):
-            return []
-        weights = np.sqrt(areas[candidates])
-        count = min(len(candidates), self.config.masks_per_photo)
-        picked = rng.choice(candidates, count, replace=False, p=weights / weights.sum())
-        return [photo.mask(int(i)).astype(np.uint8) for i in picked]
+    def object_crops(self, ask: Ask) -> float:
+        """The probability of a crop around an object: the phase's, else the recipe's."""
+        asked = ask.object_crop_probability
+        return self.config.object_crop_probability if asked is None else asked
 
 
-class FromStep(Sampler[int]):
-    """The numbers of the photos that this process still has to see.
+class Reader:
+    """Reads the photos of one plan, each once."""
+
+    def __init__(self, dataset: MaskPhotos) -> None:
+        self.samples = dataset.samples
+        self.photos: dict[int, Photo] = {}
+
+    def photo(self, index: int) -> Photo:
+        """Photo `index`, decoded."""
+        if index not in self.photos:
+            self.photos[index] = read_photo(self.samples[index])
+        return self.photos[index]
+
+    def facts(self, index: int) -> Facts:
+        """What the drawing must know of it."""
+        return facts_of(self.photo(index))
+
+    def name(self, plan: Plan) -> str:
+        """Of the plan's photo."""
+        return self.photo(plan.photo).name
+
+    def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Mask]:
+        """The photo augmented (S, S, 3), and its masks (K, S, S)."""
+        photo, paste = self.photo(plan.photo), plan.paste
+        masks = [photo.mask(i).astype(np.uint8) for i in plan.masks]
+        cut = None
+        if paste is not None:
+            other = self.photo(paste.photo)
+            cut = (other.rgb, other.mask(paste.mask).astype(np.uint8))
+        return augment.carry_out(plan, photo.rgb, masks, cut, side)
+
+
+class FromStep(Sampler[list[int | Ask]]):
+    """The photos that this process still has to see, batch by batch, each drawn up when it is about to be read.
 
     Args:
+        schedule: says the side of each batch; where the run has no phases, a photo is asked for by its number alone.
         start: step to go on from.
-        stop: step to end before.
-        batch_size: photos per step and process.
+        batch_size: photos per forward of all processes.
         rank, world_size: this process among all.
     """
 
-    def __init__(self, start: int, stop: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.start, self.stop, self.batch_size = start, stop, batch_size
-        self.rank, self.world_size = rank, world_size
+    def __init__(self, schedule: Schedule, start: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.schedule, self.start = schedule, start
+        self.batch_size, self.own = batch_size, share(batch_size, world_size)
+        self.rank = rank
 
-    def __iter__(self) -> Iterator[int]:
-        for step in range(self.start, self.stop):
-            first = (step * self.world_size + self.rank) * self.batch_size
-            yield from range(first, first + self.batch_size)
+    def __iter__(self) -> Iterator[list[int | Ask]]:
+        schedule, accumulate = self.schedule, self.schedule.accumulate
+        end = schedule.steps * accumulate if schedule.steps else None  # by the clock, whoever reads stops
+        for number in itertools.count(self.start * accumulate):
+            if number == end:
+                return
+            first = number * self.batch_size + self.rank * self.own
+            numbers = range(first, first + self.own)
+            if schedule.phases:
+                side, object_crops = schedule.ask(number)
+                yield [Ask(i, side, object_crops) for i in numbers]
+            else:
+                yield list(numbers)
 
-    def __len__(self) -> int:
-        return (self.stop - self.start) * self.batch_size
 
+def make_loader(
+    dataset: Dataset[Any], run: RunConfig, schedule: Schedule, start: int, rank: int, world_size: int
+) -> DataLoader[Any]:
+    """Batches from step `start` to the end of the run, `run.accumulate` of them for every step.
 
-def make_loader(dataset: Dataset[Any], run: RunConfig, start: int, rank: int, world_size: int) -> DataLoader[Any]:
-    """Batches from step `start` to the end of the run, `run.accumulate` of them for every step."""
-    sampler = FromStep(start * run.accumulate, run.steps * run.accumulate, run.batch_size, rank, world_size)
+    Raises:
+        SettingsError: the processes cannot share a batch equally.
+    """
     return DataLoader(
         dataset,
-        batch_size=run.batch_size,
-        sampler=sampler,
+        batch_sampler=FromStep(schedule, start, run.batch_size, rank, world_size),
         num_workers=run.workers,
-        prefetch_factor=4 if run.workers else None,
+        # Few, because by the clock a batch has the side of the moment at which it was asked for.
+        prefetch_factor=2 if run.workers else None,
         worker_init_fn=_use_one_thread,
     )
 

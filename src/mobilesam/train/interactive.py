@@ -23,8 +23,8 @@ class Draws(NamedTuple):
 
     own: Generator
     """Of this process, on its device."""
-    shared: Generator
-    """The same in every process, on the CPU."""
+    rounds: int
+    """How often each object is asked for, the same in every process."""
 
 
 class StepResult(NamedTuple):
@@ -46,11 +46,6 @@ class Prompts(NamedTuple):
     """(N, 2)"""
     is_point: Tensor
     """(N,) bool: the ambiguous ones, answered by three masks."""
-
-
-def draw_rounds(weights: tuple[float, ...], draws: Draws) -> int:
-    """How many rounds this step has: the same for every process."""
-    return int(torch.multinomial(torch.tensor(weights), 1, generator=draws.shared).item()) + 1
 
 
 def interactive_loss(

@@ -1,12 +1,11 @@
 """What a run writes down while it goes: a progress bar, TensorBoard, and `history.jsonl` for curves.
 
-Only the first process writes. Time is counted from step to step: looks and checkpoints do not count as training.
+Only the first process writes.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from mobilesam.files import replacing
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
-from mobilesam.train.optim import learning_rate
+from mobilesam.train.schedule import Schedule
 from mobilesam.train.state import LOG_FOLDER
 from mobilesam.train.validation import Look
 
@@ -25,48 +24,31 @@ HISTORY_FILE = "history.jsonl"
 PICTURES_FOLDER = "pictures"
 
 
-class Stopwatch:
-    """Seconds of training, of waiting for data, and of this process's CPU, since the run began."""
-
-    def __init__(self, wall: float = 0.0, cpu: float = 0.0, waiting: float = 0.0) -> None:
-        self.wall, self.cpu, self.waiting = wall, cpu, waiting
-        self.resume()
-
-    def resume(self) -> None:
-        """Count from now on."""
-        self.wall_mark, self.cpu_mark = time.perf_counter(), time.process_time()
-
-    def data_arrived(self) -> None:
-        """What passed since the last mark was spent waiting."""
-        self.waiting += time.perf_counter() - self.wall_mark
-
-    def step_ended(self) -> None:
-        """What passed since the last mark was training."""
-        self.wall += time.perf_counter() - self.wall_mark
-        self.cpu += time.process_time() - self.cpu_mark
-        self.resume()
-
-
 class Log:
     """Numbers over time.
 
     Args:
         output: the run's folder.
-        recipe: its steps and how often they are logged.
+        recipe: how often steps are logged.
         start: step the run goes on from.
+        schedule: how far it is, and its clock.
         fabric: which process this is, of how many.
         show_progress: draw the bar.
     """
 
-    def __init__(self, output: Path, recipe: Recipe, start: int, fabric: Fabric, show_progress: bool) -> None:
+    def __init__(
+        self, output: Path, recipe: Recipe, start: int, schedule: Schedule, fabric: Fabric, show_progress: bool
+    ) -> None:
         run = recipe.run
         self.recipe, self.output, self.is_main = recipe, output, fabric.is_global_zero
-        self.photos_per_step = run.batch_size * run.accumulate * fabric.world_size
-        history = read_history(output, before=start) if self.is_main else []
+        self.schedule, self.clock = schedule, schedule.clock
+        self.photos_per_step = run.batch_size * run.accumulate
+        if self.is_main:
+            read_history(output, before=start)
         self.writer = SummaryWriter(str(output / LOG_FOLDER), purge_step=start) if self.is_main else None
-        self.bar = tqdm(total=run.steps, initial=start, unit="step", disable=not (show_progress and self.is_main))
-        last: dict[str, float] = next((line for line in reversed(history) if "cpu_seconds" in line), {})
-        self.clock = Stopwatch(*(last.get(key, 0.0) for key in ("seconds", "cpu_seconds", "waiting_seconds")))
+        self.bar = tqdm(
+            total=run.steps or None, initial=start, unit="step", disable=not (show_progress and self.is_main)
+        )
         self.lap = (start, self.clock.wall, self.clock.waiting)
 
     def __enter__(self) -> Log:
@@ -82,13 +64,17 @@ class Log:
         if not self.bar.disable:
             self.bar.write(text)
 
-    def step(self, done: int, result: StepResult) -> None:
-        """Count a step; now and then write its numbers down."""
-        self.clock.step_ended()
+    def is_due(self, done: int) -> bool:
+        """Whether the numbers of this step are written down."""
+        return done % self.recipe.run.log_every == 0 or self.schedule.is_over
+
+    def step(self, done: int, result: StepResult, rate: float) -> None:
+        """Count a step; now and then write its numbers and its learning rate down."""
         self.bar.update()
-        run = self.recipe.run
-        if not self.is_main or (done % run.log_every and done != run.steps):
+        if not self.is_main or not self.is_due(done):
             return
+        if not self.recipe.run.steps:
+            self.bar.set_description(f"{self.schedule.progress:.0%}")
         step, wall, waiting = self.lap
         elapsed = max(1e-9, self.clock.wall - wall)
         self.lap = (done, self.clock.wall, self.clock.waiting)
@@ -97,7 +83,7 @@ class Log:
             {
                 "loss": result.loss.item(),
                 **{name: value.item() for name, value in result.numbers.items()},
-                "lr": learning_rate(done - 1, run.steps, self.recipe.optim),
+                "lr": rate,
                 "photos_per_second": (done - step) * self.photos_per_step / elapsed,
                 "waiting": (self.clock.waiting - waiting) / elapsed,
             },

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from torch.utils.data import Dataset
 
 from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
-from mobilesam.train import state
+from mobilesam.train import devices, state
 from mobilesam.train.build import to_training_mode
-from mobilesam.train.config import Recipe
+from mobilesam.train.config import PhaseConfig, Recipe
 from mobilesam.train.data import make_loader
 from mobilesam.train.interactive import Draws, StepResult
 from mobilesam.train.log import Log
-from mobilesam.train.optim import Ema, build_optimizer, learning_rate
+from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 from mobilesam.train.report import write_report
+from mobilesam.train.schedule import Schedule, Stopwatch
 from mobilesam.train.validation import Validation
 from mobilesam.weights import RUN_WEIGHTS
 
@@ -39,10 +41,11 @@ class Job:
     step: nn.Module
     """Contains the model; (batch, draws) → StepResult."""
     dataset: Dataset[Any]
-    """Item i is a function of i alone; each has a `name`."""
+    """Item i, or `Ask` i, is a function of what is asked alone; each has a `name`."""
     data: str
     """One line about the photos, for the log."""
     validate: Validation | None
+    phases: tuple[PhaseConfig, ...] = ()
 
 
 def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, show_progress: bool = True) -> Path:
@@ -50,7 +53,8 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
 
     Args:
         recipe: how to step, for how long.
-        make_job: builds the network, the step and the photos; called once the processes run.
+        make_job: builds the network, the step and the photos; called once the processes run. Where a CPU gets several
+            of them it must be picklable: a function or a `functools.partial`, no closure.
         resume: go on from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
         show_progress: a progress bar with losses and photos/s.
 
@@ -62,55 +66,60 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         DataError: a shard cannot be read.
         ModelError: a checkpoint does not load, or the loss is no longer a number.
     """
-    run, output = recipe.run, Path(recipe.run.output)
+    output = Path(recipe.run.output)
     has_checkpoint = state.begin(output, resume)
-    fabric = launch(recipe)
+    devices.start(recipe, partial(train, recipe, make_job, has_checkpoint, show_progress))
+    return output / RUN_WEIGHTS
+
+
+def train(
+    recipe: Recipe, make_job: Callable[[], Job], has_checkpoint: bool, show_progress: bool, fabric: Fabric
+) -> None:
+    """What one process of a run does."""
+    run, output = recipe.run, Path(recipe.run.output)
     torch.manual_seed(run.seed)
     job = make_job()
     trained, module = prepare(job, recipe, fabric)
-    start = state.restore(output, trained) if has_checkpoint else 0
-    loader = make_loader(job.dataset, run, start, fabric.global_rank, fabric.world_size)
+    done = state.restore(output, trained) if has_checkpoint else 0
+    schedule = Schedule(recipe, job.phases, job.model.config.image_size, trained.clock, done)
+    loader = make_loader(job.dataset, run, schedule, done, fabric.global_rank, fabric.world_size)
+    runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
         state.describe(output, recipe, job.data)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
-    with Log(output, recipe, start, fabric, show_progress) as log:
+    with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
-        if start == 0:
+        if done == 0:
             look(log, job, trained, 0)
         batches = iter(loader)
-        for done in range(start + 1, run.steps + 1):
-            log.clock.resume()
-            result = optimise(fabric, module, trained, recipe, batches, done - 1, log)
-            log.step(done, result)
-            if done == run.steps or done % recipe.validation.every == 0:
+        while not schedule.is_over:
+            trained.clock.resume()
+            result, rate = runner.step(batches, done)
+            done += 1
+            trained.clock.step_ended()
+            schedule.advance(done, fabric)
+            log.step(done, result, rate)
+            if log.is_due(done):
+                runner.check(result, done)
+            if schedule.is_over or done % recipe.validation.every == 0:
                 look(log, job, trained, done)
-            if (done == run.steps or done % run.checkpoint_every == 0) and fabric.is_global_zero:
+            if (schedule.is_over or done % run.checkpoint_every == 0) and fabric.is_global_zero:
                 state.save(output, trained, recipe, done)
         if fabric.is_global_zero and run.report:
             write_report(output)
-    return output / RUN_WEIGHTS
-
-
-def launch(recipe: Recipe) -> Fabric:
-    """Start the processes that the recipe asks for."""
-    run = recipe.run
-    fabric = Fabric(
-        accelerator=run.accelerator,
-        devices=run.devices,
-        num_nodes=run.num_nodes,
-        precision=run.precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric
 
 
 def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn.Module]:
     """Optimizer and average as they are before the first step, the same in every process; and the step."""
-    job.model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim))
+    on_gpu = fabric.device.type == "cuda"
+    if not on_gpu:
+        # Convolutions on a CPU are faster with the channels last. On a GPU cuDNN's depthwise ones in bf16 are many
+        # times slower so: on an H100 25 steps took 3 s as they are, and did not end in 50 s with the channels last.
+        job.model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim, fused=on_gpu))
     # The average is taken of the network where `setup` has put it.
-    return state.Trained(job.model, optimizer, Ema(job.model, recipe.optim.ema_decay)), module
+    return state.Trained(job.model, optimizer, Ema(job.model, recipe.optim.ema_decay), Stopwatch()), module
 
 
 def look(log: Log, job: Job, trained: state.Trained, done: int) -> None:
@@ -119,51 +128,93 @@ def look(log: Log, job: Job, trained: state.Trained, done: int) -> None:
         log.look(done, job.validate(state.averaged(trained)))
 
 
-def optimise(
-    fabric: Fabric,
-    module: nn.Module,
-    trained: state.Trained,
-    recipe: Recipe,
-    batches: Iterator[dict[str, Any]],
-    step: int,
-    log: Log,
-) -> StepResult:
-    """One step: photos, loss, gradient, weights, average. Returns the last forward's result.
+class Runner:
+    """Takes steps.
 
-    Raises:
-        ModelError: the loss or its gradient is no longer a number; names the step and the photos.
+    Args:
+        fabric: devices, precision, processes.
+        module: the job's step, as Fabric has set it up.
+        trained: what changes.
+        recipe: how.
+        schedule: how far the run is.
     """
-    for group in trained.optimizer.param_groups:
-        group["lr"] = learning_rate(step, recipe.run.steps, recipe.optim)
-    count = recipe.run.accumulate
-    names: list[str] = []
-    for i in range(count):
-        batch = next(batches)
-        if i == 0:
-            log.clock.data_arrived()
-        names += batch.pop("name")
-        draws = make_draws(recipe.run.seed, step * count + i, fabric)
-        waits = nullcontext() if i + 1 == count else fabric.no_backward_sync(module)  # type: ignore[arg-type]
-        with waits:
-            result: StepResult = module(fabric.to_device(batch), draws)
-            if not torch.isfinite(result.loss):
-                raise ModelError(trouble("loss", step, names))
-            fabric.backward(result.loss / count)
-    try:
-        fabric.clip_gradients(module, trained.optimizer, max_norm=recipe.optim.clip_norm)
-    except RuntimeError as error:
-        raise ModelError(trouble("gradient", step, names)) from error
-    trained.optimizer.step()
-    trained.optimizer.zero_grad(set_to_none=True)
-    trained.ema.update(trained.model, step)
-    return result
+
+    def __init__(
+        self, fabric: Fabric, module: nn.Module, trained: state.Trained, recipe: Recipe, schedule: Schedule
+    ) -> None:
+        self.fabric, self.module, self.trained = fabric, module, trained
+        self.recipe, self.schedule = recipe, schedule
+        self.names: list[str] = []  # of the photos of the last step
+        # With float16 Fabric's own scaler leaves steps out.
+        on_gpu = fabric.device.type == "cuda" and recipe.run.precision != "16-mixed"
+        self.guard = (
+            Guard(getattr(trained.optimizer, "optimizer", trained.optimizer), fabric.device) if on_gpu else None
+        )
+
+    def step(self, batches: Iterator[dict[str, Any]], done: int) -> tuple[StepResult, float]:
+        """One step: photos, loss, gradient, weights, average.
+
+        Returns:
+            The last forward's result, and the learning rate.
+
+        Raises:
+            ModelError: the loss or its gradient is no longer a number; names the step and the photos. On a GPU such a
+                step is left out, and `check` looks now and then.
+        """
+        rate = learning_rate(done, self.schedule.progress, self.recipe.optim)
+        set_rate(self.trained.optimizer, rate)
+        result = self.add_gradients(batches, done)
+        self.clip(done)
+        self.trained.optimizer.step()
+        self.trained.optimizer.zero_grad(set_to_none=True)
+        self.trained.ema.update(done)
+        return result, rate
+
+    def add_gradients(self, batches: Iterator[dict[str, Any]], done: int) -> StepResult:
+        """The forwards and backwards of one step."""
+        fabric, count = self.fabric, self.recipe.run.accumulate
+        self.names = []
+        for i in range(count):
+            batch = next(batches)
+            if i == 0:
+                self.trained.clock.data_arrived()
+            self.names += batch.pop("name")
+            draws = make_draws(self.recipe.run.seed, done * count + i, fabric, self.schedule)
+            waits = nullcontext() if i + 1 == count else fabric.no_backward_sync(self.module)  # type: ignore[arg-type]
+            with waits:
+                result: StepResult = self.module(fabric.to_device(batch), draws)
+                if fabric.device.type == "cpu" and not torch.isfinite(result.loss):
+                    raise ModelError(trouble("loss", done, self.names))
+                fabric.backward(result.loss / count)
+        return result
+
+    def clip(self, done: int) -> None:
+        """Bound the gradient's norm, and refuse one that is not finite."""
+        norm = self.fabric.clip_gradients(
+            self.module, self.trained.optimizer, max_norm=self.recipe.optim.clip_norm, error_if_nonfinite=False
+        )
+        assert norm is not None
+        if self.guard is not None:
+            self.guard.watch(norm)
+        elif self.fabric.device.type == "cpu" and not torch.isfinite(norm):
+            raise ModelError(trouble("gradient", done, self.names))
+
+    def check(self, result: StepResult, done: int) -> None:
+        """Now and then, where the device is waited for anyway: did the last steps count?
+
+        Raises:
+            ModelError: the loss is no longer a number, or every step since the last look was left out.
+        """
+        every = self.recipe.run.log_every
+        if not torch.isfinite(result.loss) or (self.guard is not None and self.guard.num_left_out() >= every):
+            raise ModelError(trouble("loss or its gradient", done - 1, self.names))
 
 
-def make_draws(seed: int, number: int, fabric: Fabric) -> Draws:
+def make_draws(seed: int, number: int, fabric: Fabric, schedule: Schedule) -> Draws:
     """Random numbers of forward `number`: they hang on (seed, number, process) alone, so nothing has to be saved."""
     base = seed * 1_000_003 + number
     own = torch.Generator(fabric.device).manual_seed(base * 1024 + fabric.global_rank)
-    return Draws(own, torch.Generator().manual_seed(base))
+    return Draws(own, schedule.rounds(number))
 
 
 def trouble(what: str, step: int, names: list[str]) -> str:

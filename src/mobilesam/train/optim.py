@@ -1,36 +1,88 @@
-"""How the weights move: learning rate, weight decay, and their running average."""
+"""How the weights move: learning rate, weight decay, gradients that ran away, and the running average."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mobilesam.train.build import check_prefixes, longest_prefix
 from mobilesam.train.config import OptimConfig
 
 
-def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
-    """Linear warm-up, then half a cosine down to `min_lr_ratio`."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+def learning_rate(step: int, progress: float, config: OptimConfig) -> float:
+    """Half a cosine over the run, from `lr` down to `min_lr_ratio` of it, times a linear warm-up.
+
+    Args:
+        step: 0, 1, 2 ...
+        progress: of the run, 0-1.
+        config: rate, warm-up, floor.
+    """
+    warmth = min(1.0, (step + 1) / max(1, config.warmup_steps))
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
+    return config.lr * warmth * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over what learns; norms, biases, tokens and position tables are not decayed."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+def build_optimizer(model: nn.Module, config: OptimConfig, *, fused: bool = False) -> torch.optim.AdamW:
+    """AdamW over what learns; norms, biases, tokens and position tables are not decayed.
+
+    Args:
+        model: whose parameters.
+        config: rates and decay; each group carries the factor of its learning rate as `lr_scale`.
+        fused: one kernel for all parameters, which can also leave a step out without asking the CPU.
+
+    Raises:
+        SettingsError: `lr_scale` names parameters that do not exist.
+    """
+    check_prefixes(model, tuple(config.lr_scale), "optim.lr_scale")
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_table = "embed" in name or "token" in name or "attention_biases" in name or "rel_pos" in name
-        (free if parameter.ndim < 2 or is_table else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        scale = config.lr_scale.get(longest_prefix(name, config.lr_scale) or "", 1.0)
+        groups[scale, parameter.ndim >= 2 and not is_table].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr_scale": scale, "weight_decay": config.weight_decay if is_decayed else 0.0}
+            for (scale, is_decayed), parameters in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+        ],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        fused=fused or None,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of the next step, scaled for each group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+
+
+class Guard:
+    """Leaves out steps whose gradient is not finite, without making the CPU wait for a GPU at every step.
+
+    Args:
+        optimizer: fused, so that it reads `found_inf` on the device.
+        device: of the counter.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        self.optimizer: Any = optimizer
+        self.in_a_row = torch.zeros((), device=device)
+
+    def watch(self, norm: Tensor) -> None:
+        """Let the next step happen only if the gradient's norm () is finite."""
+        is_bad = (~torch.isfinite(norm)).float()
+        self.optimizer.found_inf = is_bad
+        self.in_a_row = (self.in_a_row + 1) * is_bad
+
+    def num_left_out(self) -> int:
+        """Steps in a row that were left out, up to the last one. Waits for the device."""
+        return int(self.in_a_row)
 
 
 class Ema:
@@ -41,14 +93,15 @@ class Ema:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.live = model.state_dict()  # shares its memory with the network, which changes in place
+        self.state = {k: v.detach().clone() for k, v in self.live.items()}
+        self.averaged = [k for k, v in self.live.items() if v.is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Fold the weights after `step` (0, 1, 2 ...) in."""
+    def update(self, step: int) -> None:
+        """Fold the weights after `step` (0, 1, 2 ...) in: one call for all tensors, not one for each."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.state[key].lerp_(value, 1 - decay)
-            else:
-                self.state[key].copy_(value)
+        names = self.averaged
+        torch._foreach_lerp_([self.state[k] for k in names], [self.live[k] for k in names], 1 - decay)
+        for key in self.live.keys() - set(names):
+            self.state[key].copy_(self.live[key])

@@ -28,6 +28,7 @@ from mobilesam.model.sam import Sam
 from mobilesam.train import lora
 from mobilesam.train.config import Recipe
 from mobilesam.train.optim import Ema
+from mobilesam.train.schedule import Stopwatch
 from mobilesam.weights import RUN_WEIGHTS
 
 STATE_FILE = "state.pt"
@@ -41,6 +42,7 @@ class Trained:
     model: Sam
     optimizer: torch.optim.Optimizer
     ema: Ema
+    clock: Stopwatch
 
 
 def begin(output: Path, resume: bool) -> bool:
@@ -65,6 +67,7 @@ def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
     """Write the state after `step` steps and the averaged weights, each through a temporary name."""
     state = {
         "step": step,
+        "clock": trained.clock.read(),
         "model": trained.model.state_dict(),
         "ema": trained.ema.state,
         "optimizer": trained.optimizer.state_dict(),
@@ -97,6 +100,8 @@ def restore(output: Path, trained: Trained) -> int:
         trained.optimizer.load_state_dict(state["optimizer"])
         for key, value in state["ema"].items():
             trained.ema.state[key].copy_(value)
+        clock = trained.clock
+        clock.wall, clock.cpu, clock.waiting = state["clock"]
     except (RuntimeError, KeyError, ValueError, EOFError) as error:
         raise ModelError(f"{path}: not a checkpoint of this recipe's model ({error})") from error
     return int(state["step"])

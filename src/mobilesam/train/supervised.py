@@ -16,7 +16,7 @@ from mobilesam.train.build import build_model, freeze
 from mobilesam.train.config import TrainRecipe
 from mobilesam.train.data import MaskPhotos
 from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
-from mobilesam.train.interactive import Draws, Prompts, StepResult, draw_rounds, interactive_loss
+from mobilesam.train.interactive import Draws, Prompts, StepResult, interactive_loss
 from mobilesam.train.loop import Job
 from mobilesam.train.prompts import first_prompts, low_res_target
 from mobilesam.train.stores import open_stores
@@ -45,13 +45,14 @@ class SupervisedStep(nn.Module):
         embedding = embedding.repeat_interleave(masks.shape[1], dim=0)  # (N, C, g, g)
         masks = masks.flatten(0, 1)  # (N, S, S)
         prompts = Prompts(*first_prompts(masks, self.recipe.prompts, draws.own))
-        rounds = draw_rounds(self.recipe.prompts.round_weights, draws)
         target = low_res_target(masks)
-        return interactive_loss(self.model, embedding, prompts, target, rounds, self.recipe.loss, draws.own)
+        return interactive_loss(self.model, embedding, prompts, target, draws.rounds, self.recipe.loss, draws.own)
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) uint8 → (B, C, g, g)."""
-        return self.model.encode(images.float().contiguous(memory_format=torch.channels_last))
+        # As the encoder's weights lie (train/loop.py says why).
+        layout = torch.contiguous_format if images.is_cuda else torch.channels_last
+        return self.model.encode(images.float().contiguous(memory_format=layout), side=images.shape[-1])
 
 
 def supervised_job(recipe: TrainRecipe) -> Job:
@@ -61,7 +62,8 @@ def supervised_job(recipe: TrainRecipe) -> Job:
         SettingsError: parts or names that do not exist, or a store without a frozen encoder.
         DataError: the data cannot be used.
     """
-    model = build_model(recipe.model, recipe.start_from)
+    model = build_model(recipe.model, recipe.start_from, recipe.image_size)
+    check_sides(recipe, model)
     identity = weights_sha256(model) if recipe.store else ""
     freeze(model, recipe.freeze)
     lora.add(model, recipe.lora)
@@ -73,7 +75,22 @@ def supervised_job(recipe: TrainRecipe) -> Job:
         dataset: Any = cached_photos(recipe, rest, size, identity)
     else:
         dataset = MaskPhotos(rest, recipe.data, size, seed)
-    return Job(model, SupervisedStep(model, recipe), dataset, rest.summary(), validation)
+    return Job(model, SupervisedStep(model, recipe), dataset, rest.summary(), validation, recipe.phases)
+
+
+def check_sides(recipe: TrainRecipe, model: Sam) -> None:
+    """Refuse phases that the network or the data cannot follow.
+
+    Raises:
+        SettingsError: a side that the encoder does not take, or sides of phases beside cached embeddings of one side.
+    """
+    for phase in recipe.phases:
+        for side in phase.sides:
+            model.config.at(side)
+        if recipe.store and (phase.sides or phase.object_crop_probability is not None):
+            raise SettingsError(
+                "phases may not change side or crops of cached embeddings: drop store, or those settings"
+            )
 
 
 def cached_photos(recipe: TrainRecipe, photos: Survey, image_size: int, identity: str) -> EpochPhotos:

@@ -1,0 +1,110 @@
+"""Where a recipe runs: one process or several, and with how many threads.
+
+Several processes on a CPU are started afresh ("spawn") and handed the work, so that it works the same from the command
+line, from a script and from a test; unless torchrun has started them. On GPUs Fabric starts the command once more for
+each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.ddp import DDPStrategy
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from mobilesam import errors
+from mobilesam.train.config import Recipe, RunConfig
+
+R = TypeVar("R")
+
+
+def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
+    """Run `work` in every process the recipe asks for; returns the first one's result.
+
+    Args:
+        recipe: its `run` says where.
+        work: must be picklable where a CPU gets several processes: a function or a `functools.partial`, no closure.
+
+    Raises:
+        SettingsError: the photos of a step cannot be shared equally.
+        MobileSamError: whatever the work raises.
+    """
+    run = recipe.run
+    if not is_on_cpu(run):
+        fabric = make_fabric(run, 1 if run.devices == "auto" else int(run.devices))
+        fabric.launch()
+        return work(fabric)
+    processes = count_processes(run, batch_statistics_are_frozen=recipe.optim.freeze_batch_norm)
+    if processes * run.num_nodes == 1 or torch.distributed.is_torchelastic_launched():
+        fabric = make_fabric(run, processes)
+        fabric.launch()
+        return work(fabric)
+    threads = max(1, torch.get_num_threads() // processes)
+    strategy = DDPStrategy(start_method="spawn", process_group_backend="gloo", broadcast_buffers=False)
+    try:
+        return make_fabric(run, processes, strategy).launch(partial(work_with_threads, work, threads))
+    except ProcessRaisedException as error:
+        raise own_error(error) from None
+
+
+def is_on_cpu(run: RunConfig) -> bool:
+    """Whether the recipe's accelerator comes to a CPU here."""
+    return Fabric(accelerator=run.accelerator, devices=1).device.type == "cpu"
+
+
+def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "auto") -> Fabric:
+    """Fabric of a recipe."""
+    return Fabric(
+        accelerator=run.accelerator,
+        devices=devices,
+        num_nodes=run.num_nodes,
+        precision=run.precision,  # type: ignore[arg-type]
+        strategy=strategy,
+    )
+
+
+def count_processes(run: RunConfig, *, batch_statistics_are_frozen: bool) -> int:
+    """Processes on a CPU.
+
+    "auto" is as many as torch has threads, as far as they divide the batch; each then computes on one thread. Batch
+    statistics that are not frozen would be those of a part of the batch: then it is one process, of all threads.
+    """
+    if run.devices != "auto":
+        return int(run.devices)
+    if not batch_statistics_are_frozen:
+        return 1
+    return max(n for n in range(1, torch.get_num_threads() + 1) if run.batch_size % n == 0)
+
+
+def share(batch_size: int, processes: int) -> int:
+    """Photos of a forward that one process takes.
+
+    Raises:
+        SettingsError: they do not divide.
+    """
+    if batch_size % processes:
+        raise errors.SettingsError(
+            f"run.batch_size = {batch_size} cannot be shared by {processes} processes; choose a multiple of {processes}"
+        )
+    return batch_size // processes
+
+
+def work_with_threads(work: Callable[[Fabric], R], threads: int, fabric: Fabric) -> R:
+    """The life of one process of several."""
+    torch.set_num_threads(threads)
+    return work(fabric)
+
+
+def own_error(error: ProcessRaisedException) -> Exception:
+    """An error of this package that a process died of, as itself; any other with the process's traceback."""
+    found = re.findall(r"^mobilesam\.errors\.(\w+): (.*)", str(error), re.MULTILINE | re.DOTALL)
+    kind = getattr(errors, found[-1][0], None) if found else None
+    if kind is None:
+        return error
+    message = found[-1][1].strip()
+    return errors.MobileSamError(message) if kind is errors.MissingExtraError else kind(message)

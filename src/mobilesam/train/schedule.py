@@ -1,0 +1,130 @@
+"""How far a run is, and what that makes of the next batch: its side, its crops, its rounds, the learning rate.
+
+A run is measured in steps or in minutes. Measured in steps, all of it hangs on (seed, number of the batch) alone, so a
+resumed run repeats what it would have done. Measured in minutes it hangs on the clock too, which the checkpoint keeps.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from lightning.fabric import Fabric
+
+from mobilesam.errors import SettingsError
+from mobilesam.train.config import PhaseConfig, Recipe
+
+
+class Ask(NamedTuple):
+    """What is asked of the data: photo `number`, drawn for a batch of this side."""
+
+    number: int
+    side: int
+    """In pixels."""
+    object_crop_probability: float | None = None
+    """None for the recipe's."""
+
+
+class Stopwatch:
+    """Seconds of training, of waiting for data, and of this process's CPU, since the run began.
+
+    Time is counted from step to step: looks and checkpoints lie between two steps and do not count.
+    """
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0, waiting: float = 0.0) -> None:
+        self.wall, self.cpu, self.waiting = wall, cpu, waiting
+        self.resume()
+
+    def resume(self) -> None:
+        """Count from now on."""
+        self.wall_mark, self.cpu_mark = time.perf_counter(), time.process_time()
+
+    def data_arrived(self) -> None:
+        """What passed since the last mark was spent waiting."""
+        self.waiting += time.perf_counter() - self.wall_mark
+
+    def step_ended(self) -> None:
+        """What passed since the last mark was training."""
+        self.wall += time.perf_counter() - self.wall_mark
+        self.cpu += time.process_time() - self.cpu_mark
+        self.resume()
+
+    def read(self) -> tuple[float, float, float]:
+        """The three counts: what `Stopwatch(*...)` goes on from."""
+        return self.wall, self.cpu, self.waiting
+
+
+class Schedule:
+    """Progress from 0 to 1, and what belongs to it.
+
+    Args:
+        recipe: how long, and how many rounds.
+        phases: of the run; may be none.
+        image_size: side of the pictures where no phase says otherwise.
+        clock: of the training.
+        done: steps that are behind the run.
+
+    Raises:
+        SettingsError: the recipe does not say how long to train.
+    """
+
+    def __init__(
+        self, recipe: Recipe, phases: tuple[PhaseConfig, ...], image_size: int, clock: Stopwatch, done: int = 0
+    ) -> None:
+        run = recipe.run
+        if not run.steps and not run.minutes:
+            raise SettingsError("the recipe does not say how long to train: set run.steps or run.minutes")
+        self.steps, self.seconds, self.accumulate = run.steps, 60 * run.minutes, run.accumulate
+        self.seed, self.round_weights = run.seed, recipe.prompts.round_weights
+        self.phases, self.image_size, self.clock = phases, image_size, clock
+        self.progress = 0.0
+        self.advance(done)
+
+    def advance(self, done: int, fabric: Fabric | None = None) -> None:
+        """Note that `done` steps are behind. With several processes the clock of the first counts for all."""
+        if self.steps:
+            self.progress = done / self.steps
+            return
+        progress = self.clock.wall / self.seconds
+        if fabric is not None and fabric.world_size > 1:
+            progress = fabric.broadcast(progress)
+        self.progress = progress
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.progress >= 1
+
+    def ask(self, number: int) -> tuple[int, float | None]:
+        """Side and share of crops around objects of batch `number`.
+
+        By the clock, a batch belongs to the phase in which the data workers began it, a few steps before its own.
+        """
+        phase = self.phase(number)
+        if phase is None or not phase.sides:
+            return self.image_size, phase.object_crop_probability if phase else None
+        rng = np.random.default_rng([self.seed, number, 0x51DE])
+        return int(rng.choice(phase.sides, p=to_probabilities(phase.side_weights, len(phase.sides)))), (
+            phase.object_crop_probability
+        )
+
+    def rounds(self, number: int) -> int:
+        """How many rounds of prompts batch `number` gets: the same in every process."""
+        phase = self.phase(number)
+        weights = (phase.round_weights if phase else ()) or self.round_weights
+        rng = np.random.default_rng([self.seed, number, 0x2064])
+        return int(rng.choice(len(weights), p=to_probabilities(weights, len(weights)))) + 1
+
+    def phase(self, number: int) -> PhaseConfig | None:
+        """The phase that batch `number` belongs to."""
+        progress = number / (self.steps * self.accumulate) if self.steps else self.progress
+        return next(
+            (phase for phase in self.phases if progress < phase.until), self.phases[-1] if self.phases else None
+        )
+
+
+def to_probabilities(weights: tuple[float, ...], count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Weights that sum to 1; equal ones when there are none."""
+    array = np.array(weights or (1.0,) * count, np.float64)
+    return array / array.sum()

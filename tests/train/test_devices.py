@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
+from mobilesam.model import checkpoint
+from mobilesam.train.config import OptimConfig, RunConfig
+from mobilesam.train.devices import count_processes, own_error, share
+from mobilesam.train.loop import fit
+from mobilesam.train.supervised import supervised_job
+from train.test_loop import recipe, train
+
+
+def test_auto_is_a_process_to_a_thread_where_batch_statistics_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    assert count_processes(RunConfig(batch_size=12), batch_statistics_are_frozen=True) == 6
+    assert count_processes(RunConfig(batch_size=16), batch_statistics_are_frozen=True) == 4
+    assert count_processes(RunConfig(batch_size=16), batch_statistics_are_frozen=False) == 1
+    assert count_processes(RunConfig(batch_size=16, devices=2), batch_statistics_are_frozen=False) == 2
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    assert share(8, 2) == 4
+    with pytest.raises(SettingsError, match="multiple of 3"):
+        share(8, 3)
+    with pytest.raises(SettingsError, match="auto"):
+        RunConfig(devices="many")
+
+
+def test_two_processes_started_from_python_share_every_step(shard: Path, tmp_path: Path) -> None:
+    """The photos are those of one process; the prompts are drawn by each, so the weights only nearly agree."""
+    one = recipe(shard, tmp_path / "one", steps=3)
+    one = replace(one, optim=OptimConfig(freeze_batch_norm=True, warmup_steps=2))
+    two = replace(one, run=replace(one.run, output=str(tmp_path / "two"), devices=2))
+    fit(two, partial(supervised_job, two), show_progress=False)
+    a, b = (checkpoint.load(p).state_dict() for p in (train(one), tmp_path / "two" / "weights.safetensors"))
+    for key, value in a.items():
+        torch.testing.assert_close(b[key], value, rtol=0.05, atol=5e-3)
+    resumed = replace(two, run=replace(two.run, steps=5))
+    fit(resumed, partial(supervised_job, resumed), resume=True, show_progress=False)
+    assert torch.load(tmp_path / "two" / "state.pt", weights_only=True)["step"] == 5
+
+
+def test_an_error_in_a_process_arrives_as_itself(shard: Path, tmp_path: Path) -> None:
+    broken = recipe(shard, tmp_path / "run")
+    broken = replace(broken, model="giant", run=replace(broken.run, devices=2))
+    with pytest.raises(SettingsError, match="unknown model 'giant'; known: tiny") as caught:
+        fit(broken, partial(supervised_job, broken), show_progress=False)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("mobilesam.errors.ModelError: no good;\ntwo lines", ModelError),
+        ("mobilesam.errors.MissingExtraError: install it", MobileSamError),
+    ],
+)
+def test_errors_are_read_from_the_traceback(text: str, kind: type[Exception]) -> None:
+    error = own_error(RuntimeError(f"-- Process 1 --\nTraceback:\n{text}\n"))  # type: ignore[arg-type]
+    assert type(error) is kind
+    assert not isinstance(error, MissingExtraError)
+    assert str(error) == text.split(": ", 1)[1]
