@@ -39,7 +39,7 @@ def test_box_asks_with_the_tight_box_and_takes_the_single_mask() -> None:
     assert (answer.mask == square()).all()
 
 
-@pytest.mark.parametrize("name", ["box", "box-jitter", "click", "click-oracle", "click-3", "two-point"])
+@pytest.mark.parametrize("name", ["box", "box-jitter", "click", "click-oracle", "click-3"])
 def test_every_protocol_passes_the_runs_zoom_on(name: str) -> None:
     asked = Question(ask(square()), square(), None, np.random.default_rng(0), ask(square()), zoom=True)
     with pytest.raises(PromptError, match="needs the photo"):  # the oracle has none
