@@ -43,7 +43,7 @@ def compare(models: list[mobilesam.Predictor], sample: Sample) -> list[float]:
         if truth.sum() < MIN_AREA:
             continue
         for protocol in PROTOCOLS:
-            answers = [ask(protocol, reference.id, image, truth, ignored, None) for image in images]
+            answers = [ask(protocol, reference.id, image, truth, ignored, None, False) for image in images]
             values.append(iou(*(answer.mask for answer in answers if answer)))
     return values
 

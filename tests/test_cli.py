@@ -50,6 +50,18 @@ def test_json_on_stdout_and_in_a_file(run, coffee: Path) -> None:
     assert masks.from_rle(stored["masks"][0]["segmentation"]).shape == (400, 600)
 
 
+def test_zoom_looks_again_at_the_box(run, coffee: Path, embedded: mobilesam.Predictor) -> None:
+    box = (170, 15, 260, 90)
+    image = embedded.embed(coffee)
+    areas = {}
+    for word, zoom in (("on", True), ("off", False)):
+        code, out, _ = run("segment", coffee, "-b", "170,15,260,90", "--zoom", word, "--backend", "onnx", "--json")
+        assert code == 0
+        areas[word] = json.loads(out)["masks"][0]["area"]
+        assert areas[word] == pytest.approx(image.predict(box=box, zoom=zoom).best.area, abs=3)
+    assert areas["on"] != areas["off"]
+
+
 def test_all_keeps_three_masks(run, coffee: Path) -> None:
     code, out, _ = run("segment", coffee, "--point", "290,120", "--all", "-o", "m.png", "--json")
     assert code == 0
@@ -105,6 +117,7 @@ def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) 
         (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
         (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
         (["PHOTO", "--points", "1,1"], 2, "--points"),
+        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "--zoom takes auto, on, off"),
     ],
 )
 def test_bad_usage_is_one_clear_line(run, coffee: Path, arguments: list[str], code: int, message: str) -> None:
@@ -163,3 +176,27 @@ def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_pa
     code, _, err = run("train", recipe)
     assert code == 2
     assert "--resume" in err
+
+
+def test_the_side_of_the_picture_is_a_choice(run, coffee: Path) -> None:
+    masks = {}
+    for side in (256, 512):
+        code, out, _ = run(
+            "segment", coffee, "--point", "290,120", "--image-size", side, "-o", f"{side}.json", "--json"
+        )
+        assert code == 0
+        masks[side] = json.loads(out)
+    assert masks[256] != masks[512]
+    code, _, err = run("segment", coffee, "--point", "290,120", "--image-size", 300)
+    assert code == 2
+    assert "embedded takes an image_size from 256 to 1024 in steps of 32, not 300" in err
+
+
+@pytest.mark.torch
+def test_a_pair_may_be_exported_for_another_side(run, tiny_lite_checkpoint: Path, tiny_checkpoint: Path) -> None:
+    code, _, _ = run("export", tiny_lite_checkpoint, "-o", "at256", "--image-size", 256)
+    assert code == 0
+    assert json.loads(Path("at256/model.json").read_text())["image_size"] == 256
+    code, _, err = run("export", tiny_checkpoint, "-o", "no", "--image-size", 256)
+    assert (code, Path("no").exists()) == (2, False)
+    assert "tiny works at 64 px only" in err

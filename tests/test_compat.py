@@ -14,7 +14,7 @@ import mobilesam
 from closeness import assert_same_function, assert_same_masks
 from mobilesam import compat, masks
 from mobilesam.compat import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
-from mobilesam.errors import ModelError
+from mobilesam.errors import ModelError, PromptError
 from mobilesam.image import open_photo
 
 # In the manner of SAM's predictor example: what a user's script looks like. Not a line of it knows of mobilesam.
@@ -88,6 +88,35 @@ def test_predict_torch_takes_transformed_prompts_in_a_batch(predictor: SamPredic
     single, _, _ = predictor.predict(box=boxes[1].numpy(), multimask_output=False)
     assert_same_masks(masks[1].numpy(), single)
     assert predictor.get_image_embedding().shape == (1, 256, 32, 32)
+
+
+def test_a_predictor_may_look_again(predictor: SamPredictor, coffee: Path) -> None:
+    closer = SamPredictor(predictor.model, zoom=True)
+    closer.set_image(cv2.imread(str(coffee)), image_format="BGR")
+    box, point = (170, 15, 260, 90), (215, 50)
+    image = mobilesam.load().embed(coffee)
+    for given, ours in (
+        ({"box": np.array(box), "multimask_output": False}, image.predict(box=box, zoom=True)),
+        (
+            {"point_coords": np.array([point]), "point_labels": np.array([1])},
+            image.predict(points=[point], multimask=True, zoom=True),
+        ),
+    ):
+        found, scores, logits = closer.predict(**given)
+        assert_same_masks(found, ours.masks)
+        assert_same_function(scores, ours.scores)
+        assert_same_function(logits, ours.low_res)
+        plain, _, _ = SamPredictor.predict(predictor, **given)
+        assert (plain != found).any()
+
+
+def test_an_image_given_as_a_tensor_has_no_second_look(predictor: SamPredictor) -> None:
+    torch = pytest.importorskip("torch")
+    closer = SamPredictor(predictor.model, zoom=True)
+    size = predictor.transform.target_length
+    closer.set_torch_image(torch.zeros(1, 3, size, size), (400, 600))
+    with pytest.raises(PromptError, match="needs the photo"):
+        closer.predict(box=np.array([170, 15, 260, 90]))
 
 
 def test_set_torch_image_equals_set_image(predictor: SamPredictor, coffee: Path) -> None:

@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 
 from mobilesam import contract, masks
 from mobilesam.errors import ModelError
-from mobilesam.image import input_size, resize_long_side, scale_points, to_input
+from mobilesam.image import Rgb, input_size, resize_long_side, scale_points, to_input
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.prompts import Prompt
+from mobilesam.predict.results import Prediction
+from mobilesam.predict.zoom import Zoom, look_again
 
 if TYPE_CHECKING:
     import torch
@@ -132,10 +135,16 @@ class ResizeLongestSide:
 
 
 class SamPredictor:
-    """SAM's predictor, with its state: one image at a time. `mobilesam.Predictor` is the better one for new code."""
+    """SAM's predictor, with its state: one image at a time. `mobilesam.Predictor` is the better one for new code.
 
-    def __init__(self, sam_model: SamModel) -> None:
+    Args:
+        sam_model: from `sam_model_registry`.
+        zoom: second looks, as in `mobilesam.ImageEmbedding.predict`; "auto" is as the model has it.
+    """
+
+    def __init__(self, sam_model: SamModel, *, zoom: Zoom = "auto") -> None:
         self.model = sam_model
+        self.zoom: Zoom = zoom
         self.transform = ResizeLongestSide(sam_model.image_encoder.img_size)
         self.reset_image()
 
@@ -148,6 +157,7 @@ class SamPredictor:
         """Forget the image."""
         self.is_image_set = False
         self.features: NDArray[np.float32] | None = None
+        self._photo: Rgb | None = None
         self.original_size: tuple[int, int] = (0, 0)
         self.input_size: tuple[int, int] = (0, 0)
 
@@ -155,15 +165,20 @@ class SamPredictor:
         """Encode (H, W, 3) uint8 in "RGB" or "BGR" order."""
         if image_format not in ("RGB", "BGR"):
             raise AssertionError(f"image_format must be in ['RGB', 'BGR'], is {image_format}.")
-        rgb = image if image_format == "RGB" else image[..., ::-1]
+        rgb = np.ascontiguousarray(image if image_format == "RGB" else image[..., ::-1])
         size = self.transform.target_length
-        self.features = self.model.predictor.backend.encode(to_input(np.ascontiguousarray(rgb), size))
+        self.features = self.model.predictor.backend.encode(to_input(rgb, size))
+        self._photo = rgb
         self.original_size = (image.shape[0], image.shape[1])
         self.input_size = input_size(self.original_size, size)
         self.is_image_set = True
 
     def set_torch_image(self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]) -> None:
-        """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already is the model's image size."""
+        """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already is the model's image size.
+
+        The photo itself is not at hand then, so there are no second looks.
+        """
+        self._photo = None
         self.features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
         self.input_size = (int(transformed_image.shape[-2]), int(transformed_image.shape[-1]))
@@ -244,19 +259,40 @@ class SamPredictor:
         backend = self.model.predictor.backend
         side = backend.info.low_res
         assert self.features is not None
+        all_coords = np.concatenate([coords, corners], axis=1).astype(np.float32)
+        all_labels = np.concatenate([labels, codes], axis=1).astype(np.float32)
         low_res, scores = backend.decode(
             self.features,
-            np.concatenate([coords, corners], axis=1).astype(np.float32),
-            np.concatenate([labels, codes], axis=1).astype(np.float32),
+            all_coords,
+            all_labels,
             np.zeros((1, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),
             np.full(1 if prior is None else count, float(prior is not None), np.float32),
         )
         kept = slice(1, 4) if multimask else slice(0, 1)
         low_res, scores = low_res[:, kept], scores[:, kept]
-        size = self.transform.target_length
-        logits = [[masks.upscale(one, size, self.input_size, self.original_size) for one in row] for row in low_res]
-        full = np.asarray(logits)
+        found = self._look_again(all_coords, all_labels, low_res, scores, has_prior=prior is not None)
+        full = np.asarray([[one.logits(i) for i in range(len(one))] for one in found])
+        scores = np.stack([one.scores for one in found])
         return (full if return_logits else masks.threshold(full)), scores, low_res
+
+    def _look_again(
+        self,
+        coords: NDArray[np.float32],
+        labels: NDArray[np.float32],
+        low_res: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        *,
+        has_prior: bool,
+    ) -> list[Prediction]:
+        """The answers to N prompts in the input's pixels, with second looks where they are wished for."""
+        size, hw = self.transform.target_length, self.original_size
+        in_photo = scale_points(coords, self.input_size, hw)
+        prompts = [Prompt(xy, codes, False) for xy, codes in zip(in_photo, labels, strict=True)]
+        first = [
+            Prediction(logits, score, size, self.input_size, hw) for logits, score in zip(low_res, scores, strict=True)
+        ]
+        backend = self.model.predictor.backend
+        return look_again(backend, self._photo, prompts, first, self.zoom, has_prior=has_prior)
 
 
 class SamAutomaticMaskGenerator:

@@ -54,7 +54,8 @@ DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 MANY_DECODER_SHA256 = "decoder_sha256"  # of decoder_many.onnx only
 GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 pixels, a logit 4
 
-IMAGE_SIZES = "image_sizes"  # from contract 3 on, where the side is free
+# From contract 3 on: the other sides, and which prompts get a second look where nobody says (shares of the photo).
+IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW = OPTIONAL_KEYS = ("image_sizes", "zoom_below", "click_zoom_below")
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.

@@ -10,6 +10,7 @@ from mobilesam.evaluate.metrics import (
     boundary,
     boundary_iou,
     calibration,
+    components,
     iou,
     size_class,
 )
@@ -36,6 +37,13 @@ def test_boundary_is_a_band_inside_the_mask() -> None:
     assert boundary(np.ones((64, 64), bool), ratio=1 / np.hypot(64, 64)).sum() == 64**2 - 62**2
     assert boundary_iou(square(), square()) == 1
     assert boundary_iou(square(x=18), square()) < iou(square(x=18), square())
+
+
+def test_pieces_are_counted_and_those_that_touch_at_a_corner_are_one() -> None:
+    mask = np.zeros((8, 8), bool)
+    assert components(mask) == 0
+    mask[1, 1] = mask[2, 2] = mask[6, 6] = True
+    assert components(mask) == 2
 
 
 @pytest.mark.parametrize(("area", "size"), [(1023, "S"), (1024, "M"), (9215, "M"), (9216, "L")])

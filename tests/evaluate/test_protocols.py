@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluate.oracle import SIZE, ask, square
-from mobilesam.errors import SettingsError
+from mobilesam.errors import PromptError, SettingsError
 from mobilesam.evaluate.protocols import (
     PROTOCOLS,
     Question,
@@ -37,6 +37,13 @@ def test_box_asks_with_the_tight_box_and_takes_the_single_mask() -> None:
     assert asked["coords"][0].tolist() == [[16, 16], [40, 40]]
     assert asked["labels"][0].tolist() == [2, 3]
     assert (answer.mask == square()).all()
+
+
+@pytest.mark.parametrize("name", ["box", "box-jitter", "click", "click-oracle", "click-3", "two-point"])
+def test_every_protocol_passes_the_runs_zoom_on(name: str) -> None:
+    asked = Question(ask(square()), square(), None, np.random.default_rng(0), ask(square()), zoom=True)
+    with pytest.raises(PromptError, match="needs the photo"):  # the oracle has none
+        PROTOCOLS[name](asked)
 
 
 def test_box_jitter_moves_every_side_and_repeats_itself() -> None:

@@ -90,6 +90,17 @@ def test_a_journal_of_other_settings_is_not_mixed_in(settings: EvaluateSettings,
     assert {row["protocol"] for row in rows(results)} == {"click"}
 
 
+def test_second_looks_are_a_setting_of_the_run(settings: EvaluateSettings, tmp_path: Path) -> None:
+    boxes_alone = replace(settings, protocols=("box",))
+    off, _ = run(replace(boxes_alone, zoom=False), tmp_path / "j")
+    on, memory = run(replace(boxes_alone, zoom=True), tmp_path / "j")  # the journal of the other is not taken
+    ious = [[row["iou"] for row in rows(results)] for results in (off, on)]
+    assert ious[0] != ious[1]
+    built = report.build(replace(boxes_alone, zoom=True), model_info(), on, memory)
+    assert built["settings"]["zoom"] is True
+    assert built["model"]["zoom_below"] == model_info().zoom_below
+
+
 def test_objects_are_chosen_by_area_and_the_rest_counted(settings: EvaluateSettings, tmp_path: Path) -> None:
     results, _ = run(replace(settings, protocols=("box",), max_objects=1), tmp_path / "j")
     assert [len(result["rows"]) for result in results] == [1] * 12

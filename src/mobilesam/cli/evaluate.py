@@ -15,6 +15,7 @@ from mobilesam.cli import options
 if TYPE_CHECKING:
     from mobilesam.evaluate.settings import EvaluateSettings
     from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.predict.zoom import Zoom
 
 DEFAULT_PROTOCOLS = ("box", "click")
 
@@ -31,6 +32,7 @@ def evaluate(
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
     detections: Annotated[
@@ -39,6 +41,7 @@ def evaluate(
     images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
     min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    zoom: options.ZoomName = "auto",
     search: Annotated[
         list[str] | None, typer.Option("--search", help="A setting of everything, as points_per_side=16; repeatable.")
     ] = None,
@@ -53,7 +56,8 @@ def evaluate(
     if data[0] == "compare":
         compare(data[1:], as_json)
     elif detections is not None:
-        measure_detections(data, detections, images, (model, backend, device), output, as_json)
+        runtime = {"backend": backend, "device": device, "precision": precision, "image_size": image_size}
+        measure_detections(data, detections, images, model, runtime, options.parse_zoom(zoom), output, as_json)
     else:
         from mobilesam.evaluate.settings import EvaluateSettings
 
@@ -61,7 +65,19 @@ def evaluate(
         paths = tuple(data)
         everything = parse_search(search or [])
         settings = EvaluateSettings(
-            paths, names, model, backend, device, teacher, images, min_area, max_objects, everything, precision
+            data=paths,
+            protocols=names,
+            model=model,
+            backend=backend,
+            device=device,
+            teacher=teacher,
+            images=images,
+            min_area=min_area,
+            max_objects=max_objects,
+            everything=everything,
+            precision=precision,
+            image_size=image_size,
+            zoom=options.parse_zoom(zoom),
         )
         measure(settings, output, workers, worst, as_json)
 
@@ -129,7 +145,14 @@ class RunningMean:
 
 
 def measure_detections(
-    data: list[str], detections: Path, images: str, model: tuple[str, str, str], output: Path, as_json: bool
+    data: list[str],
+    detections: Path,
+    images: str,
+    model: str,
+    runtime: dict[str, Any],
+    zoom: Zoom,
+    output: Path,
+    as_json: bool,
 ) -> None:
     """COCO or LVIS AP of one detection file."""
     from tqdm import tqdm
@@ -140,10 +163,10 @@ def measure_detections(
 
     if len(data) != 1:
         raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
-    sam = load(model[0], backend=model[1], device=model[2])  # type: ignore[arg-type]
+    sam = load(model, **runtime)
     folder = Path(images) if images else None
     result = evaluate_detections(
-        sam, Path(data[0]), detections, folder, progress=partial(tqdm, unit="photo", disable=None)
+        sam, Path(data[0]), detections, folder, zoom=zoom, progress=partial(tqdm, unit="photo", disable=None)
     )
     result["model"] = vars(sam.info)
     with replacing(output) as temporary:

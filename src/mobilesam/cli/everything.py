@@ -44,6 +44,7 @@ def everything(
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
 ) -> None:
@@ -74,6 +75,7 @@ def everything(
         device=device,
         threads=1 if workers > 1 else None,
         precision=cast("Precision", precision),
+        image_size=image_size,
     )
     output.mkdir(parents=True, exist_ok=True)
     has_bar = not as_json and sys.stderr.isatty()

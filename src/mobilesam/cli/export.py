@@ -21,6 +21,7 @@ def export(
     fp16_storage: Annotated[
         bool, typer.Option("--fp16-storage", help="Store weights as float16, compute in float32: half the size.")
     ] = False,
+    image_size: options.ImageSize = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write encoder.onnx and decoder.onnx, checked against torch."""
@@ -30,6 +31,8 @@ def export(
     from mobilesam.weights import find_checkpoint
 
     sam = checkpoints.load(find_checkpoint(checkpoint))
+    if image_size is not None:
+        sam.config = sam.config.at(image_size)
     files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage)
     if layout == "sam":
         files.append(export_sam_decoder(sam, output / SAM_DECODER_FILE))

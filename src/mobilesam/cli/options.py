@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mobilesam.predict.zoom import Zoom
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam models`, a checkpoint, or a folder.")]
 BackendName = Annotated[str, typer.Option("--backend", help="auto, onnx, openvino or torch.")]
 PrecisionName = Annotated[str, typer.Option("--precision", help="float32, or bfloat16: faster, for openvino.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--image-size", help="Side in pixels of the square the network sees, 256-1024; default: the model's."),
+]
+ZoomName = Annotated[
+    str,
+    typer.Option("--zoom", help="A second look at what is asked about, by itself: auto (what is small), on or off."),
+]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
@@ -22,6 +33,14 @@ def with_output(key: str, output: Path | None, overrides: list[str] | None) -> l
     """`-o FOLDER` is short for `--set KEY=FOLDER`."""
     short = [] if output is None else [f"{key}={json.dumps(str(output))}"]
     return [*(overrides or []), *short]
+
+
+def parse_zoom(text: str) -> Zoom:
+    """What --zoom means in Python."""
+    known: dict[str, Zoom] = {"auto": "auto", "on": True, "off": False}
+    if text not in known:
+        raise typer.BadParameter(f"--zoom takes {', '.join(known)}, found '{text}'")
+    return known[text]
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:

@@ -63,9 +63,11 @@ def segment(
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted in.")] = False,
     cutout: Annotated[bool, typer.Option("--cutout", help="Write the object alone on a transparent ground.")] = False,
     all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not the best alone.")] = False,
+    zoom: options.ZoomName = "auto",
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
 ) -> None:
@@ -74,6 +76,7 @@ def segment(
     Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else.
     """
     prompt = parse_prompt(point or [], box)
+    looks = options.parse_zoom(zoom)
     kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
     wish = Wish(output, kinds, all_masks)
     paths = list(expand(photos))
@@ -91,6 +94,7 @@ def segment(
         device=device,
         quick_start=is_short,
         precision=cast("Precision", precision),
+        image_size=image_size,
     )
     failed = False
     for path, name in with_progress(list(zip(paths, output_names(paths), strict=True))):
@@ -100,6 +104,7 @@ def segment(
                 labels=prompt.labels or None,
                 box=prompt.box,
                 multimask=True if all_masks else None,
+                zoom=looks,
             )
             kept = list(found) if all_masks else [found.best]
             report(str(path), sam.info.name, kept, write(found, kept, path, name, prompt, wish), as_json)

@@ -19,13 +19,20 @@ from mobilesam.evaluate.readers import read_coco
 from mobilesam.evaluate.samples import Problem, Sample
 from mobilesam.extras import require
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.zoom import Zoom
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]
 
 
 def evaluate_detections(
-    sam: Predictor, truth: Path, detections: Path, images: Path | None = None, *, progress: Any = iter
+    sam: Predictor,
+    truth: Path,
+    detections: Path,
+    images: Path | None = None,
+    *,
+    zoom: Zoom = "auto",
+    progress: Any = iter,
 ) -> dict[str, Any]:
     """COCO or LVIS AP of one detection file.
 
@@ -34,6 +41,7 @@ def evaluate_detections(
         truth: COCO or LVIS instance JSON.
         detections: a list of {"image_id", "category_id", "bbox": [x, y, w, h], "score"}.
         images: folder of the photos.
+        zoom: second looks, as in `ImageEmbedding.predict`.
         progress: wraps the photos, for a bar.
 
     Returns:
@@ -51,12 +59,13 @@ def evaluate_detections(
         if isinstance(item, Problem):
             problems.append([item.name, item.reason])
         else:
-            results += segment_boxes(sam, item, by_image.get(item.image_id or 0, []), problems)
+            results += segment_boxes(sam, item, by_image.get(item.image_id or 0, []), problems, zoom)
     ap, is_lvis = score(truth, results)
     return {
         "protocol": "detections",
         "style": "LVIS" if is_lvis else "COCO",
         "mask": "single mask, detector's score",
+        "zoom": zoom,
         "detections": detections.name,
         "detections_sha256": weights.file_sha256(detections),
         "num_masks": len(results),
@@ -85,7 +94,7 @@ def group_boxes(path: Path) -> dict[int, list[dict[str, Any]]]:
 
 
 def segment_boxes(
-    sam: Predictor, sample: Sample, boxes: Iterable[dict[str, Any]], problems: list[list[str]]
+    sam: Predictor, sample: Sample, boxes: Iterable[dict[str, Any]], problems: list[list[str]], zoom: Zoom = "auto"
 ) -> list[dict[str, Any]]:
     """One mask per box of one photo, in COCO's result format."""
     try:
@@ -97,7 +106,7 @@ def segment_boxes(
     for box in boxes:
         x, y, w, h = box["bbox"]
         try:
-            found = image.predict(box=(x, y, x + w, y + h), multimask=False)
+            found = image.predict(box=(x, y, x + w, y + h), multimask=False, zoom=zoom)
         except PromptError as error:
             problems.append([sample.name, str(error)])
             continue

@@ -35,6 +35,12 @@ def boundary_iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> f
     return iou(boundary(predicted), boundary(truth), ignored)
 
 
+def components(mask: Mask) -> int:
+    """Connected pieces of a mask (8-connected); 0 for an empty one. A mask with islands and specks has many."""
+    count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return count - 1
+
+
 def size_class(area: float) -> str:
     """COCO's classes by area in pixels: S below 32², L from 96², M between."""
     return "S" if area < 32**2 else "M" if area < 96**2 else "L"

@@ -18,6 +18,7 @@ from mobilesam.evaluate.metrics import Mask, iou
 from mobilesam.masks import deepest_pixel
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.results import Prediction
+from mobilesam.predict.zoom import Zoom
 
 MAX_CLICKS = 20
 TWO_POINT_DISTANCES = (100, 200, 300, 400, 500)
@@ -37,6 +38,8 @@ class Question:
     rng: np.random.Generator
     """Seeded by the object's name: the same draws in every run and for every model."""
     teacher: ImageEmbedding | None = None
+    zoom: Zoom = "auto"
+    """Second looks of the model under test."""
 
     def iou(self, mask: Mask) -> float:
         """IoU with the truth."""
@@ -85,7 +88,7 @@ def box_jitter(question: Question) -> Answer:
 
 def ask_box(question: Question, box_xyxy: tuple[float, float, float, float]) -> Answer:
     """One box, one mask."""
-    found = question.image.predict(box=box_xyxy, multimask=False)
+    found = question.image.predict(box=box_xyxy, multimask=False, zoom=question.zoom)
     return Answer(found.masks[0], float(found.scores[0]), box=box_xyxy)
 
 
@@ -110,7 +113,7 @@ def click_oracle(question: Question) -> Answer:
 def ask_click(question: Question) -> tuple[tuple[int, int], Prediction, list[float]]:
     """The deepest point, the three masks, their IoUs."""
     point, _ = deepest_pixel(question.truth)
-    found = question.image.predict(points=[point], multimask=True)
+    found = question.image.predict(points=[point], multimask=True, zoom=question.zoom)
     return point, found, [question.iou(mask) for mask in found.masks]
 
 
@@ -137,7 +140,9 @@ def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer
         points.append(step[0])
         labels.append(step[1])
         free[step[0][1], step[0][0]] = False
-        found = question.image.predict(points=points, labels=labels, prior=found, multimask=found is None)
+        found = question.image.predict(
+            points=points, labels=labels, prior=found, multimask=found is None, zoom=question.zoom
+        )
         mask = found.masks[found.best_index]
         ious.append(question.iou(mask))
     score = None if found is None else float(found.scores[found.best_index])
@@ -188,7 +193,7 @@ def teacher(question: Question) -> Answer:
     """
     point, _ = deepest_pixel(question.truth)
     expected = need_teacher(question).predict(points=[point], multimask=True).best
-    found = question.image.predict(points=[point], multimask=True).best
+    found = question.image.predict(points=[point], multimask=True, zoom=question.zoom).best
     return Answer(found.array, found.score, [point], [1], against=expected.array)
 
 
@@ -209,10 +214,8 @@ def two_point(question: Question) -> Answer | None:
         if other is None:
             continue
         points = [point, other]
-        mask, against = (
-            image.predict(points=points, labels=[1, 0], multimask=False).masks[0]
-            for image in (question.image, expected_by)
-        )
+        mask = question.image.predict(points=points, labels=[1, 0], multimask=False, zoom=question.zoom).masks[0]
+        against = expected_by.predict(points=points, labels=[1, 0], multimask=False).masks[0]
         extra[f"iou_{distance}"] = iou(mask, against)
     if not extra:
         return None

@@ -103,6 +103,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "high": high,
         "mean_iou_over_photos": mean([mean([r["iou"] for r in kept]) for kept in by_photo.values()]),
         "boundary_iou": mean([row["boundary_iou"] for row in rows]),
+        "components": mean([row["components"] for row in rows]),
         "by_size": {size: brief(kept) for size, kept in group(rows, lambda row: row["size"]).items()},
         "by_source": {source: brief(kept) for source, kept in group(rows, lambda row: row["source"]).items()},
     }
@@ -158,8 +159,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"`{model['name']}` {model['weights_sha256'][:12]}, {counts['photos']} photos, {counts['objects']} objects, "
         f"{counts['left_out']} left out, {counts['problems']} problems",
         "",
-        "| protocol | objects | mean IoU | 95 % | over photos | boundary IoU | S | M | L |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| protocol | objects | mean IoU | 95 % | over photos | boundary IoU | pieces | S | M | L |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, summary in report["summary"].items():
         if summary["num_objects"]:
@@ -177,6 +178,7 @@ def _row(name: str, summary: dict[str, Any]) -> str:
         f"{summary['low']:.3f}-{summary['high']:.3f}",
         f"{summary['mean_iou_over_photos']:.3f}",
         f"{summary['boundary_iou']:.3f}",
+        f"{summary['components']:.1f}",
         *(f"{size['mean_iou']:.3f}" if size else "" for size in sizes),
     ]
     return f"| {' | '.join(cells)} |"

@@ -19,7 +19,7 @@ import numpy as np
 
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import EVERYTHING, recall
-from mobilesam.evaluate.metrics import Mask, boundary_iou, iou, size_class
+from mobilesam.evaluate.metrics import Mask, boundary_iou, components, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
@@ -29,6 +29,7 @@ from mobilesam.predict.backend import Precision
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import BackendName, load
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.zoom import Zoom
 
 Result = dict[str, Any]
 """What one photo leaves: name, source, rows, problems, left_out, seconds."""
@@ -46,7 +47,14 @@ def load_models(settings: EvaluateSettings) -> Models:
     """One thread each: work is spread over processes, and digits do not depend on how many there are."""
     backend = cast("BackendName", settings.backend)
     precision = cast("Precision", settings.precision)
-    student = load(settings.model, backend=backend, device=settings.device, threads=1, precision=precision)
+    student = load(
+        settings.model,
+        backend=backend,
+        device=settings.device,
+        threads=1,
+        precision=precision,
+        image_size=settings.image_size,
+    )
     return Models(student, load(settings.teacher, device=settings.device, threads=1) if settings.teacher else None)
 
 
@@ -75,7 +83,7 @@ def evaluate_sample(models: Models, item: Sample | Problem, settings: EvaluateSe
         result["everything"] = search(models.student, image, [truth for _, truth, _ in chosen], settings)
     for reference, truth, ignored in chosen:
         for name in settings.per_object:
-            answer = ask(name, reference.id, image, truth, ignored, teacher)
+            answer = ask(name, reference.id, image, truth, ignored, teacher, settings.zoom)
             if answer is None:
                 result["left_out"] += 1
             else:
@@ -104,7 +112,7 @@ def search(sam: Predictor, image: ImageEmbedding, truths: list[Mask], settings: 
 
 
 def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, float]]:
-    """The photo's embedding, and the seconds of one click on it, part by part.
+    """The photo's embedding, and the seconds of one click on it, part by part, without a second look.
 
     open: file to pixels; encode: resize and encoder; prompt: checks and scaling; decode: the decoder; upscale: three
     masks to the photo's size.
@@ -120,7 +128,7 @@ def encode(sam: Predictor, sample: Sample) -> tuple[ImageEmbedding, dict[str, fl
     image = sam.embed(rgb)
     seconds["encode"] = lap()
     timer = DecodeTimer(image)
-    found = timer.image.predict(points=[(0, 0)], multimask=True)
+    found = timer.image.predict(points=[(0, 0)], multimask=True, zoom=False)
     seconds["prompt"] = lap() - timer.seconds
     seconds["decode"] = timer.seconds
     _ = found.masks
@@ -179,10 +187,11 @@ def ask(
     truth: Mask,
     ignored: Mask | None,
     teacher: ImageEmbedding | None,
+    zoom: Zoom,
 ) -> Answer | None:
     """Put one question; its random draws hang on the protocol and the object alone."""
     rng = np.random.default_rng(zlib.crc32(f"{protocol}/{object_id}".encode()))
-    return PROTOCOLS[protocol](Question(image, truth, ignored, rng, teacher))
+    return PROTOCOLS[protocol](Question(image, truth, ignored, rng, teacher, zoom))
 
 
 def to_row(
@@ -200,6 +209,7 @@ def to_row(
         "source": sample.source,
         "iou": float(np.mean(distances)) if distances else iou(answer.mask, against, ignored),
         "boundary_iou": boundary_iou(answer.mask, against, ignored),
+        "components": components(answer.mask),
         "area": area,
         "size": size_class(area),
         "score": answer.score,

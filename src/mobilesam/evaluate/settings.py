@@ -10,6 +10,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.evaluate.everything import EVERYTHING
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
+from mobilesam.predict.zoom import Zoom
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class EvaluateSettings:
     """How `everything` searches a photo."""
     precision: str = "float32"
     """What OpenVINO computes in."""
+    image_size: int | None = None
+    """Side in pixels of the square that the model sees; None for its own."""
+    zoom: Zoom = "auto"
+    """Second looks of the model under test; the teacher's are its own "auto"."""
 
     def __post_init__(self) -> None:
         known = (*PROTOCOLS, EVERYTHING)

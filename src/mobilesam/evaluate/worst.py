@@ -55,7 +55,7 @@ def save_worst(
             for protocol in settings.protocols:
                 if (protocol, reference.id) in ranked:
                     rank, row = ranked[protocol, reference.id]
-                    answer = ask(protocol, reference.id, image, truth, ignored, teacher)
+                    answer = ask(protocol, reference.id, image, truth, ignored, teacher, settings.zoom)
                     assert answer is not None  # it has a row
                     against = truth if answer.against is None else answer.against
                     files.append(_write(folder / f"{protocol}_{rank:02}.png", draw(image.photo, answer, against, row)))

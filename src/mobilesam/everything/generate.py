@@ -170,7 +170,7 @@ class Search:
             found += self.ask_points(image, crop, self.wanted(np.asarray(points, float).reshape(-1, 2), crop))
         if boxes is not None:
             for batch in self.batches(np.asarray(boxes, float).reshape(-1, 4)):
-                predictions = image.predict_batch(boxes=batch, multimask=False)
+                predictions = image.predict_batch(boxes=batch, multimask=False, zoom=False)
                 for box, prediction in zip(batch, predictions, strict=True):
                     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
                     found += judge(prediction, crop, middle, self.hw, self.min_score, self.settings)

@@ -65,7 +65,7 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
     metadata = {"contract_version": contract.VERSION, "model_name": info.name, "image_size": info.image_size}
     metadata |= {"embed_dim": info.embed_dim, "licence": licence, "weights_sha256": info.weights_sha256}
     metadata |= {"config": json.dumps(sam.config.to_dict())}
-    metadata |= {contract.IMAGE_SIZES: info.image_sizes}
+    metadata |= {key: getattr(info, key) for key in contract.OPTIONAL_KEYS}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         partial = Path(name)
         graphs = {

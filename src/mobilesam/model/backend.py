@@ -74,9 +74,16 @@ class TorchBackend:
 def describe(model: Sam, licence: str) -> ModelInfo:
     """What the metadata of an exported pair says of this network."""
     config = model.config
-    sha256 = weights_sha256(model)
-    sides = write_sides(config.sides)
-    return ModelInfo(config.name, config.image_size, config.embed_dim, licence, sha256, sides)
+    return ModelInfo(
+        name=config.name,
+        image_size=config.image_size,
+        embed_dim=config.embed_dim,
+        licence=licence,
+        weights_sha256=weights_sha256(model),
+        image_sizes=write_sides(config.sides),
+        zoom_below=config.zoom_below,
+        click_zoom_below=config.click_zoom_below,
+    )
 
 
 def weights_sha256(model: Sam) -> str:

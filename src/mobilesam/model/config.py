@@ -73,6 +73,10 @@ class SamConfig:
     decoder_heads: int = 8
     mask_channels: int = 16
     """Channels inside the prompt encoder's mask branch."""
+    zoom_below: float = 0.0
+    """Boxes whose longer side is below this share of the photo's get a second look by default; 0 for none."""
+    click_zoom_below: float = 0.0
+    """The same for the box of the mask that a click found."""
 
     def __post_init__(self) -> None:
         stride = 32 if isinstance(self.encoder, EfficientNetLiteConfig) else 16

@@ -26,6 +26,10 @@ class ModelInfo:
     """Identity of the weights, the same for every backend: an embedding fits exactly one."""
     image_sizes: str = ""
     """Other sides that the model may be loaded at, as "256-1024/32"; empty where attention fixes its side."""
+    zoom_below: float = 0.0
+    """A box whose longer side is below this share of the photo's gets a second look by itself; 0 is never."""
+    click_zoom_below: float = 0.0
+    """The same for clicks, by the box of the first look's best mask."""
 
     @property
     def sides(self) -> range:

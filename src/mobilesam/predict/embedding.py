@@ -7,19 +7,19 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mobilesam.contract import PATCH_SIZE
-from mobilesam.errors import ModelError, PromptError
+from mobilesam.errors import ImageError, ModelError, PromptError
 from mobilesam.files import replacing
-from mobilesam.image import Rgb, scale_points
+from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
 from mobilesam.predict.backend import Backend, Floats
-from mobilesam.predict.prompts import Prompt, make_prompt, per_prompt
+from mobilesam.predict.prompts import Prompt, alike, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
+from mobilesam.predict.zoom import Zoom, look_again
 
 # N prompts, P points, K masks, L = 4g side of the logits
 
@@ -34,7 +34,7 @@ class ImageEmbedding:
     original_hw: tuple[int, int]
     input_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False)
-    """The photo itself, for cut-outs; absent after `load`."""
+    """The photo itself, for cut-outs and second looks; absent after `load` without it."""
 
     @property
     def image_size(self) -> int:
@@ -49,6 +49,7 @@ class ImageEmbedding:
         box: ArrayLike | None = None,
         prior: Prediction | NDArray[np.float32] | None = None,
         multimask: bool | None = None,
+        zoom: Zoom = "auto",
     ) -> Prediction:
         """Segment what one prompt means.
 
@@ -58,13 +59,18 @@ class ImageEmbedding:
             box: (x0, y0, x1, y1) in pixels of the photo.
             prior: an earlier answer to refine (its best mask counts), or its logits (L, L).
             multimask: three masks of different extent or one; None takes three for a single point alone.
+            zoom: encode the region around the box, or around what the clicks found, once more by itself, for detail
+                that the whole photo's embedding lacks. "auto" does so for what is small, as measured for the model
+                (`ModelInfo.zoom_below`), and never with a prior; True always; False never. With a prior, True looks
+                again with the points and the box alone, for the mask most like the refined one.
 
         Raises:
-            PromptError: the prompt makes no sense for this photo; says how to mend it.
+            PromptError: the prompt makes no sense for this photo, or zoom=True has no photo; says how to mend it.
         """
         prompt = make_prompt(self.original_hw, points=points, labels=labels, box=box, has_prior=prior is not None)
         wants_three = prompt.is_ambiguous if multimask is None else multimask
-        return self._decode([prompt], [wants_three], self._prior_logits(prior))[0]
+        first = self._decode([prompt], [wants_three], self._prior_logits(prior))
+        return look_again(self.backend, self.photo, [prompt], first, zoom, has_prior=prior is not None)[0]
 
     def predict_batch(
         self,
@@ -73,6 +79,7 @@ class ImageEmbedding:
         labels: Sequence[ArrayLike] | NDArray[np.generic] | None = None,
         boxes: Sequence[ArrayLike] | NDArray[np.generic] | None = None,
         multimask: bool | None = None,
+        zoom: Zoom = "auto",
     ) -> list[Prediction]:
         """Answer N independent prompts; each answer equals that of `predict` with the same prompt.
 
@@ -81,9 +88,10 @@ class ImageEmbedding:
             labels: N entries, each (P,).
             boxes: (N, 4) xyxy.
             multimask: as in `predict`, for all.
+            zoom: as in `predict`, for each.
 
         Raises:
-            PromptError: a prompt makes no sense, or the arguments differ in length.
+            PromptError: a prompt makes no sense, the arguments differ in length, or zoom=True has no photo.
         """
         given = [values for values in (points, boxes) if values is not None]
         if not given:
@@ -94,7 +102,8 @@ class ImageEmbedding:
             make_prompt(self.original_hw, points=point, labels=label, box=box)
             for point, label, box in zip(*columns, strict=True)
         ]
-        return self._decode(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None)
+        first = self._decode(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None)
+        return look_again(self.backend, self.photo, prompts, first, zoom)
 
     def predict_points(self, points: NDArray[np.generic], *, min_score: float) -> list[tuple[int, Prediction]]:
         """Three masks for each of many single points, where one of them may be good enough.
@@ -133,11 +142,17 @@ class ImageEmbedding:
             np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), embedding=self.array)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: Backend) -> ImageEmbedding:
+    def load(cls, path: str | os.PathLike[str], backend: Backend, *, photo: PhotoLike | None = None) -> ImageEmbedding:
         """Read a file written by `save`.
+
+        Args:
+            path: the file.
+            backend: of the model that made it.
+            photo: the photo it was made from, for cut-outs and second looks.
 
         Raises:
             ModelError: the file is no embedding, is damaged, or belongs to another model.
+            ImageError: the photo cannot be opened or has another size than the one embedded.
         """
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
@@ -158,7 +173,14 @@ class ImageEmbedding:
                 f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
                 f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
             )
-        return cls(backend, array, tuple(header["original_hw"]), tuple(header["input_hw"]))
+        original_hw, input_hw = tuple(header["original_hw"]), tuple(header["input_hw"])
+        rgb = None if photo is None else open_photo(photo)
+        if rgb is not None and rgb.shape[:2] != original_hw:
+            raise ImageError(
+                f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, {path} was made from one of "
+                f"{original_hw[1]}x{original_hw[0]}; give the photo that was embedded"
+            )
+        return cls(backend, array, original_hw, input_hw, rgb)
 
     def _prior_logits(self, prior: Prediction | NDArray[np.float32] | None) -> Floats | None:
         """A prior as (1, 1, L, L)."""
@@ -176,15 +198,11 @@ class ImageEmbedding:
     def _decode(self, prompts: list[Prompt], wants_three: list[bool], prior: Floats | None) -> list[Prediction]:
         """Run the decoder over prompts of equal length together, and give the answers in the order asked."""
         answers: dict[int, Prediction] = {}
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].labels))
-        for _, group in groupby(order, key=lambda i: len(prompts[i].labels)):
-            indices = list(group)
-            size = self.backend.info.prompts_per_call
-            for chunk in (indices[start : start + size] for start in range(0, len(indices), size)):
-                low_res, scores = self._run([prompts[i] for i in chunk], prior)
-                for row, i in enumerate(chunk):
-                    kept = slice(1, 4) if wants_three[i] else slice(0, 1)
-                    answers[i] = self._prediction(low_res[row, kept], scores[row, kept])
+        for chunk in alike(prompts, self.backend.info.prompts_per_call):
+            low_res, scores = self._run([prompts[i] for i in chunk], prior)
+            for row, i in enumerate(chunk):
+                kept = slice(1, 4) if wants_three[i] else slice(0, 1)
+                answers[i] = self._prediction(low_res[row, kept], scores[row, kept])
         return [answers[i] for i in range(len(prompts))]
 
     def _run(self, prompts: list[Prompt], prior: Floats | None, min_score: float = -np.inf) -> tuple[Floats, Floats]:

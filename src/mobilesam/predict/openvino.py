@@ -65,7 +65,7 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
     def _open(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
         try:
             graph = the_core().read_model(path)
-            keys = (*contract.METADATA_KEYS, contract.IMAGE_SIZES, contract.MANY_DECODER_SHA256)
+            keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, contract.MANY_DECODER_SHA256)
             known = {key: ["framework", key] for key in keys}
             metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
             open_optional_input(graph)

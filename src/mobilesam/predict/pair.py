@@ -154,4 +154,6 @@ def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelI
         licence=data["licence"],
         weights_sha256=data["weights_sha256"],
         image_sizes=data.get(contract.IMAGE_SIZES, ""),
+        zoom_below=float(data.get(contract.ZOOM_BELOW, 0)),
+        click_zoom_below=float(data.get(contract.CLICK_ZOOM_BELOW, 0)),
     )

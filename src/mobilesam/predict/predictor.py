@@ -36,10 +36,15 @@ class Predictor:
         array = self.backend.encode(to_input(rgb, size))
         return ImageEmbedding(self.backend, array, original_hw, input_size(original_hw, size), rgb)
 
-    def load_embedding(self, path: str | os.PathLike[str]) -> ImageEmbedding:
+    def load_embedding(self, path: str | os.PathLike[str], *, photo: PhotoLike | None = None) -> ImageEmbedding:
         """Read what `ImageEmbedding.save` wrote.
+
+        Args:
+            path: the file.
+            photo: the photo it was made from; a file holds none, and cut-outs and second looks need it.
 
         Raises:
             ModelError: it is damaged or belongs to another model.
+            ImageError: the photo cannot be opened or has another size than the one embedded.
         """
-        return ImageEmbedding.load(path, self.backend)
+        return ImageEmbedding.load(path, self.backend, photo=photo)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mobilesam.contract import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING
+from mobilesam.contract import LABEL_BACKGROUND, LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING
 from mobilesam.errors import PromptError
 
 # P points of one prompt
@@ -24,6 +26,30 @@ class Prompt:
     """(P,) label codes."""
     is_ambiguous: bool
     """One point and nothing else: worth asking for three masks."""
+
+    @cached_property
+    def points_xy(self) -> NDArray[np.float32]:
+        """(P, 2) the points alone."""
+        return self.coords[np.isin(self.labels, (LABEL_OBJECT, LABEL_BACKGROUND))]
+
+    @cached_property
+    def box_xyxy(self) -> tuple[float, float, float, float] | None:
+        """The box, where there is one."""
+        corners = self.coords[np.isin(self.labels, (LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT))]
+        if not len(corners):
+            return None
+        (x0, y0), (x1, y1) = corners.tolist()
+        return x0, y0, x1, y1
+
+    @property
+    def asks_something(self) -> bool:
+        """Whether there is a point or a box."""
+        return bool((self.labels != LABEL_PADDING).any())
+
+    def moved(self, origin_xy: tuple[int, int]) -> NDArray[np.float32]:
+        """(P, 2) the coordinates seen from another origin; padding has no place and stays where it is."""
+        is_padding = (self.labels == LABEL_PADDING)[:, None]
+        return np.where(is_padding, self.coords, self.coords - np.array(origin_xy, np.float32))
 
 
 def make_prompt(
@@ -117,6 +143,20 @@ def per_prompt(
     if len(values) != count:
         raise PromptError(f"predict_batch was given {count} prompts but {len(values)} {name}")
     return list(values)
+
+
+def alike(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
+    """Indices of prompts that can be answered together: of equal length, at most `size`.
+
+    An extra padding token would change an answer, so shorter prompts are not filled up.
+    """
+
+    def length(i: int) -> int:
+        return len(prompts[i].labels)
+
+    for _, group in groupby(sorted(range(len(prompts)), key=length), key=length):
+        indices = list(group)
+        yield from (indices[start : start + size] for start in range(0, len(indices), size))
 
 
 def _as_floats(values: ArrayLike, name: str) -> NDArray[np.float32]:

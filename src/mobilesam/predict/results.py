@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,6 +18,7 @@ from mobilesam import boxes, masks
 from mobilesam.errors import ImageError
 from mobilesam.files import replacing
 from mobilesam.image import PhotoLike, Rgb, open_photo
+from mobilesam.predict.closeup import Closeup
 
 # K masks, H W photo, L = 4g side of the logits
 
@@ -102,13 +104,15 @@ class Prediction:
     """The masks that answer one prompt: three for an ambiguous one, else one."""
 
     low_res: NDArray[np.float32]
-    """(K, L, L) logits over the padded square; what `prior` takes."""
+    """(K, L, L) logits of the first look over the padded square; what `prior` takes."""
     scores: NDArray[np.float32]
     """(K,) predicted IoU."""
     image_size: int
     input_hw: tuple[int, int]
     original_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False, compare=False)
+    closeups: tuple[Closeup | None, ...] = field(default=(), repr=False)
+    """K, one for each mask that got a second look; empty where none did."""
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
@@ -117,23 +121,33 @@ class Prediction:
 
     def logits(self, index: int, hw: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """(H, W) logits of one mask at the photo's size, or at another that stands for it."""
-        return masks.upscale(self.low_res[index], self.image_size, self.input_hw, hw or self.original_hw)
+        closeup = self.closeups[index] if self.closeups else None
+        size = hw if hw is not None and closeup is None else self.original_hw
+        first = masks.upscale(self.low_res[index], self.image_size, self.input_hw, size)
+        if closeup is None:
+            return first
+        whole = closeup.paste(first)
+        if hw is None or hw == self.original_hw:
+            return whole
+        return np.asarray(cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
     @property
     def best_index(self) -> int:
         """The mask with the highest score."""
         return int(self.scores.argmax())
 
-    @property
+    @cached_property
     def best(self) -> Mask:
-        """The mask with the highest score."""
+        """The mask with the highest score; the others are not made for it."""
         return self[self.best_index]
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: int) -> Mask:
-        return Mask(self.masks[index], float(self.scores[index]), self.photo)
+        is_made = "masks" in self.__dict__  # a cached property's value lies there
+        array = self.masks[index] if is_made else masks.threshold(self.logits(index))
+        return Mask(array, float(self.scores[index]), self.photo)
 
     def __iter__(self) -> Iterator[Mask]:
         return (self[i] for i in range(len(self)))

@@ -1,0 +1,83 @@
+"""One mask as the second look saw it: logits of a part of the photo, and how they go back into the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam import masks
+
+# H W photo, h w region, L = 4g side of the logits
+
+Region = tuple[int, int, int, int]
+"""xyxy in whole pixels of the photo, right and bottom exclusive."""
+
+OUTSIDE = -10.0  # as sure of the background as logits usually get
+BLEND_SHARE = 1 / 12  # of the region's shorter side; half of what REGION_FACTOR leaves beside a square object
+
+
+@dataclass(frozen=True)
+class Closeup:
+    """One mask of a region that was encoded by itself."""
+
+    region_xyxy: Region
+    low_res: NDArray[np.float32] = field(repr=False)
+    """(L, L) logits over the region's padded square."""
+    image_size: int
+    input_hw: tuple[int, int]
+    """The part of the square that the resized region covers."""
+    goes_on: bool
+    """Whether the object may reach over the region's edge, as after a click; a box says that it does not."""
+
+    @property
+    def region_hw(self) -> tuple[int, int]:
+        """(height, width) of the region."""
+        x0, y0, x1, y1 = self.region_xyxy
+        return y1 - y0, x1 - x0
+
+    def logits(self) -> NDArray[np.float32]:
+        """(h, w) at the region's pixels."""
+        return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_hw)
+
+    def paste(self, first: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Put the region's logits into those of the first look.
+
+        Args:
+            first: (H, W) logits of the first look at the photo's pixels. Where the object ends with the region, they
+                count for nothing.
+
+        Returns:
+            (H, W), without a step at the region's edge where the object may go on.
+        """
+        x0, y0, x1, y1 = self.region_xyxy
+        inside = self.logits()  # (h, w)
+        if self.goes_on:
+            weight = blend_weight(self.region_xyxy, (first.shape[0], first.shape[1]))  # (h, w)
+            inside = weight * inside + (1 - weight) * first[y0:y1, x0:x1]
+            whole = first.copy()
+        else:
+            whole = np.full_like(first, OUTSIDE)
+        whole[y0:y1, x0:x1] = inside
+        return whole
+
+
+def blend_weight(region_xyxy: Region, photo_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """(h, w) how much the second look counts: 1 inside, falling to nothing at edges that are not the photo's own."""
+    x0, y0, x1, y1 = region_xyxy
+    margin = max(1, round(min(x1 - x0, y1 - y0) * BLEND_SHARE))
+    across = ramp(x1 - x0, margin, rises=x0 > 0, falls=x1 < photo_hw[1])  # (w,)
+    down = ramp(y1 - y0, margin, rises=y0 > 0, falls=y1 < photo_hw[0])  # (h,)
+    return np.minimum(down[:, None], across[None, :])
+
+
+def ramp(length: int, margin: int, *, rises: bool, falls: bool) -> NDArray[np.float32]:
+    """(length,) weights along one side: up from its first pixel, down to its last, 1 between."""
+    steps = np.arange(1, length + 1) / (margin + 1)
+    weight = np.ones(length)
+    if rises:
+        weight = np.minimum(weight, steps)
+    if falls:
+        weight = np.minimum(weight, steps[::-1])
+    return weight.astype(np.float32)

@@ -1,0 +1,202 @@
+"""The second look: the region that a prompt is about is encoded once more by itself.
+
+A small object covers few cells of the photo's embedding. Its region, enlarged to the whole input, covers all of them,
+so the second mask has the detail that the first lacks. It is pasted back at the photo's pixels (`closeup.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam import boxes, contract, masks
+from mobilesam.errors import PromptError
+from mobilesam.image import Rgb, input_size, scale_points, to_input
+from mobilesam.predict.backend import Backend, Floats, ModelInfo
+from mobilesam.predict.closeup import Closeup, Region
+from mobilesam.predict.prompts import Prompt, alike
+from mobilesam.predict.results import Prediction
+
+# B regions, P points, h w region, S image size, L = 4g side of the logits
+
+Zoom = Literal["auto"] | bool
+"""A second look where the model measured that it helps, always, or never."""
+
+REGION_FACTOR = 1.5  # the region's longer side by the box's: docs/results/second_look.md
+SMALLEST_REGION = 32  # pixels; what is enlarged further is but a blur
+NO_PHOTO = (
+    "a second look needs the photo, and this embedding has none: embed the photo again, or give it along with the "
+    "file: sam.load_embedding(path, photo=photo)"
+)
+
+
+def look_again(
+    backend: Backend,
+    photo: Rgb | None,
+    prompts: list[Prompt],
+    first: list[Prediction],
+    zoom: Zoom,
+    *,
+    has_prior: bool = False,
+) -> list[Prediction]:
+    """Answers with a second look where one is wished for; the others as they are.
+
+    Args:
+        backend: encodes the regions.
+        photo: (H, W, 3), or None where it is not at hand.
+        prompts: in pixels of the photo.
+        first: what the first look answered.
+        zoom: see `Zoom`.
+        has_prior: the first look refined an earlier answer. "auto" leaves it at that. True looks again with the points
+            and the box alone, and takes of the region's masks the one most like the refined one.
+
+    Raises:
+        PromptError: zoom is none of these, there is no photo, or nothing but a prior to ask with.
+    """
+    if not (zoom == "auto" or isinstance(zoom, bool)):
+        raise PromptError(f'zoom must be "auto", True or False; found {zoom!r}')
+    if zoom is False or (zoom == "auto" and has_prior):
+        return first
+    if zoom is True and photo is None:
+        raise PromptError(NO_PHOTO)
+    if zoom is True and not all(prompt.asks_something for prompt in prompts):
+        raise PromptError("a second look cannot be asked for by a prior alone; add the points or the box it came from")
+    wished = [choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)]
+    regions = {i: region for i, region in enumerate(wished) if region is not None}
+    if photo is None:
+        if regions:
+            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)
+        return first
+    answers = list(first)
+    indices = list(regions)
+    for group in alike([prompts[i] for i in indices], regions_per_call(backend.info)):
+        chosen = [indices[k] for k in group]
+        looks = look(backend, photo, [prompts[i] for i in chosen], [regions[i] for i in chosen])
+        for i, seen in zip(chosen, looks, strict=True):
+            answers[i] = merge(first[i], prompts[i], regions[i], seen, has_prior)
+    return answers
+
+
+def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo) -> Region | None:
+    """The region of a prompt that gets a second look, else None.
+
+    It lies around the box, or around the first look's best mask where there are only points; small enough for "auto".
+    """
+    below = info.click_zoom_below if prompt.box_xyxy is None else info.zoom_below
+    if zoom == "auto" and below <= 0:  # said before the first mask is made
+        return None
+    h, w = first.original_hw
+    x0, y0, x1, y1 = boxes.from_mask(first.best.array) if prompt.box_xyxy is None else prompt.box_xyxy
+    longer = max(x1 - x0, y1 - y0)
+    if longer <= 0 or (zoom == "auto" and longer >= below * max(h, w)):
+        return None
+    region = region_around((x0, y0, x1, y1), prompt.points_xy, (h, w))
+    return None if region == (0, 0, w, h) else region  # a look at the whole photo was had
+
+
+def region_around(
+    box_xyxy: tuple[float, float, float, float], points_xy: NDArray[np.float32], photo_hw: tuple[int, int]
+) -> Region:
+    """The box with a margin, the same on all sides, within the photo; widened to hold all points."""
+    x0, y0, x1, y1 = box_xyxy
+    margin = (REGION_FACTOR - 1) / 2 * max(x1 - x0, y1 - y0)
+    left, right = span(x0 - margin, x1 + margin, points_xy[:, 0], photo_hw[1])
+    top, bottom = span(y0 - margin, y1 + margin, points_xy[:, 1], photo_hw[0])
+    return left, top, right, bottom
+
+
+def span(start: float, end: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
+    """A region's (start, end) along one side of the photo, in whole pixels."""
+    wider = max(0.0, SMALLEST_REGION - (end - start)) / 2
+    first, last = max(0, math.floor(start - wider)), min(length, math.ceil(end + wider))
+    # A coordinate names the pixel it lies in; one on the photo's far edge the last.
+    pixels = np.clip(np.floor(points), 0, length - 1)
+    return int(min([first, *pixels])), int(max([last, *(pixels + 1)]))
+
+
+def regions_per_call(info: ModelInfo) -> int:
+    """How many regions the encoder takes at once: as many pixels as one photo of SAM's size has."""
+    return max(1, 1024**2 // info.image_size**2)
+
+
+def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Region]) -> list[Prediction]:
+    """Encode B regions together and put to each its prompt, all of equal length.
+
+    Returns:
+        For each all four masks, in the region's own frame.
+    """
+    size = backend.info.image_size
+    region_hws = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in regions]
+    input_hws = [input_size(hw, size) for hw in region_hws]
+    squares = np.concatenate([to_square(photo[y0:y1, x0:x1], size) for x0, y0, x1, y1 in regions])  # (B, 3, S, S)
+    coords = np.stack(
+        [
+            scale_points(prompt.moved(region[:2]), region_hw, input_hw)
+            for prompt, region, region_hw, input_hw in zip(prompts, regions, region_hws, input_hws, strict=True)
+        ]
+    )  # (B, P, 2)
+    labels = np.stack([prompt.labels for prompt in prompts])  # (B, P)
+    low_res, scores = decode_each(backend, backend.encode(squares), coords, labels)  # (B, 4, L, L), (B, 4)
+    return [
+        Prediction(logits, score, size, input_hw, region_hw)
+        for logits, score, input_hw, region_hw in zip(low_res, scores, input_hws, region_hws, strict=True)
+    ]
+
+
+def to_square(rgb: Rgb, image_size: int) -> Floats:
+    """A region → (1, 3, S, S) float32 0-255, filled up with the mean colour, which normalisation makes zero.
+
+    So the encoder takes regions of any shape in one batch, and sees what it would have padded itself.
+    """
+    inside = to_input(rgb, image_size)  # (1, 3, h, w)
+    square = np.empty((1, 3, image_size, image_size), np.float32)
+    square[:] = np.array(contract.PIXEL_MEAN, np.float32)[:, None, None]
+    square[:, :, : inside.shape[2], : inside.shape[3]] = inside
+    return square
+
+
+def decode_each(backend: Backend, embeddings: Floats, coords: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """(B, C, g, g) and a prompt for each → logits (B, 4, L, L), scores (B, 4)."""
+    side = backend.info.low_res
+    no_mask, has_mask = np.zeros((1, 1, side, side), np.float32), np.zeros(1, np.float32)
+    answers = [
+        backend.decode(embeddings[i : i + 1], coords[i : i + 1], labels[i : i + 1], no_mask, has_mask)
+        for i in range(len(embeddings))
+    ]
+    low_res, scores = zip(*answers, strict=True)
+    return np.concatenate(low_res), np.concatenate(scores)
+
+
+def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:
+    """The first look's answer with masks of the second.
+
+    After a box each mask is replaced by its like, with its score. After clicks the best alone is, by the one most like
+    it, and its score stays, so that it stays the best.
+    """
+    has_box = prompt.box_xyxy is not None
+
+    def closeup(index: int) -> Closeup:
+        return Closeup(region, seen.low_res[index], seen.image_size, seen.input_hw, goes_on=not has_box)
+
+    if has_box and not has_prior:
+        kept = slice(1, 4) if len(first) == 3 else slice(0, 1)
+        closeups = tuple(closeup(i) for i in range(4)[kept])
+        return replace(first, scores=seen.scores[kept], closeups=closeups)
+    x0, y0, x1, y1 = region
+    nearest = closeup(most_like(seen, first.best.array[y0:y1, x0:x1]))
+    return replace(first, closeups=tuple(nearest if i == first.best_index else None for i in range(len(first))))
+
+
+def most_like(seen: Prediction, mask: NDArray[np.bool_]) -> int:
+    """Which of the three masks of multimask output has the best IoU with a mask (h, w) of the same region."""
+
+    def likeness(index: int) -> float:
+        found = masks.threshold(seen.logits(index))
+        return float((found & mask).sum() / max(1, (found | mask).sum()))
+
+    return max((1, 2, 3), key=likeness)
