@@ -13,12 +13,12 @@ def test_ambiguous_prompts_keep_the_best_of_three_and_others_the_first() -> None
     good, bad = (target[0] - 0.5) * 20, torch.full((16, 16), -10.0)
     logits = torch.stack([torch.stack([bad, bad, good, bad]), torch.stack([good, bad, bad, bad])])
     scores = torch.zeros(2, 4)
-    _, kept, iou = judge(logits, scores, target, torch.tensor([True, False]), LossConfig())
+    _, kept, iou = judge(logits, scores, target, target, torch.tensor([True, False]), LossConfig())
     assert torch.equal(kept[0], good)
     assert torch.equal(kept[1], good)
     assert iou == 1
     # The other way round, neither row may use its good mask.
-    _, kept, iou = judge(logits, scores, target, torch.tensor([False, True]), LossConfig())
+    _, kept, iou = judge(logits, scores, target, target, torch.tensor([False, True]), LossConfig())
     assert torch.equal(kept[0], bad)
     assert torch.equal(kept[1], bad)
     assert iou == 0
@@ -29,8 +29,8 @@ def test_scores_learn_the_iou_they_had() -> None:
     target[:, 4:12, 4:12] = 1
     logits = ((target - 0.5) * 60)[:, None].expand(1, 4, 16, 16)
     ambiguous = torch.tensor([False])
-    right, _, _ = judge(logits, torch.tensor([[1.0, 0, 0, 0]]), target, ambiguous, LossConfig())
-    wrong, _, _ = judge(logits, torch.tensor([[0.0, 1, 1, 1]]), target, ambiguous, LossConfig())
+    right, _, _ = judge(logits, torch.tensor([[1.0, 0, 0, 0]]), target, target, ambiguous, LossConfig())
+    wrong, _, _ = judge(logits, torch.tensor([[0.0, 1, 1, 1]]), target, target, ambiguous, LossConfig())
     assert right == pytest.approx(0, abs=1e-4)
     assert wrong == pytest.approx(1, abs=1e-4)
 

@@ -5,7 +5,7 @@ import torch
 
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import PromptConfig, TrainRecipe
+from mobilesam.train.config import LossConfig, PromptConfig, TrainRecipe
 from mobilesam.train.interactive import Draws
 from mobilesam.train.supervised import SupervisedStep
 
@@ -35,6 +35,19 @@ def test_a_step_trains_every_part_it_should(step: SupervisedStep, rounds: int) -
     assert 0 <= result.numbers["iou"] <= 1
     untouched = {n.split(".")[1] for n, p in step.named_parameters() if p.grad is None}
     assert untouched == set()
+
+
+@pytest.mark.parametrize("loss", [LossConfig(scale=2), LossConfig(boundary=1.0), LossConfig(rank=1.0)])
+def test_every_lever_of_the_loss_changes_the_step_and_still_trains_every_part(
+    step: SupervisedStep, loss: LossConfig
+) -> None:
+    data = batch()
+    plain = step(data, draws(1, 2)).loss.item()
+    step.recipe = TrainRecipe(loss=loss)
+    changed = step(data, draws(1, 2)).loss
+    assert changed.item() != plain
+    changed.backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in step.parameters())
 
 
 def test_the_same_draws_give_the_same_loss(step: SupervisedStep) -> None:

@@ -48,7 +48,7 @@ class MaskStep(nn.Module):
         prompts = Prompts(*first_prompts(masks.flatten(0, 1), self.recipe.prompts, draws.own))
         target = self.answer(expected.repeat_interleave(per_photo, dim=0), prompts)
         repeated = found.repeat_interleave(per_photo, dim=0)  # (N, C, g, g)
-        return interactive_loss(self.student, repeated, prompts, target, draws.rounds, self.recipe.loss, draws.own)
+        return interactive_loss(self.student, repeated, prompts, target, draws, self.recipe.loss)
 
     @torch.no_grad()
     def answer(self, embedding: Tensor, prompts: Prompts) -> Tensor:

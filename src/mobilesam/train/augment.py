@@ -74,14 +74,8 @@ def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray
 
 
 def change_colour(rgb: Rgb, colour: Colour | None) -> Rgb:
-    """Saturation, contrast, gain and brightness, in float32."""
-    if colour is None:
-        return rgb
-    grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    mixed = grey + (rgb - grey) * np.float32(colour.saturation)
-    gain = np.array(colour.gain, np.float32) * np.float32(colour.contrast)
-    mixed = (mixed - 128) * gain + np.float32(128 + colour.brightness)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    """Saturation, contrast, gain and brightness, in one pass."""
+    return rgb if colour is None else np.asarray(cv2.transform(rgb, colour.matrix()), np.uint8)
 
 
 def paste(rgb: Rgb, masks: list[Mask], cut: Rgb, cut_mask: Mask, plan: Paste) -> tuple[Rgb, list[Mask]]:

@@ -130,6 +130,11 @@ class RunConfig:
     num_nodes: int = 1
     workers: int = 1
     """Processes that prepare photos; 0 does it in the training process."""
+    resident: bool | str = "auto"
+    """Whether all photos lie in the device's memory, to be cropped and coloured there; "auto": on a GPU. Where they do
+    not fit, they are streamed."""
+    resident_side: int = 448
+    """Pixels to which the long side of photos is reduced there."""
     log_every: int = 20
     checkpoint_every: int = 250
     report: bool = True
@@ -140,6 +145,8 @@ class RunConfig:
             raise SettingsError(
                 f"run.steps = {self.steps} and run.minutes = {self.minutes} both say how long; set one of them to 0"
             )
+        if isinstance(self.resident, str) and self.resident != "auto":
+            raise SettingsError(f'run.resident must be true, false or "auto", not "{self.resident}"')
         if isinstance(self.devices, str) and self.devices != "auto":
             raise SettingsError(f'run.devices must be a number or "auto", not "{self.devices}"')
 

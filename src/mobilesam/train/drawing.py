@@ -29,6 +29,7 @@ MIN_OBJECT = 64  # pixels of an object that gets a window of its own
 OBJECT_MARGIN = (1.15, 3.0)  # side of that window, in sides of the object's box
 OBJECT_SHIFT = 0.12  # of the window against the object's centre, in sides of the window
 PASTE_SIZE = (0.15, 0.6)  # long side of a pasted object, in long sides of the window
+LUMA = (0.299, 0.587, 0.114)  # grey of red, green, blue
 Box = tuple[int, int, int, int]
 
 
@@ -64,6 +65,13 @@ class Colour:
     brightness: float
     """In 0-255."""
     gain: tuple[float, float, float]
+
+    def matrix(self) -> NDArray[np.float32]:
+        """The same as one product: (3, 4), rgb and a one → rgb."""
+        mixed = self.saturation * np.eye(3) + (1 - self.saturation) * np.array(LUMA)
+        gain = self.contrast * np.array(self.gain)[:, None]
+        offset = 128 + self.brightness - 128 * gain
+        return np.concatenate([gain * mixed, offset], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from mobilesam.model.sam import Sam
 from mobilesam.train.config import LossConfig
-from mobilesam.train.losses import mask_iou, mask_loss
+from mobilesam.train.losses import mask_iou, mask_loss, rank_loss
 from mobilesam.train.prompts import corrective_points
 
 # B photos, M masks per photo, N = B*M prompts, S input side, L = S/4
@@ -49,47 +50,57 @@ class Prompts(NamedTuple):
 
 
 def interactive_loss(
-    model: Sam, embedding: Tensor, prompts: Prompts, target: Tensor, rounds: int, config: LossConfig, own: Generator
+    model: Sam,
+    embedding: Tensor,
+    prompts: Prompts,
+    target: Tensor,
+    draws: Draws,
+    config: LossConfig,
+    fine: Tensor | None = None,
 ) -> StepResult:
-    """Ask, correct `rounds - 1` times, average the losses of all rounds.
+    """Ask, correct `draws.rounds - 1` times, average the losses of all rounds.
 
     Args:
         embedding: (N, C, g, g).
         target: (N, L, L) coverage, 0-1.
+        fine: the same at `loss.scale` times the side; enlarged from `target` when None.
 
     Returns:
         The loss; `iou`, the mean IoU of the first round's kept masks.
     """
     coords, labels, ambiguous = prompts
-    n = len(target)
+    n, rounds = len(target), draws.rounds
+    if fine is None:
+        fine = enlarge(target, config.scale)
     prior = target.new_zeros(n, 1, *target.shape[-2:])
     losses, first_iou = [], torch.zeros((), device=target.device)
     for i in range(rounds):
         has_prior = prior.new_full((n,), float(i > 0))
         logits, scores = model.decode(embedding, coords, labels, prior, has_prior)
-        loss, kept, iou = judge(logits.float(), scores.float(), target, ambiguous & (i == 0), config)
+        loss, kept, iou = judge(logits.float(), scores.float(), target, fine, ambiguous & (i == 0), config)
         losses.append(loss)
         if i == 0:
             first_iou = iou
         if i + 1 < rounds:
             prior = kept.detach()[:, None]
-            point, label = corrective_points(kept.detach(), target, own)
+            point, label = corrective_points(kept.detach(), target, draws.own)
             coords, labels = torch.cat([coords, point], dim=1), torch.cat([labels, label], dim=1)
     return StepResult(torch.stack(losses).mean(), {"iou": first_iou})
 
 
 def judge(
-    logits: Tensor, scores: Tensor, target: Tensor, ambiguous: Tensor, config: LossConfig
+    logits: Tensor, scores: Tensor, target: Tensor, fine: Tensor, ambiguous: Tensor, config: LossConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of one round: the best of masks 1-3 for ambiguous prompts, mask 0 for the others.
 
     Args:
         logits: (N, 4, L, L); scores: (N, 4) predicted IoU; target: (N, L, L); ambiguous: (N,) bool.
+        fine: (N, sL, sL), what the mask terms compare with.
 
     Returns:
         loss (), the kept masks' logits (N, L, L), their mean IoU ().
     """
-    losses = mask_loss(logits, target, config)  # (N, 4)
+    losses = mask_loss(logits, fine, config)  # (N, 4)
     iou = mask_iou(logits.detach(), target)  # (N, 4)
     # The other answer is ruled out with an infinite loss, so one argmin serves both kinds of prompt.
     excluded = excluded_masks(ambiguous, losses.shape[1])
@@ -98,7 +109,16 @@ def judge(
     # Every mask that may be shown for this kind of prompt learns its score, also the ones not kept.
     score_error = ((scores - iou) ** 2).masked_fill(excluded, 0).sum(1) / (~excluded).sum(1)
     loss = losses[rows, best].mean() + config.iou * score_error.mean()
+    if config.rank:
+        loss = loss + config.rank * rank_loss(scores, iou, ambiguous)
     return loss, logits[rows, best], iou[rows, best].mean()
+
+
+def enlarge(target: Tensor, scale: int) -> Tensor:
+    """(N, L, L) → (N, scale·L, scale·L), bilinearly."""
+    if scale == 1:
+        return target
+    return F.interpolate(target[:, None], scale_factor=float(scale), mode="bilinear", align_corners=False)[:, 0]
 
 
 def excluded_masks(ambiguous: Tensor, num_masks: int) -> Tensor:

@@ -27,6 +27,7 @@ from mobilesam.train.interactive import Draws, StepResult
 from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 from mobilesam.train.report import write_report
+from mobilesam.train.resident import open_resident
 from mobilesam.train.schedule import Schedule, Stopwatch
 from mobilesam.train.validation import Validation
 from mobilesam.weights import RUN_WEIGHTS
@@ -82,7 +83,9 @@ def train(
     trained, module = prepare(job, recipe, fabric)
     done = state.restore(output, trained) if has_checkpoint else 0
     schedule = Schedule(recipe, job.phases, job.model.config.image_size, trained.clock, done)
-    loader = make_loader(job.dataset, run, schedule, done, fabric.global_rank, fabric.world_size)
+    loader, where = open_resident(job.dataset, run, schedule, done, fabric)
+    if loader is None:
+        loader = make_loader(job.dataset, run, schedule, done, fabric.global_rank, fabric.world_size)
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
@@ -90,6 +93,8 @@ def train(
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
+        if where:
+            log.say(where)
         if done == 0:
             look(log, job, trained, 0)
         batches = iter(loader)

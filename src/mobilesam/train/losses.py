@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,15 +11,60 @@ from mobilesam.train.config import LossConfig
 # N prompts, K masks per prompt, L side of the logits
 
 
+EDGE = 2  # cells of the logits on either side of the target's edge
+
+
 def mask_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
-    """Weighted sum of the configured terms: (N, K, L, L) logits, (N, L, L) coverage → (N, K)."""
+    """Weighted sum of the configured terms.
+
+    Args:
+        logits: (N, K, L, L).
+        target: coverage in 0-1, (N, L, L) or a multiple of that side, to which the logits are enlarged.
+        config: weights.
+
+    Returns:
+        (N, K)
+    """
+    scale = target.shape[-1] // logits.shape[-1]
+    if scale > 1:
+        logits = F.interpolate(logits, scale_factor=float(scale), mode="bilinear", align_corners=False)
+    edge = edge_band(target, EDGE * scale) if config.boundary else None
     target = target[:, None].expand_as(logits)
     loss = config.dice * dice_loss(logits, target)
-    if config.bce:
-        loss = loss + config.bce * F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3))
+    if config.bce or edge is not None:
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        loss = loss + config.bce * cross_entropy.mean((2, 3))
+        if edge is not None:
+            near = (cross_entropy * edge[:, None]).sum((2, 3)) / edge.sum((1, 2)).clamp(min=1)[:, None]
+            loss = loss + config.boundary * near
     if config.focal:
         loss = loss + config.focal * focal_loss(logits, target)
     return loss
+
+
+def edge_band(target: Tensor, radius: int) -> Tensor:
+    """Where (N, L, L) coverage is not the same everywhere within `radius`: 1 near the edge, 0 elsewhere."""
+    both = torch.stack([target, -target], dim=1)  # (N, 2, L, L)
+    high, low = F.max_pool2d(both, 2 * radius + 1, stride=1, padding=radius).unbind(1)
+    return (high + low > 0).float()
+
+
+def rank_loss(scores: Tensor, iou: Tensor, ambiguous: Tensor) -> Tensor:
+    """How far the best of masks 1-3 falls short of leading the others in score by as much as it does in IoU.
+
+    Args:
+        scores: (N, 4) predicted IoU.
+        iou: (N, 4) the true one.
+        ambiguous: (N,) bool: the prompts that are answered by masks 1-3; the others do not count.
+
+    Returns:
+        Mean over the ambiguous prompts ().
+    """
+    scores, iou = scores[:, 1:], iou[:, 1:]
+    best = iou.argmax(dim=1, keepdim=True)
+    lead, wanted = scores.gather(1, best) - scores, iou.gather(1, best) - iou  # (N, 3), zero for the best itself
+    shortfall = F.relu(wanted - lead).sum(1) / (scores.shape[1] - 1)
+    return (shortfall * ambiguous).sum() / ambiguous.sum().clamp(min=1)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:

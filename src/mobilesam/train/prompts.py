@@ -23,9 +23,9 @@ from mobilesam.train.config import PromptConfig
 CELL = 4  # input pixels per logit
 
 
-def low_res_target(masks: Tensor) -> Tensor:
-    """(N, S, S) bool → (N, L, L) coverage in 0-1, what a perfect logit map would become."""
-    return F.avg_pool2d(masks[:, None].float(), CELL)[:, 0]
+def low_res_target(masks: Tensor, scale: int = 1) -> Tensor:
+    """(N, S, S) bool → (N, scale·L, scale·L) coverage in 0-1, what a perfect logit map would become."""
+    return F.avg_pool2d(masks[:, None].float(), CELL // scale)[:, 0]
 
 
 def random_points(weights: Tensor, generator: Generator) -> Tensor:

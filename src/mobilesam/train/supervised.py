@@ -45,8 +45,9 @@ class SupervisedStep(nn.Module):
         embedding = embedding.repeat_interleave(masks.shape[1], dim=0)  # (N, C, g, g)
         masks = masks.flatten(0, 1)  # (N, S, S)
         prompts = Prompts(*first_prompts(masks, self.recipe.prompts, draws.own))
-        target = low_res_target(masks)
-        return interactive_loss(self.model, embedding, prompts, target, draws.rounds, self.recipe.loss, draws.own)
+        loss = self.recipe.loss
+        target, fine = low_res_target(masks), low_res_target(masks, loss.scale)
+        return interactive_loss(self.model, embedding, prompts, target, draws, loss, fine)
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) uint8 → (B, C, g, g)."""

@@ -1,0 +1,201 @@
+"""All photos of a run in the memory of a GPU: decoded once, cropped and coloured there.
+
+A GPU trains a small network faster than CPU cores decode and crop photos for it. Photos lie there as bytes and masks as
+bits: 10,000 photos of 448 px with 45,000 masks take 7 GB. Only plans, a few numbers for each photo, come from the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mobilesam.shards import PhotoSource, read_photo
+from mobilesam.train import warp
+from mobilesam.train.config import RunConfig
+from mobilesam.train.data import FromStep, MaskPhotos
+from mobilesam.train.drawing import Facts, Plan, draw_plan
+from mobilesam.train.epochs import shrink
+from mobilesam.train.schedule import Ask, Schedule
+
+# n photos, m masks, R side of the squares they lie in, B photos of a batch, M masks per photo
+
+SHARE = 0.4  # of the free memory that photos may take; the rest is the network's
+
+
+class Decoded(NamedTuple):
+    """One photo, as a worker hands it over."""
+
+    rgb: NDArray[np.uint8]
+    """(h, w, 3)"""
+    bits: NDArray[np.uint8]
+    """(K, h, ceil(w / 8))"""
+    facts: Facts
+
+
+class ResidentPhotos:
+    """Photos and masks in the memory of a device.
+
+    Args:
+        samples: where the photos lie.
+        counts: how many masks each has.
+        side: R, a multiple of 8; larger photos are reduced to it.
+        device: where to.
+        workers: processes that decode; 0 for this one.
+    """
+
+    def __init__(
+        self, samples: list[PhotoSource], counts: list[int], side: int, device: torch.device, workers: int
+    ) -> None:
+        self.side, self.names = side, [sample.name for sample in samples]
+        self.first = np.concatenate([[0], np.cumsum(counts)])  # (n + 1,) number of each photo's first mask
+        self.rgb = torch.zeros(len(samples), 3, side, side, dtype=torch.uint8, device=device)
+        # One more than there are, empty: what number -1 stands for.
+        self.bits = torch.zeros(int(self.first[-1]) + 1, side, side // 8, dtype=torch.uint8, device=device)
+        self.facts: list[Facts] = []
+        for i, photo in enumerate(decode_all(samples, side, workers)):
+            h, w = photo.facts.hw
+            self.rgb[i, :, :h, :w] = torch.tensor(photo.rgb, device=device).permute(2, 0, 1)
+            start, stop = self.first[i], self.first[i + 1]
+            self.bits[start:stop, :h, : photo.bits.shape[-1]] = torch.tensor(photo.bits, device=device)
+            self.facts.append(photo.facts)
+
+    def masks(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Masks by their numbers (B, M), -1 for none: (B, M, R, R) of 0 and 1, uint8."""
+        bits = self.bits[torch.from_numpy(numbers).to(self.bits.device)]  # (B, M, R, R/8)
+        shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
+        return (bits[..., None] >> shifts & 1).flatten(-2)
+
+    def batch(self, plans: list[Plan], side: int, masks_per_photo: int, min_area: float) -> dict[str, Any]:
+        """Carry out plans: `name`, `image` (B, 3, S, S) uint8 and `masks` (B, M, S, S) bool, on the device."""
+        numbers = warp.to_numbers(plans, [self.facts[p.photo].hw for p in plans], masks_per_photo, self.rgb.device)
+        own = np.full((len(plans), masks_per_photo), -1, np.int64)
+        cut = np.full((len(plans), 1), -1, np.int64)
+        for i, plan in enumerate(plans):
+            own[i, : len(plan.masks)] = self.first[plan.photo] + np.array(plan.masks, np.int64)
+            if plan.paste is not None:
+                cut[i] = self.first[plan.paste.photo] + plan.paste.mask
+        photos = self.rgb[[p.photo for p in plans]]
+        others = self.rgb[[p.photo if p.paste is None else p.paste.photo for p in plans]]
+        image, masks = warp.carry_out(numbers, photos, self.masks(own), others, self.masks(cut), side)
+        shown, masks = warp.choose(numbers, masks, min_area, masks_per_photo)
+        return {"name": [self.names[p.photo] for p in plans], "image": image[shown], "masks": masks}
+
+
+def decode_all(samples: list[PhotoSource], side: int, workers: int) -> Iterator[Decoded]:
+    """Every photo, in order, by several processes."""
+    decode = partial(decode_one, side=side)
+    if not workers:
+        yield from map(decode, samples)
+        return
+    # Fresh processes: what a fork inherits of a GPU's context is of no use and may hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(decode, samples, chunksize=16)
+
+
+def decode_one(sample: PhotoSource, side: int) -> Decoded:
+    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it."""
+    photo = read_photo(sample)
+    h, w = photo.rgb.shape[:2]
+    scale = min(1.0, side / max(h, w))
+    hw = (max(1, round(h * scale)), max(1, round(w * scale)))
+    rgb, masks = photo.rgb, [photo.mask(i) for i in range(len(photo.annotations))]
+    if scale < 1:
+        rgb = np.asarray(cv2.resize(rgb, (hw[1], hw[0]), interpolation=cv2.INTER_AREA), np.uint8)
+        masks = [shrink(mask, hw).astype(bool) for mask in masks]
+    stack = np.stack(masks) if masks else np.zeros((0, *hw), bool)
+    boxes = np.array([box_of(mask) for mask in stack], np.float64).reshape(-1, 4)
+    return Decoded(rgb, np.packbits(stack, axis=-1), Facts(hw, stack.sum((1, 2)).astype(np.float64), boxes))
+
+
+def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 around a mask; zeros where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)
+
+
+class Plans(Dataset[tuple[int, Plan]]):
+    """Plan number i and the side of its square: the very one that `MaskPhotos` draws first for that number."""
+
+    def __init__(self, photos: MaskPhotos, facts: list[Facts]) -> None:
+        self.photos, self.facts = photos, facts
+
+    def __getitem__(self, index: int | Ask) -> tuple[int, Plan]:
+        photos = self.photos
+        ask = index if isinstance(index, Ask) else Ask(index, photos.image_size)
+        rng = np.random.default_rng([photos.seed, ask.number])
+        crops = photos.object_crops(ask)
+        return ask.side, draw_plan(photos.sources.draw, self.facts.__getitem__, photos.config, ask.side, crops, rng)
+
+
+def open_resident(
+    dataset: Dataset[Any], run: RunConfig, schedule: Schedule, start: int, fabric: Fabric
+) -> tuple[Iterable[dict[str, Any]] | None, str]:
+    """Batches from the device's memory, where the recipe and the memory allow.
+
+    Returns:
+        The batches from step `start` on, or None where photos are to be streamed; and a line that says which and why.
+    """
+    device = fabric.device
+    if run.resident is False or (run.resident == "auto" and device.type != "cuda"):
+        return None, ""
+    if not isinstance(dataset, MaskPhotos):
+        return None, "photos are streamed: only photos with masks can lie on the device"
+    side = -(-run.resident_side // 8) * 8
+    counts = [len(sample.read_record()["annotations"]) for sample in dataset.samples]
+    need, free = estimate_bytes(len(counts), sum(counts), side), free_bytes(device)
+    sizes = f"{len(counts)} photos and {sum(counts)} masks at {side} px take {need / 1e9:.1f} GB"
+    if need > SHARE * free:
+        return (
+            None,
+            f"photos are streamed: {sizes}, {SHARE:.0%} of the device's free memory is {SHARE * free / 1e9:.1f}",
+        )
+    photos = ResidentPhotos(dataset.samples, counts, side, device, run.workers)
+    return ResidentBatches(photos, dataset, run, schedule, start, fabric), f"photos lie on {device}: {sizes}"
+
+
+def estimate_bytes(photos: int, masks: int, side: int) -> int:
+    """What they will take on the device."""
+    return photos * 3 * side**2 + masks * side**2 // 8
+
+
+def free_bytes(device: torch.device) -> float:
+    """Of a device's memory; a CPU's is not asked for."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float("inf")
+
+
+class ResidentBatches:
+    """Batches from the device's memory; plans are drawn ahead by the recipe's workers."""
+
+    def __init__(
+        self,
+        photos: ResidentPhotos,
+        dataset: MaskPhotos,
+        run: RunConfig,
+        schedule: Schedule,
+        start: int,
+        fabric: Fabric,
+    ) -> None:
+        self.photos, self.config = photos, dataset.config
+        self.loader: DataLoader[Any] = DataLoader(
+            Plans(dataset, photos.facts),
+            batch_sampler=FromStep(schedule, start, run.batch_size, fabric.global_rank, fabric.world_size),
+            num_workers=min(2, run.workers),  # drawing takes little
+            prefetch_factor=2 if run.workers else None,
+            collate_fn=list,
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for asked in self.loader:
+            sides, plans = zip(*asked, strict=True)
+            yield self.photos.batch(list(plans), sides[0], self.config.masks_per_photo, self.config.min_area)

@@ -1,0 +1,200 @@
+"""What happens to photos and masks before the network sees them, carried out with torch for a whole batch at once.
+
+The plans are `drawing.py`'s, and what comes out is what `augment.py` makes of them, but for how pixels are
+interpolated: every pixel of the square is looked up where it came from, through all steps in one, at twice the
+resolution, and averaged. Photos are at most a few times as large as the square, so this is enough against aliasing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mobilesam.contract import PIXEL_MEAN
+from mobilesam.train.drawing import Plan
+
+# B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M with pasted ones
+
+FINER = 2  # samples of a pixel, in each direction
+HALF = 127 / 255  # what counts as covered: more than this, as in the bytes of the other path
+
+
+class Numbers(NamedTuple):
+    """Plans as tensors, each (B, ...) and on the device."""
+
+    window: Tensor
+    """(B, 4) y, x, height, width."""
+    turn: Tensor
+    """(B, 2) cosine, sine."""
+    hw: Tensor
+    """(B, 2) of the window in the square."""
+    photo_hw: Tensor
+    """(B, 2)"""
+    flip: Tensor
+    """(B,) bool"""
+    colour: Tensor
+    """(B, 3, 4)"""
+    cut: Tensor
+    """(B, 4) y0, x0, y1, x1 of the object to paste, in its photo."""
+    place: Tensor
+    """(B, 4) y, x, height, width in the window; height 0 where nothing is pasted."""
+    cut_flip: Tensor
+    """(B,) bool"""
+    order: Tensor
+    """(B, K) channels in the order in which they are asked for; those that do not exist come last."""
+    exists: Tensor
+    """(B, K) bool"""
+
+
+def to_numbers(
+    plans: list[Plan], photo_hw: list[tuple[int, int]], masks_per_photo: int, device: torch.device
+) -> Numbers:
+    """Plans → tensors, copied to the device in a few pieces."""
+    none = np.eye(3, 4, dtype=np.float32)
+    pastes = [plan.paste for plan in plans]
+    orders = [channel_order(plan, 1 + masks_per_photo) for plan in plans]
+    columns = [
+        [(p.window.y, p.window.x, p.window.height, p.window.width) for p in plans],
+        [(np.cos(p.window.angle), np.sin(p.window.angle)) for p in plans],
+        [p.hw for p in plans],
+        photo_hw,
+        [p.flip for p in plans],
+        [none if p.colour is None else p.colour.matrix() for p in plans],
+        [(0, 0, 1, 1) if p is None else (p.box[1], p.box[0], p.box[3], p.box[2]) for p in pastes],
+        [(0, 0, 0, 0) if p is None else (p.y, p.x, *p.hw) for p in pastes],
+        [p is not None and p.flip for p in pastes],
+        [order for order, _ in orders],
+        [exists for _, exists in orders],
+    ]
+    dtypes = [torch.float32] * 4 + [torch.bool] + [torch.float32] * 3 + [torch.bool, torch.int64, torch.bool]
+    pairs = zip(columns, dtypes, strict=True)
+    return Numbers(
+        *(torch.tensor(np.array(column), dtype=dtype).to(device, non_blocking=True) for column, dtype in pairs)
+    )
+
+
+def channel_order(plan: Plan, channels: int) -> tuple[list[int], list[bool]]:
+    """A plan's order in terms of channels, of which 0 is the pasted object's; and which channels exist."""
+    shift = 0 if plan.paste is not None else 1
+    asked = [slot + shift for slot in plan.order]
+    return asked + [c for c in range(channels) if c not in asked], [c in asked for c in range(channels)]
+
+
+def carry_out(
+    numbers: Numbers, photos: Tensor, masks: Tensor, others: Tensor, cuts: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
+    """Do what was drawn.
+
+    Args:
+        numbers: the plans.
+        photos: (B, 3, R, R) uint8, each in the upper left corner.
+        masks: (B, M, R, R) of 0 and 1.
+        others: (B, 3, R, R) uint8, the photos that objects are taken from.
+        cuts: (B, 1, R, R) of 0 and 1, those objects.
+        side: S.
+
+    Returns:
+        image (B, 3, S, S) uint8; masks (B, K, S, S) bool, the pasted object's first.
+    """
+    at = window_coordinates(numbers, side)
+    mean = torch.tensor(PIXEL_MEAN, device=photos.device).round().view(1, 3, 1, 1)
+    y, x = photo_coordinates(numbers, *at)
+    inside = contains(y, x, numbers.photo_hw)[:, None]  # (B, 1, T, T)
+    seen = look_up(torch.cat([photos.float() - mean, masks.float()], dim=1), y, x, numbers.photo_hw) * inside
+    found = look_up(torch.cat([others.float() - mean, cuts.float()], dim=1), *cut_coordinates(numbers, *at))
+    # The border of a cut-out is soft because it lies between pixels; OpenCV's path blurs its own on purpose.
+    alpha = found[:, 3:] * on_paste(numbers, *at)[:, None]
+    rgb = seen[:, :3] * (1 - alpha) + found[:, :3] * alpha  # (B, 3, T, T)
+    pooled = F.avg_pool2d(torch.cat([rgb, alpha, seen[:, 3:] * (1 - alpha)], dim=1), FINER)  # (B, 3 + K, S, S)
+    inside_square = square_covers(numbers, side)
+    rgb = change_colours(pooled[:, :3] + mean, numbers.colour)
+    rgb = torch.where(inside_square, rgb, mean)
+    return rgb.round().clamp(0, 255).to(torch.uint8), (pooled[:, 3:] > HALF) & inside_square
+
+
+def window_coordinates(numbers: Numbers, side: int) -> tuple[Tensor, Tensor]:
+    """Where each sample of the square lies in its window: y and x (B, T, T), in pixels from the window's corner."""
+    device = numbers.hw.device
+    at = (torch.arange(side * FINER, device=device) + 0.5) / FINER  # (T,) pixels of the square
+    height, width = numbers.window[:, 2], numbers.window[:, 3]
+    y = at[None, :] * (height / numbers.hw[:, 0])[:, None]  # (B, T)
+    x = at[None, :] * (width / numbers.hw[:, 1])[:, None]
+    x = torch.where(numbers.flip[:, None], width[:, None] - x, x)
+    t = side * FINER
+    return y[:, :, None].expand(-1, t, t), x[:, None, :].expand(-1, t, t)
+
+
+def photo_coordinates(numbers: Numbers, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Places in the window → places in the photo, turned about the window's middle."""
+    top, left, height, width = (v[:, None, None] for v in numbers.window.unbind(1))
+    cos, sin = (v[:, None, None] for v in numbers.turn.unbind(1))
+    u, v = x - width / 2, y - height / 2
+    return top + height / 2 + sin * u + cos * v, left + width / 2 + cos * u - sin * v
+
+
+def cut_coordinates(numbers: Numbers, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places in the window → places in the photo that the pasted object comes from, and the box's lower right end."""
+    top, left, height, width = (v[:, None, None] for v in numbers.place.unbind(1))
+    y0, x0, y1, x1 = (v[:, None, None] for v in numbers.cut.unbind(1))
+    down, right = (y - top) / height.clamp(min=1), (x - left) / width.clamp(min=1)
+    right = torch.where(numbers.cut_flip[:, None, None], 1 - right, right)
+    return y0 + down * (y1 - y0), x0 + right * (x1 - x0), numbers.cut[:, 2:]
+
+
+def on_paste(numbers: Numbers, y: Tensor, x: Tensor) -> Tensor:
+    """Whether a place in the window lies in the pasted object's box: (B, T, T) of 0 and 1."""
+    top, left, height, width = (v[:, None, None] for v in numbers.place.unbind(1))
+    return ((y >= top) & (y < top + height) & (x >= left) & (x < left + width)).float()
+
+
+def contains(y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
+    """Whether places lie in photos of (B, 2) sizes: (B, T, T) of 0 and 1."""
+    h, w = (v[:, None, None] for v in hw.unbind(1))
+    return ((y >= 0) & (y < h) & (x >= 0) & (x < w)).float()
+
+
+def look_up(images: Tensor, y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
+    """Interpolate (B, C, R, R) at (B, T, T) places; beyond (B, 2) sizes the outermost pixels go on."""
+    h, w = (v[:, None, None] for v in hw.unbind(1))
+    y, x = torch.minimum(y.clamp(min=0.5), h - 0.5), torch.minimum(x.clamp(min=0.5), w - 0.5)
+    grid = torch.stack([x, y], dim=-1) * (2 / images.shape[-1]) - 1  # (B, T, T, 2) in -1..1, edge to edge
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def square_covers(numbers: Numbers, side: int) -> Tensor:
+    """Which pixels of the square show the window: (B, 1, S, S) bool."""
+    at = torch.arange(side, device=numbers.hw.device)
+    rows, columns = at < numbers.hw[:, :1], at < numbers.hw[:, 1:]
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def change_colours(rgb: Tensor, matrices: Tensor) -> Tensor:
+    """(B, 3, S, S) through a (3, 4) matrix each."""
+    flat = rgb.flatten(2)  # (B, 3, S*S)
+    return (matrices[:, :, :3] @ flat + matrices[:, :, 3:]).view_as(rgb).clamp(0, 255)
+
+
+def choose(numbers: Numbers, masks: Tensor, min_area: float, count: int) -> tuple[Tensor, Tensor]:
+    """The masks that are asked for, as `drawing.choose` would, without asking the device how many there are.
+
+    A photo that has no usable mask left is replaced by the first that has one.
+
+    Returns:
+        Which photo of the batch stands at each place (B,), and its masks (B, M, S, S).
+    """
+    areas = masks.float().mean((2, 3))
+    usable = numbers.exists & (areas >= min_area) & (areas < 0.95)  # (B, K)
+    in_order = usable.gather(1, numbers.order)
+    positions = torch.arange(masks.shape[1], device=masks.device)
+    first_usable = torch.where(in_order, positions, positions + len(positions)).argsort(dim=1)  # (B, K)
+    total = in_order.sum(1, keepdim=True)  # (B, 1)
+    nth = torch.arange(count, device=masks.device)[None] % total.clamp(min=1)  # (B, M)
+    channels = numbers.order.gather(1, first_usable.gather(1, nth))
+    has_some = total[:, 0] > 0
+    own = torch.arange(len(masks), device=masks.device)
+    photo = torch.where(has_some, own, has_some.float().argmax())
+    return photo, masks[photo[:, None], channels[photo]]
