@@ -139,9 +139,9 @@ EFFICIENTNET_LITE = {
     "lite2": EfficientNetLiteConfig(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)),
 }
 
-# What the project trains itself.
-EMBEDDED = SamConfig("embedded", 512, EFFICIENTNET_LITE["lite0"])
-EMBEDDED_LITE2 = SamConfig("embedded_lite2", 512, EFFICIENTNET_LITE["lite2"])
+# What the project trains itself. The shares for second looks were measured: docs/results/second_look.md.
+EMBEDDED = SamConfig("embedded", 512, EFFICIENTNET_LITE["lite0"], zoom_below=0.4, click_zoom_below=0.5)
+EMBEDDED_LITE2 = replace(EMBEDDED, name="embedded_lite2", encoder=EFFICIENTNET_LITE["lite2"])
 
 # The embedded model of version 0.1, since then a student of the new one. Windows of 8 and 16 tile the grids of 256 and
 # 512 px without padding.
