@@ -8,6 +8,7 @@ each.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -97,6 +98,8 @@ def share(batch_size: int, processes: int) -> int:
 def work_with_threads(work: Callable[[Fabric], R], threads: int, fabric: Fabric) -> R:
     """The life of one process of several."""
     torch.set_num_threads(threads)
+    # Said of 1×1 convolutions with the channels last, whose two layouts are the same bytes.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return work(fabric)
 
 
