@@ -26,7 +26,7 @@ from mobilesam.everything.settings import EverythingSettings
 
 @pytest.fixture
 def settings(shard: Path) -> EvaluateSettings:
-    return EvaluateSettings((str(shard),), ("box", "click", "noc"), backend="onnx")
+    return EvaluateSettings((str(shard),), ("box", "click", "noc"), backend="onnx", image_size=256, zoom=False)
 
 
 def rows(results: list[dict]) -> list[dict]:
@@ -145,7 +145,7 @@ def test_unknown_protocols_and_a_missing_teacher_are_refused() -> None:
 
 
 def test_a_model_agrees_with_itself(settings: EvaluateSettings, tmp_path: Path) -> None:
-    itself = replace(settings, protocols=("teacher",), teacher="embedded")
+    itself = replace(settings, protocols=("teacher",), teacher="embedded", image_size=None, zoom="auto")
     results, _ = run(itself, tmp_path / "j")
     assert {row["iou"] for row in rows(results)} == {1.0}
 

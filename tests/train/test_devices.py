@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +55,26 @@ def test_an_error_in_a_process_arrives_as_itself(shard: Path, tmp_path: Path) ->
     with pytest.raises(SettingsError, match="unknown model 'giant'; known: tiny") as caught:
         fit(broken, partial(supervised_job, broken), show_progress=False)
     assert "Traceback" not in str(caught.value)
+
+
+ORPHAN = """
+import os, signal, sys, time
+from mobilesam.train.devices import end_with_parent
+if os.fork() == 0:
+    end_with_parent(every=0.01)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_ends_when_the_one_that_started_it_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        int(parent.stdout.readline())
+        parent.kill()
+        assert parent.stdout.read() == "", "its end of the pipe closes when the child has ended"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,11 @@ each.
 
 from __future__ import annotations
 
+import os
 import re
+import threading
+import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -96,8 +100,27 @@ def share(batch_size: int, processes: int) -> int:
 
 def work_with_threads(work: Callable[[Fabric], R], threads: int, fabric: Fabric) -> R:
     """The life of one process of several."""
+    end_with_parent()
     torch.set_num_threads(threads)
+    # Said of 1×1 convolutions with the channels last, whose two layouts are the same bytes.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return work(fabric)
+
+
+def end_with_parent(every: float = 0.5) -> None:
+    """End this process when the one that started it is killed.
+
+    Else it would go on, and write the checkpoints of a run that has been resumed meanwhile. Torch asks for a signal in
+    this case, but what a shell runs in the background ignores that signal.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def own_error(error: ProcessRaisedException) -> Exception:

@@ -23,6 +23,7 @@ from mobilesam.train import devices, state
 from mobilesam.train.build import to_training_mode
 from mobilesam.train.config import PhaseConfig, Recipe
 from mobilesam.train.data import make_loader
+from mobilesam.train.half import keep_bfloat16
 from mobilesam.train.interactive import Draws, StepResult
 from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
@@ -121,7 +122,11 @@ def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn
     if not on_gpu:
         # Convolutions on a CPU are faster with the channels last. On a GPU cuDNN's depthwise ones in bf16 are many
         # times slower so: on an H100 25 steps took 3 s as they are, and did not end in 50 s with the channels last.
+        # torch.backends.cudnn.benchmark stays off, too: it would try those kernels anew for every side.
         job.model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    elif recipe.run.precision == "bf16-mixed":
+        torch.set_float32_matmul_precision("high")
+        keep_bfloat16(job.model)
     module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim, fused=on_gpu))
     # The average is taken of the network where `setup` has put it.
     return state.Trained(job.model, optimizer, Ema(job.model, recipe.optim.ema_decay), Stopwatch()), module
