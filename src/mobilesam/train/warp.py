@@ -17,11 +17,7 @@ from torch import Tensor
 from mobilesam.contract import PIXEL_MEAN
 from mobilesam.train.drawing import Plan
 
-<<<<<<< HEAD
-# B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M with pastes
-=======
 # B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M
->>>>>>> trainer
 
 FINER = 2  # samples of a pixel, in each direction
 HALF = 127 / 255  # what counts as covered: more than this, as in the bytes of the other path
