@@ -100,7 +100,7 @@ def evaluate(name: str, model: str, photos: list[str]) -> None:
     if output.exists():
         return
     protocols = [argument for protocol in PROTOCOLS for argument in ("--protocol", protocol)]
-    limits = ("--min-area", "1000", "--max-objects", "4", "--teacher", "embedded")
+    limits = ("--min-area", "1000", "--max-objects", "4", "--teacher", "embedded", "--zoom", "off")
     output.parent.mkdir(parents=True, exist_ok=True)
     sh("mobilesam", "evaluate", *photos, *protocols, *limits, "--model", model, "--json", "-o", str(output))
     print("measured", name, flush=True)
