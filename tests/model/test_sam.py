@@ -150,3 +150,12 @@ class TestAttentionBiases:
             if name.endswith("attention_biases"):
                 parameter.normal_(0, 3)
         assert (changed.encode(image) - before).abs().max() > 1e-3
+
+
+def test_autocast_leaves_the_place_of_a_prompt_as_exact_as_it_is(model: Sam) -> None:
+    coords = torch.tensor([[[20.3, 41.7], [20.4, 41.7]]])
+    labels = torch.ones(1, 2)
+    exact = model.prompt_encoder.embed_points(coords, labels, (64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.prompt_encoder.embed_points(coords, labels, (64, 64))
+    torch.testing.assert_close(found.float(), exact, atol=1e-4, rtol=0)

@@ -27,7 +27,10 @@ class PositionEmbeddingRandom(nn.Module):
 
     def forward(self, unit_xy: Tensor) -> Tensor:
         """(..., 2) in 0-1 → (..., 2 * num_features)."""
-        angles = 2 * math.pi * ((2 * unit_xy - 1) @ self.positional_encoding_gaussian_matrix)
+        x, y = (2 * unit_xy - 1).unsqueeze(-2).unbind(dim=-1)  # (..., 1) each
+        # Written out, because autocast would round the coordinates of a matrix product to bfloat16's 1/256.
+        along_x, along_y = self.positional_encoding_gaussian_matrix
+        angles = 2 * math.pi * (x * along_x + y * along_y)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def grid(self, h: int, w: int) -> Tensor:
