@@ -1,4 +1,4 @@
-"""Make docs/images/examples.png: fixed prompts, whatever the model answers.
+"""Make docs/images/examples.png and failures.png: fixed prompts, whatever the model answers.
 
 python scripts/draw_examples.py
 """
@@ -25,6 +25,14 @@ PROMPTS: list[tuple[str, dict[str, Any]]] = [
     ("chelsea.png", {"points": [(230, 160)]}),  # the cat
 ]
 
+# Where masks go wrong: specks on what is shiny, thin things, the wrong one of three masks.
+FAILURES: list[tuple[str, dict[str, Any]]] = [
+    ("coffee.png", {"points": [(375, 290)]}),  # the bowl of the spoon
+    ("coffee.png", {"points": [(235, 250)]}),  # the handle of the cup
+    ("coffee.png", {"box": (75, 55, 482, 388)}),  # the saucer
+    ("chelsea.png", {"box": (150, 190, 330, 290)}),  # muzzle and whiskers
+]
+
 
 def draw(sam: mobilesam.Predictor, name: str, prompt: dict[str, Any]) -> Rgb:
     """One photo with its best mask, at the common height."""
@@ -38,10 +46,11 @@ def draw(sam: mobilesam.Predictor, name: str, prompt: dict[str, Any]) -> Rgb:
 
 def main() -> None:
     sam = mobilesam.load()
-    strip = np.hstack([draw(sam, name, prompt) for name, prompt in PROMPTS])
-    target = ROOT / "docs" / "images" / "examples.png"
-    Image.fromarray(strip).save(target)
-    print(f"wrote {target}")
+    for file, prompts in (("examples.png", PROMPTS), ("failures.png", FAILURES)):
+        strip = np.hstack([draw(sam, name, prompt) for name, prompt in prompts])
+        target = ROOT / "docs" / "images" / file
+        Image.fromarray(strip).save(target)
+        print(f"wrote {target}")
 
 
 if __name__ == "__main__":

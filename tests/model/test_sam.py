@@ -8,6 +8,7 @@ import torch
 
 from closeness import assert_same_function
 from mobilesam.model.config import TINY, TINY_LITE, SamConfig, ViTConfig
+from mobilesam.model.layers import binomial
 from mobilesam.model.sam import Sam
 
 TINY_VIT = replace(TINY, name="tiny_vit", encoder=ViTConfig(16, 2, 2, (1,), window_size=3))
@@ -97,6 +98,25 @@ def test_such_a_model_can_be_built_at_any_multiple_of_sixteen(config: SamConfig,
 def test_other_sizes_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match="multiple of 16"):
         replace(TINY, image_size=size)
+
+
+def test_smoothing_is_the_binomial_kernel() -> None:
+    point = torch.zeros(1, 1, 5, 5)
+    point[0, 0, 2, 2] = 16
+    expected = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    torch.testing.assert_close(binomial(point)[0, 0, 1:4, 1:4], expected)
+    assert binomial(point).sum() == 16
+
+
+def test_smooth_masks_are_the_masks_smoothed_and_scores_stay() -> None:
+    torch.manual_seed(0)
+    plain, smooth = Sam(TINY).eval(), Sam(replace(TINY, smooth_masks=True)).eval()
+    smooth.load_state_dict(plain.state_dict())
+    embedding = torch.randn(1, 32, 4, 4)
+    with torch.inference_mode():
+        (masks, scores), (smoothed, same) = (decode(model, embedding, 2) for model in (plain, smooth))
+    assert_same_function(smoothed, binomial(masks))
+    assert_same_function(same, scores)
 
 
 def test_padding_is_the_mean_colour(model: Sam) -> None:

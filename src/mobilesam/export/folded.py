@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS, PATCH_SIZE
-from mobilesam.model.layers import LayerNorm2d, static_shape
+from mobilesam.model.layers import LayerNorm2d, binomial, static_shape
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
 from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
@@ -112,7 +112,8 @@ def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid:
     masks = torch.stack(weights, dim=1) @ upscaled.transpose(1, 2)  # (N, 4, 16K)
     # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
     masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4N, g, g, y, x, y', x')
-    return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
+    masks = masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
+    return binomial(masks) if decoder.smooth else masks
 
 
 def transform(transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:

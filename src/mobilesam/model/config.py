@@ -73,6 +73,9 @@ class SamConfig:
     decoder_heads: int = 8
     mask_channels: int = 16
     """Channels inside the prompt encoder's mask branch."""
+    smooth_masks: bool = False
+    """Each logit is a mean of itself and its neighbours. SAM up-scales by two transposed convolutions whose four phases
+    are weights of their own, and where the network is unsure a checkerboard of them shows."""
     zoom_below: float = 0.0
     """Boxes whose longer side is below this share of the photo's get a second look by default; 0 for none."""
     click_zoom_below: float = 0.0
@@ -175,10 +178,11 @@ TINY = SamConfig(
     mask_channels=8,
 )
 
-# The same for a convolutional encoder.
+# The same for a convolutional encoder, and with smooth masks.
 TINY_LITE = replace(
     TINY,
     name="tiny_lite",
+    smooth_masks=True,
     encoder=EfficientNetLiteConfig(widths=(4, 4, 8, 8, 8, 16, 16), depths=(1, 1, 2, 1, 1, 1, 1), stem=4),
 )
 

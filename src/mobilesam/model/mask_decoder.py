@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS
-from mobilesam.model.layers import MLP, LayerNorm2d
+from mobilesam.model.layers import MLP, LayerNorm2d, binomial
 from mobilesam.model.transformer import TwoWayTransformer
 
 # N prompts, T tokens, C channels, g grid
@@ -19,10 +19,12 @@ class MaskDecoder(nn.Module):
         dim: channels of embedding and tokens.
         num_heads: heads of the two-way transformer.
         mlp_dim: its feed-forward width.
+        smooth: see `SamConfig.smooth_masks`.
     """
 
-    def __init__(self, dim: int, num_heads: int, mlp_dim: int) -> None:
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int, *, smooth: bool = False) -> None:
         super().__init__()
+        self.smooth = smooth
         self.transformer = TwoWayTransformer(dim, num_heads, mlp_dim)
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(NUM_MASKS, dim)
@@ -60,4 +62,5 @@ class MaskDecoder(nn.Module):
         upscaled = self.output_upscaling(cells.transpose(1, 2).reshape(-1, cells.shape[2], h, w))  # (N, C/8, 4g, 4g)
         weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
         masks = torch.stack(weights, dim=1) @ upscaled.flatten(2)  # (N, 4, 16g*g)
-        return masks.reshape(-1, NUM_MASKS, 4 * h, 4 * w), self.iou_prediction_head(tokens[:, 0])
+        masks = masks.reshape(-1, NUM_MASKS, 4 * h, 4 * w)
+        return binomial(masks) if self.smooth else masks, self.iou_prediction_head(tokens[:, 0])
