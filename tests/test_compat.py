@@ -176,3 +176,19 @@ def test_sams_generator_takes_point_grids_and_refuses_both(coffee: Path) -> None
     assert {tuple(record["point_coords"][0]) for record in found} == {(300.0, 120.0)}
     with pytest.raises(AssertionError, match="Exactly one"):
         SamAutomaticMaskGenerator(sam, point_grids=one)
+
+
+@pytest.mark.parametrize("box", [(700, 50, 760, 90), (-80, 10, -20, 60), (120, 90, 40, 20)])
+def test_a_box_outside_the_photo_or_turned_round_gets_an_answer_as_in_sam(
+    predictor: SamPredictor, box: tuple[int, int, int, int]
+) -> None:
+    masks_, scores, _ = predictor.predict(box=np.array(box), multimask_output=False)
+    assert (masks_.shape, scores.shape) == ((1, 400, 600), (1,))
+
+
+def test_without_a_photo_there_is_no_second_look_and_no_warning(predictor: SamPredictor, coffee: Path) -> None:
+    torch = pytest.importorskip("torch")
+    rgb = open_photo(coffee)
+    other = SamPredictor(predictor.model)
+    other.set_torch_image(torch.as_tensor(predictor.transform.apply_image(rgb)).permute(2, 0, 1)[None], rgb.shape[:2])
+    assert other.predict(box=np.array([390, 50, 420, 110]), multimask_output=False)[0].any()  # warnings are errors here

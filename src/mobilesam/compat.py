@@ -292,7 +292,9 @@ class SamPredictor:
             Prediction(logits, score, size, self.input_size, hw) for logits, score in zip(low_res, scores, strict=True)
         ]
         backend = self.model.predictor.backend
-        return look_again(backend, self._photo, prompts, first, self.zoom, has_prior=has_prior)
+        # After `set_torch_image` there is no photo, and nothing that a user of SAM's API could do about that.
+        zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
+        return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)
 
 
 class SamAutomaticMaskGenerator:

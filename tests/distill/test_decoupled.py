@@ -18,6 +18,7 @@ import torch
 from mobilesam.distill import decoupled
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.run import distill
+from mobilesam.distill.student import build_student
 from mobilesam.distill.teacher import embed
 from mobilesam.errors import DataError, ModelError, SettingsError
 from mobilesam.model import checkpoint
@@ -72,6 +73,9 @@ def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_t
     student = checkpoint.load(distill(recipe, show_progress=False))
     assert student.config.encoder == TINY_LITE.encoder
     assert student.config.image_size == 256
+    teacher = Sam(replace(TINY_LITE, zoom_below=0.4, click_zoom_below=0.5))
+    own = build_student(recipe, teacher).config
+    assert (own.zoom_below, own.click_zoom_below) == (0, 0)  # measured for the teacher alone
     with pytest.raises(SettingsError, match="in steps of 32, not 100"):
         embed(replace(recipe, teacher=replace(recipe.teacher, image_size=100)), show_progress=False)
     with pytest.raises(SettingsError, match="unknown student_model 'huge'"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function
+from closeness import assert_same_function, assert_same_masks
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import is_installed
@@ -98,9 +98,21 @@ def test_a_pair_of_contract_2_is_still_read(backend: str, tiny_pair: Path, coffe
         onnx.save(model, tmp_path / name)
     old, new = (mobilesam.load(folder, backend=backend).embed(coffee) for folder in (tmp_path, tiny_pair))  # type: ignore[arg-type]
     assert_same_function(old.predict(points=[POINT]).low_res, new.predict(points=[POINT]).low_res)
+    boxes = [(30, 40, 90, 100), (300, 200, 380, 300)]  # second looks take several photos a call, which it cannot
+    for a, b in zip(*(image.predict_batch(boxes=boxes, zoom=True) for image in (old, new)), strict=True):
+        assert_same_masks(a.masks, b.masks)
     points = np.array([[30.0, 40.0], [500.0, 300.0]])
     best = sorted(p.scores.max() for _, p in new.predict_points(points, min_score=-np.inf))
     assert len(old.predict_points(points, min_score=float(np.mean(best)))) == 1
+
+
+@pytest.mark.torch
+def test_an_embedding_of_another_model_is_told_so_before_its_side(
+    load: Loader, tiny_pair: Path, coffee: Path, tmp_path: Path
+) -> None:
+    load(image_size=256).embed(coffee).save(tmp_path / "coffee.embedding")
+    with pytest.raises(ModelError, match=r"made by 'tiny_lite'.* this model is 'embedded'"):
+        mobilesam.load(backend="onnx").load_embedding(tmp_path / "coffee.embedding")
 
 
 @pytest.mark.torch

@@ -23,7 +23,10 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
         student = load_model(recipe.start_from)
         check_fit(student.config, teacher.config)
     else:
-        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.encoder)
+        # Second looks are on by default only where they were measured to help, which is the teacher.
+        config = dataclasses.replace(
+            teacher.config, name="student", encoder=recipe.encoder, zoom_below=0.0, click_zoom_below=0.0
+        )
         student = Sam(config)
         if recipe.method != "coupled":
             for part in DECODER:

@@ -76,6 +76,7 @@ def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
 def verify_many(sam: Sam, path: Path) -> dict[str, float]:
     """As many prompts as the graph is made for, of one point each and of several."""
     feeds = [decoder_feed(sam, contract.MANY_PROMPTS, num_points, 0.0) for num_points in (2, 5)]
+    feeds += [decoder_feed(sam, contract.MANY_PROMPTS, 2, 0.0, side) for side in sam.config.sides[:1]]
     known = [{name: (feed | EVERYONE)[name] for name in contract.MANY_INPUTS} for feed in feeds]
     return compare_decoders(sam, path, list(zip(known, feeds, strict=True)))
 

@@ -41,6 +41,13 @@ class Closeup:
         """(h, w) at the region's pixels."""
         return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_hw)
 
+    def mask(self, photo_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """(H, W) the region's mask in the photo, with nothing outside."""
+        x0, y0, x1, y1 = self.region_xyxy
+        whole = np.zeros(photo_hw, bool)
+        whole[y0:y1, x0:x1] = masks.threshold(self.logits())
+        return whole
+
     def paste(self, first: NDArray[np.float32]) -> NDArray[np.float32]:
         """Put the region's logits into those of the first look.
 

@@ -162,16 +162,16 @@ class ImageEmbedding:
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} is not an embedding saved by mobilesam, or is damaged ({error})") from error
         info = backend.info
+        if header["weights_sha256"] != info.weights_sha256:
+            raise ModelError(
+                f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
+                f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
+            )
         side = array.shape[-1] * PATCH_SIZE
         if side != info.image_size and side in info.sides:
             raise ModelError(
                 f"{path} was made at image_size {side}, this model was loaded at {info.image_size}; "
                 f"load(..., image_size={side}), or embed the photo again"
-            )
-        if header["weights_sha256"] != info.weights_sha256:
-            raise ModelError(
-                f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
-                f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
             )
         original_hw, input_hw = tuple(header["original_hw"]), tuple(header["input_hw"])
         rgb = None if photo is None else open_photo(photo)

@@ -40,6 +40,7 @@ class PairBackend(ABC, Generic[Graph]):
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
         own = read_info(encoder_data, folder)
+        self._takes_photos = encoder_data["contract_version"] != "2"  # which had one photo a call
         self._info = own.at(image_size)
         self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
         if read_info(decoder_data, folder) != own:
@@ -80,6 +81,13 @@ class PairBackend(ABC, Generic[Graph]):
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
         """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        if len(embedding) > 1 and not self._takes_photos:
+            answers = [
+                self.decode(e[None], xy[None], codes[None], mask_input, has_mask_input, min_score)
+                for e, xy, codes in zip(embedding, point_coords, point_labels, strict=True)
+            ]
+            low_res, scores = zip(*answers, strict=True)
+            return np.concatenate(low_res), np.concatenate(scores)
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
         feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)

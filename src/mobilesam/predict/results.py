@@ -117,7 +117,14 @@ class Prediction:
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
         """(K, H, W) at the photo's size."""
-        return np.stack([masks.threshold(self.logits(i)) for i in range(len(self))])
+        return np.stack([self._mask(i) for i in range(len(self))])
+
+    def _mask(self, index: int) -> NDArray[np.bool_]:
+        """(H, W) of one mask. Where the object ends with its region, nothing of the whole photo's size is scaled up."""
+        closeup = self.closeups[index] if self.closeups else None
+        if closeup is None or closeup.goes_on:
+            return masks.threshold(self.logits(index))
+        return closeup.mask(self.original_hw)
 
     def logits(self, index: int, hw: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """(H, W) logits of one mask at the photo's size, or at another that stands for it."""
@@ -146,7 +153,7 @@ class Prediction:
 
     def __getitem__(self, index: int) -> Mask:
         is_made = "masks" in self.__dict__  # a cached property's value lies there
-        array = self.masks[index] if is_made else masks.threshold(self.logits(index))
+        array = self.masks[index] if is_made else self._mask(index)
         return Mask(array, float(self.scores[index]), self.photo)
 
     def __iter__(self) -> Iterator[Mask]:

@@ -91,9 +91,12 @@ def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo
     if zoom == "auto" and below <= 0:  # said before the first mask is made
         return None
     h, w = first.original_hw
-    x0, y0, x1, y1 = boxes.from_mask(first.best.array) if prompt.box_xyxy is None else prompt.box_xyxy
+    if prompt.box_xyxy is None:
+        x0, y0, x1, y1 = boxes.from_mask(first.best.array)
+    else:  # SAM's API lets boxes reach out of the photo, or lie outside of it
+        (x0, x1), (y0, y1) = np.clip(np.reshape(prompt.box_xyxy, (2, 2)).T, 0, ((w,), (h,)))
     longer = max(x1 - x0, y1 - y0)
-    if longer <= 0 or (zoom == "auto" and longer >= below * max(h, w)):
+    if min(x1 - x0, y1 - y0) <= 0 or (zoom == "auto" and longer >= below * max(h, w)):
         return None
     region = region_around((x0, y0, x1, y1), prompt.points_xy, (h, w))
     return None if region == (0, 0, w, h) else region  # a look at the whole photo was had
@@ -141,7 +144,9 @@ def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Regi
         ]
     )  # (B, P, 2)
     labels = np.stack([prompt.labels for prompt in prompts])  # (B, P)
-    low_res, scores = decode_each(backend, backend.encode(squares), coords, labels)  # (B, 4, L, L), (B, 4)
+    no_mask = np.zeros((1, 1, backend.info.low_res, backend.info.low_res), np.float32)
+    embeddings = backend.encode(squares)  # (B, C, g, g), one for each prompt
+    low_res, scores = backend.decode(embeddings, coords, labels, no_mask, np.zeros(1, np.float32))
     return [
         Prediction(logits, score, size, input_hw, region_hw)
         for logits, score, input_hw, region_hw in zip(low_res, scores, input_hws, region_hws, strict=True)
@@ -158,18 +163,6 @@ def to_square(rgb: Rgb, image_size: int) -> Floats:
     square[:] = np.array(contract.PIXEL_MEAN, np.float32)[:, None, None]
     square[:, :, : inside.shape[2], : inside.shape[3]] = inside
     return square
-
-
-def decode_each(backend: Backend, embeddings: Floats, coords: Floats, labels: Floats) -> tuple[Floats, Floats]:
-    """(B, C, g, g) and a prompt for each → logits (B, 4, L, L), scores (B, 4)."""
-    side = backend.info.low_res
-    no_mask, has_mask = np.zeros((1, 1, side, side), np.float32), np.zeros(1, np.float32)
-    answers = [
-        backend.decode(embeddings[i : i + 1], coords[i : i + 1], labels[i : i + 1], no_mask, has_mask)
-        for i in range(len(embeddings))
-    ]
-    low_res, scores = zip(*answers, strict=True)
-    return np.concatenate(low_res), np.concatenate(scores)
 
 
 def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:
