@@ -143,7 +143,9 @@ EFFICIENTNET_LITE = {
 }
 
 # What the project trains itself. The shares for second looks were measured: docs/results/second_look.md.
-EMBEDDED = SamConfig("embedded", 512, EFFICIENTNET_LITE["lite0"], zoom_below=0.4, click_zoom_below=0.5)
+EMBEDDED = SamConfig(
+    "embedded", 512, EFFICIENTNET_LITE["lite0"], smooth_masks=True, zoom_below=0.4, click_zoom_below=0.5
+)
 EMBEDDED_LITE2 = replace(EMBEDDED, name="embedded_lite2", encoder=EFFICIENTNET_LITE["lite2"])
 
 # The embedded model of version 0.1, since then a student of the new one. Windows of 8 and 16 tile the grids of 256 and
