@@ -46,6 +46,15 @@ def test_place_ends_in_the_frame_of_inference() -> None:
     assert not masks[:, h:].any()
 
 
+def test_a_side_that_shrinks_is_averaged_whatever_the_other_does() -> None:
+    stripes = np.zeros((40, 80), np.uint8)
+    stripes[:, ::2] = 200
+    for image, hw in ((stripes, (44, 40)), (stripes, (40, 40)), (stripes, (20, 40)), (stripes.T.copy(), (40, 44))):
+        resized = augment.resize(image, hw, flip=False)
+        assert resized.shape == hw
+        assert (resized == 100).all(), hw
+
+
 def test_image_and_mask_stay_aligned_under_every_augmentation() -> None:
     rgb, mask = scene()
     config = DataConfig(crop_probability=1, min_crop=0.5, max_stretch=1.4, colour=0.2, rotate_probability=0.5)

@@ -9,6 +9,7 @@ import torch
 from mobilesam.errors import SettingsError
 from mobilesam.train.config import DataConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.data import FromStep, MaskPhotos, make_loader
+from mobilesam.train.devices import share_workers
 from mobilesam.train.schedule import Ask, Schedule, Stopwatch
 from mobilesam.train.survey import survey
 
@@ -97,6 +98,23 @@ def test_processes_share_each_step_without_overlap() -> None:
     assert list(FromStep(schedule, 1, 4)) == [[4, 5, 6, 7], [8, 9, 10, 11]]
     with pytest.raises(SettingsError, match="choose a multiple of 2"):
         FromStep(schedule, 0, 5, 0, 2)
+
+
+def test_phases_that_change_only_the_prompts_ask_for_numbers() -> None:
+    """Cached embeddings know no other request."""
+    prompts, sides = PhaseConfig(until=0.5, round_weights=(1.0,)), PhaseConfig(sides=(64,))
+    assert list(FromStep(steps_of(RunConfig(steps=2), (prompts, PhaseConfig())), 0, 2)) == [[0, 1], [2, 3]]
+    asked = list(FromStep(steps_of(RunConfig(steps=2), (prompts, sides)), 0, 1))
+    assert asked == [[Ask(0, 64)], [Ask(1, 64)]]
+
+
+def test_the_processes_of_a_machine_share_its_workers(config: DataConfig) -> None:
+    run = RunConfig(steps=2, batch_size=8, workers=8)
+    assert [share_workers(run, processes) for processes in (1, 2, 8, 16)] == [8, 4, 1, 1]
+    assert share_workers(replace(run, workers=0), 4) == 0
+    assert share_workers(replace(run, num_nodes=2), 4) == 4
+    run = replace(run, workers=2)  # loaders that this machine's two cores may have
+    assert make_loader(photos(config, 64, seed=0), run, steps_of(run), 0, 0, 2).num_workers == 1
 
 
 def steps_of(run: RunConfig, phases: tuple[PhaseConfig, ...] = ()) -> Schedule:

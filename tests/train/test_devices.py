@@ -12,7 +12,8 @@ import torch
 
 from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.train.config import OptimConfig, RunConfig
+from mobilesam.train import devices
+from mobilesam.train.config import OptimConfig, RunConfig, TrainRecipe
 from mobilesam.train.devices import count_processes, own_error, share
 from mobilesam.train.loop import fit
 from mobilesam.train.supervised import supervised_job
@@ -25,6 +26,27 @@ def test_auto_is_a_process_to_a_thread_where_batch_statistics_are_frozen(monkeyp
     assert count_processes(RunConfig(batch_size=16), batch_statistics_are_frozen=True) == 4
     assert count_processes(RunConfig(batch_size=16), batch_statistics_are_frozen=False) == 1
     assert count_processes(RunConfig(batch_size=16, devices=2), batch_statistics_are_frozen=False) == 2
+
+
+def test_under_torchrun_it_is_as_many_as_torchrun_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun leaves each process one thread, of which "auto" would make one process."""
+    asked: list[int] = []
+
+    class NoFabric:
+        def launch(self) -> None:
+            pass
+
+    def note(_: RunConfig, processes: int, *_rest: object) -> NoFabric:
+        asked.append(processes)
+        return NoFabric()
+
+    monkeypatch.setattr(devices, "make_fabric", note)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    run = RunConfig(batch_size=12, accelerator="cpu")
+    assert devices.start(TrainRecipe(run=run, optim=OptimConfig(freeze_batch_norm=True)), lambda _: "done") == "done"
+    assert asked == [3]
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,10 +16,14 @@ from lightning.fabric import Fabric
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.model import checkpoint
+from mobilesam.model.config import TINY
+from mobilesam.model.sam import Sam
 from mobilesam.train import state
-from mobilesam.train.config import OptimConfig, PhaseConfig, TrainRecipe, from_dict
-from mobilesam.train.loop import fit
-from mobilesam.train.schedule import Stopwatch
+from mobilesam.train.config import OptimConfig, PhaseConfig, RunConfig, TrainRecipe, from_dict
+from mobilesam.train.interactive import StepResult
+from mobilesam.train.loop import Runner, fit, is_guarded
+from mobilesam.train.optim import Ema, Guard, build_optimizer
+from mobilesam.train.schedule import Schedule, Stopwatch
 from mobilesam.train.supervised import SupervisedStep, supervised_job
 
 
@@ -184,6 +188,89 @@ def test_a_checkpoint_of_another_model_is_not_resumed(shard: Path, tmp_path: Pat
     torch.save({"step": 1, "model": {}}, tmp_path / "run" / "state.pt")
     with pytest.raises(ModelError, match="not a checkpoint of this recipe"):
         train(recipe(shard, tmp_path / "run"), resume=True)
+
+
+def trained(optim: OptimConfig, *, fused: bool = False) -> state.Trained:
+    torch.manual_seed(0)
+    model = Sam(TINY)
+    return state.Trained(model, build_optimizer(model, optim, fused=fused), Ema(model, 0.9), Stopwatch())
+
+
+def take_step(one: state.Trained) -> None:
+    for number, parameter in enumerate(one.model.parameters()):
+        parameter.grad = torch.full_like(parameter, 1e-3 * (1 + number))
+    one.optimizer.step()
+
+
+def test_a_resumed_run_has_its_own_kernel_rates_and_decay_and_the_moments_of_before(tmp_path: Path) -> None:
+    """As a run of a CPU goes on on a GPU. The other scale puts the groups in another order."""
+    old = OptimConfig(lr_scale={"image_encoder": 0.25})
+    new = OptimConfig(lr_scale={"image_encoder": 2.0, "mask_decoder": 0.5}, weight_decay=0.2)
+    before, after = trained(old), trained(new, fused=True)
+    take_step(before)
+    state.save(tmp_path, before, TrainRecipe(optim=old), step=1)
+    assert state.restore(tmp_path, after) == 1
+    groups = after.optimizer.param_groups
+    assert {group["lr_scale"] for group in groups} == {0.5, 1.0, 2.0}
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.2}
+    assert all(group["fused"] for group in groups)
+    for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True):
+        for key, value in before.optimizer.state[a].items():
+            assert torch.equal(value, after.optimizer.state[b][key]), key
+    guard = Guard(after.optimizer, torch.device("cpu"))
+    guard.watch(torch.tensor(torch.nan))
+    take_step(after)  # left out, which only a fused optimizer can
+    assert torch.equal(next(after.model.parameters()), next(before.model.parameters()))
+
+
+def test_only_an_optimizer_that_fabric_can_clip_is_fused() -> None:
+    precisions = ("32-true", "bf16-mixed", "16-mixed")
+    recipes = [TrainRecipe(run=RunConfig(steps=1, precision=precision)) for precision in precisions]
+    assert [is_guarded(torch.device("cuda"), r) for r in recipes] == [True, True, False]
+    assert not any(is_guarded(torch.device("cpu"), r) for r in recipes)
+
+
+def test_with_a_guard_a_run_ends_when_every_step_was_left_out_and_not_for_one_loss(tmp_path: Path) -> None:
+    one, settings = trained(OptimConfig(), fused=True), TrainRecipe(run=RunConfig(steps=9, log_every=3))
+    schedule = Schedule(settings, (), 64, one.clock)
+    runner = Runner(Fabric(accelerator="cpu", devices=1), one.model, one, settings, schedule)
+    bad, good = StepResult(torch.tensor(torch.nan), {}), StepResult(torch.tensor(1.0), {})
+    with pytest.raises(ModelError, match="no longer a number at step 2"):
+        runner.check(bad, 3)
+    runner.guard = Guard(one.optimizer, torch.device("cpu"))
+    for _ in range(2):
+        runner.guard.watch(torch.tensor(torch.nan))
+    runner.check(bad, 3)
+    runner.guard.watch(torch.tensor(torch.nan))
+    with pytest.raises(ModelError, match="no longer a number at step 2"):
+        runner.check(good, 3)
+
+
+class Watched(torch.Tensor):
+    """A loss that notes when it is read: that is when a GPU is waited for."""
+
+    events: ClassVar[list[str]] = []
+
+    def item(self) -> float:
+        self.events.append("read")
+        return float(super().item())
+
+
+def test_the_device_is_waited_for_before_the_clock_stops(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, step = Watched.events, Runner.step
+
+    def watched(self: Runner, *arguments: Any) -> tuple[StepResult, float]:
+        result, rate = step(self, *arguments)
+        return StepResult(result.loss.detach().as_subclass(Watched), result.numbers), rate
+
+    events.clear()
+    monkeypatch.setattr(Runner, "step", watched)
+    monkeypatch.setattr(Stopwatch, "step_ended", lambda _: events.append("end"))
+    plain = recipe(shard, tmp_path / "run", steps=5)  # numbers every 2, a checkpoint after 3
+    train(replace(plain, validation=replace(plain.validation, photos=0)))
+    assert events == ["end", "read", "end", "read", "read", "end", "read", "end", "read", "read", "end", "read"]
 
 
 def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from mobilesam.train.config import PromptConfig
@@ -68,6 +69,17 @@ def test_corrections_land_in_the_error_with_the_right_label() -> None:
     assert coords[0, 0, 0] >= 39.5
     x, y = coords[1, 0]
     assert not (20 <= x < 60 and 12 <= y < 44)
+
+
+def test_a_point_stays_in_the_cell_that_was_drawn_whatever_the_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest float32 below 1, added to the number of the last cell, rounds to that of the next."""
+    target = torch.zeros(1, 16, 16)
+    target[0, -1, -1] = 1
+    largest = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0))
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: largest.expand(shape))
+    coords, labels = corrective_points(torch.full_like(target, -5), target, generator())
+    assert labels.flatten().tolist() == [1]
+    assert ((coords > 62.5) & (coords < 63.5)).all()
 
 
 def test_a_perfect_answer_gets_another_point_inside() -> None:

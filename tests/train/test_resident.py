@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from conftest import write_shard
 from mobilesam.shards import read_photo
@@ -53,10 +58,10 @@ def test_photos_and_masks_come_back_from_bytes_and_bits(photos: MaskPhotos, on_d
         np.testing.assert_array_equal(facts.areas, expected.areas)
         np.testing.assert_array_equal(facts.boxes, expected.boxes)
         np.testing.assert_array_equal(on_device.rgb[i].permute(1, 2, 0).numpy(), photo.rgb)
-        masks = on_device.masks(on_device.first[i] + np.array([[0, 1]]))
+        masks = on_device.masks(torch.from_numpy(on_device.first[i] + np.array([[0, 1]])))
         np.testing.assert_array_equal(masks[0, 0].numpy(), photo.mask(0))
         np.testing.assert_array_equal(masks[0, 1].numpy(), photo.mask(1))
-    assert not on_device.masks(np.array([[-1]])).any()
+    assert not on_device.masks(torch.tensor([[-1]])).any()
 
 
 @pytest.mark.parametrize("side", [64, 128, 192])
@@ -92,6 +97,33 @@ def test_a_photo_without_a_usable_mask_is_replaced_by_another_of_the_batch(
     assert batch["masks"].flatten(2).any(2).all()
 
 
+class Copies(TorchDispatchMode):
+    """Notes which copies to a device without data, "meta", would make the CPU wait if it were a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        arrives = isinstance(out, torch.Tensor) and out.device.type == "meta"
+        leaves = any(isinstance(a, torch.Tensor) and a.device.type == "cpu" and a.ndim for a in tree_leaves(args))
+        if arrives and leaves and not kwargs.get("non_blocking"):
+            self.waiting.append(str(func))
+        return out
+
+
+def test_a_batch_is_made_without_waiting_for_the_device(photos: MaskPhotos, on_device: ResidentPhotos) -> None:
+    elsewhere = copy(on_device)
+    elsewhere.rgb, elsewhere.bits = on_device.rgb.to("meta"), on_device.bits.to("meta")
+    plans = [Plans(photos, on_device.facts)[i][1] for i in range(4)]
+    with Copies() as copies:
+        batch = elsewhere.batch(plans, 64, 3, photos.config.min_area)
+    assert batch["image"].device.type == "meta"
+    assert copies.waiting == []
+
+
 def test_a_run_from_the_devices_memory_is_resumed_bit_identically(
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +157,8 @@ def test_photos_that_do_not_fit_are_streamed_and_said_so(
     plain = recipe(shard, tmp_path / "run", steps=1)
     train(replace(plain, run=replace(plain.run, resident=True)))
     assert any("streamed: 11 photos and 22 masks at 448 px" in text for text in said)
+    record = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert record["resident"] in said
 
 
 def test_bytes_are_estimated_before_anything_is_read() -> None:

@@ -67,9 +67,12 @@ def cut_out(image: NDArray[np.uint8], window: Window, border: tuple[int, int, in
 
 
 def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray[np.uint8]:
-    """Resize to (h, w), by area when shrinking, and mirror if asked."""
-    shrinking = hw[0] < image.shape[0]
-    image = cv2.resize(image, (hw[1], hw[0]), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)  # type: ignore[assignment]
+    """Resize to (h, w), by area along the sides that shrink, and mirror if asked."""
+    # OpenCV takes the area only where no side grows, so a photo stretched the other way takes two steps.
+    least = (min(hw[0], image.shape[0]), min(hw[1], image.shape[1]))
+    for (h, w), how in ((least, cv2.INTER_AREA), (hw, cv2.INTER_LINEAR)):
+        if (h, w) != image.shape[:2]:
+            image = np.asarray(cv2.resize(image, (w, h), interpolation=how), np.uint8)
     return image[:, ::-1] if flip else image
 
 

@@ -124,12 +124,13 @@ class RunConfig:
     """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
     accelerator: str = "auto"
     devices: int | str = "auto"
-    """Processes on this machine, one to a GPU. "auto" is one; on a CPU with frozen batch statistics
-    (`optim.freeze_batch_norm`) it is one to a core, of one thread each, which is faster than one process of many
-    threads. Statistics that are not frozen would be each process's own."""
+    """Processes on this machine, one to a GPU; under torchrun as many as it has started. "auto" is one; on a CPU with
+    frozen batch statistics (`optim.freeze_batch_norm`) it is one to a core, of one thread each, which is faster than
+    one process of many threads. Statistics that are not frozen would be each process's own."""
     num_nodes: int = 1
     workers: int = 1
-    """Processes that prepare photos; 0 does it in the training process."""
+    """Processes of each machine that prepare photos, shared out among its training processes, each of which gets at
+    least one; 0 does it in the training processes."""
     resident: bool | str = "auto"
     """Whether all photos lie in the device's memory, to be cropped and coloured there; "auto": on a GPU. Where they do
     not fit, they are streamed."""
@@ -169,6 +170,11 @@ class PhaseConfig:
     def __post_init__(self) -> None:
         if self.side_weights and len(self.side_weights) != len(self.sides):
             raise SettingsError(f"phases: {len(self.sides)} sides have {len(self.side_weights)} side_weights")
+
+    @property
+    def changes_photos(self) -> bool:
+        """Whether photos are drawn otherwise than without the phase."""
+        return bool(self.sides) or self.object_crop_probability is not None
 
 
 @dataclass(frozen=True)

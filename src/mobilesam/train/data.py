@@ -19,7 +19,7 @@ from mobilesam.errors import DataError
 from mobilesam.shards import Photo, read_photo
 from mobilesam.train import augment
 from mobilesam.train.config import DataConfig, RunConfig
-from mobilesam.train.devices import share
+from mobilesam.train.devices import share, share_workers
 from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
 from mobilesam.train.schedule import Ask, Schedule
 from mobilesam.train.survey import Survey
@@ -108,7 +108,7 @@ class FromStep(Sampler[list[int | Ask]]):
     """The photos that this process still has to see, batch by batch, each drawn up when it is about to be read.
 
     Args:
-        schedule: says the side of each batch; where the run has no phases, a photo is asked for by its number alone.
+        schedule: says the side of each batch; where no phase changes photos, one is asked for by its number alone.
         start: step to go on from.
         batch_size: photos per forward of all processes.
         rank, world_size: this process among all.
@@ -121,13 +121,14 @@ class FromStep(Sampler[list[int | Ask]]):
 
     def __iter__(self) -> Iterator[list[int | Ask]]:
         schedule, accumulate = self.schedule, self.schedule.accumulate
+        changes_photos = any(phase.changes_photos for phase in schedule.phases)
         end = schedule.steps * accumulate if schedule.steps else None  # by the clock, whoever reads stops
         for number in itertools.count(self.start * accumulate):
             if number == end:
                 return
             first = number * self.batch_size + self.rank * self.own
             numbers = range(first, first + self.own)
-            if schedule.phases:
+            if changes_photos:
                 side, object_crops = schedule.ask(number)
                 yield [Ask(i, side, object_crops) for i in numbers]
             else:
@@ -142,12 +143,13 @@ def make_loader(
     Raises:
         SettingsError: the processes cannot share a batch equally.
     """
+    workers = share_workers(run, world_size)
     return DataLoader(
         dataset,
         batch_sampler=FromStep(schedule, start, run.batch_size, rank, world_size),
-        num_workers=run.workers,
+        num_workers=workers,
         # Few, because by the clock a batch has the side of the moment at which it was asked for.
-        prefetch_factor=2 if run.workers else None,
+        prefetch_factor=2 if workers else None,
         worker_init_fn=_use_one_thread,
     )
 

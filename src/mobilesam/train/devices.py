@@ -39,12 +39,17 @@ def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
         MobileSamError: whatever the work raises.
     """
     run = recipe.run
+    if torch.distributed.is_torchelastic_launched():
+        # The processes are there already. Told of another number, each might take itself for the only one.
+        fabric = make_fabric(run, int(os.environ["LOCAL_WORLD_SIZE"]))
+        fabric.launch()
+        return work(fabric)
     if not is_on_cpu(run):
         fabric = make_fabric(run, 1 if run.devices == "auto" else int(run.devices))
         fabric.launch()
         return work(fabric)
     processes = count_processes(run, batch_statistics_are_frozen=recipe.optim.freeze_batch_norm)
-    if processes * run.num_nodes == 1 or torch.distributed.is_torchelastic_launched():
+    if processes * run.num_nodes == 1:
         fabric = make_fabric(run, processes)
         fabric.launch()
         return work(fabric)
@@ -83,6 +88,11 @@ def count_processes(run: RunConfig, *, batch_statistics_are_frozen: bool) -> int
     if not batch_statistics_are_frozen:
         return 1
     return max(n for n in range(1, torch.get_num_threads() + 1) if run.batch_size % n == 0)
+
+
+def share_workers(run: RunConfig, processes: int) -> int:
+    """Workers of one process of `processes` on all machines: its share of its machine's, at least one if there are."""
+    return min(run.workers, max(1, run.workers // max(1, processes // run.num_nodes)))
 
 
 def share(batch_size: int, processes: int) -> int:

@@ -90,7 +90,7 @@ def train(
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
-        state.describe(output, recipe, job.data)
+        state.describe(output, recipe, job.data, where)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
@@ -103,6 +103,10 @@ def train(
             trained.clock.resume()
             result, rate = runner.step(batches, done)
             done += 1
+            if is_waited_for(recipe, done):
+                # A GPU still works on what it was told. Reading the result waits for it; after the clock has stopped,
+                # that time would count for no step.
+                result.loss.item()
             trained.clock.step_ended()
             schedule.advance(done, fabric)
             log.step(done, result, rate)
@@ -127,9 +131,25 @@ def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn
     elif recipe.run.precision == "bf16-mixed":
         torch.set_float32_matmul_precision("high")
         keep_bfloat16(job.model)
-    module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim, fused=on_gpu))
+    fused = is_guarded(fabric.device, recipe)
+    module, optimizer = fabric.setup(job.step, build_optimizer(job.model, recipe.optim, fused=fused))
     # The average is taken of the network where `setup` has put it.
     return state.Trained(job.model, optimizer, Ema(job.model, recipe.optim.ema_decay), Stopwatch()), module
+
+
+def is_waited_for(recipe: Recipe, done: int) -> bool:
+    """Whether numbers, a look or a checkpoint follow step `done`, which all wait for the device."""
+    run = recipe.run
+    everies = (run.log_every, recipe.validation.every, run.checkpoint_every)
+    return done == run.steps or any(done % every == 0 for every in everies)
+
+
+def is_guarded(device: torch.device, recipe: Recipe) -> bool:
+    """Whether a fused optimizer leaves out steps whose gradient is not finite.
+
+    On a CPU they raise at once. With float16 Fabric's own scaler leaves them out, and its clipping refuses fused ones.
+    """
+    return device.type == "cuda" and recipe.run.precision != "16-mixed"
 
 
 def look(log: Log, job: Job, trained: state.Trained, done: int) -> None:
@@ -155,11 +175,8 @@ class Runner:
         self.fabric, self.module, self.trained = fabric, module, trained
         self.recipe, self.schedule = recipe, schedule
         self.names: list[str] = []  # of the photos of the last step
-        # With float16 Fabric's own scaler leaves steps out.
-        on_gpu = fabric.device.type == "cuda" and recipe.run.precision != "16-mixed"
-        self.guard = (
-            Guard(getattr(trained.optimizer, "optimizer", trained.optimizer), fabric.device) if on_gpu else None
-        )
+        optimizer = getattr(trained.optimizer, "optimizer", trained.optimizer)
+        self.guard = Guard(optimizer, fabric.device) if is_guarded(fabric.device, recipe) else None
 
     def step(self, batches: Iterator[dict[str, Any]], done: int) -> tuple[StepResult, float]:
         """One step: photos, loss, gradient, weights, average.
@@ -213,10 +230,14 @@ class Runner:
         """Now and then, where the device is waited for anyway: did the last steps count?
 
         Raises:
-            ModelError: the loss is no longer a number, or every step since the last look was left out.
+            ModelError: every step since the last look was left out; without a guard, the loss is no longer a number.
         """
-        every = self.recipe.run.log_every
-        if not torch.isfinite(result.loss) or (self.guard is not None and self.guard.num_left_out() >= every):
+        if self.guard is not None:
+            # One bad loss is a step left out. Its gradient is bad in every process, so they all decide the same.
+            has_failed = self.guard.num_left_out() >= self.recipe.run.log_every
+        else:
+            has_failed = not torch.isfinite(result.loss)
+        if has_failed:
             raise ModelError(trouble("loss or its gradient", done - 1, self.names))
 
 

@@ -21,6 +21,7 @@ from mobilesam.train.config import PromptConfig
 # N prompts, S side of the network's square, L = S/4 side of the logits, P points
 
 CELL = 4  # input pixels per logit
+MAX_JITTER = 1 - 2**-12  # in cells: the sum of a cell's number and float32's largest number below 1 is the next cell's
 
 
 def low_res_target(masks: Tensor, scale: int = 1) -> Tensor:
@@ -33,7 +34,8 @@ def random_points(weights: Tensor, generator: Generator) -> Tensor:
     n, _, width = weights.shape
     index = torch.multinomial(weights.flatten(1) + 1e-12, 1, generator=generator)[:, 0]
     xy = torch.stack([index % width, index // width], dim=-1).float()
-    return (xy + torch.rand(n, 2, generator=generator, device=weights.device)) * CELL - 0.5
+    jitter = torch.rand(n, 2, generator=generator, device=weights.device).clamp(max=MAX_JITTER)
+    return (xy + jitter) * CELL - 0.5
 
 
 def inside_points(target: Tensor, deep: Tensor, generator: Generator) -> Tensor:

@@ -24,6 +24,7 @@ from mobilesam.shards import PhotoSource, read_photo
 from mobilesam.train import warp
 from mobilesam.train.config import RunConfig
 from mobilesam.train.data import FromStep, MaskPhotos
+from mobilesam.train.devices import share_workers
 from mobilesam.train.drawing import Facts, Plan, draw_plan
 from mobilesam.train.epochs import shrink
 from mobilesam.train.schedule import Ask, Schedule
@@ -70,24 +71,23 @@ class ResidentPhotos:
             self.bits[start:stop, :h, : photo.bits.shape[-1]] = torch.tensor(photo.bits, device=device)
             self.facts.append(photo.facts)
 
-    def masks(self, numbers: NDArray[np.int64]) -> Tensor:
-        """Masks by their numbers (B, M), -1 for none: (B, M, R, R) of 0 and 1, uint8."""
-        bits = self.bits[torch.from_numpy(numbers).to(self.bits.device)]  # (B, M, R, R/8)
+    def masks(self, numbers: Tensor) -> Tensor:
+        """Masks by their numbers (B, M), -1 for none, on the device: (B, M, R, R) of 0 and 1, uint8."""
+        bits = self.bits[numbers]  # (B, M, R, R/8)
         shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
         return (bits[..., None] >> shifts & 1).flatten(-2)
 
     def batch(self, plans: list[Plan], side: int, masks_per_photo: int, min_area: float) -> dict[str, Any]:
-        """Carry out plans: `name`, `image` (B, 3, S, S) uint8 and `masks` (B, M, S, S) bool, on the device."""
-        numbers = warp.to_numbers(plans, [self.facts[p.photo].hw for p in plans], masks_per_photo, self.rgb.device)
-        own = np.full((len(plans), masks_per_photo), -1, np.int64)
-        cut = np.full((len(plans), 1), -1, np.int64)
-        for i, plan in enumerate(plans):
-            own[i, : len(plan.masks)] = self.first[plan.photo] + np.array(plan.masks, np.int64)
-            if plan.paste is not None:
-                cut[i] = self.first[plan.paste.photo] + plan.paste.mask
-        photos = self.rgb[[p.photo for p in plans]]
-        others = self.rgb[[p.photo if p.paste is None else p.paste.photo for p in plans]]
-        image, masks = warp.carry_out(numbers, photos, self.masks(own), others, self.masks(cut), side)
+        """Carry out plans: `name`, `image` (B, 3, S, S) uint8 and `masks` (B, M, S, S) bool, on the device.
+
+        The names are the plans': a photo that stands in for one without a usable mask is another of them, and which one
+        only the device knows. Nothing here waits for it.
+        """
+        hw = [self.facts[p.photo].hw for p in plans]
+        numbers = warp.to_numbers(plans, hw, self.first, masks_per_photo, self.rgb.device)
+        photos, others = self.rgb[numbers.photo], self.rgb[numbers.other]
+        own, cut = self.masks(numbers.own_masks), self.masks(numbers.cut_mask)
+        image, masks = warp.carry_out(numbers, photos, own, others, cut, side)
         shown, masks = warp.choose(numbers, masks, min_area, masks_per_photo)
         return {"name": [self.names[p.photo] for p in plans], "image": image[shown], "masks": masks}
 
@@ -125,7 +125,11 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 class Plans(Dataset[tuple[int, Plan]]):
-    """Plan number i and the side of its square: the very one that `MaskPhotos` draws first for that number."""
+    """Plan number i and the side of its square.
+
+    It is the very one that `MaskPhotos` draws first for that number, if no photo had to be reduced to
+    `run.resident_side`: windows are drawn in the pixels of the photo as it lies on the device.
+    """
 
     def __init__(self, photos: MaskPhotos, facts: list[Facts]) -> None:
         self.photos, self.facts = photos, facts
@@ -160,7 +164,7 @@ def open_resident(
             None,
             f"photos are streamed: {sizes}, {SHARE:.0%} of the device's free memory is {SHARE * free / 1e9:.1f}",
         )
-    photos = ResidentPhotos(dataset.samples, counts, side, device, run.workers)
+    photos = ResidentPhotos(dataset.samples, counts, side, device, share_workers(run, fabric.world_size))
     return ResidentBatches(photos, dataset, run, schedule, start, fabric), f"photos lie on {device}: {sizes}"
 
 
@@ -187,11 +191,12 @@ class ResidentBatches:
         fabric: Fabric,
     ) -> None:
         self.photos, self.config = photos, dataset.config
+        workers = min(2, share_workers(run, fabric.world_size))  # drawing takes little
         self.loader: DataLoader[Any] = DataLoader(
             Plans(dataset, photos.facts),
             batch_sampler=FromStep(schedule, start, run.batch_size, fabric.global_rank, fabric.world_size),
-            num_workers=min(2, run.workers),  # drawing takes little
-            prefetch_factor=2 if run.workers else None,
+            num_workers=workers,
+            prefetch_factor=2 if workers else None,
             collate_fn=list,
         )
 

@@ -26,8 +26,8 @@ from mobilesam.files import replacing
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
 from mobilesam.train import lora
-from mobilesam.train.config import Recipe
-from mobilesam.train.optim import Ema
+from mobilesam.train.config import OptimConfig, Recipe, from_dict
+from mobilesam.train.optim import Ema, build_optimizer
 from mobilesam.train.schedule import Stopwatch
 from mobilesam.weights import RUN_WEIGHTS
 
@@ -97,7 +97,7 @@ def restore(output: Path, trained: Trained) -> int:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         trained.model.load_state_dict(state["model"])
-        trained.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(trained, state["optimizer"], json.loads(state["recipe"])["optim"])
         for key, value in state["ema"].items():
             trained.ema.state[key].copy_(value)
         clock = trained.clock
@@ -107,12 +107,33 @@ def restore(output: Path, trained: Trained) -> int:
     return int(state["step"])
 
 
-def describe(output: Path, recipe: Recipe, data: str) -> None:
-    """Write the resolved recipe, what it ran on, and a line about the data."""
+def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Load the moments of each parameter alone: rates, decay and kernel are this run's, not the saved ones.
+
+    Args:
+        trained: whose optimizer.
+        saved: its state dict as it was.
+        settings: `optim` of the recipe then.
+
+    Raises:
+        ValueError: it is of other parameters.
+    """
+    # A state dict counts parameters group by group, and another lr_scale makes other groups: only an optimizer built
+    # as it was then knows which is which.
+    before = build_optimizer(trained.model, from_dict(OptimConfig, settings))
+    before.load_state_dict(saved)
+    trained.optimizer.state.update(before.state)
+    # Once through the own loading, which puts the counts of steps where the kernel wants them: on a GPU if fused.
+    trained.optimizer.load_state_dict(trained.optimizer.state_dict())
+
+
+def describe(output: Path, recipe: Recipe, data: str, resident: str) -> None:
+    """Write the resolved recipe, what it ran on, and a line each about the data and about where it lies."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
         "recipe": dataclasses.asdict(recipe),
         "data": data,
+        "resident": resident,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
     }

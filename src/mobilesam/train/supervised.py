@@ -88,7 +88,7 @@ def check_sides(recipe: TrainRecipe, model: Sam) -> None:
     for phase in recipe.phases:
         for side in phase.sides:
             model.config.at(side)
-        if recipe.store and (phase.sides or phase.object_crop_probability is not None):
+        if recipe.store and phase.changes_photos:
             raise SettingsError(
                 "phases may not change side or crops of cached embeddings: drop store, or those settings"
             )

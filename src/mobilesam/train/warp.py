@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilesam.contract import PIXEL_MEAN
@@ -48,12 +49,34 @@ class Numbers(NamedTuple):
     """(B, K) channels in the order in which they are asked for; those that do not exist come last."""
     exists: Tensor
     """(B, K) bool"""
+    photo: Tensor
+    """(B,) int64, which."""
+    other: Tensor
+    """(B,) int64, which one the object to paste is in; the photo itself where nothing is pasted."""
+    own_masks: Tensor
+    """(B, M) int64 among the masks of all photos; -1 for none."""
+    cut_mask: Tensor
+    """(B, 1) int64, the pasted object's; -1 for none."""
+    mean: Tensor
+    """(3,) the colour of padding."""
 
 
 def to_numbers(
-    plans: list[Plan], photo_hw: list[tuple[int, int]], masks_per_photo: int, device: torch.device
+    plans: list[Plan],
+    photo_hw: list[tuple[int, int]],
+    first: NDArray[np.int64],
+    masks_per_photo: int,
+    device: torch.device,
 ) -> Numbers:
-    """Plans → tensors, copied to the device in a few pieces."""
+    """Plans → tensors, copied to the device without waiting for it.
+
+    Args:
+        plans: of a batch.
+        photo_hw: size of each plan's photo.
+        first: (n + 1,) number of each photo's first mask among the masks of all.
+        masks_per_photo: M.
+        device: where to.
+    """
     none = np.eye(3, 4, dtype=np.float32)
     pastes = [plan.paste for plan in plans]
     orders = [channel_order(plan, 1 + masks_per_photo) for plan in plans]
@@ -69,12 +92,18 @@ def to_numbers(
         [p is not None and p.flip for p in pastes],
         [order for order, _ in orders],
         [exists for _, exists in orders],
+        [p.photo for p in plans],
+        [p.photo if p.paste is None else p.paste.photo for p in plans],
+        [[*(first[p.photo] + i for i in p.masks)] + [-1] * (masks_per_photo - len(p.masks)) for p in plans],
+        [[-1 if p is None else first[p.photo] + p.mask] for p in pastes],
+        PIXEL_MEAN,
     ]
     dtypes = [torch.float32] * 4 + [torch.bool] + [torch.float32] * 3 + [torch.bool, torch.int64, torch.bool]
-    pairs = zip(columns, dtypes, strict=True)
-    return Numbers(
-        *(torch.tensor(np.array(column), dtype=dtype).to(device, non_blocking=True) for column, dtype in pairs)
-    )
+    dtypes += [torch.int64] * 4 + [torch.float32]
+    tensors = [torch.tensor(np.array(c), dtype=dtype) for c, dtype in zip(columns, dtypes, strict=True)]
+    if device.type == "cuda":
+        tensors = [tensor.pin_memory() for tensor in tensors]  # else a GPU would be waited for at each
+    return Numbers(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 def channel_order(plan: Plan, channels: int) -> tuple[list[int], list[bool]]:
@@ -101,7 +130,7 @@ def carry_out(
         image (B, 3, S, S) uint8; masks (B, K, S, S) bool, the pasted object's first.
     """
     at = window_coordinates(numbers, side)
-    mean = torch.tensor(PIXEL_MEAN, device=photos.device).round().view(1, 3, 1, 1)
+    mean = numbers.mean.round().view(1, 3, 1, 1)
     y, x = photo_coordinates(numbers, *at)
     inside = contains(y, x, numbers.photo_hw)[:, None]  # (B, 1, T, T)
     seen = look_up(torch.cat([photos.float() - mean, masks.float()], dim=1), y, x, numbers.photo_hw) * inside
