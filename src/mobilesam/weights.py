@@ -51,7 +51,7 @@ MODELS = {
     for spec in (
         ModelSpec(
             name=EMBEDDED,
-            description="small TinyViT at 256 px, trained by this project; inside the package",
+            description="EfficientNet-Lite0 at 256-1024 px, trained by this project; inside the package",
             licence="Apache-2.0 (code and weights); see MODEL_CARD.md for the photos",
         ),
         ModelSpec(
