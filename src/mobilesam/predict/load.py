@@ -49,7 +49,7 @@ def load(
             where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: per operator of onnxruntime; None lets it choose.
-        quick_start: for one or a few photos: onnxruntime opens sooner and answers a little slower.
+        quick_start: for one or a few photos: takes onnxruntime, which opens soonest, and the least memory.
         precision: what OpenVINO computes in; "bfloat16" is faster and a little off. The others compute in float32.
         image_size: side in pixels of the square that the network sees; the model's own when None. Smaller is faster,
             larger shows finer masks. A model whose encoder has attention takes its own only.
