@@ -33,8 +33,16 @@ def static_shape(x: Tensor) -> tuple[int, ...]:
 
 
 def binomial(x: Tensor) -> Tensor:
-    """Smooth (B, C, H, W) with the kernel 1 2 1 along both sides, as two means of 2×2; beyond the border lie zeros."""
-    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
+    """Smooth (B, C, H, W) with the kernel 1 2 1 along both sides; beyond the border lie zeros.
+
+    Written as sums of shifted copies: pooling no masks at all (B = 0) writes outside its memory in OpenVINO 2026.4.
+    """
+    for axis in (-1, -2):
+        first, last = x.narrow(axis, 0, 1), x.shape[axis] - 1
+        before = torch.cat([0 * first, x.narrow(axis, 0, last)], dim=axis)
+        after = torch.cat([x.narrow(axis, 1, last), 0 * first], dim=axis)
+        x = 0.5 * x + 0.25 * (before + after)
+    return x
 
 
 class LayerNorm2d(nn.Module):
