@@ -138,7 +138,8 @@ def test_by_tinysams_rule_the_second_pass_asks_only_where_the_coarse_one_found_n
         if done == total:
             asked.append(total)
 
-    settings = replace(QUICK, points_per_side=16, box_nms_thresh=1.1)
+    # Only what it is very sure of, so that the coarse pass leaves something uncovered.
+    settings = replace(QUICK, points_per_side=16, box_nms_thresh=1.1, pred_iou_thresh=0.8, stability_score_thresh=0.0)
     coarse_points = point_grid(4) * (600, 400)
     coarse = segment_everything(embedded, coffee_embedding, settings=settings, points=coarse_points)
     covered = np.any([mask.array for mask in coarse], axis=0)
