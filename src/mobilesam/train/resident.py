@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mobilesam import boxes
 from mobilesam.shards import PhotoSource, read_photo
 from mobilesam.train import warp
 from mobilesam.train.config import RunConfig
@@ -114,14 +115,8 @@ def decode_one(sample: PhotoSource, side: int) -> Decoded:
         rgb = np.asarray(cv2.resize(rgb, (hw[1], hw[0]), interpolation=cv2.INTER_AREA), np.uint8)
         masks = [shrink(mask, hw).astype(bool) for mask in masks]
     stack = np.stack(masks) if masks else np.zeros((0, *hw), bool)
-    boxes = np.array([box_of(mask) for mask in stack], np.float64).reshape(-1, 4)
-    return Decoded(rgb, np.packbits(stack, axis=-1), Facts(hw, stack.sum((1, 2)).astype(np.float64), boxes))
-
-
-def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 around a mask; zeros where it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else (0, 0, 0, 0)
+    boxes_xyxy = np.array([boxes.from_mask(mask) for mask in stack], np.float64).reshape(-1, 4)
+    return Decoded(rgb, np.packbits(stack, axis=-1), Facts(hw, stack.sum((1, 2)).astype(np.float64), boxes_xyxy))
 
 
 class Plans(Dataset[tuple[int, Plan]]):

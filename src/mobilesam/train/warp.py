@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mobilesam.contract import PIXEL_MEAN
 from mobilesam.train.drawing import Plan
+from mobilesam.train.epochs import in_photo
 
 # B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M
 
@@ -139,7 +140,7 @@ def carry_out(
     alpha = found[:, 3:] * on_paste(numbers, *at)[:, None]
     rgb = seen[:, :3] * (1 - alpha) + found[:, :3] * alpha  # (B, 3, T, T)
     pooled = F.avg_pool2d(torch.cat([rgb, alpha, seen[:, 3:] * (1 - alpha)], dim=1), FINER)  # (B, 3 + K, S, S)
-    inside_square = square_covers(numbers, side)
+    inside_square = in_photo(numbers.hw, side)  # (B, 1, S, S)
     rgb = change_colours(pooled[:, :3] + mean, numbers.colour)
     rgb = torch.where(inside_square, rgb, mean)
     return rgb.round().clamp(0, 255).to(torch.uint8), (pooled[:, 3:] > HALF) & inside_square
@@ -192,13 +193,6 @@ def look_up(images: Tensor, y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
     y, x = torch.minimum(y.clamp(min=0.5), h - 0.5), torch.minimum(x.clamp(min=0.5), w - 0.5)
     grid = torch.stack([x, y], dim=-1) * (2 / images.shape[-1]) - 1  # (B, T, T, 2) in -1..1, edge to edge
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def square_covers(numbers: Numbers, side: int) -> Tensor:
-    """Which pixels of the square show the window: (B, 1, S, S) bool."""
-    at = torch.arange(side, device=numbers.hw.device)
-    rows, columns = at < numbers.hw[:, :1], at < numbers.hw[:, 1:]
-    return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
 def change_colours(rgb: Tensor, matrices: Tensor) -> Tensor:
