@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from mobilesam.image import Rgb
 from mobilesam.shards import expand, index_shard, read_photo
 
@@ -32,20 +30,11 @@ def pick_photos(shards: str, count: int) -> Iterator[Rgb]:
 
 def make_pair(model: str, folder: Path) -> None:
     """The model under test as an exported pair, which is a checkpoint too."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import torch
-
+    sys.path.insert(0, str(ROOT))
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
-    from mobilesam.model.checkpoint import detect_config
-    from mobilesam.model.sam import Sam
     from mobilesam.weights import find_checkpoint
-    from standin import fill, spec  # type: ignore[import-not-found]
+    from tests.helpers.networks import build
 
-    if model == "embedded":
-        sam = checkpoint.load(find_checkpoint("embedded"))
-    else:
-        state = {key: torch.from_numpy(np.asarray(array)) for key, array in fill(spec("t")).items()}
-        sam = Sam(detect_config(state))
-        sam.load_state_dict(state)
+    sam = checkpoint.load(find_checkpoint("embedded")) if model == "embedded" else build("t")
     export_pair(sam, folder, licence="none")

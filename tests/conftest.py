@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import sys
-import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 import mobilesam
-from mobilesam import masks
+from tests.helpers.scenes import write_shard
 
-sys.path.insert(0, str(Path(__file__).parent))  # standin.py, closeness.py
 # The networks of the tests are so small that a second thread only waits for the first; for children too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -78,43 +71,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
-def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
-    """A noisy photo with a bright disc and a dark square."""
-    rgb = rng.integers(90, 130, (size, size, 3)).astype(np.uint8)
-    y, x = np.mgrid[:size, :size]
-    disc = (x - rng.integers(20, 40)) ** 2 + (y - rng.integers(30, 60)) ** 2 < 15**2
-    left, top = rng.integers(50, 65), rng.integers(10, 60)
-    square = (x >= left) & (x < left + 25) & (y >= top) & (y < top + 25)
-    rgb[disc] = (230, 200, 60)
-    rgb[square] = (20, 30, 120)
-    return rgb, [disc, square]
-
-
 @pytest.fixture(scope="session")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve synthetic photos in the SA-1B schema, of two sources."""
     return write_shard(tmp_path_factory.mktemp("shards") / "synthetic.tar", 12)
-
-
-def write_shard(path: Path, count: int) -> Path:
-    """Synthetic photos in the SA-1B schema, of two sources."""
-    rng = np.random.default_rng(0)
-    with tarfile.open(path, "w") as tar:
-        for i in range(count):
-            rgb, objects = draw_scene(rng)
-            jpg = io.BytesIO()
-            Image.fromarray(rgb).save(jpg, "JPEG", quality=95)
-            annotations = [{"segmentation": masks.to_rle(m), "area": int(m.sum())} for m in objects]
-            record = {"image": {"file_name": f"{i}.jpg"}, "annotations": annotations, "source": "ab"[i % 2]}
-            add_member(tar, f"photo_{i:02}.jpg", jpg.getvalue())
-            add_member(tar, f"photo_{i:02}.json", json.dumps(record).encode())
-    return path
-
-
-def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam import compat, masks
 from mobilesam.compat import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from mobilesam.errors import ModelError, PromptError
 from mobilesam.image import open_photo
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 # In the manner of SAM's predictor example: what a user's script looks like. Not a line of it knows of mobilesam.
 SAM_SCRIPT = """

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import add_member, draw_scene
 from mobilesam.errors import DataError
 from mobilesam.shards import Sample, expand, index_shard, read_photo
+from tests.helpers.scenes import add_member, draw_scene
 
 
 def test_photos_and_masks_come_back_from_the_tar(shard: Path) -> None:

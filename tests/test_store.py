@@ -14,6 +14,7 @@ import pytest
 from mobilesam.errors import DataError
 from mobilesam.store import Store, StoreHeader, StoreWriter, covered_cells
 
+ROOT = Path(__file__).parents[1]
 HEADER = StoreHeader(teacher="t", image_size=64, embed_dim=8, shard="s")
 PHOTOS = [f"photo_{i}" for i in range(6)]
 
@@ -105,9 +106,8 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, signal, sys
-sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_store import HEADER, write
+from tests.test_store import HEADER, write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 write(Path({path!r}))
@@ -119,8 +119,10 @@ write(Path({path!r}))
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, share: float) -> None:
     whole = write(tmp_path / "whole.npz").read_bytes()
     path = tmp_path / "s.npz"
-    code = FULL_DISK.format(tests=str(Path(__file__).parent), limit=int(len(whole) * share), path=str(path))
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = FULL_DISK.format(limit=int(len(whole) * share), path=str(path))
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
     assert "DataError" in result.stderr
     assert "un the same command again" in result.stderr
     assert not path.exists()

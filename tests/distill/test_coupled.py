@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.test_decoupled import history, run
 from mobilesam.contract import LABEL_OBJECT, LABEL_PADDING
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.coupled import MaskStep
@@ -15,6 +14,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.train.config import from_dict
 from mobilesam.train.interactive import Prompts
+from tests.helpers.distilling import history, run
 
 
 @pytest.fixture

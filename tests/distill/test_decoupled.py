@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import pickle
 import subprocess
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 from mobilesam.distill import decoupled
-from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.run import distill
 from mobilesam.distill.student import build_student
 from mobilesam.distill.teacher import embed
@@ -24,18 +22,8 @@ from mobilesam.errors import DataError, ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
-
-
-def run(recipe: DistillRecipe, *, resume: bool = False) -> dict[str, torch.Tensor]:
-    return checkpoint.load(distill(recipe, resume=resume, show_progress=False)).state_dict()
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def history(recipe: DistillRecipe) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (Path(recipe.run.output) / "history.jsonl").read_text().splitlines()]
+from tests.helpers.distilling import history, run, same
+from tests.helpers.scenes import wide_shard
 
 
 @contextmanager
@@ -157,8 +145,6 @@ def test_another_teacher_is_refused(embedded_recipes, tmp_path: Path) -> None:
 
 
 def test_photos_without_embedding_are_counted_and_named(embedded_recipes, shard: Path, tmp_path: Path) -> None:
-    from distill.test_teacher import wide_shard
-
     more = wide_shard(tmp_path / "more.tar")
     both = {"shards": [str(shard), str(more)]}
     with pytest.raises(

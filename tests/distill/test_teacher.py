@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image
 
-from conftest import add_member
 from mobilesam.distill.teacher import embed, verify
 from mobilesam.errors import DataError
 from mobilesam.image import resize_long_side
@@ -21,19 +17,7 @@ from mobilesam.model.sam import Sam
 from mobilesam.shards import decode, index_shard
 from mobilesam.store import Store
 from mobilesam.train.views import make_view
-
-
-def wide_shard(path: Path, count: int = 3) -> Path:
-    """Photos twice as wide as high, the second of them truncated."""
-    rng = np.random.default_rng(0)
-    with tarfile.open(path, "w") as tar:
-        for i in range(count):
-            file = io.BytesIO()
-            Image.fromarray(rng.integers(0, 255, (40, 80, 3)).astype(np.uint8)).save(file, "JPEG")
-            data = file.getvalue()
-            add_member(tar, f"wide_{i}.jpg", data[: len(data) // 2] if i == 1 else data)
-            add_member(tar, f"wide_{i}.json", b'{"annotations": []}')
-    return path
+from tests.helpers.scenes import wide_shard
 
 
 def test_each_record_is_what_the_teacher_says_of_that_photo(recipes, tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import mobilesam
-from conftest import write_shard
 from mobilesam.distill.teacher import embed
 from mobilesam.shards import index_shard
+from tests.helpers.scenes import write_shard
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 

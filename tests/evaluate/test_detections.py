@@ -11,11 +11,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import mobilesam
-from conftest import draw_scene
 from mobilesam import boxes, masks
 from mobilesam.errors import DataError
 from mobilesam.evaluate import detections
 from mobilesam.evaluate.detections import evaluate_detections
+from tests.helpers.scenes import draw_scene
 
 pytest.importorskip("faster_coco_eval")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluate.oracle import square
 from mobilesam.evaluate.everything import photo_recall
+from tests.helpers.oracle import square
 
 RGB = np.zeros((64, 64, 3), np.uint8)
 TRUTHS = [square(0, 0, 20), square(30, 30, 20)]

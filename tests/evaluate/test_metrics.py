@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluate.oracle import square
 from mobilesam.evaluate.metrics import (
     average_recall,
     bootstrap,
@@ -14,6 +13,7 @@ from mobilesam.evaluate.metrics import (
     iou,
     size_class,
 )
+from tests.helpers.oracle import square
 
 
 def test_iou_of_known_masks() -> None:

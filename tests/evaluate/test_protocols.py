@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluate.oracle import SIZE, ask, square
 from mobilesam.errors import PromptError, SettingsError
 from mobilesam.evaluate.protocols import (
     PROTOCOLS,
@@ -12,6 +11,7 @@ from mobilesam.evaluate.protocols import (
     clicks_needed,
     next_click,
 )
+from tests.helpers.oracle import SIZE, ask, square
 
 EMPTY = np.zeros((SIZE, SIZE), bool)
 

@@ -11,11 +11,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from conftest import draw_scene
 from mobilesam import masks
 from mobilesam.errors import DataError
 from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample
+from tests.helpers.scenes import draw_scene
 
 RGB, OBJECTS = draw_scene(np.random.default_rng(0))
 HW = RGB.shape[:2]

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import add_member, draw_scene
 from mobilesam import masks
 from mobilesam.cli import main
 from mobilesam.errors import DataError, SettingsError
@@ -22,6 +21,7 @@ from mobilesam.evaluate import report
 from mobilesam.evaluate.run import load_models, run
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.everything.settings import EverythingSettings
+from tests.helpers.scenes import add_member, draw_scene
 
 
 @pytest.fixture

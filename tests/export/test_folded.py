@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from closeness import assert_same_function
 from mobilesam.export import folded
 from mobilesam.export.verify import decoder_feed
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
-from model.test_parity import build
+from tests.helpers.closeness import assert_same_function
+from tests.helpers.networks import build
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam import contract
 from mobilesam.errors import ExportError
 from mobilesam.export import onnx as exporting
 from mobilesam.export import verify
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from closeness import assert_same_function
 from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS, EFFICIENTNET_LITE, EMBEDDED, MOBILE_SAM, TINY_LITE
 from mobilesam.model.efficientnet_lite import NORM_EPS, ConvNorm, EfficientNetLite, FastDepthwise
 from mobilesam.model.sam import Sam
+from tests.helpers.closeness import assert_same_function
 
 
 def randomised(module: torch.nn.Module) -> torch.nn.Module:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from closeness import assert_same_function
 from mobilesam.contract import PIXEL_MEAN, PIXEL_STD
 from mobilesam.errors import MissingExtraError, ModelError
 from mobilesam.extras import is_installed
@@ -16,6 +15,7 @@ from mobilesam.model import imagenet
 from mobilesam.model.config import EFFICIENTNET_LITE, TINY_LITE, EfficientNetLiteConfig, SamConfig
 from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.model.sam import Sam
+from tests.helpers.closeness import assert_same_function
 
 TINY_BODY: EfficientNetLiteConfig = TINY_LITE.encoder  # type: ignore[assignment]
 NORM = ("weight", "bias", "running_mean", "running_var")

@@ -19,7 +19,8 @@ from mobilesam.model.backend import TorchBackend
 from mobilesam.model.checkpoint import detect_config
 from mobilesam.model.config import MOBILE_SAM, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SamConfig
 from mobilesam.model.sam import Sam
-from standin import GOLDEN, fill, spec
+from tests.helpers.networks import build
+from tests.helpers.standin import GOLDEN, spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOLERANCE = 1e-3
@@ -37,13 +38,6 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "chelsea/point": {"points": [(230, 160)], "multimask": True},
     "chelsea/box": {"box": (100, 20, 400, 290), "multimask": True},
 }
-
-
-def build(kind: str) -> Sam:
-    state = {key: torch.from_numpy(np.asarray(array)) for key, array in fill(spec(kind)).items()}
-    model = Sam(detect_config(state))
-    model.load_state_dict(state, strict=True)
-    return model.eval()
 
 
 @pytest.fixture(scope="module", params=["t", "b"])

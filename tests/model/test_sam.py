@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from closeness import assert_same_function
 from mobilesam.model.config import TINY, TINY_LITE, SamConfig, ViTConfig
 from mobilesam.model.layers import binomial
 from mobilesam.model.sam import Sam
+from tests.helpers.closeness import assert_same_function
 
 TINY_VIT = replace(TINY, name="tiny_vit", encoder=ViTConfig(16, 2, 2, (1,), window_size=3))
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam.errors import MissingExtraError, ModelError, SettingsError
 from mobilesam.weights import MODELS, pair_folder
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 BUILTIN = pair_folder(MODELS["embedded"])
 

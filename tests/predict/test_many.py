@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function
 from mobilesam import contract
 from mobilesam.errors import ModelError
+from tests.helpers.closeness import assert_same_function
 
 BUILTIN = Path(mobilesam.__file__).parent / "builtin"
 POINTS = np.random.default_rng(0).uniform((0, 0), (600, 400), (contract.MANY_PROMPTS + 3, 2))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.predict.backend import Precision
+from tests.helpers.closeness import assert_same_function
 
 pytest.importorskip("openvino")
 BUILTIN = Path(mobilesam.__file__).parent / "builtin"

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam import masks
 from mobilesam.errors import ImageError, ModelError, PromptError
 from mobilesam.extras import is_installed
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 POINT, BOX = (300, 180), (120, 60, 480, 320)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import is_installed
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 POINT = (300, 180)
 Loader = Callable[..., mobilesam.Predictor]

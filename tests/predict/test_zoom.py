@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mobilesam
-from closeness import assert_same_function, assert_same_masks
 from mobilesam import boxes, contract, masks
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.predict import zoom
 from mobilesam.predict.results import Prediction
-from predict.seer import SIZE, dark_photo, see, without_photo
+from tests.helpers.closeness import assert_same_function, assert_same_masks
+from tests.helpers.seer import SIZE, dark_photo, see, without_photo
 
 HW = (300, 400)
 SMALL = (200, 100, 240, 130)  # 40 px of 400: a tenth

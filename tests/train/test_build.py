@@ -11,7 +11,7 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from mobilesam.train.build import build_model, freeze, load_model, to_training_mode
-from train.test_loop import recipe, train
+from tests.helpers.training import recipe, train
 
 
 @pytest.mark.parametrize("part", ["image_encoder", "mask_decoder"])

@@ -17,7 +17,7 @@ from mobilesam.train.config import OptimConfig, RunConfig, TrainRecipe
 from mobilesam.train.devices import count_processes, own_error, share
 from mobilesam.train.loop import fit
 from mobilesam.train.supervised import supervised_job
-from train.test_loop import recipe, train
+from tests.helpers.training import recipe, train
 
 
 def test_auto_is_a_process_to_a_thread_where_batch_statistics_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mobilesam.train.log import read_history
 from mobilesam.train.report import to_series
-from train.test_loop import recipe, train
+from tests.helpers.training import recipe, train
 
 
 def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:

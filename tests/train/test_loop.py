@@ -19,52 +19,22 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
 from mobilesam.train import state
-from mobilesam.train.config import OptimConfig, PhaseConfig, RunConfig, TrainRecipe, from_dict
+from mobilesam.train.config import OptimConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.interactive import StepResult
-from mobilesam.train.loop import Runner, fit, is_guarded
+from mobilesam.train.loop import Runner, is_guarded
 from mobilesam.train.optim import Ema, Guard, build_optimizer
 from mobilesam.train.schedule import Schedule, Stopwatch
-from mobilesam.train.supervised import SupervisedStep, supervised_job
+from mobilesam.train.supervised import SupervisedStep
+from tests.helpers.training import phased, recipe, train
 
-
-def train(recipe: TrainRecipe, *, resume: bool = False) -> Path:
-    return fit(recipe, lambda: supervised_job(recipe), resume=resume, show_progress=False)
-
-
-def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
-    return from_dict(
-        TrainRecipe,
-        {
-            "model": "tiny",
-            "data": {"shards": [str(shard)], "masks_per_photo": 2},
-            "prompts": {"round_weights": [0.5, 0.5]},
-            "optim": {"warmup_steps": 2, "lr": 1e-3},
-            "run": {
-                "output": str(output),
-                "steps": steps,
-                "batch_size": 4,
-                "workers": 0,
-                "accelerator": "cpu",
-                "checkpoint_every": 3,
-                "log_every": 2,
-                "report": False,
-            },
-        },
-    )
-
-
-def phased(plain: TrainRecipe) -> TrainRecipe:
-    """Two phases with sides of their own; a kill after step 7 of 9 falls into the second."""
-    phases = (PhaseConfig(until=0.5, sides=(64,)), PhaseConfig(sides=(64, 256), object_crop_probability=0.5))
-    return replace(plain, model="tiny_lite", phases=phases)
+ROOT = Path(__file__).parents[2]
 
 
 KILLED_RUN = """
 import os, signal, sys
-sys.path.insert(0, {tests!r})
 from pathlib import Path
 from mobilesam.train import loop
-from train.test_loop import phased, recipe, train
+from tests.helpers.training import phased, recipe, train
 
 original = loop.learning_rate
 def lethal(step, steps, config):
@@ -79,9 +49,11 @@ train(phased(recipe(Path({shard!r}), Path({output!r}))))
 
 def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
     whole = train(phased(recipe(shard, tmp_path / "whole")))
-    code = KILLED_RUN.format(tests=str(Path(__file__).parents[1]), shard=str(shard), output=str(tmp_path / "killed"))
+    code = KILLED_RUN.format(shard=str(shard), output=str(tmp_path / "killed"))
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.run([sys.executable, "-c", code], env=os.environ | threads, capture_output=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | threads, capture_output=True, check=False
+    )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 6
     resumed = train(phased(recipe(shard, tmp_path / "killed")), resume=True)

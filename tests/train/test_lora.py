@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from closeness import assert_same_function
 from mobilesam.errors import SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE, SamConfig
 from mobilesam.model.sam import Sam
 from mobilesam.train import lora
 from mobilesam.train.config import LoraConfig, TrainRecipe
-from train.test_loop import recipe, train
+from tests.helpers.closeness import assert_same_function
+from tests.helpers.training import recipe, train
 
 
 def test_at_first_an_adapter_changes_nothing_and_few_numbers_learn() -> None:

@@ -12,7 +12,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from conftest import write_shard
 from mobilesam.shards import read_photo
 from mobilesam.train import loop, resident
 from mobilesam.train.config import DataConfig, OptimConfig, PhaseConfig, RunConfig, TrainRecipe
@@ -22,7 +21,8 @@ from mobilesam.train.optim import learning_rate
 from mobilesam.train.resident import Plans, ResidentPhotos, estimate_bytes
 from mobilesam.train.schedule import Ask
 from mobilesam.train.survey import survey
-from train.test_loop import recipe, train
+from tests.helpers.scenes import write_shard
+from tests.helpers.training import recipe, train
 
 EVERYTHING = DataConfig(
     masks_per_photo=3,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import add_member
 from mobilesam.errors import DataError
 from mobilesam.masks import to_rle
 from mobilesam.train.config import DataConfig
 from mobilesam.train.survey import survey
+from tests.helpers.scenes import add_member
 
 
 def jpg() -> bytes:
