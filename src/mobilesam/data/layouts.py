@@ -79,18 +79,19 @@ def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
-    """Shell patterns → paths, each once, in order.
+    """Shell patterns → paths, in order; a data set that is named in two ways counts once.
 
     Raises:
         DataError: a pattern matches nothing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}  # resolved → as given
     for pattern in patterns:
         found = sorted(glob.glob(os.path.expanduser(pattern)))
         if not found:
             raise DataError(f"no data set matches '{pattern}' (looked from {Path.cwd()})")
-        paths.update(dict.fromkeys(Path(name) for name in found))
-    return list(paths)
+        for path in map(Path, found):
+            paths.setdefault(path.resolve(), path)
+    return list(paths.values())
 
 
 def name_datasets(paths: Sequence[Path]) -> list[str]:

@@ -70,7 +70,10 @@ class PixelShape:
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """(H, W)"""
-        pixels = label_pixels(self.file)
+        return self.select(label_pixels(self.file))
+
+    def select(self, pixels: NDArray[np.uint8] | NDArray[np.int32]) -> NDArray[np.bool_]:
+        """(H, W) of a label picture that has been read."""
         if self.value is not None:
             return pixels == self.value
         return (pixels != 0) & (pixels != self.ignore)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mobilesam.data.decoded import DecodedPhoto, read_photo
+from mobilesam.data.survey import Survey
 from mobilesam.errors import DataError
-from mobilesam.shards import Photo, read_photo
 from mobilesam.train import augment
 from mobilesam.train.config import DataConfig, RunConfig
 from mobilesam.train.devices import share, share_workers
 from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
 from mobilesam.train.schedule import Ask, Schedule
-from mobilesam.train.survey import Survey
 
 # S side of the network's square, M masks per photo
 
@@ -32,8 +32,8 @@ MAX_TRIES = 100
 class MaskPhotos(Dataset[dict[str, Any]]):
     """Photo number i with M of its masks, augmented.
 
-    An item is `name`, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer than M usable masks they
-    repeat: each is prompted differently.
+    An item is `name` of data set and photo, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer
+    than M usable masks they repeat: each is prompted differently.
 
     Args:
         photos: what there is.
@@ -43,7 +43,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, photos: Survey, config: DataConfig, image_size: int, seed: int) -> None:
-        self.samples, self.sources = photos.samples, Sources(photos, config)
+        self.photos, self.sources = photos.photos, Sources(photos, config)
         self.config, self.image_size, self.seed = config, image_size, seed
 
     def __getitem__(self, index: int | Ask) -> dict[str, Any]:
@@ -76,14 +76,14 @@ class Reader:
     """Reads the photos of one plan, each once."""
 
     def __init__(self, dataset: MaskPhotos) -> None:
-        self.samples = dataset.samples
-        self.photos: dict[int, Photo] = {}
+        self.photos = dataset.photos
+        self.decoded: dict[int, DecodedPhoto] = {}
 
-    def photo(self, index: int) -> Photo:
+    def photo(self, index: int) -> DecodedPhoto:
         """Photo `index`, decoded."""
-        if index not in self.photos:
-            self.photos[index] = read_photo(self.samples[index])
-        return self.photos[index]
+        if index not in self.decoded:
+            self.decoded[index] = read_photo(self.photos[index])
+        return self.decoded[index]
 
     def facts(self, index: int) -> Facts:
         """What the drawing must know of it."""
@@ -91,7 +91,7 @@ class Reader:
 
     def name(self, plan: Plan) -> str:
         """Of the plan's photo."""
-        return self.photo(plan.photo).name
+        return str(self.photos[plan.photo].id)
 
     def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Mask]:
         """The photo augmented (S, S, 3), and its masks (K, S, S)."""
