@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from mobilesam.image import Rgb
 from mobilesam.shards import expand, index_shard, read_photo
+
+from mobilesam.image import Rgb
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,12 +13,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from mobilesam.evaluate.samples import Sample
 from tqdm import tqdm
 
 import mobilesam
 from mobilesam.evaluate.metrics import iou
 from mobilesam.evaluate.run import ask, decode_objects, read_all
-from mobilesam.evaluate.samples import Sample
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+from mobilesam.shards import Sample, expand, index_shard, read_photo, source_of
 from numpy.typing import NDArray
 from pairs import machine  # type: ignore[import-not-found]
 from pycocotools import mask as coco_mask
@@ -22,7 +23,6 @@ import mobilesam
 from mobilesam.evaluate.metrics import average_recall
 from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.filters import nms
-from mobilesam.shards import Sample, expand, index_shard, read_photo, source_of
 
 SCORES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 STABILITIES = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

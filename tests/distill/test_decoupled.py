@@ -146,9 +146,9 @@ def test_another_teacher_is_refused(embedded_recipes, tmp_path: Path) -> None:
 
 def test_photos_without_embedding_are_counted_and_named(embedded_recipes, shard: Path, tmp_path: Path) -> None:
     more = wide_shard(tmp_path / "more.tar")
-    both = {"shards": [str(shard), str(more)]}
+    both = {"paths": [str(shard), str(more)]}
     with pytest.raises(
-        DataError, match=r"lacks 2 of 1\d photos \(wide_0, wide_2, \.\.\.\); run `mobilesam distill embed`"
+        DataError, match=r"lacks 2 of 1\d photos \(more/wide_0, more/wide_2, \.\.\.\); run `mobilesam distill embed`"
     ):
         run(embedded_recipes(data=both, validation={"photos": 0}))
     with pytest.raises(DataError, match="no store of embeddings; write it with"):
@@ -164,7 +164,7 @@ def test_a_student_of_another_shape_is_refused(embedded_recipes, tmp_path: Path)
 
 def test_a_loss_that_is_no_number_names_step_and_photos_and_keeps_the_checkpoint(embedded_recipes) -> None:
     recipe = embedded_recipes(run={"steps": 9})
-    message = r"the loss is no longer a number at step 5, photos photo_\d\d, photo_\d\d, .*--resume"
+    message = r"the loss is no longer a number at step 5, photos synthetic/photo_\d\d, synthetic/photo_\d\d, .*--resume"
     with spoiled_loss(6), pytest.raises(ModelError, match=message):
         run(recipe)
     state = torch.load(Path(recipe.run.output) / "state.pt", weights_only=True)

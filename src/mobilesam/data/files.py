@@ -1,9 +1,12 @@
-"""Bytes on disk that have not been read yet."""
+"""Files on disk and in tars: bytes that have not been read yet, and pictures that have."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,15 @@ class FileRef:
         with open(self.path, "rb") as file:
             file.seek(offset + max(0, size - count))
             return file.read(min(count, size))
+
+
+def open_picture(encoded: bytes) -> Image.Image:
+    """Encoded picture → Pillow's image, whose pixels are not read yet.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it is damaged or no picture.
+    """
+    try:
+        return Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError:  # Pillow's own message names an object in memory
+        raise OSError("not a picture of a known format") from None

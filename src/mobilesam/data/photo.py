@@ -6,14 +6,12 @@ travel to another process and a list of a million of them fits in memory.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, open_picture
 from mobilesam.data.shapes import Shape
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
@@ -133,5 +131,5 @@ def decode(encoded: bytes) -> Rgb:
     Raises:
         OSError, ValueError, SyntaxError: it is damaged or no photo.
     """
-    with Image.open(io.BytesIO(encoded)) as photo:
+    with open_picture(encoded) as photo:
         return np.asarray(photo.convert("RGB"))

@@ -5,16 +5,14 @@ A shape holds what the annotation says; `mask` and `rle` make pixels or run leng
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, open_picture
 from mobilesam.errors import DataError, first_line
 from mobilesam.masks import Rle, from_rle, to_rle
 
@@ -124,7 +122,7 @@ def label_pixels(file: FileRef) -> NDArray[np.uint8] | NDArray[np.int32]:
         DataError: it is missing or damaged.
     """
     try:
-        with Image.open(io.BytesIO(file.read())) as image:
+        with open_picture(file.read()) as image:
             if image.mode.startswith("I"):
                 return np.asarray(image).astype(np.int32)
             pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))

@@ -6,7 +6,6 @@ a data set that cannot be read at all is an error.
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from mobilesam.data.decoded import UNREAD
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, open_picture
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import DAMAGED, PhotoId, PhotoRef, Problem, decode
 from mobilesam.data.shapes import PixelShape, RleShape, Shape
@@ -100,7 +99,7 @@ def damage(file: FileRef) -> str | None:
             return None
         encoded = file.read()
         if encoded.startswith(PNG_START):
-            with Image.open(io.BytesIO(encoded)) as photo:
+            with open_picture(encoded) as photo:
                 photo.verify()
         else:
             decode(encoded)

@@ -137,17 +137,15 @@ class StoreFinder:
     def __init__(self, folder: Path, datasets: Sequence[str]) -> None:
         self.own = {dataset: folder / (dataset.replace("/", "__") + SUFFIX) for dataset in datasets}
         headers = {path: read_header(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
-        taken = set(self.own.values())
-        self.others = {path: header for path, header in headers.items() if header and path not in taken}
+        self.free = {path: header.listing for path, header in headers.items() if header}
 
     def find(self, dataset: str, header: StoreHeader, photos: Sequence[PhotoRef]) -> Path:
-        """The file of a data set; each file is given once."""
+        """The file of a data set; no file is given to two."""
         own = self.own[dataset]
-        if own.exists() or own.with_name(own.name + ".partial").exists():
-            return own
-        for path, found in self.others.items():
-            if found.listing == header.listing and Store(path).is_of(photos):
-                del self.others[path]
+        others = [path for path in self.free if path not in self.own.values()]
+        for path in (own, *others):
+            if self.free.get(path) == header.listing and Store(path).is_of(photos):
+                del self.free[path]
                 return path
         return own
 
