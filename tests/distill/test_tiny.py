@@ -15,7 +15,7 @@ RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
 def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "photos.tar", 60)
-    data = ("--set", f"data.shards={tmp_path}/*.tar", "--json")
+    data = ("--set", f"data.paths={tmp_path}/*.tar", "--json")
     assert run("train", RECIPES / "teacher.toml", "-o", "teacher", *data)[0] == 0
     teacher = ("--set", "teacher.checkpoint=teacher")
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher)[0] == 0

@@ -94,6 +94,13 @@ def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, w
         assert torch.equal(a["masks"], b["masks"])
 
 
+def test_only_batches_for_a_gpu_are_pinned(config: DataConfig) -> None:
+    run = RunConfig(steps=1, batch_size=2, workers=0)
+    dataset = photos(config, 64, seed=0)
+    assert make_loader(dataset, run, steps_of(run), 0, 0, 1, pin_memory=True).pin_memory
+    assert not make_loader(dataset, run, steps_of(run), 0, 0, 1).pin_memory
+
+
 def test_processes_share_each_step_without_overlap() -> None:
     schedule = steps_of(RunConfig(steps=3))
     ranks = [list(FromStep(schedule, 1, 4, rank, 2)) for rank in (0, 1)]

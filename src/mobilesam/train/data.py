@@ -136,9 +136,26 @@ class FromStep(Sampler[list[int | Ask]]):
 
 
 def make_loader(
-    dataset: Dataset[Any], run: RunConfig, schedule: Schedule, start: int, rank: int, world_size: int
+    dataset: Dataset[Any],
+    run: RunConfig,
+    schedule: Schedule,
+    start: int,
+    rank: int,
+    world_size: int,
+    *,
+    pin_memory: bool = False,
 ) -> DataLoader[Any]:
     """Batches from step `start` to the end of the run, `run.accumulate` of them for every step.
+
+    It is iterated once, so its workers live as long as the run without being told to persist between epochs.
+
+    Args:
+        dataset: item i, or `Ask` i, is a function of what is asked alone.
+        run: photos per batch, and workers.
+        schedule: says the side of each batch.
+        start: step to go on from.
+        rank, world_size: this process among all.
+        pin_memory: put batches where a GPU can fetch them while the processor goes on.
 
     Raises:
         SettingsError: the processes cannot share a batch equally.
@@ -151,6 +168,7 @@ def make_loader(
         # Few, because by the clock a batch has the side of the moment at which it was asked for.
         prefetch_factor=2 if workers else None,
         worker_init_fn=_use_one_thread,
+        pin_memory=pin_memory,
     )
 
 
