@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 import subprocess
@@ -23,7 +24,7 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from tests.helpers.distilling import history, run, same
-from tests.helpers.scenes import wide_shard
+from tests.helpers.scenes import wide_shard, write_shard
 
 
 @contextmanager
@@ -153,6 +154,27 @@ def test_photos_without_embedding_are_counted_and_named(embedded_recipes, shard:
         run(embedded_recipes(data=both, validation={"photos": 0}))
     with pytest.raises(DataError, match="no store of embeddings; write it with"):
         run(embedded_recipes(store={"path": str(tmp_path / "none")}))
+
+
+def test_a_shard_that_changed_since_it_was_embedded_is_refused_at_training(recipes, tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "x.tar", 12)
+    recipe = recipes(data={"paths": [str(path)]})
+    embed(recipe, show_progress=False)
+    write_shard(path, 12, seed=1)  # other photos under the same names
+    with pytest.raises(DataError, match=r"'x' has changed since .*x\.npz was written"):
+        run(recipe)
+
+
+def test_two_data_sets_that_share_every_name_are_both_trained_on(recipes, tmp_path: Path) -> None:
+    paths = [tmp_path / name / "x.tar" for name in ("one", "two")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        write_shard(path, 12, seed=seed)
+    recipe = recipes(data={"paths": [str(path) for path in paths]}, run={"steps": 4})
+    embed(recipe, show_progress=False)
+    run(recipe)
+    record = json.loads((Path(recipe.run.output) / "recipe.json").read_text())
+    assert record["data"] == "22 photos"  # two are held out
 
 
 def test_a_student_of_another_shape_is_refused(embedded_recipes, tmp_path: Path) -> None:
