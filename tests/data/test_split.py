@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId
 from mobilesam.data.split import hold_out, keep_fraction
 from mobilesam.data.survey import Survey, survey
@@ -35,11 +36,11 @@ def test_fractions_are_nested_and_sources_can_be_chosen(found: Survey) -> None:
 def test_draws_depend_on_the_path_and_not_on_what_the_data_set_is_called(found: Survey) -> None:
     a, b = many(found, "s"), many(found, "elsewhere/s.tar")
     assert [p.name for p in keep_fraction(a, 0.3).photos] == [p.name for p in keep_fraction(b, 0.3).photos]
-    assert [p.name for p in hold_out(a, 20)[0]] == [p.name for p in hold_out(b, 20)[0]]
+    assert [p.id.path for p in hold_out(a, 20)[0]] == [p.id.path for p in hold_out(b, 20)[0]]
 
 
 def test_the_photos_held_out_in_version_0_1_are_held_out(found: Survey) -> None:
-    assert [p.name for p in hold_out(found, 8)[0]] == ["photo_10"]
+    assert [p.id.path for p in hold_out(found, 8)[0]] == ["photo_10"]
 
 
 def test_held_out_photos_are_at_most_a_tenth_and_can_be_asked_about(found: Survey) -> None:
@@ -48,10 +49,11 @@ def test_held_out_photos_are_at_most_a_tenth_and_can_be_asked_about(found: Surve
     held_out, rest = hold_out(plenty, 5)
     assert len(held_out) == 5
     assert len(rest.photos) == 395
-    without = replace(held_out[0], truth=None)
+    first = next(p for p in plenty.photos if p.id == held_out[0].id)
+    without = replace(first, truth=None)
     swapped = Survey([without if p.id == without.id else p for p in plenty.photos], plenty.sources, {})
     again, rest = hold_out(swapped, 5)
-    assert without not in again
+    assert without.id not in [p.id for p in again]
     assert without in rest.photos
     assert [p.id for p in again[:4]] == [p.id for p in held_out[1:]]
 
@@ -65,3 +67,11 @@ def test_of_two_data_sets_with_the_same_names_the_same_photos_are_held_out_in_an
         copies.append(str(shutil.copy(shard, tmp_path / folder / "x.tar")))
     held = [{p.id for p in hold_out(survey(order), 1)[0]} for order in (copies, copies[::-1])]
     assert held[0] == held[1]
+
+
+def test_a_damaged_photo_is_not_held_out_and_another_is(found: Survey) -> None:
+    plenty = many(found, "s")
+    before = [p.id for p in hold_out(plenty, 5)[0]]
+    broken = [replace(p, file=FileRef(__file__)) if p.id == before[0] else p for p in plenty.photos]
+    after = [p.id for p in hold_out(Survey(broken, plenty.sources, {}), 5)[0]]
+    assert after[:4] == before[1:]

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mobilesam.data.decoded import read_photo
+from mobilesam.data.tar import index_tar
 from mobilesam.errors import DataError
 from mobilesam.masks import to_rle
 from mobilesam.train.config import DataConfig, TrainRecipe, from_dict
+from mobilesam.train.data import MaskPhotos
+from mobilesam.train.epochs import EpochPhotos, Needs
 from mobilesam.train.photos import data_patterns, find_photos
+from mobilesam.train.resident import Plans, ResidentPhotos
 from tests.helpers.scenes import draw_scene, save_picture
 from tests.helpers.training import recipe, train
 
@@ -67,6 +72,37 @@ def test_training_goes_on_without_what_is_broken_in_any_layout(
     assert train(plain).is_file()
     record = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert record["data"] == found.summary()
+
+
+def damaged_inside(shard: Path, path: Path) -> Path:
+    """A copy whose second photo ends as a JPEG should but does not decode."""
+    data = bytearray(shard.read_bytes())
+    start, size = index_tar(shard)[0]["photo_01"].member or (0, 0)
+    data[start + 2 : start + size - 2] = bytes(size - 4)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_photo_found_damaged_only_when_it_is_decoded_is_named_and_others_stand_in(
+    shard: Path, tmp_path: Path
+) -> None:
+    config = DataConfig(paths=(str(damaged_inside(shard, tmp_path / "x.tar")),), masks_per_photo=2)
+    found = find_photos(config)
+    assert len(found.photos) == 12
+    message = "left out: .*photo 'x/photo_01' is damaged"
+    with pytest.warns(UserWarning, match=message):
+        shown = {MaskPhotos(found, config, 64, 0)[i]["name"] for i in range(40)}
+    assert len(shown) == 11
+    epochs = EpochPhotos(found, config, 64, 0, stores=None, needs=Needs(masks=True))
+    with pytest.warns(UserWarning, match=message):
+        names = [epochs[i]["name"] for i in range(12)]
+    assert len(set(names)) == 11
+    with pytest.warns(UserWarning, match=message):
+        resident = ResidentPhotos(found.photos, [2] * 12, 96, torch.device("cpu"), workers=0)
+    assert [len(facts.areas) for facts in resident.facts].count(0) == 1
+    plans = [Plans(MaskPhotos(found, config, 64, 0), resident.facts)[i][1] for i in range(40)]
+    assert 1 in {plan.photo for plan in plans}
+    assert resident.batch(plans, 64, 2, config.min_area)["masks"].flatten(2).any(2).all()
 
 
 def test_the_older_keys_add_to_paths(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,11 @@ def read_photo(photo: PhotoRef, *, need_masks: bool = True) -> DecodedPhoto:
         DataError: the file, the photo or its annotation is missing or damaged; names both.
     """
     return decode_photo(photo, read_bytes(photo), need_masks=need_masks)
+
+
+def warn_left_out(error: DataError) -> None:
+    """Name a photo that turned out to be damaged only when it was decoded; whoever asked for it takes another."""
+    warnings.warn(f"left out: {error}", stacklevel=2)
 
 
 def read_bytes(photo: PhotoRef) -> bytes:

@@ -5,9 +5,10 @@ Draws depend on a photo's path in its data set, not on what the data set is call
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 
-from mobilesam.data.photo import PhotoRef
+from mobilesam.data.decoded import DecodedPhoto, read_photo
 from mobilesam.data.survey import Survey, look_at_annotation
 from mobilesam.errors import DataError
 
@@ -34,18 +35,20 @@ def keep_fraction(photos: Survey, fraction: float, only_sources: tuple[str, ...]
     return kept
 
 
-def hold_out(photos: Survey, count: int) -> tuple[list[PhotoRef], Survey]:
+def hold_out(photos: Survey, count: int) -> tuple[list[DecodedPhoto], Survey]:
     """Split off photos that are never trained on, at most a tenth of all.
 
     Returns:
-        The held-out photos, and the rest. A photo without a usable annotation stays in the rest.
+        The held-out photos, decoded, and the rest. A photo that is damaged or has no usable annotation stays in the
+        rest.
     """
     count = min(count, len(photos.photos) // 10)
-    held_out: list[PhotoRef] = []
+    held_out: list[DecodedPhoto] = []
     # Photos of one path in two data sets draw the same number: the second part decides, whichever came first.
     for photo in sorted(photos.photos, key=lambda p: (zlib.crc32(b"validation" + p.id.path.encode()), p.id)):
         if len(held_out) == count:
             break
         if look_at_annotation(photo)[1] is None:
-            held_out.append(photo)
+            with contextlib.suppress(DataError):
+                held_out.append(read_photo(photo))
     return held_out, photos.without(photo.id for photo in held_out)

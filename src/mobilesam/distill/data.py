@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mobilesam.data.cached import open_stores
 from mobilesam.data.photo import PhotoId
+from mobilesam.data.split import hold_out
 from mobilesam.data.store import Store
 from mobilesam.data.survey import Survey
 from mobilesam.distill.config import DistillRecipe
@@ -15,7 +16,7 @@ from mobilesam.model.sam import Sam
 from mobilesam.train.build import pick_device
 from mobilesam.train.epochs import EpochPhotos, Needs
 from mobilesam.train.photos import find_photos
-from mobilesam.train.validation import Validation, hold_out
+from mobilesam.train.validation import Validation
 
 
 def load_photos(
@@ -34,7 +35,7 @@ def load_photos(
     """
     config = teacher.config
     # A step that needs no masks does not wait for 110,000 annotation files to be read.
-    held_out, rest = hold_out(find_photos(recipe.data, need_masks=need_masks), recipe.validation)
+    held_out, rest = hold_out(find_photos(recipe.data, need_masks=need_masks), recipe.validation.photos)
     stores: dict[PhotoId, Store] | None = None
     views, view_seed = recipe.store.views, recipe.store.view_seed
     if not recipe.store.live:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mobilesam.data.decoded import DecodedPhoto, read_photo
+from mobilesam.data.decoded import DecodedPhoto, read_photo, warn_left_out
 from mobilesam.data.survey import Survey
 from mobilesam.errors import DataError
 from mobilesam.train import augment
@@ -49,17 +49,23 @@ class MaskPhotos(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int | Ask) -> dict[str, Any]:
         ask = index if isinstance(index, Ask) else Ask(index, self.image_size)
         rng = np.random.default_rng([self.seed, ask.number])
-        for _ in range(MAX_TRIES):  # a photo may have no usable mask left after its crop
+        trouble = "all too small"
+        for _ in range(MAX_TRIES):  # a photo may be damaged, or have no usable mask left after its crop
             read = Reader(self)
-            plan = draw_plan(self.sources.draw, read.facts, self.config, ask.side, self.object_crops(ask), rng)
-            rgb, masks = read.carry_out(plan, ask.side)
+            try:
+                plan = draw_plan(self.sources.draw, read.facts, self.config, ask.side, self.object_crops(ask), rng)
+                rgb, masks = read.carry_out(plan, ask.side)
+            except DataError as error:
+                warn_left_out(error)
+                trouble = str(error)
+                continue
             areas = masks.mean(axis=(1, 2))
             usable = (areas >= self.config.min_area) & (areas < 0.95)
             chosen = choose(usable, plan.order, self.config.masks_per_photo)
             if len(chosen):
                 break
         else:
-            raise DataError(f"no usable mask in {MAX_TRIES} photos, last '{read.name(plan)}'; lower data.min_area")
+            raise DataError(f"no usable mask in {MAX_TRIES} photos ({trouble}); lower data.min_area")
         return {
             "name": read.name(plan),
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),

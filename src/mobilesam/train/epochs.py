@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from mobilesam.contract import PATCH_SIZE
-from mobilesam.data.decoded import DecodedPhoto, decode_photo, read_bytes
+from mobilesam.data.decoded import DecodedPhoto, decode_photo, read_bytes, warn_left_out
 from mobilesam.data.geometry import pad_square, shrink
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.data.store import Embedding, Store, covered_cells
@@ -75,17 +75,34 @@ class EpochPhotos(Dataset[dict[str, Any]]):
         return len(self.photos)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        epoch, position = divmod(index, len(self.photos))
-        photo = self.photos[permutation(len(self.photos), self.seed, epoch)[position]]
+        count = len(self.photos)
+        epoch, position = divmod(index, count)
+        order = permutation(count, self.seed, epoch)
         rng = np.random.default_rng([self.seed, index])
-        return self.show(photo, int(rng.integers(self.views)), rng)
+        view = int(rng.integers(self.views))
+        for i in range(count):  # the next one in order stands in for a photo that turns out to be damaged
+            photo = self.photos[order[(position + i) % count]]
+            encoded = read_bytes(photo)
+            self.check(photo, encoded)
+            try:
+                decoded = decode_photo(photo, encoded, need_masks=self.needs.masks)
+            except DataError as error:
+                warn_left_out(error)
+                continue
+            return self.show(photo, decoded, view, rng)
+        raise DataError(f"none of {count} photos can be read")
 
-    def show(self, reference: PhotoRef, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """View `index` of a photo, and what goes with it."""
-        encoded = read_bytes(reference)
+    def check(self, photo: PhotoRef, encoded: bytes) -> None:
+        """Refuse a photo that changed since its embedding was stored.
+
+        Raises:
+            DataError: its bytes are others.
+        """
         if self.stores is not None:
-            self.stores[reference.id].check_photo(reference.name, encoded)
-        photo = decode_photo(reference, encoded, need_masks=self.needs.masks)
+            self.stores[photo.id].check_photo(photo.name, encoded)
+
+    def show(self, reference: PhotoRef, photo: DecodedPhoto, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """View `index` of a photo, and what goes with it."""
         view = make_view(reference.name, index, photo.rgb.shape[:2], self.view_seed)
         rgb = resize_long_side(np.ascontiguousarray(view.cut(photo.rgb)), self.image_size)
         item: dict[str, Any] = {"name": str(reference.id), "input_hw": torch.tensor(rgb.shape[:2])}

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mobilesam import boxes
-from mobilesam.data.decoded import read_photo
+from mobilesam.data.decoded import read_photo, warn_left_out
 from mobilesam.data.geometry import shrink
 from mobilesam.data.photo import PhotoRef
+from mobilesam.errors import DataError
 from mobilesam.train import warp
 from mobilesam.train.config import RunConfig
 from mobilesam.train.data import FromStep, MaskPhotos
@@ -109,8 +110,16 @@ def decode_all(photos: list[PhotoRef], side: int, workers: int) -> Iterator[Deco
 
 
 def decode_one(reference: PhotoRef, side: int) -> Decoded:
-    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it."""
-    photo = read_photo(reference)
+    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it.
+
+    A damaged one is a black pixel without masks, for which others of its batch stand in.
+    """
+    try:
+        photo = read_photo(reference)
+    except DataError as error:
+        warn_left_out(error)
+        nothing = Facts((1, 1), np.zeros(0), np.zeros((0, 4)))
+        return Decoded(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 1, 1), np.uint8), nothing)
     h, w = photo.rgb.shape[:2]
     scale = min(1.0, side / max(h, w))
     hw = (max(1, round(h * scale)), max(1, round(w * scale)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.data.cached import open_stores
+from mobilesam.data.split import hold_out
 from mobilesam.data.survey import Survey
 from mobilesam.errors import SettingsError
 from mobilesam.model.backend import weights_sha256
@@ -22,7 +23,7 @@ from mobilesam.train.interactive import Draws, Prompts, StepResult, interactive_
 from mobilesam.train.loop import Job
 from mobilesam.train.photos import find_photos
 from mobilesam.train.prompts import first_prompts, low_res_target
-from mobilesam.train.validation import Validation, hold_out
+from mobilesam.train.validation import Validation
 
 # B photos, M masks per photo, N = B*M prompts, S input side
 
@@ -69,7 +70,7 @@ def supervised_job(recipe: TrainRecipe) -> Job:
     identity = weights_sha256(model) if recipe.store else ""
     freeze(model, recipe.freeze)
     lora.add(model, recipe.lora)
-    held_out, rest = hold_out(find_photos(recipe.data), recipe.validation)
+    held_out, rest = hold_out(find_photos(recipe.data), recipe.validation.photos)
     validation = Validation(held_out, model.config.image_size, recipe.validation) if held_out else None
     size, seed = model.config.image_size, recipe.run.seed
     if recipe.store:

@@ -16,11 +16,9 @@ from torch import Tensor
 
 from mobilesam import boxes, draw
 from mobilesam.contract import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING, PATCH_SIZE
-from mobilesam.data import split
-from mobilesam.data.decoded import DecodedPhoto, read_photo
+from mobilesam.data.decoded import DecodedPhoto
 from mobilesam.data.geometry import pad_square, shrink
 from mobilesam.data.store import covered_cells
-from mobilesam.data.survey import Survey
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.masks import deepest_pixel
 from mobilesam.model.sam import Sam
@@ -49,16 +47,6 @@ class Answers(NamedTuple):
     """(N, L, L) bool"""
     click: Tensor
     """(N, L, L) bool"""
-
-
-def hold_out(photos: Survey, config: ValidationConfig) -> tuple[list[DecodedPhoto], Survey]:
-    """Split off the validation photos (`split.hold_out`) and read them; the rest is to train on.
-
-    Raises:
-        DataError: a photo's pixels are damaged.
-    """
-    held_out, rest = split.hold_out(photos, config.photos)
-    return [read_photo(photo) for photo in held_out], rest
 
 
 class Validation:
