@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 import mobilesam
+from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.metrics import iou
 from mobilesam.evaluate.run import ask, decode_objects, read_all
-from mobilesam.evaluate.samples import Sample
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
@@ -35,7 +35,7 @@ def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
     return [mobilesam.load(folder / name) for name in ("full", "half")]
 
 
-def compare(models: list[mobilesam.Predictor], sample: Sample) -> list[float]:
+def compare(models: list[mobilesam.Predictor], sample: PhotoRef) -> list[float]:
     """IoU between the two models' masks, for each object and protocol of one photo."""
     images = [sam.embed(sample.open()) for sam in models]
     values = []
@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = export_both(arguments.weights, Path(folder))
         samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
-        values = [v for s in tqdm(samples, unit="photo") if isinstance(s, Sample) for v in compare(models, s)]
+        values = [v for s in tqdm(samples, unit="photo") if isinstance(s, PhotoRef) for v in compare(models, s)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")
     print(f"1st percentile {np.percentile(values, 1):.4f}")

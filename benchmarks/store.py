@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from mobilesam.data.store import record_name
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.run import distill, make_job
 from mobilesam.train.config import load_recipe
@@ -65,12 +66,12 @@ def main() -> None:
     photos = make_job(recipe).dataset
     assert isinstance(photos, EpochPhotos)
     assert photos.stores is not None
-    stores, samples = photos.stores, photos.samples[: arguments.photos]
-    for sample in samples:
-        stores[sample.name].read(sample.name)  # into the page cache
-    size = statistics.mean(stores[s.name].members[f"{s.name}.0.npy"].file_size for s in samples)
-    record = time_each(lambda i: stores[samples[i].name].read(samples[i].name), len(samples))
-    item = time_each(photos.__getitem__, len(samples))
+    stores, some = photos.stores, [photo.id for photo in photos.photos[: arguments.photos]]
+    for one in some:
+        stores[one].read(one.path)  # into the page cache
+    size = statistics.mean(stores[one].members[record_name(one.path, 0)].file_size for one in some)
+    record = time_each(lambda i: stores[some[i]].read(some[i].path), len(some))
+    item = time_each(photos.__getitem__, len(some))
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")

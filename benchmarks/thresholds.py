@@ -19,30 +19,31 @@ from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 import mobilesam
+from mobilesam.data.decoded import read_photo
+from mobilesam.data.photo import PhotoRef
+from mobilesam.data.survey import survey
 from mobilesam.evaluate.metrics import average_recall
 from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.filters import nms
-from mobilesam.shards import Sample, expand, index_shard, read_photo, source_of
 
 SCORES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 STABILITIES = (0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 NMS = 0.7
 
 
-def pick(patterns: str, sources: Sequence[str], count: int) -> list[Sample]:
+def pick(pattern: str, sources: Sequence[str], count: int) -> list[PhotoRef]:
     """Photos of some sources, evenly spread over them."""
-    samples = [sample for shard in expand([patterns]) for sample in index_shard(shard)]
-    kept = [sample for sample in samples if source_of(sample.read_record()) in sources]
+    found = survey([pattern])
+    kept = [photo for photo, source in zip(found.photos, found.sources, strict=True) if source in sources]
     return kept[:: max(1, len(kept) // count)][:count]
 
 
-def search(sam: mobilesam.Predictor, sample: Sample) -> tuple[list[FoundMask], NDArray[np.float64]]:
+def search(sam: mobilesam.Predictor, reference: PhotoRef) -> tuple[list[FoundMask], NDArray[np.float64]]:
     """All masks of a photo with nothing left out, and their IoU with each annotated object."""
-    photo = read_photo(sample)
+    photo = read_photo(reference)
     settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
     found = mobilesam.segment_everything(sam, photo.rgb, settings=settings)
-    truths = [annotation["segmentation"] for annotation in photo.annotations]
-    truths = [{**t, "counts": t["counts"].encode()} if isinstance(t["counts"], str) else t for t in truths]
+    truths = [{**rle, "counts": rle["counts"].encode()} for rle in photo.run_lengths]
     ours = [{**mask.rle, "counts": mask.rle["counts"].encode()} for mask in found]
     return found, np.asarray(coco_mask.iou(ours, truths, [0] * len(truths)), float).reshape(len(ours), len(truths))
 
@@ -66,9 +67,9 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=60)
     arguments = parser.parse_args()
     sam = mobilesam.load(arguments.model, threads=1)
-    samples = pick(arguments.data, arguments.sources.split(","), arguments.photos)
-    searched = [search(sam, sample) for sample in tqdm(samples, unit="photo")]
-    print(f"{sam.info.name} {sam.info.weights_sha256[:12]}, {len(samples)} photos, {machine(1, ('onnxruntime',))}\n")
+    photos = pick(arguments.data, arguments.sources.split(","), arguments.photos)
+    searched = [search(sam, photo) for photo in tqdm(photos, unit="photo")]
+    print(f"{sam.info.name} {sam.info.weights_sha256[:12]}, {len(photos)} photos, {machine(1, ('onnxruntime',))}\n")
     print(
         "| score above | stability from | AR@1000 | masks a photo | of them annotated objects |\n|---|---|---|---|---|"
     )

@@ -1,6 +1,6 @@
 """Run the paper in miniature: every row of docs/results/distillation.md, then its tables and figures.
 
-    mobilesam distill embed recipes/miniature/decoupled.toml --set 'data.shards=TRAIN/*.tar'
+    mobilesam distill embed recipes/miniature/decoupled.toml --set 'data.paths=TRAIN/*.tar'
     python recipes/miniature/run.py 'TRAIN/*.tar' 'EVAL/*.tar' [--jobs 2] [--only decoupled-0 ...]
 
 The stores of the ablations (`int8`, `padding`, `views`) are embedded when a run first needs them. What is finished is
@@ -81,7 +81,7 @@ def train(run: Run, shards: str) -> None:
     if (run.folder / "report.md").exists():
         return
     recipe = str(HERE / f"{run.recipe}.toml")
-    settings = [f"data.shards={shards}", *run.settings]
+    settings = [f"data.paths={shards}", *run.settings]
     if run.store:
         settings += [f"store.path={RUNS}/store-{run.name}", *run.store]
         embedding = [argument for setting in settings if "loss" not in setting for argument in ("--set", setting)]

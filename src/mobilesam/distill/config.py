@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mobilesam.data.store import DTYPES
 from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS, MOBILE_SAM, EncoderConfig, TinyViTConfig
-from mobilesam.store import DTYPES
 from mobilesam.train.config import DataConfig, LossConfig, OptimConfig, PromptConfig, RunConfig, ValidationConfig
 
 METHODS = ("decoupled", "semi-coupled", "coupled")
@@ -30,7 +30,7 @@ class StoreConfig:
     """Its answers on disk."""
 
     path: str = "runs/embeddings"
-    """Folder with one file per shard."""
+    """Folder with one file per data set."""
     dtype: str = "float16"
     """float16, or int8 with a scale per channel and photo: half the bytes."""
     views: int = 1

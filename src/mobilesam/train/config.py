@@ -17,12 +17,15 @@ from mobilesam.train.reading import load_recipe as load_recipe
 class DataConfig:
     """Which photos, how often, and what is done to them."""
 
+    paths: tuple[str, ...] = ()
+    """Data sets of any layout: tar shards, folders and annotation files, as `mobilesam.data.layouts` lists them. Shell
+    patterns are expanded, relative to the working directory."""
     shards: tuple[str, ...] = ()
-    """Tar shards in the SA-1B schema; shell patterns are expanded, relative to the working directory."""
+    """Older name of `paths`, for tar shards; its patterns are added."""
     coco: tuple[str, ...] = ()
-    """COCO instance annotation files."""
+    """Older name of `paths`, for COCO annotation files; its patterns are added."""
     photos: str = ""
-    """Folder of the COCO files' photos; looked for beside them when empty."""
+    """Folder of the photos of COCO and LVIS files; looked for near each file when empty."""
     only_sources: tuple[str, ...] = ()
     """Sources to take; all when empty."""
     fraction: float = 1.0

@@ -86,7 +86,9 @@ def train(
     schedule = Schedule(recipe, job.phases, job.model.config.image_size, trained.clock, done)
     loader, where = open_resident(job.dataset, run, schedule, done, fabric)
     if loader is None:
-        loader = make_loader(job.dataset, run, schedule, done, fabric.global_rank, fabric.world_size)
+        on_gpu = fabric.device.type == "cuda"
+        place = (fabric.global_rank, fabric.world_size)
+        loader = make_loader(job.dataset, run, schedule, done, *place, pin_memory=on_gpu)
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:

@@ -12,9 +12,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from mobilesam import masks
+from mobilesam.data.layouts import expand, name_datasets, read, read_all
+from mobilesam.data.photo import PhotoId, PhotoRef, Problem
+from mobilesam.data.shapes import PixelShape
 from mobilesam.errors import DataError
-from mobilesam.evaluate.readers import read
-from mobilesam.evaluate.samples import PixelShape, Problem, Sample
 from tests.helpers.scenes import draw_scene
 
 RGB, OBJECTS = draw_scene(np.random.default_rng(0))
@@ -26,15 +27,15 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def only(path: Path, **options: Path) -> Sample:
+def only(path: Path, **options: Path) -> PhotoRef:
     (sample,) = read(path, **options)
-    assert isinstance(sample, Sample)
+    assert isinstance(sample, PhotoRef)
     np.testing.assert_array_equal(sample.open().shape, RGB.shape)
     return sample
 
 
-def check_masks(sample: Sample, expected: list[np.ndarray]) -> None:
-    found = [reference.shape.mask(HW) for reference in sample.objects]
+def check_masks(sample: PhotoRef, expected: list[np.ndarray]) -> None:
+    found = [reference.shape.mask(HW) for reference in sample.annotation().objects]
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -47,11 +48,11 @@ def test_a_shard_and_its_extracted_folder_are_the_same(shard: Path, tmp_path: Pa
             assert file is not None
             (tmp_path / member.name).write_bytes(file.read())
     for a, b in zip(read(shard), read(tmp_path), strict=True):
-        assert isinstance(a, Sample)
-        assert isinstance(b, Sample)
-        assert (a.name, a.source) == (b.name, b.source)
+        assert isinstance(a, PhotoRef)
+        assert isinstance(b, PhotoRef)
+        assert (a.name, a.annotation().source) == (b.name, b.annotation().source)
         np.testing.assert_array_equal(a.open(), b.open())
-        check_masks(a, [reference.shape.mask(HW) for reference in b.objects])
+        check_masks(a, [reference.shape.mask(HW) for reference in b.annotation().objects])
 
 
 def coco_file(folder: Path, **extra: object) -> Path:
@@ -87,7 +88,7 @@ def test_cocos_three_kinds_of_segmentation_equal_pycocotools(tmp_path: Path, cap
     reference = COCO(str(path))
     expected = [reference.annToMask(reference.anns[i]).astype(bool) for i in (1, 2, 3)]
     check_masks(sample, expected)
-    assert [r.is_crowd for r in sample.objects] == [False, True, False]
+    assert [r.is_crowd for r in sample.annotation().objects] == [False, True, False]
     assert sample.image_id == 7
 
 
@@ -97,8 +98,8 @@ def test_cocos_photos_may_lie_elsewhere_and_a_missing_one_is_a_problem(tmp_path:
     shutil.move(tmp_path / "a.png", tmp_path / "photos" / "a.png")
     (missing,) = read(path)
     assert isinstance(missing, Problem)
-    assert "--images" in missing.reason
-    assert only(path, images=tmp_path / "photos").name == "a.png"
+    assert "give the folder of the photos" in missing.reason
+    assert only(path, photos=tmp_path / "photos").name == "a.png"
 
 
 def test_lvis_names_its_photos_by_url(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_grabcut_ignores_its_uncertain_band(tmp_path: Path) -> None:
     save(tmp_path / "boundary_GT" / "a.bmp", labels)
     sample = only(tmp_path)
     check_masks(sample, [OBJECTS[0] & (labels != 128)])
-    shape = sample.objects[0].shape
+    shape = sample.annotation().objects[0].shape
     assert isinstance(shape, PixelShape)
     np.testing.assert_array_equal(shape.ignored(), labels == 128)
 
@@ -137,7 +138,7 @@ def test_davis_has_an_object_per_index_and_ignores_255(tmp_path: Path) -> None:
     save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", labels)
     sample = only(tmp_path)
     check_masks(sample, [labels == 1, labels == 2])
-    np.testing.assert_array_equal(sample.objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(sample.annotation().objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
     save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", OBJECTS[0].astype(np.uint8) * 255)
     check_masks(only(tmp_path), [OBJECTS[0]])
 
@@ -156,9 +157,12 @@ def test_broken_photos_and_annotations_are_named(tmp_path: Path) -> None:
     for name, record in (("a", "{"), ("b", '{"annotations": [{"segmentation": [[1, 2]]}]}')):
         save(tmp_path / f"{name}.jpg", RGB)
         (tmp_path / f"{name}.json").write_text(record)
-    problems = list(read(tmp_path))
-    assert [p.name for p in problems] == ["a", "b"]
-    assert all(isinstance(p, Problem) and "broken annotation" in p.reason for p in problems)
+    photos = list(read(tmp_path))
+    assert [p.name for p in photos] == ["a", "b"]
+    for photo in photos:
+        assert isinstance(photo, PhotoRef)
+        with pytest.raises(DataError, match="broken annotation"):
+            photo.annotation()
     (tmp_path / "c").mkdir()
     save(tmp_path / "c" / "images" / "x.png", RGB)
     (tmp_path / "c" / "masks").mkdir()
@@ -171,7 +175,7 @@ def test_a_photo_that_does_not_decode_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no photo")
     (tmp_path / "a.json").write_text('{"annotations": []}')
     (sample,) = read(tmp_path)
-    with pytest.raises(DataError, match="a: the photo cannot be read"):
+    with pytest.raises(DataError, match=r"a\.jpg: photo 'a' cannot be read"):
         sample.open()  # type: ignore[union-attr]
 
 
@@ -183,3 +187,90 @@ def test_what_is_no_data_set_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(DataError, match="not a COCO annotation file"):
         list(read(tmp_path / "x.json"))
+
+
+def test_voc_reads_the_segmented_photos_alone_though_it_has_boxes_in_a_folder_annotations(tmp_path: Path) -> None:
+    labels = OBJECTS[0].astype(np.uint8) + 2 * OBJECTS[1].astype(np.uint8)
+    labels[-3:] = 255
+    for name in ("a", "b"):
+        save(tmp_path / "JPEGImages" / f"{name}.jpg", RGB)
+    (tmp_path / "Annotations").mkdir()
+    save(tmp_path / "SegmentationObject" / "a.png", labels)
+    save(tmp_path / "SegmentationObject" / "c.png", labels)
+    photo, problem = read(tmp_path)
+    assert isinstance(photo, PhotoRef)
+    assert photo.name == "a.jpg"
+    check_masks(photo, [labels == 1, labels == 2])
+    np.testing.assert_array_equal(photo.annotation().objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
+    assert isinstance(problem, Problem)
+    assert "no photo" in problem.reason
+
+
+def test_voc_takes_one_object_of_index_255_for_void(tmp_path: Path) -> None:
+    save(tmp_path / "JPEGImages" / "a.jpg", RGB)
+    save(tmp_path / "SegmentationObject" / "a.png", OBJECTS[0].astype(np.uint8) * 255)
+    check_masks(only(tmp_path), [])
+
+
+def test_cityscapes_has_an_object_per_instance_id_and_groups_are_crowds(tmp_path: Path) -> None:
+    labels = np.full(HW, 7, np.int32)  # road
+    labels[OBJECTS[0]], labels[OBJECTS[1]] = 26001, 24
+    save(tmp_path / "leftImg8bit" / "val" / "ulm" / "ulm_0_leftImg8bit.png", RGB)
+    save(tmp_path / "gtFine" / "val" / "ulm" / "ulm_0_gtFine_instanceIds.png", labels.astype(np.uint16))
+    save(tmp_path / "gtFine" / "val" / "ulm" / "ulm_0_gtFine_labelIds.png", labels.astype(np.uint8))
+    photo = only(tmp_path)
+    assert photo.id == PhotoId(tmp_path.name, "val/ulm/ulm_0_leftImg8bit.png")
+    check_masks(photo, [labels == 24, labels == 26001])
+    assert [one.is_crowd for one in photo.annotation().objects] == [True, False]
+
+
+def test_photos_of_two_data_sets_that_share_every_name_are_told_apart(shard: Path, tmp_path: Path) -> None:
+    copies = [tmp_path / "a" / "x.tar", tmp_path / "b" / "x.tar"]
+    for copy in copies:
+        copy.parent.mkdir()
+        shutil.copy(shard, copy)
+    ids = [item.id for item in read_all([str(copy) for copy in copies])]
+    assert len(set(ids)) == 24
+    assert set(ids) == {item.id for item in read_all([str(copy) for copy in reversed(copies)])}
+    assert str(ids[0]) == "a/x.tar/photo_00"
+
+
+def test_a_photo_that_is_there_twice_is_named_the_second_time(tmp_path: Path) -> None:
+    path = coco_file(tmp_path)
+    data = json.loads(path.read_text())
+    data["images"].append({**data["images"][0], "id": 8})
+    path.write_text(json.dumps(data))
+    first, second = read(path)
+    assert isinstance(first, PhotoRef)
+    assert isinstance(second, Problem)
+    assert "was there before" in second.reason
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["train/a.tar", "train/b.tar"], ["a", "b"]),
+        (["one/a.tar", "two/a.tar", "c.json"], ["one/a.tar", "two/a.tar", "c"]),
+        (["x/a.tar", "x/a.json"], ["a.tar", "a.json"]),
+        (["p/x/a.tar", "q/x/a.tar"], ["p/x/a.tar", "q/x/a.tar"]),
+    ],
+)
+def test_data_sets_are_named_by_what_tells_them_apart(paths: list[str], names: list[str]) -> None:
+    assert name_datasets([Path(p) for p in paths]) == names
+    assert name_datasets([Path(p) for p in reversed(paths)]) == names[::-1]
+
+
+def test_a_pattern_without_a_match_is_named_and_a_data_set_given_twice_counts_once(shard: Path) -> None:
+    assert expand([str(shard.parent / "*.tar"), str(shard)]) == [shard]
+    with pytest.raises(DataError, match=r"no data set matches 'nowhere/\*\.tar'"):
+        expand(["nowhere/*.tar"])
+
+
+def test_a_record_without_its_fields_is_a_problem_and_the_others_are_read(tmp_path: Path) -> None:
+    path = coco_file(tmp_path)
+    data = json.loads(path.read_text())
+    data["images"][:0] = [{"id": 5}, {"file_name": "a.png"}, None]
+    path.write_text(json.dumps(data))
+    *problems, photo = read(path)
+    assert [type(p) for p in problems] == [Problem] * 3
+    assert isinstance(photo, PhotoRef)

@@ -1,0 +1,228 @@
+"""Layouts of data sets on disk, each read into the same references to photos.
+
+read("eval.tar")                  SA-1B shard
+read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
+read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
+read("GrabCut/")                  data_GT + boundary_GT: 255 object, 128 ignored
+read("Berkeley/")                 images + masks: anything but 0 is the object
+read("DAVIS345/")                 img + gt: likewise
+read("VOC2012/")                  JPEGImages + SegmentationObject: each palette index an object, 255 ignored
+read("DAVIS/")                    JPEGImages + Annotations: likewise; or 0 and 255 alone, one object
+read("cityscapes/")               leftImg8bit + gtFine: each instance id an object
+read("yolo/")                     images + labels: YOLO-seg polygons
+
+Nothing is unpacked to disk, and nothing but COCO annotations is held in memory.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mobilesam.data.coco import read_coco
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
+from mobilesam.data.tar import NO_PHOTO, read_tar
+from mobilesam.data.truths import PixelTruth, Rule, Sa1bTruth, YoloTruth
+from mobilesam.errors import DataError
+from mobilesam.image import SUFFIXES
+
+TWICE = "a photo of this name was there before"
+
+
+def read_all(patterns: Sequence[str], *, photos: Path | None = None) -> Iterator[Item]:
+    """Every photo of several data sets, and every one that cannot be used.
+
+    Args:
+        patterns: shards, folders and annotation files; shell patterns are expanded.
+        photos: folder of the photos of COCO and LVIS files; by default found near each file.
+
+    Raises:
+        DataError: a data set is missing or of no known layout.
+    """
+    paths = expand(patterns)
+    for path, dataset in zip(paths, name_datasets(paths), strict=True):
+        yield from read(path, dataset=dataset, photos=photos)
+
+
+def read(path: Path, *, dataset: str = "", photos: Path | None = None) -> Iterator[Item]:
+    """Every photo of one data set, and every one that cannot be used.
+
+    Args:
+        path: a shard, a folder or an annotation file, as listed above.
+        dataset: its name in the identity of its photos; the file's or folder's own where empty.
+        photos: folder of the photos of a COCO or LVIS file; by default found near it.
+
+    Raises:
+        DataError: it is missing or of no known layout.
+    """
+    seen: set[PhotoId] = set()
+    for item in _read(path, dataset or name_datasets([path])[0], photos):
+        if isinstance(item, PhotoRef) and item.id in seen:
+            yield Problem(item.id, TWICE)
+            continue
+        seen.add(item.id)
+        yield item
+
+
+def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+    if path.suffix == ".tar":
+        return read_tar(path, dataset)
+    if path.suffix == ".json":
+        return read_coco(path, dataset, photos)
+    if path.is_dir():
+        return read_folder(path, dataset)
+    raise DataError(f"'{path}' is no data set: expected a .tar shard, a COCO .json or a folder")
+
+
+def expand(patterns: Sequence[str]) -> list[Path]:
+    """Shell patterns → paths, in order; a data set that is named in two ways counts once.
+
+    Raises:
+        DataError: a pattern matches nothing.
+    """
+    paths: dict[Path, Path] = {}  # resolved → as given
+    for pattern in patterns:
+        found = sorted(glob.glob(os.path.expanduser(pattern)))
+        if not found:
+            raise DataError(f"no data set matches '{pattern}' (looked from {Path.cwd()})")
+        for path in map(Path, found):
+            paths.setdefault(path.resolve(), path)
+    return list(paths.values())
+
+
+def name_datasets(paths: Sequence[Path]) -> list[str]:
+    """A name for each data set, unique among them: its own, with as many parent folders as it takes.
+
+    The names depend on which data sets there are, not on their order.
+    """
+    whole = [path.resolve() for path in paths]
+    depth = [0] * len(paths)
+    while True:
+        names = [_name_at(path, d) for path, d in zip(whole, depth, strict=True)]
+        groups: dict[str, set[Path]] = defaultdict(set)
+        for path, name in zip(whole, names, strict=True):
+            groups[name].add(path)
+        if all(len(group) == 1 for group in groups.values()):
+            return names
+        depth = [d + (len(groups[name]) > 1) for d, name in zip(depth, names, strict=True)]
+
+
+def _name_at(path: Path, depth: int) -> str:
+    if depth == 0:
+        return path.name if path.is_dir() else path.stem
+    return "/".join(path.parts[-depth:])
+
+
+def read_folder(path: Path, dataset: str) -> Iterator[Item]:
+    """A folder, by the names of what is in it.
+
+    Raises:
+        DataError: no layout fits.
+    """
+    for (photos, truth), reader in LAYOUTS.items():
+        if (path / photos).is_dir() and (path / truth).is_dir():
+            return reader(path / photos, path / truth, dataset)
+    records = sorted(path.glob("*.json"))
+    if not any(_photo_beside(record) for record in records):
+        names = ", ".join(" + ".join(pair) for pair in LAYOUTS)
+        raise DataError(f"'{path}' has no known layout: expected NAME.jpg beside NAME.json, or folders {names}")
+    return read_extracted(path, dataset)
+
+
+def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
+    """An SA-1B shard that was unpacked: NAME.jpg beside NAME.json."""
+    for record in sorted(path.glob("*.json")):
+        photo, id = _photo_beside(record), PhotoId(dataset, record.stem)
+        yield PhotoRef(id, FileRef(str(photo)), Sa1bTruth(FileRef(str(record)))) if photo else Problem(id, NO_PHOTO)
+
+
+def _photo_beside(record: Path) -> Path | None:
+    return next((p for s in sorted(SUFFIXES) if (p := record.with_suffix(s)).is_file()), None)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Photos of a folder and its subfolders, in order."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+
+
+def beside(photo: Path, photos: Path, truth: Path) -> Path | None:
+    """The file of the same relative stem under another folder."""
+    stem = photo.relative_to(photos).with_suffix("")
+    return next(iter(sorted((truth / stem.parent).glob(glob.escape(stem.name) + ".*"))), None)
+
+
+def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
+    """Photos with label pictures of the same relative name under another folder."""
+    source = photos.parent.name.lower()
+    for photo in photos_in(photos):
+        id = PhotoId(dataset, photo.relative_to(photos).as_posix())
+        picture = beside(photo, photos, truth)
+        if picture is None:
+            yield Problem(id, f"no mask in {truth}")
+            continue
+        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), rule, ignore))
+
+
+def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
+    """Pascal VOC: only a part of its photos was segmented, so the label pictures say which."""
+    source = photos.parent.name.lower()
+    for picture in photos_in(truth):
+        photo = beside(picture, truth, photos)
+        name = picture.relative_to(truth) if photo is None else photo.relative_to(photos)
+        id = PhotoId(dataset, name.as_posix())
+        if photo is None:
+            yield Problem(id, f"no photo in {photos}")
+            continue
+        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), "instances"))
+
+
+def read_cityscapes(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
+    """Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
+    source = photos.parent.name.lower()
+    for photo in photos_in(photos):
+        relative = photo.relative_to(photos)
+        stem = relative.stem.removesuffix("_leftImg8bit")
+        picture = truth / relative.parent / f"{stem}_gtFine_instanceIds.png"
+        id = PhotoId(dataset, relative.as_posix())
+        if not picture.is_file():
+            yield Problem(id, f"no {picture.name} in {picture.parent}")
+            continue
+        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), "cityscapes"))
+
+
+def read_yolo(photos: Path, labels: Path, dataset: str) -> Iterator[Item]:
+    """YOLO-seg: a text file per photo."""
+    source = photos.parent.name.lower()
+    for photo in photos_in(photos):
+        relative = photo.relative_to(photos)
+        id, text = PhotoId(dataset, relative.as_posix()), (labels / relative).with_suffix(".txt")
+        if not text.is_file():
+            yield Problem(id, f"no label file {text}")
+            continue
+        yield PhotoRef(id, FileRef(str(photo)), YoloTruth(source, FileRef(str(text))))
+
+
+Reader = Callable[[Path, Path, str], Iterator[Item]]
+
+
+def _pixels(rule: Rule, ignore: int | None = None) -> Reader:
+    def reader(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
+        return read_pixels(photos, truth, dataset, rule=rule, ignore=ignore)
+
+    return reader
+
+
+# The first pair of folders that is there counts: Pascal VOC has a folder Annotations too, of boxes.
+LAYOUTS: dict[tuple[str, str], Reader] = {
+    ("data_GT", "boundary_GT"): _pixels("object", ignore=128),
+    ("JPEGImages", "SegmentationObject"): read_voc,
+    ("JPEGImages", "Annotations"): _pixels("frames"),
+    ("leftImg8bit", "gtFine"): read_cityscapes,
+    ("img", "gt"): _pixels("object"),
+    ("images", "masks"): _pixels("object"),
+    ("images", "labels"): read_yolo,
+}
