@@ -39,7 +39,7 @@ def pick(patterns: str, sources: Sequence[str], count: int) -> list[Sample]:
 def search(sam: mobilesam.Predictor, sample: Sample) -> tuple[list[FoundMask], NDArray[np.float64]]:
     """All masks of a photo with nothing left out, and their IoU with each annotated object."""
     photo = read_photo(sample)
-    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
+    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
     found = mobilesam.segment_everything(sam, photo.rgb, settings=settings)
     truths = [annotation["segmentation"] for annotation in photo.annotations]
     truths = [{**t, "counts": t["counts"].encode()} if isinstance(t["counts"], str) else t for t in truths]

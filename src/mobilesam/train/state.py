@@ -25,8 +25,9 @@ from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import replacing
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
+from mobilesam.recipe import from_dict
 from mobilesam.train import lora
-from mobilesam.train.config import OptimConfig, Recipe, from_dict
+from mobilesam.train.config import OptimConfig, Recipe
 from mobilesam.train.optim import Ema, build_optimizer
 from mobilesam.train.schedule import Stopwatch
 from mobilesam.weights import RUN_WEIGHTS
