@@ -272,7 +272,7 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (
         EverythingSettings,
         {"box_nms_thresh": -0.1},
-        "'box_nms_thresh' must be a number of at least 0 and at most 1, found",
+        "'box_nms_thresh' must be a number of at least 0, found -0.1",
     ),
     (EverythingSettings, {"crop_overlap_ratio": 1.0}, "must be a number of at least 0 and below 1, found 1.0"),
     (EverythingSettings, {"small_share": 2.0}, "'small_share' must be"),

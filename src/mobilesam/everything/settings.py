@@ -28,11 +28,11 @@ class EverythingSettings(Settings):
     """Masks less stable than this are dropped; None takes what suits the model."""
     stability_score_offset: PositiveOrZero = 1.0
     """Stability: IoU of the masks cut at this many logits above and below the threshold."""
-    box_nms_thresh: Probability = 0.7
-    """Of two masks of one crop whose boxes overlap more, the better-scored stays."""
+    box_nms_thresh: PositiveOrZero = 0.7
+    """Of two masks of one crop whose boxes have a higher IoU, the better-scored stays; 1 keeps all."""
     crop_n_layers: CountOrZero = 0
     """Also search 4 crops, then 16, and so on: layer i has 2^i along each side."""
-    crop_nms_thresh: Probability = 0.7
+    crop_nms_thresh: PositiveOrZero = 0.7
     """As `box_nms_thresh` between masks of different crops, where the smaller crop's mask stays."""
     crop_overlap_ratio: Annotated[float, Range(low=0, below=1)] = 512 / 1500
     """Overlap of the crops of the first layer, as a fraction of the photo's short side."""

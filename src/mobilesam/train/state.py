@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -103,7 +104,7 @@ def restore(output: Path, trained: Trained) -> int:
             trained.ema.state[key].copy_(value)
         clock = trained.clock
         clock.wall, clock.cpu, clock.waiting = state["clock"]
-    except (RuntimeError, KeyError, ValueError, EOFError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: not a checkpoint of this recipe's model ({error})") from error
     return int(state["step"])
 
