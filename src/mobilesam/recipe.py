@@ -89,7 +89,8 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        for name, kind in kinds(type(self)).items():
+        cls: Any = type(self)
+        for name, kind in kinds(cls).items():
             value = getattr(self, name)
             if not fits(value, kind):
                 raise SettingsError(f"'{name}' must be {describe(kind)}, found {value!r}")
@@ -225,7 +226,8 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
     One text is accepted for a list of texts, an integer for a number, and "none" where None is allowed.
 
     Raises:
-        SettingsError: one line for each wrong key or value, with its path.
+        SettingsError: a line for each unknown key, and for the first wrong value of each table, with its path. A table
+            with an unknown key is not looked at further.
     """
     from cattrs import BaseValidationError
 

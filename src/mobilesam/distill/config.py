@@ -8,6 +8,7 @@ from typing import Literal
 from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS, MOBILE_SAM, EncoderConfig, TinyViTConfig
 from mobilesam.recipe import Count, CountOrZero, PositiveOrZero, Settings, SideOrZero
+from mobilesam.store import Dtype
 from mobilesam.train.config import DataConfig, LossConfig, OptimConfig, PromptConfig, RunConfig, ValidationConfig
 
 Method = Literal["decoupled", "semi-coupled", "coupled"]
@@ -33,7 +34,7 @@ class StoreConfig(Settings):
 
     path: str = "runs/embeddings"
     """Folder with one file per shard."""
-    dtype: Literal["float16", "int8"] = "float16"
+    dtype: Dtype = "float16"
     """float16, or int8 with a scale per channel and photo: half the bytes."""
     views: Count = 1
     """Embeddings per photo: the whole photo, then mirrored crops."""
