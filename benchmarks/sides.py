@@ -22,11 +22,11 @@ import torch
 from pairs import machine  # type: ignore[import-not-found]
 
 import mobilesam
+from mobilesam.choices import BackendName
 from mobilesam.export.onnx import export_pair
 from mobilesam.image import open_photo, to_input
 from mobilesam.model import checkpoint
 from mobilesam.model.config import SamConfig
-from mobilesam.predict.load import BackendName
 from mobilesam.weights import find_checkpoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -55,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         models = export_both(arguments.weights, Path(folder))
-        samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
+        samples = read_all(EvaluateSettings(data=tuple(arguments.data), protocols=PROTOCOLS))
         values = [v for s in tqdm(samples, unit="photo") if isinstance(s, PhotoRef) for v in compare(models, s)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")

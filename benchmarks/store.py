@@ -24,7 +24,7 @@ import torch
 from mobilesam.data.store import record_name
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.run import distill, make_job
-from mobilesam.train.config import load_recipe
+from mobilesam.recipe import load_recipe
 from mobilesam.train.epochs import EpochPhotos
 
 STEPS = 30
@@ -62,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
-    recipe = load_recipe(arguments.recipe, DistillRecipe, arguments.overrides)
+    recipe = load_recipe(DistillRecipe, arguments.recipe, arguments.overrides or [])
     photos = make_job(recipe).dataset
     assert isinstance(photos, EpochPhotos)
     assert photos.stores is not None

@@ -41,7 +41,7 @@ def pick(pattern: str, sources: Sequence[str], count: int) -> list[PhotoRef]:
 def search(sam: mobilesam.Predictor, reference: PhotoRef) -> tuple[list[FoundMask], NDArray[np.float64]]:
     """All masks of a photo with nothing left out, and their IoU with each annotated object."""
     photo = read_photo(reference)
-    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
+    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
     found = mobilesam.segment_everything(sam, photo.rgb, settings=settings)
     truths = [{**rle, "counts": rle["counts"].encode()} for rle in photo.run_lengths]
     ours = [{**mask.rle, "counts": mask.rle["counts"].encode()} for mask in found]

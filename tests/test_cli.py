@@ -113,11 +113,12 @@ def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) 
         (["PHOTO", "-p", "9999,1"], 2, "outside the photo"),
         (["PHOTO", "-b", "1,2,3"], 2, "X0,Y0,X1,Y1"),
         (["PHOTO", "-p", "1,1", "-m", "huge"], 1, "known: embedded"),
-        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "auto, onnx, openvino, torch"),
+        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "'x' is not one of 'auto', 'onnx', 'openvino', 'torch'"),
         (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
         (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
         (["PHOTO", "--points", "1,1"], 2, "--points"),
-        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "--zoom takes auto, on, off"),
+        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "'yes' is not one of 'auto', 'on', 'off'"),
+        (["PHOTO", "-p", "1,1", "--precision", "half"], 2, "'half' is not one of 'float32', 'bfloat16'"),
     ],
 )
 def test_bad_usage_is_one_clear_line(run, coffee: Path, arguments: list[str], code: int, message: str) -> None:
@@ -161,6 +162,25 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
     assert run("export", "no_such.pt", "-o", "out2")[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "choices"),
+    [
+        ("segment", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        (
+            "everything",
+            ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
+        ),
+        ("evaluate", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("export", ["[pair|sam]"]),
+    ],
+)
+def test_help_lists_the_choices(run, verb: str, choices: list[str]) -> None:
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    for choice in choices:
+        assert choice in out
+
+
 @pytest.mark.torch
 def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
@@ -173,6 +193,11 @@ def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_pa
     code, _, err = run("train", recipe, "--set", "optim.learning_rate=1")
     assert code == 2
     assert "unknown key 'optim.learning_rate'" in err
+    code, _, err = run("train", recipe, "--set", "run.batch_size=0", "--set", "data.fraction=2")
+    assert code == 2
+    assert "'run.batch_size' must be an integer of at least 1, found 0" in err
+    assert "'data.fraction' must be a number above 0 and at most 1, found 2.0" in err
+    assert "Traceback" not in err
     code, _, err = run("train", recipe)
     assert code == 2
     assert "--resume" in err

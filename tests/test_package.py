@@ -142,6 +142,23 @@ assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy i
     assert "--point" in result.stdout
 
 
+def test_segmenting_does_not_pay_for_the_reader_of_settings() -> None:
+    photo = str(ROOT.parents[1] / "examples" / "coffee.png")
+    code = f"""
+import sys, tempfile
+sys.argv = ["mobilesam", "segment", {photo!r}, "--point", "290,120", "-o", tempfile.mkdtemp()]
+from mobilesam.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+assert "onnxruntime" in sys.modules
+assert not {{"cattrs", "cattr", "attr", "attrs", "tomllib", "mobilesam.recipe"}} & set(sys.modules), "paid for"
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_all_names_what_can_be_imported() -> None:
     assert set(mobilesam.__all__) == set(mobilesam._HOMES) | {"__version__"}
     for name in mobilesam.__all__:

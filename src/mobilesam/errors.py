@@ -33,6 +33,10 @@ class DataError(MobileSamError):
     """A data set or shard cannot be read."""
 
 
+class OutOfMemoryError(MobileSamError):
+    """Training needs more memory than the device or the machine has."""
+
+
 class ExportError(MobileSamError):
     """An exported graph does not compute what the network computes."""
 

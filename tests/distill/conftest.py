@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.train.config import from_dict
+from mobilesam.recipe import from_dict
 
 STUDENT = {
     "embed_dims": [8, 8, 8, 8],

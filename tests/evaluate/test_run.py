@@ -26,7 +26,9 @@ from tests.helpers.scenes import add_member, draw_scene
 
 @pytest.fixture
 def settings(shard: Path) -> EvaluateSettings:
-    return EvaluateSettings((str(shard),), ("box", "click", "noc"), backend="onnx", image_size=256, zoom=False)
+    return EvaluateSettings(
+        data=(str(shard),), protocols=("box", "click", "noc"), backend="onnx", image_size=256, zoom=False
+    )
 
 
 def rows(results: list[dict]) -> list[dict]:
@@ -66,7 +68,7 @@ def lethal(result):
     seen.append(result)
     if len(seen) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-run(EvaluateSettings(({shard!r},), ("box", "click", "noc")), Path({journal!r}), on_result=lethal)
+run(EvaluateSettings(data=({shard!r},), protocols=("box", "click", "noc")), Path({journal!r}), on_result=lethal)
 """
 
 
@@ -123,7 +125,7 @@ def test_problems_are_named_and_counted(tmp_path: Path) -> None:
         ):
             add_member(tar, f"{name}.jpg", jpg)
             add_member(tar, f"{name}.json", json.dumps(record).encode())
-    settings = EvaluateSettings((str(tmp_path / "s.tar"),), ("box",))
+    settings = EvaluateSettings(data=(str(tmp_path / "s.tar"),), protocols=("box",))
     results, memory = run(settings, tmp_path / "j")
     built = report.build(settings, model_info(), results, memory)
     assert [name for name, _ in built["problems"]] == ["good/9", "broken_photo", "broken_json"]
@@ -139,9 +141,9 @@ def model_info():
 
 def test_unknown_protocols_and_a_missing_teacher_are_refused() -> None:
     with pytest.raises(SettingsError, match="unknown protocol 'boxes'; known: box"):
-        EvaluateSettings(("x",), ("boxes",))
+        EvaluateSettings(data=("x",), protocols=("boxes",))
     with pytest.raises(SettingsError, match="--teacher"):
-        EvaluateSettings(("x",), ("teacher",))
+        EvaluateSettings(data=("x",), protocols=("teacher",))
 
 
 def test_a_model_agrees_with_itself(settings: EvaluateSettings, tmp_path: Path) -> None:

@@ -93,7 +93,39 @@ def test_the_fast_ways_are_options(run) -> None:
     assert json.loads(out)["num_masks"] > 0
     code, _, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", "--dense-where", "nowhere")
     assert code == 2
-    assert "dense_where is small or uncovered" in err
+    assert "'nowhere' is not one of 'small', 'uncovered'" in err
+
+
+def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:
+    def search(*arguments: str) -> bool:
+        """Whether the photo was searched, and not finished before with the same settings."""
+        code, out, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", "--json", *arguments)
+        assert code == 0, err
+        return not json.loads(out).get("skipped")
+
+    assert search("--set", "points_per_side=3", "--set", "pred_iou_thresh=0.5", "--set", "stability_score_thresh=none")
+    assert not search("--points-per-side", "3", "--pred-iou-thresh", "0.5")
+    assert search("--points-per-side", "3", "--pred-iou-thresh", "0.5", "--set", "stability_score_offset=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "smal_share=1"), "unknown key 'smal_share'; did you mean 'small_share'?"),
+        (("--set", "points_per_side=0"), "'points_per_side' must be an integer of at least 1, found 0"),
+        (("--points-per-side", "0"), "'points_per_side' must be an integer of at least 1, found 0"),
+        (("--set", "refine"), "--set takes key.path=value, found 'refine'"),
+        (
+            ("--points-per-side", "8", "--set", "points_per_side=9"),
+            "'points_per_side' is set twice: by its own option, and by --set points_per_side=...; leave one out",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_written(run, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", *arguments)
+    assert code == 2
+    assert err.strip() == f"error: {message}"
+    assert not Path("out").exists()
 
 
 def test_what_was_done_in_other_digits_is_done_again(embedded: mobilesam.Predictor) -> None:
@@ -112,4 +144,4 @@ def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> Non
     assert "chelsea_overlay.jpg" in out
     code, _, err = run("everything", "chelsea.png", "-w", "xml")
     assert code == 2
-    assert "labels, overlay, masks, yolo, coco" in err
+    assert "'xml' is not one of 'labels', 'overlay', 'masks', 'yolo', 'coco'" in err

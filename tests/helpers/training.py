@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.train.config import PhaseConfig, TrainRecipe, from_dict
+from mobilesam.recipe import from_dict
+from mobilesam.train.config import PhaseConfig, TrainRecipe
 from mobilesam.train.loop import fit
 from mobilesam.train.supervised import supervised_job
 

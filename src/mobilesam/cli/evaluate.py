@@ -86,17 +86,7 @@ def parse_search(pairs: list[str]) -> EverythingSettings:
     """name=value texts → settings."""
     from mobilesam.everything.settings import EverythingSettings
 
-    known = EverythingSettings.__dataclass_fields__
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        if name not in known:
-            raise typer.BadParameter(f"--search knows {', '.join(known)}, not '{name}'")
-        try:
-            values[name] = text if isinstance(known[name].default, str) else json.loads(text)
-        except ValueError:
-            raise typer.BadParameter(f"--search takes NAME=VALUE, such as points_per_side=16; found '{pair}'") from None
-    return EverythingSettings(**values)
+    return options.read_settings(EverythingSettings, {}, pairs, "--search")
 
 
 def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:

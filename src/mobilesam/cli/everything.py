@@ -7,18 +7,19 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import click
 import typer
 
+from mobilesam.choices import DenseWhere, Form
 from mobilesam.cli import options
 from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError
 
 if TYPE_CHECKING:
-    from mobilesam.everything.settings import DenseWhere, EverythingSettings
+    from mobilesam.everything.settings import EverythingSettings
     from mobilesam.predict.backend import Precision
-    from mobilesam.predict.load import BackendName
     from mobilesam.predict.predictor import Predictor
 
 
@@ -27,19 +28,36 @@ def everything(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("everything"),
     forms: Annotated[
         list[str] | None,
-        typer.Option("--write", "-w", help="labels, overlay, masks, yolo, coco; repeatable. Default: labels, overlay."),
+        typer.Option(
+            "--write",
+            "-w",
+            click_type=click.Choice(get_args(Form)),
+            help="What is written; repeatable. Default: labels, overlay.",
+        ),
     ] = None,
-    points_per_side: Annotated[int, typer.Option(help="The grid has this many points along each side.")] = 32,
+    points_per_side: Annotated[
+        int | None, typer.Option(help="The grid has this many points along each side. Default: 32.")
+    ] = None,
     pred_iou_thresh: Annotated[float | None, typer.Option(help="Drop masks scored lower; default by model.")] = None,
     stability_score_thresh: Annotated[float | None, typer.Option(help="Drop less stable masks.")] = None,
-    box_nms_thresh: Annotated[float, typer.Option(help="Overlap of boxes above which one of two masks goes.")] = 0.7,
-    crop_n_layers: Annotated[int, typer.Option(help="Also search 4 crops (1), and 16 (2): finds smaller things.")] = 0,
-    min_mask_region_area: Annotated[int, typer.Option(help="Remove holes and islands of fewer pixels.")] = 0,
-    coarse: Annotated[int, typer.Option(help="First a grid this many times coarser; 2 takes half the time.")] = 1,
+    box_nms_thresh: Annotated[
+        float | None, typer.Option(help="Overlap of boxes above which one of two masks goes. Default: 0.7.")
+    ] = None,
+    crop_n_layers: Annotated[
+        int | None, typer.Option(help="Also search 4 crops (1), and 16 (2): finds smaller things.")
+    ] = None,
+    min_mask_region_area: Annotated[int | None, typer.Option(help="Remove holes and islands of fewer pixels.")] = None,
+    coarse: Annotated[
+        int | None, typer.Option(help="First a grid this many times coarser; 2 takes half the time.")
+    ] = None,
     dense_where: Annotated[
-        str, typer.Option(help="After a coarse grid, ask the full one near what is 'small', or where 'uncovered'.")
-    ] = "small",
-    refine: Annotated[bool, typer.Option("--refine", help="Ask each mask once more, at its innermost pixel.")] = False,
+        DenseWhere | None,
+        typer.Option(help="After a coarse grid, ask the full one near what is small (default), or where no mask lies."),
+    ] = None,
+    refine: Annotated[
+        bool | None, typer.Option("--refine", help="Ask each mask once more, at its innermost pixel.")
+    ] = None,
+    overrides: options.Search = None,
     workers: Annotated[int, typer.Option(help="Photos at once.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
@@ -50,36 +68,33 @@ def everything(
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.everything.write import FORMS
     from mobilesam.predict.load import load
 
     wanted = forms or ["labels", "overlay"]
-    for form in wanted:
-        if form not in FORMS:
-            raise typer.BadParameter(f"--write takes {', '.join(FORMS)}, not '{form}'")
-    settings = EverythingSettings(
-        points_per_side=points_per_side,
-        pred_iou_thresh=pred_iou_thresh,
-        stability_score_thresh=stability_score_thresh,
-        box_nms_thresh=box_nms_thresh,
-        crop_n_layers=crop_n_layers,
-        min_mask_region_area=min_mask_region_area,
-        coarse_factor=coarse,
-        dense_where=cast("DenseWhere", dense_where),
-        refine=refine,
-    )
+    given = {
+        "points_per_side": points_per_side,
+        "pred_iou_thresh": pred_iou_thresh,
+        "stability_score_thresh": stability_score_thresh,
+        "box_nms_thresh": box_nms_thresh,
+        "crop_n_layers": crop_n_layers,
+        "min_mask_region_area": min_mask_region_area,
+        "coarse_factor": coarse,
+        "dense_where": dense_where,
+        "refine": refine,
+    }
+    settings = options.read_settings(EverythingSettings, given, overrides)
     paths = list(expand(photos))
     sam = load(
         model,
-        backend=cast("BackendName", backend),
+        backend=backend,
         device=device,
         threads=1 if workers > 1 else None,
-        precision=cast("Precision", precision),
+        precision=precision,
         image_size=image_size,
     )
     output.mkdir(parents=True, exist_ok=True)
     has_bar = not as_json and sys.stderr.isatty()
-    job = Job(sam, settings, wanted, output, precision=cast("Precision", precision), show_progress=has_bar)
+    job = Job(sam, settings, wanted, output, precision=precision, show_progress=has_bar)
     if not job.run(paths, workers, as_json):
         raise typer.Exit(1)
 

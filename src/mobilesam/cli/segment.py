@@ -16,8 +16,6 @@ from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError, PromptError
 
 if TYPE_CHECKING:
-    from mobilesam.predict.backend import Precision
-    from mobilesam.predict.load import BackendName
     from mobilesam.predict.results import Mask, Prediction
 
 Box = tuple[float, float, float, float]
@@ -90,10 +88,10 @@ def segment(
     is_short = len(paths) <= FEW_PHOTOS
     sam = load(
         model,
-        backend=cast("BackendName", backend),
+        backend=backend,
         device=device,
         quick_start=is_short,
-        precision=cast("Precision", precision),
+        precision=precision,
         image_size=image_size,
     )
     failed = False

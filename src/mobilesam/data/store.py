@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ from mobilesam.errors import DataError
 SUFFIX = ".npz"
 FORMAT = 2
 HEADER, SKIPPED = "header.json", "skipped.json"
-DTYPES = ("float16", "int8")
+Dtype = Literal["float16", "int8"]
+"""What embeddings are stored as; int8 has a scale for each channel and photo."""
 PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
 _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name

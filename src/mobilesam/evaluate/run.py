@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,8 @@ from mobilesam.evaluate.readers import read
 from mobilesam.evaluate.samples import PixelShape, Problem, Sample, TruthRef, check_size
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.everything.generate import segment_everything
-from mobilesam.predict.backend import Precision
 from mobilesam.predict.embedding import ImageEmbedding
-from mobilesam.predict.load import BackendName, load
+from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
 
@@ -45,14 +44,12 @@ class Models:
 
 def load_models(settings: EvaluateSettings) -> Models:
     """One thread each: work is spread over processes, and digits do not depend on how many there are."""
-    backend = cast("BackendName", settings.backend)
-    precision = cast("Precision", settings.precision)
     student = load(
         settings.model,
-        backend=backend,
+        backend=settings.backend,
         device=settings.device,
         threads=1,
-        precision=precision,
+        precision=settings.precision,
         image_size=settings.image_size,
     )
     return Models(student, load(settings.teacher, device=settings.device, threads=1) if settings.teacher else None)

@@ -6,15 +6,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
+from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import SettingsError
 from mobilesam.evaluate.everything import EVERYTHING
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.predict.zoom import Zoom
+from mobilesam.recipe import CountOrZero, Settings, Side
 
 
-@dataclass(frozen=True)
-class EvaluateSettings:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(Settings):
     """One evaluation.
 
     Raises:
@@ -22,28 +24,34 @@ class EvaluateSettings:
     """
 
     data: tuple[str, ...]
+    """Shards, folders or COCO files."""
     protocols: tuple[str, ...]
+    """Names of the protocols to measure by."""
     model: str = "embedded"
-    backend: str = "auto"
+    """The model under test: a name of `mobilesam models`, a checkpoint, or a folder."""
+    backend: BackendName = "auto"
+    """What runs it."""
     device: str = "cpu"
+    """Where it runs: "cpu", or a GPU as the backend names it."""
     teacher: str = ""
     """The model that `teacher` and `two-point` compare with."""
     images: str = ""
     """Folder of a COCO file's photos."""
-    min_area: int = 1
+    min_area: CountOrZero = 1
     """Objects with fewer pixels are left out."""
-    max_objects: int = 0
+    max_objects: CountOrZero = 0
     """Only the largest objects of each photo; 0 takes all."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)
     """How `everything` searches a photo."""
-    precision: str = "float32"
+    precision: Precision = "float32"
     """What OpenVINO computes in."""
-    image_size: int | None = None
+    image_size: Side | None = None
     """Side in pixels of the square that the model sees; None for its own."""
     zoom: Zoom = "auto"
     """Second looks of the model under test; the teacher's are its own "auto"."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = (*PROTOCOLS, EVERYTHING)
         unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:

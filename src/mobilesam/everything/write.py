@@ -17,13 +17,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilesam.choices import Form
 from mobilesam.draw import COLOURS
 from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.settings import EverythingSettings
@@ -32,7 +33,7 @@ from mobilesam.image import Rgb
 from mobilesam.masks import to_polygons
 from mobilesam.predict.backend import ModelInfo, Precision
 
-FORMS = ("labels", "overlay", "masks", "yolo", "coco")
+FORMS = get_args(Form)
 COCO_FILE = "instances.json"
 
 

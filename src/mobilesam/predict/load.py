@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import is_installed, require
-from mobilesam.predict.backend import Backend, Precision
+from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
     CHECKPOINTS,
@@ -27,8 +28,6 @@ from mobilesam.weights import (
     in_run,
     pair_folder,
 )
-
-BackendName = Literal["auto", "onnx", "openvino", "torch"]
 
 
 def load(
