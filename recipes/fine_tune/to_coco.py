@@ -13,9 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from mobilesam.shards import Sample, expand, index_shard, source_of
+
 from mobilesam import boxes
 from mobilesam.masks import from_rle
-from mobilesam.shards import Sample, expand, index_shard, source_of
 
 
 def convert(samples: list[Sample], images: Path) -> dict[str, Any]:
