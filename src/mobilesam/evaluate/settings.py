@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import SettingsError
-from mobilesam.evaluate.everything import EVERYTHING
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.predict.zoom import Zoom
 from mobilesam.recipe import CountOrZero, Settings, Side
+
+EVERYTHING = "everything"
+"""The protocol that asks about all objects of a photo at once."""
+JOURNAL_VERSION = 2  # of the records in a journal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,11 @@ class EvaluateSettings(Settings):
     """One evaluation.
 
     Raises:
-        SettingsError: an unknown protocol, or one that needs a teacher without one.
+        SettingsError: an unknown protocol, one that needs a teacher without one, or a setting that nothing would use.
     """
 
     data: tuple[str, ...]
-    """Shards, folders or COCO files."""
+    """Shards, folders and annotation files; shell patterns are expanded."""
     protocols: tuple[str, ...]
     """Names of the protocols to measure by."""
     model: str = "embedded"
@@ -56,8 +59,21 @@ class EvaluateSettings(Settings):
         unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:
             raise SettingsError(f"unknown protocol '{', '.join(unknown)}'; known: {', '.join(known)}")
-        if NEED_TEACHER & set(self.protocols) and not self.teacher:
-            raise SettingsError(f"{', '.join(sorted(NEED_TEACHER & set(self.protocols)))}: name a model with --teacher")
+        twice = {name for name in self.protocols if self.protocols.count(name) > 1}
+        if twice:
+            raise SettingsError(f"protocol named twice: {', '.join(sorted(twice))}")
+        comparing = sorted(NEED_TEACHER & set(self.protocols))
+        if comparing and not self.teacher:
+            raise SettingsError(f"{', '.join(comparing)}: name the model to compare with (--teacher)")
+        if self.teacher and not comparing:
+            needs = " and ".join(sorted(NEED_TEACHER))
+            raise SettingsError(f"'teacher' (--teacher) does nothing here: only the protocols {needs} use it")
+        if EVERYTHING not in self.protocols and self.everything != EverythingSettings():
+            raise SettingsError(
+                f"'everything' (--set {EVERYTHING}.NAME=VALUE) does nothing: only the protocol of that name uses it"
+            )
+        if self.zoom != "auto" and not self.per_object:
+            raise SettingsError(f"'zoom' (--zoom) does nothing here: the protocol {EVERYTHING} has no second looks")
 
     @property
     def per_object(self) -> tuple[str, ...]:
@@ -67,4 +83,5 @@ class EvaluateSettings(Settings):
     @property
     def fingerprint(self) -> str:
         """Names a journal: results of other settings are never mixed in."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        record = {**asdict(self), "journal": JOURNAL_VERSION}
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
