@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         PromptError,
         SettingsError,
     )
-    from mobilesam.everything.candidates import FoundMask
+    from mobilesam.everything.results import FoundMask
     from mobilesam.everything.generate import segment_everything
     from mobilesam.everything.settings import EverythingSettings
     from mobilesam.masks import Polygon
@@ -45,7 +45,7 @@ _HOMES = {
     "Prediction": "mobilesam.predict.results",
     "Mask": "mobilesam.predict.results",
     "segment_everything": "mobilesam.everything.generate",
-    "FoundMask": "mobilesam.everything.candidates",
+    "FoundMask": "mobilesam.everything.results",
     "EverythingSettings": "mobilesam.everything.settings",
     "Polygon": "mobilesam.masks",
     "MobileSamError": "mobilesam.errors",

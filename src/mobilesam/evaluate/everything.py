@@ -31,9 +31,10 @@ def photo_recall(generate: Generate, rgb: Rgb, truths: Sequence[Mask]) -> dict[s
     return recall([(to_rle(mask), score) for mask, score in generate(rgb)], truths)
 
 
-def recall(proposals: Sequence[tuple[Rle, float]], truths: Sequence[Mask]) -> dict[str, float]:
-    """`photo_recall` of masks that are run lengths already, with their scores."""
-    ordered = sorted(proposals, key=lambda pair: -pair[1])
+def recall(proposals: Sequence[tuple[Rle | Callable[[], Rle], float]], truths: Sequence[Mask]) -> dict[str, float]:
+    """`photo_recall` of masks that are run lengths already, or a `Mask`'s method that gives them, with their scores."""
+    given = [(rle() if callable(rle) else rle, score) for rle, score in proposals]
+    ordered = sorted(given, key=lambda pair: -pair[1])
     objects = [to_rle(truth) for truth in truths]
     if ordered and objects:
         ious = np.asarray(coco_mask.iou([rle for rle, _ in ordered], objects, [0] * len(objects)))

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from mobilesam.draw import overlay
 from mobilesam.evaluate.metrics import Mask
@@ -16,7 +15,7 @@ from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.run import Models, ask, decode_objects, read_all
 from mobilesam.evaluate.samples import Sample
 from mobilesam.evaluate.settings import EvaluateSettings
-from mobilesam.files import replacing
+from mobilesam.files import save_picture
 from mobilesam.image import Rgb
 
 TRUTH_COLOUR = (255, 215, 0)
@@ -58,7 +57,8 @@ def save_worst(
                     answer = ask(protocol, reference.id, image, truth, ignored, teacher, settings.zoom)
                     assert answer is not None  # it has a row
                     against = truth if answer.against is None else answer.against
-                    files.append(_write(folder / f"{protocol}_{rank:02}.png", draw(image.photo, answer, against, row)))
+                    picture = draw(image.photo, answer, against, row)
+                    files.append(save_picture(picture, folder / f"{protocol}_{rank:02}.png"))
     return sorted(files)
 
 
@@ -72,9 +72,3 @@ def draw(rgb: Rgb, answer: Answer, truth: Mask, row: dict[str, Any]) -> Rgb:
     text = f"{row['protocol']}  IoU {row['iou']:.2f}{score}  {row['object']}"
     cv2.putText(banner, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return np.vstack([banner, picture])
-
-
-def _write(path: Path, picture: Rgb) -> Path:
-    with replacing(path) as partial:
-        Image.fromarray(picture).save(partial)
-    return path
