@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 import mobilesam
 from mobilesam.evaluate.metrics import average_recall
-from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.filters import nms
+from mobilesam.everything.results import FoundMask
 from mobilesam.shards import Sample, expand, index_shard, read_photo, source_of
 
 SCORES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -43,17 +43,17 @@ def search(sam: mobilesam.Predictor, sample: Sample) -> tuple[list[FoundMask], N
     found = mobilesam.segment_everything(sam, photo.rgb, settings=settings)
     truths = [annotation["segmentation"] for annotation in photo.annotations]
     truths = [{**t, "counts": t["counts"].encode()} if isinstance(t["counts"], str) else t for t in truths]
-    ours = [{**mask.rle, "counts": mask.rle["counts"].encode()} for mask in found]
+    ours = [{**rle, "counts": rle["counts"].encode()} for rle in (mask.rle() for mask in found)]
     return found, np.asarray(coco_mask.iou(ours, truths, [0] * len(truths)), float).reshape(len(ours), len(truths))
 
 
 def apply(found: list[FoundMask], ious: NDArray[np.float64], score: float, stability: float) -> tuple[float, int, int]:
     """AR@1000 of what two thresholds keep, the number of masks, and how many of them are an annotated object."""
-    kept = [i for i, m in enumerate(found) if m.predicted_iou > score and m.stability_score >= stability]
+    kept = [i for i, m in enumerate(found) if m.score > score and m.stability_score >= stability]
     if not kept:
         return 0.0, 0, 0
-    boxes = np.array([found[i].box for i in kept], float) + np.array([0, 0, 1, 1])
-    stays = nms(boxes, np.array([found[i].predicted_iou for i in kept]), NMS)
+    boxes = np.array([found[i].box_xyxy for i in kept], float)
+    stays = nms(boxes, np.array([found[i].score for i in kept], float), NMS)
     chosen = ious[[kept[i] for i in stays]]
     return average_recall(chosen, 1000), len(stays), int((chosen.max(axis=1) >= 0.5).sum())
 

@@ -65,7 +65,7 @@ def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[s
     path = Path(path)
     if not isinstance(picture, Image.Image):
         picture = Image.fromarray(picture.astype("uint8") * 255 if picture.dtype == bool else picture)
-    options = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     with replacing(path) as partial:
         try:
             picture.save(partial, **options)

@@ -68,8 +68,8 @@ def to_labelme(
 ) -> dict[str, Any]:
     """Make the contents of a LabelMe file for the masks of one photo.
 
-    A polygon for each piece of a mask; the pieces of one mask share a `group_id`. LabelMe's polygons have no holes, so a
-    cut one pixel wide leads to each hole and back. LabelMe's own conversion to pixels gives the mask back.
+    There is a polygon for each piece of a mask; the pieces of one mask share a `group_id`. LabelMe's polygons have no
+    holes, so a cut leads to each hole and back. LabelMe's own conversion to pixels gives the mask back.
 
     Args:
         masks: of the photo.

@@ -53,3 +53,19 @@ class FoundMask(Mask):
             "stability_score": self.stability_score,
             "crop_box": list(boxes.xyxy_to_xywh(self.crop_box_xyxy)),
         }
+
+    @classmethod
+    def from_sa1b(cls, record: dict[str, Any]) -> FoundMask:
+        """Inverse of `to_sa1b`; the photo is not in the record.
+
+        Raises:
+            KeyError: the record is not one of these.
+        """
+        x, y, width, height = record["crop_box"]
+        return cls(
+            record["segmentation"],
+            record["predicted_iou"],
+            stability_score=record["stability_score"],
+            point_xy=tuple(record["point_coords"][0]),
+            crop_box_xyxy=(x, y, x + width, y + height),
+        )
