@@ -276,13 +276,19 @@ def test_a_tensor_is_resized_as_sam_does(coffee: Path) -> None:
     torch = pytest.importorskip("torch")
     rgb = open_photo(coffee)
     transform = ResizeLongestSide(256)
-    resized = transform.apply_image_torch(torch.from_numpy(rgb).permute(2, 0, 1)[None].float())
+    resized = transform.apply_image_torch(torch.tensor(rgb).permute(2, 0, 1)[None].float())
     assert resized.shape == (1, 3, 171, 256)
     np.testing.assert_allclose(resized[0].permute(1, 2, 0).numpy(), transform.apply_image(rgb), atol=1.5)
 
 
-@pytest.mark.parametrize("use", [lambda sam: sam.mask_decoder, lambda sam: next(sam.parameters()),
-                                 lambda sam: sam.prompt_encoder(points=None, boxes=None, masks=None)])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda sam: sam.mask_decoder,
+        lambda sam: next(sam.parameters()),
+        lambda sam: sam.prompt_encoder(points=None, boxes=None, masks=None),
+    ],
+)
 def test_what_is_not_covered_says_what_is(use) -> None:
     sam = sam_model_registry["embedded"]()
     with pytest.raises(NotCoveredError, match="Covered are SamPredictor, SamAutomaticMaskGenerator") as raised:
