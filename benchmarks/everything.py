@@ -110,7 +110,7 @@ def run_one(arguments: argparse.Namespace) -> None:
         )
         mobilesam.segment_everything(predictor, rgb, settings=replace(settings, points_per_side=4, coarse_factor=1))
         start = time.perf_counter()
-        found = [(m.rle, m.predicted_iou) for m in mobilesam.segment_everything(predictor, rgb, settings=settings)]
+        found = [(m.rle(), m.score) for m in mobilesam.segment_everything(predictor, rgb, settings=settings)]
     seconds = time.perf_counter() - start
     result = {"seconds": seconds, "memory_mb": peak_memory_mb(), "masks": [rle for rle, _ in found]}
     print(json.dumps(result))

@@ -21,7 +21,7 @@ from pycocotools import mask as coco_mask
 
 import mobilesam
 from mobilesam.everything import candidates
-from mobilesam.everything.candidates import FoundMask
+from mobilesam.everything.results import FoundMask
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def main() -> None:
         ratios.append(exact_seconds / rough_seconds)
         if not roughly or not exactly:
             continue
-        overlap = np.asarray(coco_mask.iou([m.rle for m in exactly], [m.rle for m in roughly], [0] * len(roughly)))
+        overlap = np.asarray(coco_mask.iou([m.rle() for m in exactly], [m.rle() for m in roughly], [0] * len(roughly)))
         ious += overlap.max(axis=1).tolist()
         same = [(e, roughly[int(np.argmax(row))]) for e, row in zip(exactly, overlap, strict=True) if row.max() == 1]
         stability += [abs(e.stability_score - r.stability_score) for e, r in same]

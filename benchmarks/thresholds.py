@@ -23,8 +23,8 @@ import mobilesam
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.everything import NUM_THRESHOLDS, count_recalled
-from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.filters import nms
+from mobilesam.everything.results import FoundMask
 from mobilesam.masks import Rle
 from mobilesam.tables import table
 
@@ -56,18 +56,18 @@ def search(sam: mobilesam.Predictor, photo: PhotoRef) -> Searched:
     settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
     found = mobilesam.segment_everything(sam, rgb, settings=settings)
     objects = [one.shape.rle(rgb.shape[:2]) for one in photo.annotation().objects if not one.is_crowd]
-    overlaps = coco_mask.iou([mask.rle for mask in found], objects, [0] * len(objects))
+    overlaps = coco_mask.iou([mask.rle() for mask in found], objects, [0] * len(objects))
     return Searched(found, objects, np.asarray(overlaps, float).reshape(len(found), len(objects)))
 
 
 def apply(photo: Searched, score: float, stability: float) -> tuple[int, int, int]:
     """What two thresholds keep: recalled pairs of object and IoU threshold, masks, masks of an annotated object."""
-    kept = [i for i, m in enumerate(photo.found) if m.predicted_iou > score and m.stability_score >= stability]
+    kept = [i for i, m in enumerate(photo.found) if m.score > score and m.stability_score >= stability]
     if not kept:
         return 0, 0, 0
-    boxes = np.array([photo.found[i].box for i in kept], float) + np.array([0, 0, 1, 1])
-    stays = [kept[i] for i in nms(boxes, np.array([photo.found[i].predicted_iou for i in kept]), NMS)]
-    proposals = [(photo.found[i].rle, photo.found[i].predicted_iou) for i in stays]
+    boxes = np.array([photo.found[i].box_xyxy for i in kept], float)
+    stays = [kept[i] for i in nms(boxes, np.array([photo.found[i].score for i in kept]), NMS)]
+    proposals = [(photo.found[i].rle(), photo.found[i].score) for i in stays]
     hits = int((photo.ious[stays].max(axis=1, initial=0) >= 0.5).sum())
     return count_recalled(proposals, photo.objects)[1000], len(stays), hits
 

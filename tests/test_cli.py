@@ -68,6 +68,36 @@ def test_all_keeps_three_masks(run, coffee: Path) -> None:
     assert json.loads(out)["files"] == ["m_1.png", "m_2.png", "m_3.png"]
 
 
+def test_each_of_three_masks_is_named_with_its_own_file(run, coffee: Path) -> None:
+    _, out, _ = run("segment", coffee, "--point", "290,120", "--all", "--cutout", "--overlay", "-o", "m.png")
+    shared, *lines = out.splitlines()
+    assert shared == "m_overlay.png: 3 masks"
+    assert [line.split(":")[0] for line in lines] == ["m_cutout_1.png", "m_cutout_2.png", "m_cutout_3.png"]
+    assert len({line.split("score ")[1] for line in lines}) == 3
+    _, out, _ = run("segment", coffee, "--point", "290,120", "--all", "-o", "m.json")
+    assert [line.split(":")[0] for line in out.splitlines()] == ["m.json", "mask 1", "mask 2", "mask 3"]
+
+
+def test_pictures_are_written_beside_a_json(run, coffee: Path) -> None:
+    code, out, _ = run("segment", coffee, *CUP, "--overlay", "--cutout", "-o", "m.json", "--json")
+    assert code == 0
+    assert sorted(json.loads(out)["files"]) == ["m.json", "m_cutout.png", "m_overlay.png"]
+    assert json.loads(Path("m.json").read_text())["masks"] == json.loads(out)["masks"]
+    with Image.open("m_overlay.png") as overlay, Image.open("m_cutout.png") as cutout:
+        assert overlay.size == (600, 400)
+        assert cutout.mode == "RGBA"
+
+
+def test_a_result_does_not_take_the_place_of_another_photo(run, coffee: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png"):
+        (tmp_path / name).write_bytes(coffee.read_bytes())
+    code, _, err = run("segment", "a.png", "a_mask.png", "--point", "290,120")
+    assert code == 1
+    assert "would overwrite the photo 'a_mask.png'" in err
+    assert Path("a_mask.png").read_bytes() == coffee.read_bytes()
+    assert Path("a_mask_mask.png").exists()
+
+
 def test_a_folder_is_searched_and_a_bad_photo_does_not_stop_the_rest(run, coffee: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from mobilesam.files import replacing
+from mobilesam.errors import ImageError
+from mobilesam.files import replacing, save_json, save_picture
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -36,3 +40,28 @@ def test_a_good_write_takes_the_name_and_normal_permissions(tmp_path: Path) -> N
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot write .*nowhere"), replacing(tmp_path / "nowhere" / "a.txt"):
         pass
+
+
+def test_pictures_of_every_kind_are_saved(tmp_path: Path) -> None:
+    mask = np.eye(8, dtype=bool)
+    assert save_picture(mask, tmp_path / "mask.png") == tmp_path / "mask.png"
+    with Image.open(tmp_path / "mask.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), mask * 255)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    save_picture(noise, tmp_path / "fine.jpg", quality=95)
+    save_picture(Image.fromarray(noise), tmp_path / "coarse.jpg", quality=20)
+    assert (tmp_path / "coarse.jpg").stat().st_size < (tmp_path / "fine.jpg").stat().st_size / 2
+
+
+def test_a_format_that_cannot_hold_the_picture_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    transparent = Image.new("RGBA", (4, 4))
+    for name in ("a.jpg", "a.xyz"):
+        with pytest.raises(ImageError, match=r"use \.png"):
+            save_picture(transparent, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_is_one_line(tmp_path: Path) -> None:
+    text = save_json({"a": [1, 2]}, tmp_path / "a.json").read_text()
+    assert text.count("\n") == 1
+    assert json.loads(text) == {"a": [1, 2]}

@@ -44,8 +44,9 @@ class ExportError(MobileSamError):
 class MissingExtraError(MobileSamError, ImportError):
     """An optional dependency is needed and absent."""
 
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs an optional dependency: pip install "mobilesam[{extra}]"')
+    def __init__(self, extra: str, purpose: str, *, command: str | None = None) -> None:
+        command = command or f'pip install "mobilesam[{extra}]"'
+        super().__init__(f"{purpose} needs an optional dependency: {command}")
         self.extra = extra
 
 

@@ -8,8 +8,10 @@ reference's rule, kept so that our masks are its masks.
 
 from __future__ import annotations
 
+import glob
 import io
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -61,6 +63,28 @@ def open_photo(photo: PhotoLike) -> Rgb:
         raise ImageError(f"'{path}' does not exist") from None
     except PermissionError:
         raise ImageError(f"'{path}' may not be read (permission denied)") from None
+
+
+def find_photos(photos: Iterable[str | os.PathLike[str]]) -> Iterator[Path | str]:
+    """Paths → photos: folders and patterns become what they hold, sorted; everything else stays as it is.
+
+    So a missing file gets its own error where it is opened, and an address is refused there.
+
+    Raises:
+        ImageError: a folder or a pattern holds no photos.
+    """
+    for photo in photos:
+        text, path = os.fspath(photo), Path(photo)
+        if "://" in text:
+            yield text
+        elif path.is_dir() or (glob.has_magic(text) and not path.exists()):
+            found = path.iterdir() if path.is_dir() else (Path(p) for p in glob.glob(text, recursive=True))
+            inside = sorted(p for p in found if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))})")
+            yield from inside
+        else:
+            yield path
 
 
 def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mobilesam.contract import MASK_THRESHOLD
+from mobilesam.equality import same_fields
 
 # H W photo, L = 4g side of the logits
 
@@ -24,7 +25,7 @@ class Rle(TypedDict):
     counts: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Polygon:
     """One connected piece of a mask: its outline and the outlines of its holes.
 
@@ -33,6 +34,11 @@ class Polygon:
 
     outer: NDArray[np.int32]
     holes: tuple[NDArray[np.int32], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Polygon) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def upscale(
@@ -82,6 +88,11 @@ def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
 def from_rle(rle: Rle) -> NDArray[np.bool_]:
     """Inverse of `to_rle`."""
     return np.asarray(coco_mask.decode(rle), dtype=bool)
+
+
+def area(rle: Rle) -> int:
+    """Number of pixels of a mask that is run lengths."""
+    return int(coco_mask.area(rle))
 
 
 def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:

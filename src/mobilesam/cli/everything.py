@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 import typer
 
 from mobilesam.choices import DenseWhere, Form
 from mobilesam.cli import options
-from mobilesam.cli.photos import expand, output_names
-from mobilesam.errors import ImageError
 
 if TYPE_CHECKING:
-    from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.predict.backend import Precision
-    from mobilesam.predict.predictor import Predictor
+    from mobilesam.everything.folder import PhotoResult
 
 
 def everything(
@@ -67,6 +60,7 @@ def everything(
     as_json: options.AsJson = False,
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
+    from mobilesam.everything.folder import segment_folder
     from mobilesam.everything.settings import EverythingSettings
     from mobilesam.predict.load import load
 
@@ -83,7 +77,6 @@ def everything(
         "refine": refine,
     }
     settings = options.read_settings(EverythingSettings, given, overrides)
-    paths = list(expand(photos))
     sam = load(
         model,
         backend=backend,
@@ -92,90 +85,32 @@ def everything(
         precision=precision,
         image_size=image_size,
     )
-    output.mkdir(parents=True, exist_ok=True)
-    has_bar = not as_json and sys.stderr.isatty()
-    job = Job(sam, settings, wanted, output, precision=precision, show_progress=has_bar)
-    if not job.run(paths, workers, as_json):
+    result = segment_folder(
+        sam,
+        photos,
+        output,
+        settings=settings,
+        forms=wanted,
+        workers=workers,
+        on_result=lambda photo: tell(photo, as_json),
+        show_progress=not as_json and sys.stderr.isatty(),
+    )
+    if result.coco is not None:
+        options.say({"coco": str(result.coco)}, f"wrote {result.coco}", as_json)
+    if result.failed:
         raise typer.Exit(1)
 
 
-class Job:
-    """A folder of photos on its way to a folder of results."""
-
-    def __init__(
-        self,
-        sam: Predictor,
-        settings: EverythingSettings,
-        forms: list[str],
-        output: Path,
-        *,
-        precision: Precision,
-        show_progress: bool,
-    ) -> None:
-        from mobilesam.everything.write import fingerprint
-
-        self.sam, self.settings, self.forms, self.output = sam, settings, forms, output
-        self.show_progress = show_progress
-        self.identity = fingerprint(sam.info, settings, forms, precision)
-
-    def run(self, paths: list[Path | str], workers: int, as_json: bool) -> bool:
-        """Do every photo, say what was written; returns whether all went well."""
-        from mobilesam.everything.write import write_coco
-
-        names = output_names(paths)
-        done, failed = [], False
-        for path, name, answer in self.answers(paths, names, workers):
-            if isinstance(answer, Exception):
-                typer.echo(f"error: {answer}", err=True)
-                failed = True
-                continue
-            done.append(name)
-            typer.echo(json.dumps({"photo": str(path), **answer}) if as_json else tell(str(path), answer))
-        if "coco" in self.forms and done:
-            written = write_coco(self.output, done)
-            typer.echo(json.dumps({"coco": str(written)}) if as_json else f"wrote {written}")
-        return not failed
-
-    def answers(
-        self, paths: list[Path | str], names: list[str], workers: int
-    ) -> Iterator[tuple[Path | str, str, dict[str, Any] | Exception]]:
-        """Each photo's result, in order, with a bar over the folder."""
-        from tqdm import tqdm
-
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            # One at a time shows its own bar; several would draw over each other.
-            has_bar = self.show_progress and workers <= 1
-            results = pool.map(lambda path, name: self.do(path, name, has_bar), paths, names)
-            hidden = not self.show_progress or len(paths) < 2
-            yield from tqdm(zip(paths, names, results, strict=True), total=len(paths), unit="photo", disable=hidden)
-
-    def do(self, path: Path | str, name: str, has_bar: bool) -> dict[str, Any] | Exception:
-        """One photo: skipped when finished, else searched and written."""
-        from tqdm import tqdm
-
-        from mobilesam.everything.generate import segment_everything
-        from mobilesam.everything.write import is_finished, write
-        from mobilesam.image import open_photo
-
-        if is_finished(self.output, name, self.identity):
-            return {"skipped": True, "files": [str(self.output / f"{name}.json")]}
-        try:
-            rgb = open_photo(path)
-            with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
-
-                def progress(asked: int, total: int) -> None:
-                    bar.total, bar.n = total, asked
-                    bar.refresh()
-
-                found = segment_everything(self.sam, rgb, settings=self.settings, progress=progress)
-            files = write(self.output, name, str(path), rgb, found, self.forms, self.identity)
-        except (ImageError, OSError) as error:
-            return error
-        return {"num_masks": len(found), "files": [str(file) for file in files]}
-
-
-def tell(photo: str, answer: dict[str, Any]) -> str:
+def tell(result: PhotoResult, as_json: bool) -> None:
     """One line about a photo."""
-    if answer.get("skipped"):
-        return f"{photo}: finished before, skipped"
-    return f"{photo}: {answer['num_masks']} masks: {', '.join(answer['files'])}"
+    if result.error is not None:
+        typer.echo(f"error: {result.error}", err=True)
+        return
+    files = [str(file) for file in result.files]
+    if result.skipped:
+        record: dict[str, object] = {"skipped": True, "files": files}
+        text = "finished before, skipped"
+    else:
+        record = {"num_masks": result.num_masks, "files": files}
+        text = f"{result.num_masks} masks: {', '.join(files)}"
+    options.say({"photo": result.photo, **record}, f"{result.photo}: {text}", as_json)

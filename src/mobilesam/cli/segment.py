@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.photos import expand, output_names
 from mobilesam.errors import ImageError, PromptError
+from mobilesam.names import absolute, output_names
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask, Prediction
@@ -32,21 +32,49 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be written, and where."""
+class Target:
+    """Which files are to be written, and where."""
 
     output: Path | None
     kinds: list[str]
-    """ "mask", "overlay", "cutout" """
-    all_masks: bool
+    """ "mask", "overlay", "cutout", "json" """
+    photos: frozenset[str]
+    """Absolute paths of the photos, which no result may overwrite."""
 
-    def target(self, name: str, kind: str) -> Path:
-        """Where one picture goes: the named file, or NAME_KIND.png in the named or the current folder."""
+    def path(self, name: str, kind: str) -> Path:
+        """Where one file goes: the named file, or NAME_KIND.png beside it, in the named or in the current folder."""
         if self.output is not None and self.output.suffix:
-            return self.output.with_stem(f"{self.output.stem}_{kind}") if len(self.kinds) > 1 else self.output
-        folder = self.output or Path()
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}_{kind}.png"
+            path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
+            if self.output.suffix == ".json":
+                path = self.output if kind == "json" else path.with_suffix(".png")
+        else:
+            folder = self.output or Path()
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{name}_{kind}.png"
+        return path
+
+    def numbered(self, name: str, kind: str, count: int) -> list[Path]:
+        """Where a file for each of `count` masks goes: numbered, if there is more than one.
+
+        Raises:
+            ImageError: there is one of the photos.
+        """
+        path = self.path(name, kind)
+        paths = [path.with_stem(f"{path.stem}_{i}") for i in range(1, count + 1)] if count > 1 else [path]
+        for path in paths:
+            if absolute(path) in self.photos:
+                raise ImageError(f"the {kind} would overwrite the photo '{path}'; give another --output")
+        return paths
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of one photo."""
+
+    shared: list[Path]
+    """Files with all its masks."""
+    own: list[list[Path]]
+    """Files of each mask alone."""
 
 
 def segment(
@@ -71,13 +99,19 @@ def segment(
 ) -> None:
     """Segment the object that points or a box mean, in each photo.
 
-    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else.
+    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else; what is
+    asked for besides a .json output is written beside it.
     """
     prompt = parse_prompt(point or [], box)
     looks = options.parse_zoom(zoom)
-    kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
-    wish = Wish(output, kinds, all_masks)
-    paths = list(expand(photos))
+    is_json = output is not None and output.suffix == ".json"
+    wanted = (("overlay", overlay), ("cutout", cutout), ("json", is_json))
+    kinds = [kind for kind, is_wanted in wanted if is_wanted] or ["mask"]
+
+    from mobilesam.image import find_photos
+
+    paths = list(find_photos(photos))
+    target = Target(output, kinds, frozenset(absolute(path) for path in paths))
     if len(paths) > 1 and output is not None and output.suffix:
         raise typer.BadParameter(f"{len(paths)} photos need a folder for --output, not '{output}'")
     if output is not None and any(Path(path) == output for path in paths):
@@ -105,7 +139,7 @@ def segment(
                 zoom=looks,
             )
             kept = list(found) if all_masks else [found.best]
-            report(str(path), sam.info.name, kept, write(found, kept, path, name, prompt, wish), as_json)
+            report(str(path), sam.info.name, kept, write(found, kept, path, name, prompt, target), as_json)
         except (ImageError, PromptError, OSError) as error:
             if len(paths) == 1:
                 raise
@@ -146,71 +180,47 @@ def with_progress(items: list[tuple[Path | str, str]]) -> Iterator[tuple[Path | 
     yield from tqdm(items, unit="photo")
 
 
-def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, wish: Wish) -> list[Path]:
-    """Write what was wished for one photo; returns the files."""
-    if wish.output is not None and wish.output.suffix == ".json":
-        return [write_json(kept, str(photo), wish.output)]
-    files = []
-    for kind in wish.kinds:
-        target = wish.target(name, kind)
-        if kind == "overlay":
-            files.append(save_picture(draw(found, kept, prompt), target))
-            continue
-        for i, mask in enumerate(kept, 1):
-            numbered = target.with_stem(f"{target.stem}_{i}") if len(kept) > 1 else target
-            if kind == "cutout":
-                save_picture(mask.cutout(), numbered)
-            else:
-                mask.save(numbered)
-            files.append(numbered)
-    return files
+def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, target: Target) -> Written:
+    """Write what was asked for of one photo."""
+    from mobilesam.files import save_json, save_picture
+
+    written = Written([], [[] for _ in kept])
+    for kind in target.kinds:
+        is_shared = kind in ("json", "overlay")
+        paths = target.numbered(name, kind, 1 if is_shared else len(kept))
+        if kind == "json":
+            record = {"photo": str(photo), "masks": [mask.to_dict() for mask in kept]}
+            written.shared.append(save_json(record, paths[0]))
+        elif kind == "overlay":
+            from mobilesam.draw import overlay
+
+            assert found.photo is not None  # it was just opened
+            arrays = [mask.array for mask in kept]
+            picture = overlay(found.photo, arrays, points=prompt.points, labels=prompt.labels, box=prompt.box)
+            written.shared.append(save_picture(picture, paths[0]))
+        else:
+            for mask, files, path in zip(kept, written.own, paths, strict=True):
+                files.append(save_picture(mask.cutout() if kind == "cutout" else mask.array, path))
+    return written
 
 
-def draw(found: Prediction, kept: list[Mask], prompt: Prompt) -> Any:
-    """The photo with masks and prompt, as a PIL image."""
-    from PIL import Image
-
-    from mobilesam.draw import overlay
-
-    assert found.photo is not None
-    masks = [mask.array for mask in kept]
-    return Image.fromarray(
-        overlay(found.photo, masks, points=prompt.points, labels=prompt.labels, box=prompt.box),
-    )
-
-
-def save_picture(picture: Any, target: Path) -> Path:
-    """Write a PIL image, in the format its name asks for."""
-    from mobilesam.files import replacing
-
-    with replacing(target) as partial:
-        try:
-            picture.save(partial)
-        except (ValueError, OSError) as error:
-            raise ImageError(f"cannot write '{target}' as '{target.suffix}' ({error}); use .png") from error
-    return target
-
-
-def write_json(kept: list[Mask], photo: str, target: Path) -> Path:
-    """Write the masks as run lengths."""
-    from mobilesam.files import replacing
-
-    with replacing(target) as partial:
-        record = {"photo": photo, "masks": [mask.to_dict() for mask in kept]}
-        partial.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return target
-
-
-def report(photo: str, model: str, kept: list[Mask], files: list[Path], as_json: bool) -> None:
-    """Say what was found and what was written."""
-    names = [str(file) for file in files]
+def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: bool) -> None:
+    """Say what was found and what was written: a line for each mask, after one for the files of all."""
+    shared = [str(file) for file in written.shared]
+    own = [[str(file) for file in files] for files in written.own]
     if as_json:
-        record = {"photo": photo, "model": model, "masks": [mask.to_dict() for mask in kept], "files": names}
-        typer.echo(json.dumps(record))
+        files = [*shared, *(file for files in own for file in files)]
+        typer.echo(
+            json.dumps({"photo": photo, "model": model, "masks": [mask.to_dict() for mask in kept], "files": files})
+        )
         return
-    for mask in kept:
+    if len(kept) == 1:  # one line says it all
+        shared, own = [], [[*shared, *own[0]]]
+    if shared:
+        typer.echo(f"{', '.join(shared)}: {len(kept)} masks")
+    for i, (mask, files) in enumerate(zip(kept, own, strict=True), 1):
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"
-        typer.echo(f"{', '.join(names)}: {about}")
+        typer.echo(f"{', '.join(files) or f'mask {i}'}: {about}")
     if not any(mask.area for mask in kept):
         typer.echo("the mask is empty; try another point, a box, or --all", err=True)

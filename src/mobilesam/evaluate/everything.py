@@ -50,7 +50,7 @@ def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Mask], settin
     start = time.perf_counter()
     found = segment_everything(sam, photo, settings=settings, progress=count)
     seconds = time.perf_counter() - start
-    recalled = count_recalled([(mask.rle, mask.predicted_iou) for mask in found], [to_rle(truth) for truth in truths])
+    recalled = count_recalled([(mask.rle(), mask.score) for mask in found], [to_rle(truth) for truth in truths])
     return Search(len(truths), len(found), sum(passes), seconds, recalled)
 
 

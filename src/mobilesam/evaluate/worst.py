@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from mobilesam.data.photo import PhotoRef
 from mobilesam.draw import overlay
@@ -17,7 +16,7 @@ from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.records import Row
 from mobilesam.evaluate.run import find_photos
 from mobilesam.evaluate.settings import EvaluateSettings
-from mobilesam.files import replacing
+from mobilesam.files import save_picture
 from mobilesam.image import Rgb
 
 TRUTH_COLOUR = (255, 215, 0)
@@ -59,7 +58,7 @@ def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, 
                 assert answer is not None  # it has a row
                 against = truth.mask if answer.against is None else answer.against
                 picture = draw(images.student.photo, answer, against, row)
-                files.append(_write(folder / f"{protocol}_{rank:02}.png", picture))
+                files.append(save_picture(picture, folder / f"{protocol}_{rank:02}.png"))
     return sorted(files)
 
 
@@ -73,9 +72,3 @@ def draw(rgb: Rgb, answer: Answer, truth: Mask, row: Row) -> Rgb:
     text = f"{row.protocol}  IoU {row.iou:.2f}{score}  {row.photo.dataset}: {row.object}"
     cv2.putText(banner, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return np.vstack([banner, picture])
-
-
-def _write(path: Path, picture: Rgb) -> Path:
-    with replacing(path) as partial:
-        Image.fromarray(picture).save(partial)
-    return path
