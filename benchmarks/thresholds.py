@@ -1,6 +1,6 @@
 """Which thresholds of `everything` suit a model: what each pair keeps of the recall, and how many masks it leaves.
 
-    python benchmarks/thresholds.py 'PATH/*.tar' [--model M] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
+    python -m benchmarks.thresholds 'PATH/*.tar' [--model M] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
 
 Run it on photos that were trained on and are annotated nearly whole, never on photos of an evaluation. Every photo is
 searched once with nothing left out; each pair of thresholds is then applied to what was found, as the search would.
@@ -8,17 +8,16 @@ searched once with nothing left out; each pair of thresholds is then applied to 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from pairs import machine  # type: ignore[import-not-found]
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 import mobilesam
+from benchmarks.common import machine, make_parser, parse, synthetic_shard
 from mobilesam.evaluate.metrics import average_recall
 from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.filters import nms
@@ -36,10 +35,12 @@ def pick(patterns: str, sources: Sequence[str], count: int) -> list[Sample]:
     return kept[:: max(1, len(kept) // count)][:count]
 
 
-def search(sam: mobilesam.Predictor, sample: Sample) -> tuple[list[FoundMask], NDArray[np.float64]]:
+def search(sam: mobilesam.Predictor, sample: Sample, per_side: int) -> tuple[list[FoundMask], NDArray[np.float64]]:
     """All masks of a photo with nothing left out, and their IoU with each annotated object."""
     photo = read_photo(sample)
-    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1)
+    settings = mobilesam.EverythingSettings(
+        points_per_side=per_side, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.1
+    )
     found = mobilesam.segment_everything(sam, photo.rgb, settings=settings)
     truths = [annotation["segmentation"] for annotation in photo.annotations]
     truths = [{**t, "counts": t["counts"].encode()} if isinstance(t["counts"], str) else t for t in truths]
@@ -59,15 +60,19 @@ def apply(found: list[FoundMask], ious: NDArray[np.float64], score: float, stabi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("data")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--sources", default="coco_taming,cocostuff35,ade30")
     parser.add_argument("--photos", type=int, default=60)
-    arguments = parser.parse_args()
+    parser.add_argument("--points-per-side", type=int, default=32)
+    arguments = parse(
+        parser,
+        lambda folder: (synthetic_shard(folder), "--sources", "a,b", "--photos", "1", "--points-per-side", "4"),
+    )
     sam = mobilesam.load(arguments.model, threads=1)
     samples = pick(arguments.data, arguments.sources.split(","), arguments.photos)
-    searched = [search(sam, sample) for sample in tqdm(samples, unit="photo")]
+    searched = [search(sam, sample, arguments.points_per_side) for sample in tqdm(samples, unit="photo")]
     print(f"{sam.info.name} {sam.info.weights_sha256[:12]}, {len(samples)} photos, {machine(1, ('onnxruntime',))}\n")
     print(
         "| score above | stability from | AR@1000 | masks a photo | of them annotated objects |\n|---|---|---|---|---|"
