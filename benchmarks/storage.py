@@ -2,7 +2,8 @@
 
     python -m benchmarks.storage weights.safetensors eval.tar ...
 
-For every object of at least --min-area pixels (1,000): the IoU between the two models' masks, for one click and for a tight box.
+For every object of at least 1,000 pixels (`--min-area`): the IoU between the two models' masks, for one click and for
+a tight box.
 """
 
 from __future__ import annotations
@@ -62,12 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = export_both(arguments.weights, Path(folder))
         samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
-        values = [
-            v
-            for s in tqdm(samples, unit="photo")
-            if isinstance(s, Sample)
-            for v in compare(models, s, arguments.min_area)
-        ]
+        photos = [sample for sample in samples if isinstance(sample, Sample)]
+        values = [v for photo in tqdm(photos, unit="photo") for v in compare(models, photo, arguments.min_area)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")
     print(f"1st percentile {np.percentile(values, 1):.4f}")

@@ -29,7 +29,7 @@ def pytest_report_header() -> str | None:
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out the folders whose tests import torch where torch is absent."""
-    return not HAS_TORCH and collection_path.name in TORCH_FOLDERS or None
+    return True if not HAS_TORCH and collection_path.name in TORCH_FOLDERS else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

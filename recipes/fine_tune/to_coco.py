@@ -2,7 +2,8 @@
 
     python recipes/fine_tune/to_coco.py 'PATH/*.tar' SOURCE FOLDER [--held-out 0.3]
 
-Writes FOLDER/train.json, FOLDER/held_out.json and FOLDER/images/. Which photos are held out hangs on their names alone.
+Writes FOLDER/train.json, FOLDER/held_out.json and FOLDER/images/.
+Which photos are held out depends on their names alone.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 
 import mobilesam
 from mobilesam.predict.onnx import OnnxBackend
+from mobilesam.weights import MODELS, pair_folder
 
 POINTS = np.array([(290.0, 120.0), (110.0, 250.0)])
 
@@ -28,8 +29,8 @@ class NoEmptyArrays:
 
 @pytest.fixture
 def old_image(coffee_embedding: mobilesam.ImageEmbedding) -> mobilesam.ImageEmbedding:
-    backend = OnnxBackend(mobilesam.weights.pair_folder(mobilesam.weights.get_spec("embedded")), threads=1)  # type: ignore[attr-defined]
-    backend._decoder = NoEmptyArrays(backend._decoder)
+    backend = OnnxBackend(pair_folder(MODELS["embedded"]), threads=1)
+    backend._decoder = NoEmptyArrays(backend._decoder)  # type: ignore[assignment]
     return mobilesam.Predictor(backend).embed(coffee_embedding.photo)
 
 
