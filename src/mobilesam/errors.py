@@ -41,7 +41,9 @@ class MissingExtraError(MobileSamError, ImportError):
     """An optional dependency is needed and absent."""
 
     def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs an optional dependency: pip install "mobilesam[{extra}]"')
+        from mobilesam.extras import install_command
+
+        super().__init__(f"{purpose} needs an optional dependency: {install_command(extra)}")
         self.extra = extra
 
 

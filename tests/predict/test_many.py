@@ -58,9 +58,7 @@ def test_a_click_does_not_open_it_and_many_prompts_do(backend: str, coffee: Path
         image.predict_points(POINTS, min_score=0.0)
 
 
-def test_threads_that_come_at_once_open_it_once(
-    backend: str, coffee: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_that_come_at_once_open_it_once(backend: str, coffee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = load(BUILTIN, backend).embed(coffee)
     opened: list[str] = []
     really_open = type(image.backend)._open

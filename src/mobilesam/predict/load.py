@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.extras import is_installed, require
+from mobilesam.extras import install_command, is_installed, require
 from mobilesam.predict.backend import Backend, Precision
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -69,7 +69,7 @@ def load(
     if precision != "float32" and backend != "openvino":
         raise SettingsError(
             f"the backend {backend} computes in float32; precision '{precision}' needs openvino: "
-            'pip install "mobilesam[openvino]"'
+            + install_command("openvino")
         )
     if backend == "torch":
         return Predictor(_torch_backend(model, device, image_size))
