@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -189,6 +190,13 @@ assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy i
     result = run(code)
     assert result.returncode == 0, result.stderr
     assert "--point" in result.stdout
+
+
+def test_the_version_is_that_of_the_topmost_changes() -> None:
+    changes = (ROOT.parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## (\S+)( \(unreleased\))?", changes, re.MULTILINE)
+    assert found
+    assert mobilesam.__version__ == found[1] + (".dev0" if found[2] else "")
 
 
 def test_all_names_what_can_be_imported() -> None:
