@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.helpers.scenes import write_shard
 ROOT = Path(__file__).parents[1]
 MAIN = '__name__ == "__main__"'
 SCRIPTS = [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py")) if MAIN in path.read_text(encoding="utf-8")]
+RUNS = "test_each_benchmark_runs"
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("recipes/**/*")]
 
 needs_openvino = pytest.mark.skipif(not find_spec("openvino"), reason="openvino is not installed")
@@ -33,11 +36,19 @@ def call(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def printed_by(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
+    """What each benchmark of this session prints; two at a time, because they mostly import."""
+    wanted = {item.callspec.params["name"] for item in request.session.items if RUNS in item.name}  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(call, ROOT, "-m", f"benchmarks.{name}", "--smoke") for name in sorted(wanted)}
+
+
 @pytest.mark.torch
 @needs_openvino
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_benchmark_runs_at_its_smallest_size(name: str) -> None:
-    printed = call(ROOT, "-m", f"benchmarks.{name}", "--smoke")
+def test_each_benchmark_runs_at_its_smallest_size(name: str, printed_by: dict[str, Future[str]]) -> None:
+    printed = printed_by[name].result()
     assert re.search(r"\d", printed), "no number"
     assert "nan" not in printed.split()
 

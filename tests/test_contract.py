@@ -28,7 +28,9 @@ def of_the_docstring() -> Shapes:
 
 def of_the_document() -> Shapes:
     found, graph = {}, ""
-    for name, cell, shape in re.findall(r"^\| (\w*) ?\| (?:in|out) `(\w+)` \| (\(.*?\)) float32 \|", DOCUMENT, re.MULTILINE):
+    for name, cell, shape in re.findall(
+        r"^\| (\w*) ?\| (?:in|out) `(\w+)` \| (\(.*?\)) float32 \|", DOCUMENT, re.MULTILINE
+    ):
         graph = name or graph
         found[graph, cell] = shape
     return found

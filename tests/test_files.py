@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_the_umask_of_the_process_is_left_alone(tmp_path: Path, monkeypatch: pyt
         partial.write_text("new")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions")
 def test_a_strict_umask_holds(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:

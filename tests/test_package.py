@@ -14,6 +14,7 @@ import pytest
 import mobilesam
 
 ROOT = Path(mobilesam.__file__).parent
+REPOSITORY = Path(__file__).parents[1]
 STAGES = ("predict", "everything", "evaluate", "model", "train", "distill", "export")
 NEEDS_TORCH = ("model", "train", "distill", "export")
 TORCH_SIDE = {"torch", "lightning", "onnx", "safetensors", "tensorboard"}
@@ -130,9 +131,7 @@ def test_each_module_imports_only_the_third_parties_of_its_stage(name: str) -> N
 
 def test_the_third_party_test_can_fail(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
-    bad.write_text(
-        "import os\nimport matplotlib.pyplot as plt\nimport mobilesam.masks\ndef f():\n    import torch\n"
-    )
+    bad.write_text("import os\nimport matplotlib.pyplot as plt\nimport mobilesam.masks\ndef f():\n    import torch\n")
     assert third_parties(imports(bad, deferred=False)) == {"matplotlib"}
     assert "matplotlib" not in THIRD_PARTIES["noun"]
 
@@ -161,7 +160,7 @@ sys.meta_path.insert(0, Blocked())
 for name in {torch_free!r}:
     importlib.import_module("mobilesam." + name)
 import mobilesam
-found = mobilesam.load().embed({str(ROOT.parents[1] / "examples" / "coffee.png")!r}).predict(points=[(300, 180)])
+found = mobilesam.load().embed({str(REPOSITORY / "examples" / "coffee.png")!r}).predict(points=[(300, 180)])
 assert found.masks.shape == (3, 400, 600)
 assert not set(sys.modules) & {TORCH_SIDE!r}
 """
@@ -193,7 +192,7 @@ assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy i
 
 
 def test_the_version_is_that_of_the_topmost_changes() -> None:
-    changes = (ROOT.parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(r"^## (\S+)( \(unreleased\))?", changes, re.MULTILINE)
     assert found
     assert mobilesam.__version__ == found[1] + (".dev0" if found[2] else "")
