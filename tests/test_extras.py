@@ -29,7 +29,7 @@ def named_extras() -> set[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = PLACE_OF_THE_EXTRA.get(node.func.id)
                 if place is not None and isinstance(argument := node.args[place], ast.Constant):
-                    found.add(argument.value)
+                    found.add(str(argument.value))
     return found
 
 
