@@ -1,6 +1,6 @@
 """Which thresholds of `everything` suit a model: what each pair keeps of the recall, and how many masks it leaves.
 
-    python benchmarks/thresholds.py 'PATH/*.tar' [--model M] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
+    python -m benchmarks.thresholds 'PATH/*.tar' [--model M] [--sources coco_taming,cocostuff35,ade30] [--photos 60]
 
 Run it on photos that were trained on and are annotated nearly whole, never on photos of an evaluation. Every photo is
 searched once with nothing left out; each pair of thresholds is then applied to what was found, as the search would.
@@ -8,18 +8,17 @@ searched once with nothing left out; each pair of thresholds is then applied to 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from pairs import machine  # type: ignore[import-not-found]
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 import mobilesam
+from benchmarks.common import machine, make_parser, parse, synthetic_shard
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.everything import NUM_THRESHOLDS, count_recalled
@@ -50,10 +49,12 @@ class Searched:
     """(num_masks, num_objects)"""
 
 
-def search(sam: mobilesam.Predictor, photo: PhotoRef) -> Searched:
+def search(sam: mobilesam.Predictor, photo: PhotoRef, per_side: int) -> Searched:
     """Search one photo."""
     rgb = photo.open()
-    settings = mobilesam.EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
+    settings = mobilesam.EverythingSettings(
+        points_per_side=per_side, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0
+    )
     found = mobilesam.segment_everything(sam, rgb, settings=settings)
     objects = [one.shape.rle(rgb.shape[:2]) for one in photo.annotation().objects if not one.is_crowd]
     overlaps = coco_mask.iou([mask.rle() for mask in found], objects, [0] * len(objects))
@@ -73,15 +74,19 @@ def apply(photo: Searched, score: float, stability: float) -> tuple[int, int, in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("data")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--sources", default="coco_taming,cocostuff35,ade30")
     parser.add_argument("--photos", type=int, default=60)
-    arguments = parser.parse_args()
+    parser.add_argument("--points-per-side", type=int, default=32)
+    arguments = parse(
+        parser,
+        lambda folder: (synthetic_shard(folder), "--sources", "a,b", "--photos", "1", "--points-per-side", "4"),
+    )
     sam = mobilesam.load(arguments.model, threads=1)
     photos = pick(arguments.data, arguments.sources.split(","), arguments.photos)
-    searched = [search(sam, photo) for photo in tqdm(photos, unit="photo")]
+    searched = [search(sam, photo, arguments.points_per_side) for photo in tqdm(photos, unit="photo")]
     num_pairs = NUM_THRESHOLDS * sum(len(photo.objects) for photo in searched)
     print(f"{sam.info.name} {sam.info.weights_sha256[:12]}, {len(photos)} photos, {machine(1, ('onnxruntime',))}\n")
     rows = []

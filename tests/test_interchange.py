@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -38,7 +39,7 @@ ARRAYS = [
 ]
 
 
-def pixels_of_labelme(record: dict) -> np.ndarray:
+def pixels_of_labelme(record: dict[str, Any]) -> np.ndarray:
     """As LabelMe itself turns polygons into pixels: filled, with their outline, and joined."""
     hw = (record["imageHeight"], record["imageWidth"])
     whole = np.zeros(hw, bool)

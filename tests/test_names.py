@@ -66,7 +66,7 @@ def test_the_work_grows_with_the_number_of_photos_and_not_with_its_square(
         def __eq__(self, other: object) -> bool:
             nonlocal compared
             compared += 1
-            return str.__eq__(self, other)  # type: ignore[arg-type]
+            return str.__eq__(self, other)
 
         __hash__ = str.__hash__
 

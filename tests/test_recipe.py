@@ -314,7 +314,7 @@ def test_the_path_stands_before_the_field_in_every_message() -> None:
 
 def test_settings_take_keywords_only_and_do_not_change() -> None:
     with pytest.raises(TypeError):
-        RunConfig("somewhere")  # type: ignore[misc]
+        RunConfig("somewhere")  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
         RunConfig().steps = 3  # type: ignore[misc]
 
@@ -353,9 +353,9 @@ def field_docstrings(cls: type[Settings]) -> dict[str, bool]:
 def test_every_setting_has_a_docstring_and_a_type_that_the_reader_knows(cls: type[Settings]) -> None:
     assert len(CLASSES) >= 19, "none is overlooked"
     documented = field_docstrings(cls)
-    assert list(documented) == list(kinds(cls)), "every annotation is a field"
+    assert list(documented) == list(kinds(cls)), "every annotation is a field"  # type: ignore[arg-type]
     assert [name for name, has_docstring in documented.items() if not has_docstring] == []
-    for kind in kinds(cls).values():
+    for kind in kinds(cls).values():  # type: ignore[arg-type]
         assert not fits(object(), kind)
         assert "typing" not in describe(kind)
         assert "<" not in describe(kind), describe(kind)

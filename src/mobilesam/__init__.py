@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mobilesam.predict.predictor import Predictor
     from mobilesam.predict.results import Mask, Prediction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "load": "mobilesam.predict.load",

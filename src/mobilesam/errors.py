@@ -45,8 +45,9 @@ class MissingExtraError(MobileSamError, ImportError):
     """An optional dependency is needed and absent."""
 
     def __init__(self, extra: str, purpose: str, *, command: str | None = None) -> None:
-        command = command or f'pip install "mobilesam[{extra}]"'
-        super().__init__(f"{purpose} needs an optional dependency: {command}")
+        from mobilesam.extras import install_command
+
+        super().__init__(f"{purpose} needs an optional dependency: {command or install_command(extra)}")
         self.extra = extra
 
 

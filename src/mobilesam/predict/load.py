@@ -13,7 +13,7 @@ from typing import get_args
 
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.extras import is_installed, require
+from mobilesam.extras import install_command, is_installed, require
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -68,7 +68,7 @@ def load(
     if precision != "float32" and backend != "openvino":
         raise SettingsError(
             f"the backend {backend} computes in float32; precision '{precision}' needs openvino: "
-            'pip install "mobilesam[openvino]"'
+            + install_command("openvino")
         )
     if backend == "torch":
         return Predictor(_torch_backend(model, device, image_size))
