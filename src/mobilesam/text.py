@@ -15,7 +15,7 @@ def decode_text(data: bytes) -> str:
         DataError: it is no text in UTF-8, UTF-16 or UTF-32.
     """
     try:
-        # Python's json tells the encodings apart by their first bytes; that rule holds for any text that starts in ASCII.
+        # json tells the encodings apart by the first bytes, a rule that holds for any text that starts in ASCII
         return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
     except ValueError as error:
         raise DataError(f"not text in UTF-8 or UTF-16 ({first_line(error)}); save it as UTF-8") from error

@@ -6,7 +6,7 @@ memory, and one that is not a number ends the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,13 @@ from mobilesam.rle import Rle
 MIN_NUMBERS = 6
 """Of a polygon: three (x, y) pairs."""
 MAX_OUTLINE = 2**22
-"""Pixels of outline of one object: a second and 400 MB in pycocotools. A photo of 12 megapixels has a border of 14,000."""
-FAR = 1e12  # beyond it, cutting an edge would overflow
+"""Pixels of outline of one object: a second and 400 MB in pycocotools. A border around 12 megapixels has 14,000."""
+FAR = 1e12  # beyond it, scaling and cutting an edge would overflow
 AT_ONCE = 32  # pieces that are merged in one call, whose time grows with their square
 
 
-def check_polygon(polygon: Any) -> tuple[float, ...]:
-    """One polygon as (x0, y0, x1, y1, ...).
+def check_polygon(polygon: Any) -> NDArray[np.float64]:
+    """One polygon, x0, y0, x1, y1, ..., as (K, 2) vertices.
 
     Raises:
         DataError: it is no list of at least three pairs of finite numbers.
@@ -44,7 +44,7 @@ def check_polygon(polygon: Any) -> tuple[float, ...]:
         raise DataError(f"a polygon needs at least three (x, y) pairs, this one has {len(row)} numbers")
     if not np.isfinite(row).all():
         raise DataError("a coordinate is not a finite number")
-    return tuple(row.astype(float).tolist())
+    return row.astype(float).reshape(-1, 2)
 
 
 def check_polygons(polygons: Any) -> tuple[tuple[float, ...], ...]:
@@ -55,10 +55,10 @@ def check_polygons(polygons: Any) -> tuple[tuple[float, ...], ...]:
     """
     if not isinstance(polygons, (list, tuple)) or not polygons:
         raise DataError("no polygon")
-    return tuple(check_polygon(polygon) for polygon in polygons)
+    return tuple(tuple(check_polygon(polygon).ravel().tolist()) for polygon in polygons)
 
 
-def fill(polygons: Iterable[Sequence[float]], hw: tuple[int, int], scale: tuple[float, float] = (1, 1)) -> Rle:
+def fill(polygons: Iterable[tuple[float, ...]], hw: tuple[int, int], scale: tuple[float, float] = (1, 1)) -> Rle:
     """The union of polygons, filled as pycocotools fills them.
 
     Parts far outside of the photo are cut off first, which leaves every polygon within twice its side as it is.
@@ -71,7 +71,7 @@ def fill(polygons: Iterable[Sequence[float]], hw: tuple[int, int], scale: tuple[
     Raises:
         DataError: a polygon is malformed, or an outline is longer than `MAX_OUTLINE`.
     """
-    rows = [np.reshape(check_polygon(tuple(p)), (-1, 2)) * scale for p in polygons]  # each (K, 2)
+    rows = [np.clip(check_polygon(p), -FAR, FAR) * scale for p in polygons]  # each (K, 2)
     rows = [row for row in (clip(row, hw) for row in rows) if len(row) >= MIN_NUMBERS // 2]
     length = sum(outline_length(row) for row in rows)
     if length > MAX_OUTLINE:
@@ -89,7 +89,6 @@ def clip(polygon: NDArray[np.float64], hw: tuple[int, int]) -> NDArray[np.float6
     side = max(hw)
     if polygon.min() >= -side and polygon.max() <= 2 * side:
         return polygon
-    polygon = np.clip(polygon, -FAR, FAR)
     for axis in (0, 1):
         polygon = _cut(polygon, axis, -side, -1)
         polygon = _cut(polygon, axis, 2 * side, 1)

@@ -4,7 +4,7 @@ NAME.json           SA-1B's record of the photo; written last, so that it means 
 NAME_labels.png     16-bit: 0 background, i the i-th mask; smaller masks lie on larger ones
 NAME_overlay.jpg    the photo with its masks in colours
 NAME_masks/000.png  255 on the object, one file a mask
-NAME.txt            YOLO-seg: class 0 and a polygon in 0-1, the mask's largest piece
+NAME.txt            YOLO-seg: class 0 and a polygon in 0-1, parts and holes joined by bridges of no width
 instances.json      COCO, of the whole folder
 """
 
@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilesam import outlines
 from mobilesam.draw import COLOURS
 from mobilesam.everything.candidates import FoundMask
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.files import replacing
 from mobilesam.image import Rgb
-from mobilesam.masks import to_polygons
 from mobilesam.predict.backend import ModelInfo, Precision
 
 FORMS = ("labels", "overlay", "masks", "yolo", "coco")
@@ -119,13 +119,12 @@ def overlay(rgb: Rgb, found: Sequence[FoundMask], opacity: float = 0.5) -> Rgb:
 
 
 def yolo_line(mask: FoundMask) -> str:
-    """Class 0 and the outline of the mask's largest piece; empty for an empty mask."""
-    pieces = [piece.outer for piece in to_polygons(mask.array) if len(piece.outer) >= 3]
-    if not pieces:
+    """Class 0 and the mask's outline, its parts and holes joined into one polygon; empty for an empty mask."""
+    outline = outlines.join(outlines.trace(mask.array))
+    if not len(outline):
         return ""
-    largest = max(pieces, key=lambda outline: cv2.contourArea(outline))
     height, width = mask.array.shape
-    unit = (largest + 0.5) / (width, height)
+    unit = outline / (width, height)
     return "0 " + " ".join(f"{value:.6f}" for value in unit.ravel()) + "\n"
 
 
