@@ -17,7 +17,6 @@ from mobilesam.errors import DataError, first_line
 from mobilesam.image import SUFFIXES
 
 NO_PHOTO = "an annotation without a photo of its name"
-CUT_OFF = "the shard ends before this photo does; what should follow it is missing too"
 
 
 def read_tar(path: Path, dataset: str) -> Iterator[Item]:
@@ -27,12 +26,8 @@ def read_tar(path: Path, dataset: str) -> Iterator[Item]:
         DataError: it is no readable, uncompressed tar.
     """
     photos, records = index_tar(path)
-    end = path.stat().st_size
     for stem, file in photos.items():
         record = records.pop(stem, None)
-        if any(one is not None and one.member is not None and sum(one.member) > end for one in (file, record)):
-            yield Problem(PhotoId(dataset, stem), CUT_OFF)
-            continue
         yield PhotoRef(PhotoId(dataset, stem), file, None if record is None else RecordTruth(record))
     for stem in records:
         yield Problem(PhotoId(dataset, stem), NO_PHOTO)

@@ -44,14 +44,16 @@ def gather(source: str, records: Iterable[tuple[str, Any]], to_object: Callable[
 
 def record_ids(records: Sequence[Any], prefix: str = "", nameless: str = "") -> list[str]:
     """An id for each record, unique among them: its own after `prefix`, or its number after `nameless`."""
-    ids: list[str] = []
-    seen: Counter[str] = Counter()
+    ids: dict[str, None] = {}
+    times: Counter[str] = Counter()
     for i, record in enumerate(records):
         own = record_id(record)
-        id = f"{nameless or prefix}{i}" if own is None else prefix + own
-        seen[id] += 1
-        ids.append(id if seen[id] == 1 else f"{id}#{seen[id]}")
-    return ids
+        id = first = f"{nameless or prefix}{i}" if own is None else prefix + own
+        while id in ids:
+            times[first] += 1
+            id = f"{first}#{times[first] + 1}"
+        ids[id] = None
+    return list(ids)
 
 
 def record_id(record: Any) -> str | None:
