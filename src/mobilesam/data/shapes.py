@@ -109,27 +109,13 @@ def to_shape(segmentation: Any, area: int | None = None) -> RleShape | PolygonSh
     return RleShape(check_rle(segmentation), area)
 
 
-@contextmanager
-def opened(file: FileRef) -> Iterator[Image.Image]:
-    """A label picture, open; its format and mode are known, its pixels not yet read.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
-    try:
-        with Image.open(io.BytesIO(file.read())) as image:
-            yield image
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
-
-
 def label_pixels(file: FileRef) -> Labels:
     """A label picture as (H, W): palette indices, grey values of 8 or 16 bits, or the largest channel of a colour.
 
     Raises:
         DataError: it is missing or damaged.
     """
-    with opened(file) as image:
+    with _label_picture(file) as image:
         return _values(image)
 
 
@@ -142,7 +128,7 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
     Raises:
         DataError: it is missing, damaged, or a JPEG too dark to tell the object from noise.
     """
-    with opened(file) as image:
+    with _label_picture(file) as image:
         if image.mode in WITH_ALPHA:
             alpha = np.asarray(image.getchannel("A"))
             if alpha.min() < OPAQUE:
@@ -164,7 +150,7 @@ def is_lossy(file: FileRef) -> bool:
     Raises:
         DataError: it is missing or damaged.
     """
-    with opened(file) as image:
+    with _label_picture(file) as image:
         return image.format in LOSSY
 
 
@@ -179,6 +165,20 @@ def _nearest(pixels: Labels, ignore: int | None) -> Labels:
     levels = np.array(sorted({0, OPAQUE} | ({ignore} if ignore is not None else set())), np.uint8)
     middles = (levels[1:].astype(int) + levels[:-1] + 1) // 2
     return levels[np.searchsorted(middles, pixels, side="right")]
+
+
+@contextmanager
+def _label_picture(file: FileRef) -> Iterator[Image.Image]:
+    """A label picture, open; its format and mode are known, its pixels not yet read.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(file.read())) as image:
+            yield image
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
 
 
 def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArray[np.bool_]:
