@@ -136,13 +136,13 @@ def _digits(text: str | bytes) -> NDArray[np.int64]:
     starts = np.empty_like(ends)
     starts[0], starts[1:] = 0, ends[:-1] + 1
     follow = ends - starts
-    runs = (digits[starts] & 31).astype(np.int64)
     if (most := int(follow.max())) >= MAX_DIGITS:
         raise DataError("a run length has too many digits")
-    for k in range(1, most + 1):
-        longer = np.flatnonzero(follow >= k)
-        runs[longer] |= (digits[starts[longer] + k] & 31).astype(np.int64) << (5 * k)
-    runs -= ((digits[ends] & 16) != 0).astype(np.int64) << (5 * (follow + 1))  # the highest bit is the sign
+    highest = digits[ends].astype(np.int64)
+    runs = ((highest ^ 16) - 16) << (5 * follow)  # the highest bit is the sign
+    for k in range(most):
+        longer = np.flatnonzero(follow > k)
+        runs[longer] += (digits[starts[longer] + k] & 31).astype(np.int64) << (5 * k)
     for first in (1, 2):  # the very first number starts no chain of differences
         runs[first::2] = runs[first::2].cumsum()
     return runs
