@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilesam.draw import COLOURS
 from mobilesam.errors import MissingExtraError, SettingsError
-from mobilesam.outlines import pixel_edges, without_holes
+from mobilesam.outlines import join, trace
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask
@@ -68,8 +69,8 @@ def to_labelme(
 ) -> dict[str, Any]:
     """Make the contents of a LabelMe file for the masks of one photo.
 
-    There is a polygon for each piece of a mask; the pieces of one mask share a `group_id`. LabelMe's polygons have no
-    holes, so a cut leads to each hole and back. LabelMe's own conversion to pixels gives the mask back.
+    There is a polygon for each piece of a mask, along the edges of its pixels; the pieces of one mask share a
+    `group_id`. LabelMe's polygons have no holes, so a bridge without width leads to each hole and back.
 
     Args:
         masks: of the photo.
@@ -84,14 +85,14 @@ def to_labelme(
     shapes = [
         {
             "label": label,
-            "points": without_holes(piece).tolist(),
+            "points": join([piece]).tolist(),
             "group_id": i,
             "description": "",
             "shape_type": "polygon",
             "flags": {},
         }
         for i, (mask, label) in enumerate(zip(masks, per_mask(labels, len(masks), "labels"), strict=True), 1)
-        for piece in mask.polygons()
+        for piece in trace(mask.array)
     ]
     return {
         "version": LABELME_VERSION,
@@ -129,10 +130,11 @@ def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None,
 
 def svg_path(mask: NDArray[np.bool_]) -> str:
     """(H, W) → the `d` of a path along the edges of its pixels, to be filled by the even-odd rule."""
+    rings = [ring for piece in trace(mask) for ring in (piece.outer, *piece.holes)]
     path = []
-    for ring in pixel_edges(mask):
-        # One step across and one down, in turn; Z goes back to the first corner.
-        steps = [f"{'HV'[i % 2]}{corner[i % 2]}" for i, corner in enumerate(ring[1:].tolist())]
+    for ring in rings:
+        # Every edge is level or upright; Z goes back to the first corner.
+        steps = [f"H{x}" if y == before[1] else f"V{y}" for before, (x, y) in pairwise(ring.tolist())]
         path.append(f"M{ring[0, 0]} {ring[0, 1]}{''.join(steps)}Z")
     return "".join(path)
 

@@ -9,6 +9,7 @@ import pytest
 from mobilesam import masks
 from mobilesam.data import shapes
 from mobilesam.data.decoded import read_photo
+from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoRef
 from mobilesam.errors import DataError
@@ -63,11 +64,13 @@ def test_a_label_picture_is_decoded_once_for_all_its_objects(tmp_path: Path, mon
     (reference,) = references(tmp_path)
     calls = []
 
-    def counted(file: object) -> np.ndarray:
-        calls.append(file)
-        return shapes.label_pixels(file)  # type: ignore[arg-type]
+    original = shapes.label_pixels
 
-    monkeypatch.setattr("mobilesam.data.decoded.label_pixels", counted)
+    def counted(file: FileRef) -> shapes.Labels:
+        calls.append(file)
+        return original(file)
+
+    monkeypatch.setattr(shapes, "label_pixels", counted)
     photo = read_photo(reference)
     assert len(calls) == 1
     np.testing.assert_array_equal(photo.mask(0), DISC)
@@ -89,7 +92,7 @@ def test_a_mask_of_another_size_and_a_file_that_is_gone_are_refused(tmp_path: Pa
     record = {"annotations": [{"segmentation": masks.to_rle(DISC[:50]), "area": 7}]}
     (tmp_path / "a.json").write_text(json.dumps(record))
     (reference,) = references(tmp_path)
-    with pytest.raises(DataError, match="a mask is 96x50, the photo 96x96"):
+    with pytest.raises(DataError, match="mask is 96x50, the photo 96x96"):
         read_photo(reference)
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"photo '.*/a' is damaged"):

@@ -56,13 +56,28 @@ def test_what_cannot_be_used_is_counted_and_named(bad_shard: Path) -> None:
     reasons = {str(photo): reason for reason, photos in found.skipped.items() for photo in photos}
     assert reasons["bad/cut"] == "the photo is damaged or truncated"
     assert reasons["bad/empty"] == "no masks"
-    assert reasons["bad/broken"].startswith("broken annotation: JSONDecodeError")
+    assert reasons["bad/broken"].startswith("broken annotation: not JSON")
     assert "at least three (x, y) pairs" in reasons["bad/poly"]
     assert reasons["bad/alone"] == "no annotation beside the photo"
     assert reasons["bad/lost"] == "an annotation without a photo of its name"
     summary = found.summary()
     assert summary.startswith("2 photos; ")
+    assert not found.broken
     assert "skipped 1: no masks (bad/empty)" in summary
+
+
+def test_a_broken_object_costs_itself_and_is_counted_and_named(tmp_path: Path) -> None:
+    annotations = json.loads(record())["annotations"]
+    annotations.append({"id": 7, "segmentation": [[1, 2, 3]], "area": 3})
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        add_member(tar, "a.jpg", picture())
+        add_member(tar, "a.json", json.dumps({"annotations": annotations}).encode())
+    found = survey([str(tmp_path / "s.tar")])
+    assert [photo.name for photo in found.photos] == ["a"]
+    ((reason, objects),) = found.broken.items()
+    assert "at least three (x, y) pairs" in reason
+    assert objects == ["s/a: a/7"]
+    assert "left out 1 objects" in found.summary()
 
 
 def test_long_lists_of_names_are_cut_short(shard: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_yolo_line_is_the_outline_in_units_of_the_photo(two: list[FoundMask]) 
     kind, *values = yolo_line(two[0]).split()
     assert kind == "0"
     xy = np.array(values, float).reshape(-1, 2) * (60, 40)
-    np.testing.assert_allclose([xy.min(0), xy.max(0)], [[10.5, 10.5], [19.5, 19.5]], atol=1e-3)
+    np.testing.assert_allclose([xy.min(0), xy.max(0)], [[10, 10], [20, 20]], atol=1e-3)
 
 
 def test_every_form_is_written_and_read_back(two: list[FoundMask], tmp_path: Path, capsys) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef, decode
-from mobilesam.data.shapes import PixelShape, RleShape, Shape, label_pixels
+from mobilesam.data.shapes import Labels, PixelShape, RleShape, Shape
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
 from mobilesam.masks import Rle, from_rle, to_rle
@@ -20,7 +19,7 @@ from mobilesam.masks import Rle, from_rle, to_rle
 
 UNREAD = "unread"
 """The source of photos whose annotations nobody asked for."""
-Labels = dict[FileRef, NDArray[np.uint8] | NDArray[np.int32]]
+Read = dict[PixelShape, Labels]
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]
     Raises:
         DataError: a mask has another size than the photo, or its file is damaged.
     """
-    labels: Labels = {}
+    labels: Read = {}
     measured = []
     for shape in shapes:
         rle = run_lengths(shape, hw, labels)
@@ -106,13 +105,14 @@ def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]
     return measured
 
 
-def run_lengths(shape: Shape, hw: tuple[int, int], labels: Labels) -> Rle:
+def run_lengths(shape: Shape, hw: tuple[int, int], labels: Read) -> Rle:
     """Run lengths of one shape. A label picture is decoded once for all objects of a photo and kept in `labels`."""
     if not isinstance(shape, PixelShape):
         return shape.rle(hw)
-    if shape.file not in labels:
-        labels[shape.file] = label_pixels(shape.file)
-    return to_rle(shape.select(labels[shape.file]))
+    picture = replace(shape, value=None if shape.value is None else 0)  # equal for all objects of one picture
+    if picture not in labels:
+        labels[picture] = shape.pixels()
+    return to_rle(shape.select(labels[picture]))
 
 
 def _damaged(photo: PhotoRef, error: Exception) -> DataError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilesam.data.files import FileRef, open_picture
 from mobilesam.data.shapes import Shape
@@ -17,6 +18,8 @@ from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
 
 DAMAGED = "the photo is damaged or truncated"
+MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a record raises that is not what it should be."""
 
 
 @dataclass(frozen=True, order=True)
@@ -45,6 +48,17 @@ class ObjectRef:
     is_crowd: bool = False
     """A region of many objects, which is no object itself (COCO's `iscrowd`)."""
 
+    def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """(H, W) mask on a photo of that size.
+
+        Raises:
+            DataError: the shape does not fit the photo or is malformed; the message names the object.
+        """
+        try:
+            return self.shape.mask(hw)
+        except DataError as error:
+            raise DataError(f"object {self.id}: {error}") from error
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -53,16 +67,19 @@ class Annotation:
     source: str
     """Name of the data set that the record says it comes from, for weights and tables by source."""
     objects: tuple[ObjectRef, ...]
+    broken: tuple[tuple[str, str], ...] = ()
+    """What is annotated but cannot be used, as (object id, reason). An object is here or in `objects`, never in both;
+    where `objects` is empty and this is not, nothing of the photo's annotation is usable."""
 
 
 class Truth(Protocol):
     """Reads the annotation of one photo when it is asked for."""
 
     def read(self, photo: PhotoId) -> Annotation:
-        """The annotation.
+        """The annotation; an object that is malformed is named in `broken` and costs only itself.
 
         Raises:
-            OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
+            DataError, OSError, ValueError, KeyError, TypeError: the record as a whole is missing or malformed.
         """
         ...
 
@@ -75,8 +92,8 @@ class PhotoRef:
     file: FileRef
     truth: Truth | None
     """None where nothing is annotated."""
-    image_id: int | None = None
-    """COCO's, for detection files."""
+    image_id: int | str | None = None
+    """COCO's, for detection files; as `coco.image_key` spells it."""
 
     @property
     def name(self) -> str:
@@ -105,8 +122,8 @@ class PhotoRef:
             raise DataError("no annotation beside the photo")
         try:
             return self.truth.read(self.id)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise DataError(f"broken annotation: {type(error).__name__} {first_line(error)}") from error
+        except (*MALFORMED, OSError) as error:
+            raise DataError(f"broken annotation: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,15 @@ class Problem:
 
 
 Item = PhotoRef | Problem
+
+
+def reason(error: BaseException) -> str:
+    """Why a record cannot be used, for a message."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"no {first_line(error)}"
+    return f"{type(error).__name__} {first_line(error)}"
 
 
 def decode(encoded: bytes) -> Rgb:

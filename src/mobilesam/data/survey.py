@@ -35,6 +35,8 @@ class Survey:
     """Of each photo; all "unread" when the annotations were not asked for."""
     skipped: dict[str, list[PhotoId]]
     """Reason → photos."""
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    """Reason → objects of photos that can be used but for these, as "photo: object"."""
     listings: dict[str, str] = field(default_factory=dict)
     """Data set → checksum of all its photos' names and sizes, by which a store of embeddings is found."""
 
@@ -42,16 +44,19 @@ class Survey:
         """The same without some photos, which are not counted as skipped."""
         left_out = set(photos)
         kept = [(p, source) for p, source in zip(self.photos, self.sources, strict=True) if p.id not in left_out]
-        return Survey([p for p, _ in kept], [source for _, source in kept], self.skipped, self.listings)
+        return Survey([p for p, _ in kept], [source for _, source in kept], self.skipped, self.broken, self.listings)
 
     def summary(self) -> str:
         """One line: how many photos, and what was skipped."""
         parts = [f"{len(self.photos)} photos"]
-        for reason, photos in self.skipped.items():
-            names = ", ".join(str(photo) for photo in photos[:NAMED])
-            more = ", ..." if len(photos) > NAMED else ""
-            parts.append(f"skipped {len(photos)}: {reason} ({names}{more})")
+        parts += [f"skipped {len(photos)}: {reason} ({some(photos)})" for reason, photos in self.skipped.items()]
+        parts += [f"left out {len(them)} objects: {reason} ({some(them)})" for reason, them in self.broken.items()]
         return "; ".join(parts)
+
+
+def some(things: Sequence[PhotoId | str]) -> str:
+    """The first few of them, for a message."""
+    return ", ".join(str(thing) for thing in things[:NAMED]) + (", ..." if len(things) > NAMED else "")
 
 
 def survey(patterns: Sequence[str], *, photos: Path | None = None, need_masks: bool = True) -> Survey:
@@ -66,6 +71,7 @@ def survey(patterns: Sequence[str], *, photos: Path | None = None, need_masks: b
         DataError: a data set cannot be read, or no photo is left.
     """
     skipped: dict[str, list[PhotoId]] = defaultdict(list)
+    broken: dict[str, list[str]] = defaultdict(list)
     listed: dict[str, list[PhotoRef]] = defaultdict(list)
     kept: list[PhotoRef] = []
     sources: list[str] = []
@@ -76,14 +82,16 @@ def survey(patterns: Sequence[str], *, photos: Path | None = None, need_masks: b
         listed[item.id.dataset].append(item)
         source, reason = UNREAD, damage(item.file)
         if need_masks and not reason:
-            source, reason = look_at_annotation(item)
+            source, reason, lost = look_at_annotation(item)
+            for object_id, why in lost:
+                broken[why].append(f"{item.id}: {object_id}")
         if reason:
             skipped[reason].append(item.id)
         else:
             kept.append(item)
             sources.append(source)
     listings = {dataset: listing_checksum(members) for dataset, members in listed.items()}
-    found = Survey(kept, sources, dict(skipped), listings)
+    found = Survey(kept, sources, dict(skipped), dict(broken), listings)
     if not kept:
         raise DataError(f"no photo can be used: {found.summary()}")
     return found
@@ -108,19 +116,19 @@ def damage(file: FileRef) -> str | None:
     return None
 
 
-def look_at_annotation(photo: PhotoRef) -> tuple[str, str | None]:
-    """The photo's source, and why its annotation cannot be used."""
+def look_at_annotation(photo: PhotoRef) -> tuple[str, str | None, tuple[tuple[str, str], ...]]:
+    """The photo's source, why its annotation as a whole cannot be used, and the objects that cannot."""
     try:
         annotation = photo.annotation()
         shapes = [one.shape for one in annotation.objects if not one.is_crowd]
         if not any(map(has_pixels, shapes)):
-            return "", "no masks"
+            return "", f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else "no masks", ()
         # The size of a photo inside a tar is not looked up: that would read the whole of it.
         if photo.file.member is None and (found := sizes(shapes)) and found != {stored_hw(photo.file)}:
-            return "", "a mask of another size than the photo"
+            return "", "a mask of another size than the photo", ()
     except (OSError, ValueError, DataError) as error:
-        return "", str(error)
-    return annotation.source, None
+        return "", str(error), ()
+    return annotation.source, None, annotation.broken
 
 
 def has_pixels(shape: Shape) -> bool:

@@ -7,20 +7,21 @@ AP by several points, so the report names it with its sha256.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mobilesam import weights
+from mobilesam.data.coco import ImageKey, image_key
 from mobilesam.data.layouts import read
-from mobilesam.data.photo import Item, PhotoRef, Problem
+from mobilesam.data.photo import MALFORMED, Item, PhotoRef, Problem
 from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.records import Json, problem_to_dict
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
+from mobilesam.text import parse_json
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]
@@ -101,19 +102,19 @@ def evaluate_detections(
     )
 
 
-def group_boxes(path: Path) -> dict[int | None, list[Json]]:
+def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
     """Detections by photo.
 
     Raises:
         DataError: the file is no list of detections.
     """
-    groups: dict[int | None, list[Json]] = defaultdict(list)
+    groups: dict[ImageKey | None, list[Json]] = defaultdict(list)
     try:
-        records: list[Json] = json.loads(path.read_text(encoding="utf-8"))
+        records: list[Json] = parse_json(path.read_bytes())
         for box in records:
             _ = box["category_id"], box["score"], box["bbox"][3]
-            groups[box["image_id"]].append(box)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            groups[image_key(box["image_id"])].append(box)
+    except (*MALFORMED, OSError) as error:
         raise DataError(
             f"'{path}' is not a COCO detection file: expected a list of objects with image_id, category_id, bbox and "
             f"score ({type(error).__name__}: {error})"

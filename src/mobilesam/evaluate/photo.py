@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef, Problem
-from mobilesam.data.shapes import PixelShape, check_size
+from mobilesam.data.shapes import PixelShape
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import search
 from mobilesam.evaluate.metrics import Mask, boundary_iou, components, iou, size_class
@@ -102,14 +102,15 @@ def embed(models: Models, photo: PhotoRef) -> Images:
 
 def decode_objects(photo: PhotoId, annotation: Annotation, hw: tuple[int, int]) -> tuple[list[Truth], list[Problem]]:
     """Every object that can be decoded, and a problem for each that cannot; crowds are no objects."""
-    truths, problems = [], []
+    truths = []
+    problems = [Problem(photo, f"object {object_id}: {reason}") for object_id, reason in annotation.broken]
     for reference in annotation.objects:
         if reference.is_crowd:
             continue
         try:
             truths.append(decode(reference, hw))
-        except (DataError, ValueError, TypeError) as error:
-            problems.append(Problem(photo, f"object {reference.id}: broken annotation: {error}"))
+        except DataError as error:
+            problems.append(Problem(photo, str(error)))
     return truths, problems
 
 
@@ -117,10 +118,10 @@ def decode(reference: ObjectRef, hw: tuple[int, int]) -> Truth:
     """One object in pixels.
 
     Raises:
-        DataError, ValueError, TypeError: its annotation is broken, or made for a photo of another size.
+        DataError: its annotation is broken, or made for a photo of another size.
     """
     shape = reference.shape
-    mask = check_size(shape.mask(hw), hw, reference.id)
+    mask = reference.mask(hw)
     return Truth(reference.id, mask, shape.ignored() if isinstance(shape, PixelShape) else None)
 
 

@@ -4,7 +4,7 @@ NAME.json             SA-1B's record of the photo; written last, so that it mean
 NAME_labels.png       16-bit: 0 background, i the i-th mask; smaller masks lie on larger ones
 NAME_overlay.jpg      the photo with its masks in colours
 NAME_masks/0001.png   255 on the object, one file per mask
-NAME.txt              YOLO-seg: class 0 and a polygon in 0-1, the mask's largest piece
+NAME.txt              YOLO-seg: class 0 and a polygon in 0-1, parts and holes joined by bridges of no width
 instances.json        COCO, for several photos
 """
 
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam import outlines
 from mobilesam.choices import Form
 from mobilesam.draw import overlay_labels
 from mobilesam.everything.results import FoundMask
@@ -99,13 +99,12 @@ def label_image(found: Sequence[FoundMask], hw: tuple[int, ...]) -> NDArray[np.u
 
 
 def yolo_line(mask: FoundMask) -> str:
-    """Class 0 and the outline of the mask's largest piece; empty for an empty mask."""
-    pieces = [piece.outer for piece in mask.polygons() if len(piece.outer) >= 3]
-    if not pieces:
+    """Class 0 and the mask's outline, its parts and holes joined into one polygon; empty for an empty mask."""
+    outline = outlines.join(outlines.trace(mask.array))
+    if not len(outline):
         return ""
-    largest = max(pieces, key=lambda outline: cv2.contourArea(outline))
     height, width = mask.original_hw
-    unit = (largest + 0.5) / (width, height)
+    unit = outline / (width, height)
     return "0 " + " ".join(f"{value:.6f}" for value in unit.ravel()) + "\n"
 
 
