@@ -65,9 +65,9 @@ def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_t
     teacher = Sam(replace(TINY_LITE, zoom_below=0.4, click_zoom_below=0.5))
     own = build_student(recipe, teacher).config
     assert (own.zoom_below, own.click_zoom_below) == (0, 0)  # measured for the teacher alone
-    with pytest.raises(SettingsError, match="in steps of 32, not 100"):
-        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=100)), show_progress=False)
-    with pytest.raises(SettingsError, match="unknown student_model 'huge'"):
+    with pytest.raises(SettingsError, match="in steps of 32, not 1056"):
+        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=1056)), show_progress=False)
+    with pytest.raises(SettingsError, match=r"'student_model' must be one of .*, found 'huge'"):
         replace(recipe, student_model="huge")
 
 
