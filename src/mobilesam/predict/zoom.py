@@ -66,7 +66,9 @@ def look_again(
         raise PromptError(NO_PHOTO)
     if zoom is True and not all(prompt.asks_something for prompt in prompts):
         raise PromptError("a second look cannot be asked for by a prior alone; add the points or the box it came from")
-    candidates = [choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)]
+    candidates = [
+        choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)
+    ]
     regions = {i: region for i, region in enumerate(candidates) if region is not None}
     if photo is None:
         if regions:
