@@ -200,12 +200,12 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
             "everything",
             ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
         ),
-        ("evaluate", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("evaluate run", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
         ("export", ["[pair|sam]"]),
     ],
 )
 def test_help_lists_the_choices(run, verb: str, choices: list[str]) -> None:
-    code, out, _ = run(verb, "--help")
+    code, out, _ = run(*verb.split(), "--help")
     assert code == 0
     for choice in choices:
         assert choice in out

@@ -28,6 +28,8 @@ def named_extras() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = PLACE_OF_THE_EXTRA.get(node.func.id)
+                if any(keyword.arg == "command" for keyword in node.keywords):  # a library that is no extra
+                    continue
                 if place is not None and isinstance(argument := node.args[place], ast.Constant):
                     found.add(str(argument.value))
     return found

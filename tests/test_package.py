@@ -46,6 +46,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "predict.onnx": {"onnxruntime"},
     "predict.openvino": {"openvino"},
     "everything": PICTURES,
+    "everything.folder": {"tqdm"},
     "evaluate": PICTURES,
     "model": {"numpy", "torch"},
     "model.checkpoint": {"safetensors"},

@@ -268,7 +268,11 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
         {"points_per_batch": 0},
         "'points_per_batch' must be an integer of at least 1 or \"none\", found",
     ),
-    (EverythingSettings, {"pred_iou_thresh": 1.5}, "'pred_iou_thresh' must be a number of at least 0 and at most 1 or"),
+    (
+        EverythingSettings,
+        {"pred_iou_thresh": 1.5},
+        "'pred_iou_thresh' must be a number of at least -1 and at most 1 or",
+    ),
     (
         EverythingSettings,
         {"box_nms_thresh": -0.1},

@@ -170,7 +170,7 @@ def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> Non
     assert "chelsea_overlay.jpg" in out
     code, _, err = run("everything", "chelsea.png", "-w", "xml")
     assert code == 2
-    assert "labels, overlay, masks, yolo, coco" in err
+    assert "'xml' is not one of 'labels', 'overlay', 'masks', 'yolo', 'coco'" in err
 
 
 def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:

@@ -256,7 +256,7 @@ def test_the_device_is_waited_for_before_the_clock_stops(
 def test_wrong_settings_fail_before_any_photo_is_read(
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mobilesam.train.supervised.survey", lambda _: pytest.fail("the photos were read"))
+    monkeypatch.setattr("mobilesam.train.supervised.find_photos", lambda _: pytest.fail("the photos were read"))
     plain = recipe(shard, tmp_path / "run")
     with pytest.raises(SettingsError, match=r"'model' must be one of tiny, .*, found 'giant'"):
         replace(plain, model="giant")

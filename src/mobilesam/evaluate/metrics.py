@@ -54,7 +54,12 @@ def bootstrap(values: Sequence[float], photos: Sequence[PhotoId]) -> tuple[float
     Args:
         values: one per object.
         photos: the photo of each.
+
+    Returns:
+        low, high; NaN where there is no object.
     """
+    if not photos:
+        return float("nan"), float("nan")
     place = {photo: i for i, photo in enumerate(sorted(set(photos), key=photo_order))}
     index = np.array([place[photo] for photo in photos])
     return bootstrap_ratio(np.bincount(index, weights=np.asarray(values, float)), np.bincount(index))

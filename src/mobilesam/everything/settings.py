@@ -22,8 +22,9 @@ class EverythingSettings(Settings):
     """The grid has this many points along each side of a crop."""
     points_per_batch: Count | None = None
     """Prompts decoded at once; more cost memory and save time; None takes what suits the model."""
-    pred_iou_thresh: Probability | None = None
-    """Masks whose predicted IoU is not above this are dropped, 0 drops none; None takes what suits the model."""
+    pred_iou_thresh: Annotated[float, Range(low=-1, high=1)] | None = None
+    """Masks whose predicted IoU is not above this are dropped; predictions may lie a little below 0, so -1 keeps all.
+    None takes what suits the model."""
     stability_score_thresh: Probability | None = None
     """Masks less stable than this are dropped; None takes what suits the model."""
     stability_score_offset: PositiveOrZero = 1.0
