@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from mobilesam.data.layouts import read_all
+from mobilesam.data.photo import PhotoRef
 from mobilesam.image import Rgb
-from mobilesam.shards import expand, index_shard, read_photo
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,11 +22,11 @@ def machine(threads: int, packages: Sequence[str]) -> str:
     return f"{platform.machine()}, {threads} threads of {os.cpu_count()} cores, {versions}"
 
 
-def pick_photos(shards: str, count: int) -> Iterator[Rgb]:
-    """Some photos of a pattern of shards, evenly spread."""
-    samples = [sample for shard in expand([shards]) for sample in index_shard(shard)]
-    for sample in samples[:: max(1, len(samples) // count)][:count]:
-        yield read_photo(sample).rgb
+def pick_photos(pattern: str, count: int) -> Iterator[Rgb]:
+    """Some annotated photos of a pattern of data sets, evenly spread."""
+    photos = [item for item in read_all([pattern]) if isinstance(item, PhotoRef) and item.truth is not None]
+    for photo in photos[:: max(1, len(photos) // count)][:count]:
+        yield photo.open()
 
 
 def make_pair(model: str, folder: Path) -> None:

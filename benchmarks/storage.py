@@ -16,10 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 import mobilesam
+from mobilesam.data.layouts import read_all
+from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.metrics import iou
-from mobilesam.evaluate.run import ask, decode_objects, read_all
-from mobilesam.evaluate.samples import Sample
-from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.evaluate.photo import Images, ask, decode_objects
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
 
@@ -35,15 +35,17 @@ def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
     return [mobilesam.load(folder / name) for name in ("full", "half")]
 
 
-def compare(models: list[mobilesam.Predictor], sample: Sample) -> list[float]:
+def compare(models: list[mobilesam.Predictor], photo: PhotoRef) -> list[float]:
     """IoU between the two models' masks, for each object and protocol of one photo."""
-    images = [sam.embed(sample.open()) for sam in models]
+    rgb = photo.open()
+    images = [Images(sam.embed(rgb), None) for sam in models]
+    truths, _ = decode_objects(photo.id, photo.annotation(), images[0].student.original_hw)
     values = []
-    for reference, truth, ignored in decode_objects(sample, images[0].original_hw, []):
-        if truth.sum() < MIN_AREA:
+    for truth in truths:
+        if truth.mask.sum() < MIN_AREA:
             continue
         for protocol in PROTOCOLS:
-            answers = [ask(protocol, reference.id, image, truth, ignored, None, False) for image in images]
+            answers = [ask(protocol, truth, image, False) for image in images]
             values.append(iou(*(answer.mask for answer in answers if answer)))
     return values
 
@@ -55,8 +57,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         models = export_both(arguments.weights, Path(folder))
-        samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
-        values = [v for s in tqdm(samples, unit="photo") if isinstance(s, Sample) for v in compare(models, s)]
+        photos = [item for item in read_all(arguments.data) if isinstance(item, PhotoRef)]
+        values = [value for photo in tqdm(photos, unit="photo") for value in compare(models, photo)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")
     print(f"1st percentile {np.percentile(values, 1):.4f}")

@@ -69,12 +69,15 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_its_verbs_and_options_exist() -> None:
+    import click
     import typer.main
 
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for line in "\n".join(blocks("sh")).splitlines():
         words = line.split("#")[0].split()
         if not words or words[0] != "mobilesam":
             continue
-        options = {option for parameter in commands[words[1]].params for option in parameter.opts}
+        command, rest = typer.main.get_command(app), words[1:]
+        while isinstance(command, click.Group) and rest:
+            command, rest = command.commands[rest[0]], rest[1:]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, line

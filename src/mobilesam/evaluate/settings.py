@@ -63,7 +63,7 @@ class EvaluateSettings:
             raise SettingsError(f"'teacher' (--teacher) does nothing here: only the protocols {needs} use it")
         if EVERYTHING not in self.protocols and self.everything != EverythingSettings():
             raise SettingsError(
-                f"'everything' (--set {EVERYTHING}.NAME=VALUE) does nothing here: only the protocol of that name uses it"
+                "'everything' (--set everything.NAME=VALUE) does nothing here: only the protocol of that name uses it"
             )
         if self.zoom != "auto" and not self.per_object:
             raise SettingsError(f"'zoom' (--zoom) does nothing here: the protocol {EVERYTHING} has no second looks")
