@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,20 @@ def test_a_broken_photo_is_named_with_its_data_set(run, tmp_path: Path) -> None:
     assert code == 0
     assert "problem: wide/wide_1: " in err
     assert json.loads(out)["counts"] == {"photos": 2, "objects": 0, "left_out": 0, "problems": 1}
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("detections", "--help"), ("compare", "--help")])
+def test_help_loads_nothing_heavy(words: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+sys.argv = ["mobilesam", "evaluate", *{words!r}]
+from mobilesam.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert stop.code == 0
+assert not {{"torch", "onnxruntime", "numpy", "cv2", "faster_coco_eval"}} & set(sys.modules), "heavy import"
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: mobilesam evaluate" in result.stdout

@@ -42,8 +42,10 @@ SETTINGS = EvaluateSettings(
 )
 
 
-def make(*rows: Row) -> Report:
-    found = Search(4, 7, 9, 1.5, {10: 10, 100: 20, 1000: 40})
+FOUND = Search(4, 7, 9, 1.5, {10: 10, 100: 20, 1000: 40})
+
+
+def make(*rows: Row, found: Search | None = FOUND) -> Report:
     results = [
         PhotoResult(photo=PhotoId("one", "a"), is_read=True, rows=rows, left_out=2, search=found),
         PhotoResult(photo=PhotoId("two", "b"), is_read=False, problems=(Problem(PhotoId("two", "b"), "torn"),)),
@@ -103,7 +105,7 @@ def test_what_is_no_report_says_so(tmp_path: Path) -> None:
 
 
 def test_objects_of_one_id_in_two_data_sets_are_two() -> None:
-    report = make(PLAIN, replace(PLAIN, photo=PhotoId("two", "a"), iou=1.0))
+    report = make(PLAIN, replace(PLAIN, photo=PhotoId("two", "a"), iou=1.0), found=None)
     assert report.counts.objects == 2
     summary = report.summary["box"]
     assert summary.by_dataset == {"one": Part(0.5, 1), "two": Part(1.0, 1)}
@@ -112,8 +114,9 @@ def test_objects_of_one_id_in_two_data_sets_are_two() -> None:
 
 
 def test_counts_name_what_was_read_left_out_and_broken() -> None:
-    counts = make(*ROWS).counts
+    counts = make(*ROWS, found=None).counts
     assert (counts.photos, counts.objects, counts.left_out, counts.problems) == (1, 1, 2, 1)
+    assert make().counts.objects == 4, "everything alone asks about objects too"
 
 
 def test_summaries_hold_what_each_protocol_measures() -> None:

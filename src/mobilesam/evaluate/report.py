@@ -32,13 +32,14 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
     """The report of one evaluation."""
     rows = tuple(row for result in results for row in result.rows)
     problems = tuple(problem for result in results for problem in result.problems)
-    searches = [result.search.seconds for result in results if result.search]
+    searches = [result.search for result in results if result.search]
+    num_asked = len({(row.photo.dataset, row.object) for row in rows})
     return Report(
         settings=asdict(settings),
         model=asdict(model),
         counts=Counts(
             photos=sum(result.is_read for result in results),
-            objects=len({(row.photo.dataset, row.object) for row in rows}),
+            objects=max(num_asked, sum(search.num_objects for search in searches)),
             left_out=sum(result.left_out for result in results),
             problems=len(problems),
         ),
@@ -51,7 +52,7 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
             machine=f"{platform.machine()}, {os.cpu_count()} cores",
             versions={"python": platform.python_version()} | {p: version(p) for p in ("mobilesam", "onnxruntime")},
             peak_memory_mb=round(memory_mb),
-            median_seconds_of_everything=float(np.median(searches)) if searches else None,
+            median_seconds_of_everything=float(np.median([s.seconds for s in searches])) if searches else None,
         ),
         rows=rows,
     )
