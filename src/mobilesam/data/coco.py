@@ -47,7 +47,7 @@ def from_record(
     found = find_photo(name, path.parent, photos)
     if found is None:
         return Problem(PhotoId(dataset, name), NOT_THERE)
-    truth = CocoTruth(path.stem, tuple(by_image.get(record["id"], ())))
+    truth = CocoTruth(path.stem, tuple(by_image.get(record["id"], ())), record)
     return PhotoRef(PhotoId(dataset, name), FileRef(str(found)), truth, image_id=number)
 
 

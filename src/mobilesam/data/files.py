@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,17 @@ class FileRef:
 
     @property
     def num_bytes(self) -> int:
-        """Size in bytes."""
-        return Path(self.path).stat().st_size if self.member is None else self.member[1]
+        """Size in bytes.
+
+        Raises:
+            OSError: it is missing, or a pipe or a device, which would be waited for without end.
+        """
+        if self.member is not None:
+            return self.member[1]
+        status = Path(self.path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"'{self.path}' is not a file")
+        return status.st_size
 
     def read(self) -> bytes:
         """All bytes."""

@@ -5,7 +5,8 @@ A shape holds what the annotation says; `mask` and `rle` make pixels or run leng
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mobilesam.data.files import FileRef
-from mobilesam.errors import DataError, first_line
+from mobilesam.encoded import opened
+from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.masks import Rle, from_rle, to_rle
 
 # H W photo
@@ -120,14 +122,30 @@ def label_pixels(file: FileRef) -> NDArray[np.uint8] | NDArray[np.int32]:
     Raises:
         DataError: it is missing or damaged.
     """
+    with _label_picture(file) as image:
+        if image.mode.startswith("I"):
+            return np.asarray(image).astype(np.int32)
+        pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))
+        return pixels if pixels.ndim == 2 else pixels.max(axis=2)
+
+
+def label_size(file: FileRef) -> tuple[int, int]:
+    """(height, width) of a label picture, from its header.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    with _label_picture(file) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _label_picture(file: FileRef) -> Iterator[Image.Image]:
     try:
-        with Image.open(io.BytesIO(file.read())) as image:
-            if image.mode.startswith("I"):
-                return np.asarray(image).astype(np.int32)
-            pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+        with opened(file.path if file.member is None else file.read(), "the picture") as image:
+            yield image
+    except (OSError, ImageError) as error:
         raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
-    return pixels if pixels.ndim == 2 else pixels.max(axis=2)
 
 
 def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArray[np.bool_]:

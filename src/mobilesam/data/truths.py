@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import Annotation, ObjectRef, PhotoId
-from mobilesam.data.shapes import PixelShape, PolygonShape, check_polygons, label_pixels, to_shape
+from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, Size
+from mobilesam.data.shapes import PixelShape, PolygonShape, check_polygons, label_pixels, label_size, to_shape
 
 VOID = 255  # of DAVIS and Pascal VOC: pixels that count neither way
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
@@ -24,6 +25,11 @@ class Sa1bTruth:
     """A record of the SA-1B schema; its source is "sa1b" where it names none."""
 
     file: FileRef
+
+    def sizes(self) -> tuple[Size, ...]:
+        """Those of the masks, then the record's."""
+        record = json.loads(self.file.read())
+        return _stated(record["annotations"], record.get("image"))
 
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the record."""
@@ -41,6 +47,12 @@ class CocoTruth:
 
     source: str
     records: tuple[dict[str, Any], ...]
+    image: dict[str, Any] | None = None
+    """The record of the photo itself, for its width and height."""
+
+    def sizes(self) -> tuple[Size, ...]:
+        """Those of the masks, then the photo's record's."""
+        return _stated(self.records, self.image)
 
     def read(self, photo: PhotoId) -> Annotation:
         """Convert the records."""
@@ -67,6 +79,10 @@ class PixelTruth:
     rule: Rule
     ignore: int | None = None
 
+    def sizes(self) -> tuple[Size, ...]:
+        """The picture's own."""
+        return (label_size(self.file),)
+
     def read(self, photo: PhotoId) -> Annotation:
         """Look which values there are."""
         return Annotation(self.source, tuple(self.objects(photo.path)))
@@ -92,6 +108,10 @@ class YoloTruth:
     source: str
     file: FileRef
 
+    def sizes(self) -> tuple[Size, ...]:
+        """None: the polygons are fractions of the photo."""
+        return ()
+
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the lines."""
         lines = [line.split()[1:] for line in self.file.read().decode().splitlines() if line.strip()]
@@ -104,3 +124,19 @@ class YoloTruth:
 
 def _area(record: dict[str, Any]) -> int | None:
     return None if record.get("area") is None else int(record["area"])
+
+
+def _stated(annotations: Iterable[Any], image: Any) -> tuple[Size, ...]:
+    """Sizes (height, width) that records state: of the run lengths, and of the photo. Malformed ones are left out."""
+    pairs = [one["segmentation"].get("size") for one in annotations if _is_rle(one)]
+    if isinstance(image, dict):
+        pairs.append([image.get("height"), image.get("width")])
+    return tuple((pair[0], pair[1]) for pair in pairs if _is_pair(pair))
+
+
+def _is_rle(annotation: Any) -> bool:
+    return isinstance(annotation, dict) and isinstance(annotation.get("segmentation"), dict)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) for side in value)
