@@ -9,7 +9,7 @@ The rule, in this order:
    integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a quarter
    of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
 4. else black is the 0.5 percentile of the finite values and white the 99.5 percentile. Of large photos a regular grid
-   of at most 4 million pixels is counted.
+   of at most a million pixels is counted.
 
 NaN, minus infinity and GDAL's "no data" value are black, plus infinity is white.
 """
@@ -32,7 +32,7 @@ from mobilesam.errors import ImageError, SettingsError
 
 STRIP = 1 << 18  # pixels that are worked on at a time
 PERCENTILES = (0.5, 99.5)
-SAMPLE = 4_000_000  # pixels that percentiles are taken from
+SAMPLE = 1_000_000  # pixels that percentiles are taken from
 FULL = {8: (0.0, 255.0), 16: (0.0, 65535.0)}
 LARGEST_OF_14_BITS = 16383
 UNIT = (0.0, 1.0)
@@ -128,7 +128,7 @@ def choose(deep: Deep, what: str, says: Tones | None) -> Tones:
     span = by_values(low, high, np.issubdtype(deep.dtype, np.floating))
     if span is not None:
         return Tones(*span, "", no_data)
-    black, white = np.percentile(sample(deep, no_data), PERCENTILES)
+    black, white = np.percentile(sample(deep, no_data), PERCENTILES, overwrite_input=True)
     if black == white:  # nearly everything has one value
         return Tones(low, high, "its extremes, since its percentiles are equal", no_data)
     return Tones(float(black), float(white), f"percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g}", no_data)

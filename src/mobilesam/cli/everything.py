@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.photos import expand, output_names
+from mobilesam.cli.photos import STDIN, Opening, count_failures, expand, output_names
 from mobilesam.errors import ImageError
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ def everything(
     precision: options.PrecisionName = "float32",
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
+    recursive: options.Recursive = False,
+    max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
@@ -68,7 +71,8 @@ def everything(
         dense_where=cast("DenseWhere", dense_where),
         refine=refine,
     )
-    paths = list(expand(photos))
+    opening = Opening.parse(max_pixels, value_range)
+    paths = list(expand(photos, recursive=recursive))
     sam = load(
         model,
         backend=cast("BackendName", backend),
@@ -79,9 +83,10 @@ def everything(
     )
     output.mkdir(parents=True, exist_ok=True)
     has_bar = not as_json and sys.stderr.isatty()
-    job = Job(sam, settings, wanted, output, precision=cast("Precision", precision), show_progress=has_bar)
-    if not job.run(paths, workers, as_json):
-        raise typer.Exit(1)
+    job = Job(
+        sam, settings, wanted, output, precision=cast("Precision", precision), show_progress=has_bar, opening=opening
+    )
+    count_failures(job.run(paths, workers, as_json), len(paths))
 
 
 class Job:
@@ -96,30 +101,31 @@ class Job:
         *,
         precision: Precision,
         show_progress: bool,
+        opening: Opening,
     ) -> None:
         from mobilesam.everything.write import fingerprint
 
         self.sam, self.settings, self.forms, self.output = sam, settings, forms, output
-        self.show_progress = show_progress
+        self.show_progress, self.opening = show_progress, opening
         self.identity = fingerprint(sam.info, settings, forms, precision)
 
-    def run(self, paths: list[Path | str], workers: int, as_json: bool) -> bool:
-        """Do every photo, say what was written; returns whether all went well."""
+    def run(self, paths: list[Path | str], workers: int, as_json: bool) -> int:
+        """Do every photo, say what was written; returns how many failed."""
         from mobilesam.everything.write import write_coco
 
-        names = output_names(paths)
-        done, failed = [], False
+        names = ["stdin" if name == STDIN else name for name in output_names(paths)]
+        done, failed = [], 0
         for path, name, answer in self.answers(paths, names, workers):
             if isinstance(answer, Exception):
                 typer.echo(f"error: {answer}", err=True)
-                failed = True
+                failed += 1
                 continue
             done.append(name)
             typer.echo(json.dumps({"photo": str(path), **answer}) if as_json else tell(str(path), answer))
         if "coco" in self.forms and done:
             written = write_coco(self.output, done)
             typer.echo(json.dumps({"coco": str(written)}) if as_json else f"wrote {written}")
-        return not failed
+        return failed
 
     def answers(
         self, paths: list[Path | str], names: list[str], workers: int
@@ -140,12 +146,11 @@ class Job:
 
         from mobilesam.everything.generate import segment_everything
         from mobilesam.everything.write import is_finished, write
-        from mobilesam.image import open_photo
 
         if is_finished(self.output, name, self.identity):
             return {"skipped": True, "files": [str(self.output / f"{name}.json")]}
         try:
-            rgb = open_photo(path)
+            rgb = self.opening.open(path)
             with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
 
                 def progress(asked: int, total: int) -> None:

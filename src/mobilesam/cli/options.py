@@ -22,6 +22,14 @@ ZoomName = Annotated[
     str,
     typer.Option("--zoom", help="A second look at what is asked about, by itself: auto (what is small), on or off."),
 ]
+MaxPixels = Annotated[
+    int | None, typer.Option("--max-pixels", min=1, help="Refuse larger photos; default 200000000, width times height.")
+]
+Range = Annotated[
+    str | None,
+    typer.Option("--range", help="LOW,HIGH: values shown black and white in photos of more than 8 bits."),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders inside folders too.")]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.photos import expand, output_names
+from mobilesam.cli.photos import STDIN, Opening, count_failures, expand, output_names
 from mobilesam.errors import ImageError, PromptError
 
 if TYPE_CHECKING:
@@ -52,13 +52,16 @@ class Wish:
 
 
 def segment(
-    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos.")],
+    photos: Annotated[list[str], typer.Argument(help="Photos, or folders of photos; - is standard input.")],
     point: Annotated[
         list[str] | None, typer.Option("--point", "-p", help="X,Y on the object, or X,Y,0 off it; repeatable.")
     ] = None,
     box: Annotated[str | None, typer.Option("--box", "-b", help="X0,Y0,X1,Y1 around the object.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file for one photo, else a folder; .json for run lengths.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A file for one photo, else a folder; .json for run lengths; - is standard output."
+        ),
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted in.")] = False,
     cutout: Annotated[bool, typer.Option("--cutout", help="Write the object alone on a transparent ground.")] = False,
@@ -69,6 +72,9 @@ def segment(
     precision: options.PrecisionName = "float32",
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
+    recursive: options.Recursive = False,
+    max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Segment the object that points or a box mean, in each photo.
@@ -78,12 +84,10 @@ def segment(
     prompt = parse_prompt(point or [], box)
     looks = options.parse_zoom(zoom)
     kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
-    wish = Wish(output, kinds, all_masks)
-    paths = list(expand(photos))
-    if len(paths) > 1 and output is not None and output.suffix:
-        raise typer.BadParameter(f"{len(paths)} photos need a folder for --output, not '{output}'")
-    if output is not None and any(Path(path) == output for path in paths):
-        raise typer.BadParameter(f"--output '{output}' would overwrite the photo")
+    wish = Wish(output, [] if as_json and str(output) == STDIN else kinds, all_masks)
+    opening = Opening.parse(max_pixels, value_range)
+    paths = list(expand(photos, recursive=recursive))
+    check_output(output, paths)
 
     from mobilesam.predict.load import load
 
@@ -96,10 +100,11 @@ def segment(
         precision=cast("Precision", precision),
         image_size=image_size,
     )
-    failed = False
-    for path, name in with_progress(list(zip(paths, output_names(paths), strict=True))):
+    names = ["stdin" if name == STDIN else name for name in output_names(paths)]
+    failed = 0
+    for path, name in with_progress(list(zip(paths, names, strict=True))):
         try:
-            found = sam.embed(path).predict(
+            found = sam.embed(opening.open(path)).predict(
                 points=prompt.points or None,
                 labels=prompt.labels or None,
                 box=prompt.box,
@@ -112,9 +117,18 @@ def segment(
             if len(paths) == 1:
                 raise
             typer.echo(f"error: {error}", err=True)
-            failed = True
-    if failed:
-        raise typer.Exit(1)
+            failed += 1
+    count_failures(failed, len(paths))
+
+
+def check_output(output: Path | None, paths: list[Path | str]) -> None:
+    """Refuse an output that several photos would share, or that is a photo itself."""
+    if output is None:
+        return
+    if len(paths) > 1 and (output.suffix or str(output) == STDIN):
+        raise typer.BadParameter(f"{len(paths)} photos need a folder for --output, not '{output}'")
+    if str(output) != STDIN and any(Path(path) == output for path in paths):
+        raise typer.BadParameter(f"--output '{output}' would overwrite the photo")
 
 
 def parse_prompt(points: list[str], box: str | None) -> Prompt:
@@ -152,7 +166,10 @@ def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, pro
     """Write what was wished for one photo; returns the files."""
     if wish.output is not None and wish.output.suffix == ".json":
         return [write_json(kept, str(photo), wish.output)]
-    files = []
+    files: list[Path] = []
+    if str(wish.output) == STDIN:
+        send(found, kept, prompt, wish)
+        return files
     for kind in wish.kinds:
         target = wish.target(name, kind)
         if kind == "overlay":
@@ -166,6 +183,21 @@ def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, pro
                 mask.save(numbered)
             files.append(numbered)
     return files
+
+
+def send(found: Prediction, kept: list[Mask], prompt: Prompt, wish: Wish) -> None:
+    """Write one picture, as PNG, to standard output; none where JSON goes there."""
+    from PIL import Image
+
+    if len(kept) * len(wish.kinds) > 1:
+        raise PromptError("--output - takes one picture: one of mask, --overlay, --cutout, and not --all")
+    for kind in wish.kinds:
+        if kind == "mask":
+            picture = Image.fromarray(kept[0].array.astype("uint8") * 255)
+        else:
+            picture = draw(found, kept, prompt) if kind == "overlay" else kept[0].cutout()
+        picture.save(sys.stdout.buffer, "PNG")
+        sys.stdout.buffer.flush()
 
 
 def draw(found: Prediction, kept: list[Mask], prompt: Prompt) -> Any:
@@ -213,6 +245,6 @@ def report(photo: str, model: str, kept: list[Mask], files: list[Path], as_json:
     for mask in kept:
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"
-        typer.echo(f"{', '.join(names)}: {about}")
+        typer.echo(f"{', '.join(names) or photo}: {about}", err=not names)  # a picture may be on standard output
     if not any(mask.area for mask in kept):
         typer.echo("the mask is empty; try another point, a box, or --all", err=True)
