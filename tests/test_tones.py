@@ -4,6 +4,7 @@ import io
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -144,6 +145,20 @@ def test_the_no_data_value_of_a_map_does_not_count() -> None:
     shown = grey(tiff(heights, {42113: "-9999"}))
     assert (shown[:40] == 0).all()
     assert shown[DISC].mean() - shown[40:][~DISC[40:]].mean() > 120
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colour_of_twelve_bits_in_sixteen_is_shown_and_full_sixteen_bits_keep_their_upper_eight(suffix: str) -> None:
+    colour = np.stack([GREY, 255 - GREY, GREY / 2], axis=-1)
+    twelve, full = (colour * 16).astype(np.uint16), (colour * 256).astype(np.uint16)
+
+    def encode(pixels: np.ndarray) -> bytes:
+        return cv2.imencode(suffix, pixels[..., ::-1])[1].tobytes()
+
+    np.testing.assert_array_equal(open_photo(encode(twelve)), expect_percentiles(twelve))
+    np.testing.assert_array_equal(open_photo(encode(full)), full >> 8)
+    expected = np.round(np.clip((twelve - 1000.0) / 2000, 0, 1) * 255)
+    np.testing.assert_array_equal(open_photo(encode(twelve), value_range=(1000, 3000)), expected)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])

@@ -106,7 +106,12 @@ def open_stored(
         if max_side is not None:
             ratio = min(1, max_side / max(image.size))
             image.draft(None, (round(image.width * ratio), round(image.height * ratio)))
+        is_deep = pixels.is_deep_colour(image)
         found, orientation = pixels.decode(image, what, value_range)
+    if is_deep and (value_range is not None or found.max() <= tones.LARGEST_OF_14_BITS >> 8):
+        with opened(photo, what, max_pixels) as image:
+            deep = pixels.read_deep_colour(image, what, value_range)
+        found = found if deep is None or deep.shape != found.shape else deep
     return pixels.in_colour(found), orientation
 
 

@@ -46,6 +46,23 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
     return read(image, what, value_range, says), orientation
 
 
+def is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether a photo that was not loaded yet has three channels of 16 bits, of which Pillow keeps the upper 8."""
+    return image.mode == "RGB" and any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def read_deep_colour(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None) -> Bytes | None:
+    """All 16 bits of such a photo, scaled to (H, W, 3) as stored; None where OpenCV cannot read it."""
+    assert image.fp is not None
+    says = tones.from_file(image)
+    image.fp.seek(0)
+    decoded = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[2] != 3:
+        return None
+    hw = (decoded.shape[0], decoded.shape[1])
+    return tones.to_8_bits(Deep(lambda rows: decoded[rows, :, ::-1], hw, decoded.dtype), what, value_range, says)
+
+
 def read(image: Image.Image, what: str, value_range: ValueRange | None, says: tones.Tones | None = None) -> Bytes:
     """Pixels of a loaded PIL image: (H, W) where they are grey, else (H, W, 3)."""
     width, height = image.size

@@ -53,13 +53,9 @@ def everything(
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.everything.write import FORMS
     from mobilesam.predict.load import load
 
-    wanted = forms or ["labels", "overlay"]
-    for form in wanted:
-        if form not in FORMS:
-            raise typer.BadParameter(f"--write takes {', '.join(FORMS)}, not '{form}'")
+    wanted = check_forms(forms or ["labels", "overlay"])
     settings = EverythingSettings(
         points_per_side=points_per_side,
         pred_iou_thresh=pred_iou_thresh,
@@ -81,12 +77,21 @@ def everything(
         precision=cast("Precision", precision),
         image_size=image_size,
     )
-    output.mkdir(parents=True, exist_ok=True)
     has_bar = not as_json and sys.stderr.isatty()
     job = Job(
         sam, settings, wanted, output, precision=cast("Precision", precision), show_progress=has_bar, opening=opening
     )
     count_failures(job.run(paths, workers, as_json), len(paths))
+
+
+def check_forms(forms: list[str]) -> list[str]:
+    """The forms of --write, all of them known."""
+    from mobilesam.everything.write import FORMS
+
+    for form in forms:
+        if form not in FORMS:
+            raise typer.BadParameter(f"--write takes {', '.join(FORMS)}, not '{form}'")
+    return forms
 
 
 class Job:
@@ -113,6 +118,7 @@ class Job:
         """Do every photo, say what was written; returns how many failed."""
         from mobilesam.everything.write import write_coco
 
+        self.output.mkdir(parents=True, exist_ok=True)
         names = ["stdin" if name == STDIN else name for name in output_names(paths)]
         done, failed = [], 0
         for path, name, answer in self.answers(paths, names, workers):

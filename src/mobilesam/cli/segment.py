@@ -18,7 +18,9 @@ from mobilesam.errors import ImageError, PromptError
 if TYPE_CHECKING:
     from mobilesam.predict.backend import Precision
     from mobilesam.predict.load import BackendName
+    from mobilesam.predict.predictor import Predictor
     from mobilesam.predict.results import Mask, Prediction
+    from mobilesam.predict.zoom import Zoom
 
 Box = tuple[float, float, float, float]
 FEW_PHOTOS = 10  # up to here, opening the model quickly saves more than optimising its graphs
@@ -41,6 +43,12 @@ class Wish:
     kinds: list[str]
     """ "mask", "overlay", "cutout" """
     all_masks: bool
+
+    @classmethod
+    def of(cls, output: Path | None, overlay: bool, cutout: bool, all_masks: bool, as_json: bool) -> Wish:
+        """What the options say; JSON on standard output leaves no room for a picture there."""
+        kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
+        return cls(output, [] if as_json and str(output) == STDIN else kinds, all_masks)
 
     def target(self, name: str, kind: str) -> Path:
         """Where one picture goes: the named file, or NAME_KIND.png in the named or the current folder."""
@@ -83,8 +91,7 @@ def segment(
     """
     prompt = parse_prompt(point or [], box)
     looks = options.parse_zoom(zoom)
-    kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
-    wish = Wish(output, [] if as_json and str(output) == STDIN else kinds, all_masks)
+    wish = Wish.of(output, overlay, cutout, all_masks, as_json)
     opening = Opening.parse(max_pixels, value_range)
     paths = list(expand(photos, recursive=recursive))
     check_output(output, paths)
@@ -100,6 +107,19 @@ def segment(
         precision=cast("Precision", precision),
         image_size=image_size,
     )
+    count_failures(segment_all(sam, paths, opening, prompt, wish, looks, as_json), len(paths))
+
+
+def segment_all(
+    sam: Predictor,
+    paths: list[Path | str],
+    opening: Opening,
+    prompt: Prompt,
+    wish: Wish,
+    looks: Zoom,
+    as_json: bool,
+) -> int:
+    """Do every photo; returns how many of several failed. A photo alone raises its error."""
     names = ["stdin" if name == STDIN else name for name in output_names(paths)]
     failed = 0
     for path, name in with_progress(list(zip(paths, names, strict=True))):
@@ -108,17 +128,17 @@ def segment(
                 points=prompt.points or None,
                 labels=prompt.labels or None,
                 box=prompt.box,
-                multimask=True if all_masks else None,
+                multimask=True if wish.all_masks else None,
                 zoom=looks,
             )
-            kept = list(found) if all_masks else [found.best]
+            kept = list(found) if wish.all_masks else [found.best]
             report(str(path), sam.info.name, kept, write(found, kept, path, name, prompt, wish), as_json)
         except (ImageError, PromptError, OSError) as error:
             if len(paths) == 1:
                 raise
             typer.echo(f"error: {error}", err=True)
             failed += 1
-    count_failures(failed, len(paths))
+    return failed
 
 
 def check_output(output: Path | None, paths: list[Path | str]) -> None:
