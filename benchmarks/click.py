@@ -1,6 +1,6 @@
 """One click, part by part, on every backend: torch as it is written, onnxruntime, OpenVINO in float32 and bfloat16.
 
-    python benchmarks/click.py [--model embedded|mobile_sam] [--repeat 7] [--threads 2] [--photos 'PATH/*.tar']
+    python -m benchmarks.click [--model embedded|mobile_sam] [--repeat 7] [--threads 2] [--photos 'PATH/*.tar']
 
 All backends take turns in one process; medians, and the ratio to torch within each turn. `mobile_sam` is MobileSAM's
 size with the stand-in weights of the tests. With `--photos`, also what bfloat16 does to masks: IoU with float32 on 16
@@ -9,7 +9,6 @@ points of each of 20 photos, masks of at least 50 pixels.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -17,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import machine, make_pair, pick_photos  # type: ignore[import-not-found]
 
 import mobilesam
+from benchmarks.common import MODELS, ROOT, machine, make_pair, make_parser, parse, pick_photos, synthetic_shard
 from mobilesam.image import open_photo, to_input
 
-ROOT = Path(__file__).parents[1]
 REFERENCE = "torch"
 PARTS = ("encode", "decode 1", "decode 16")
 
@@ -72,12 +70,12 @@ def rough_iou(models: dict[str, mobilesam.Predictor], shards: str) -> list[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("embedded", "mobile_sam"), default="embedded")
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", choices=MODELS, default="embedded")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--photos", default="")
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda folder: ("--model", "tiny", "--repeat", "1", "--photos", synthetic_shard(folder)))
 
     with tempfile.TemporaryDirectory() as folder:
         make_pair(arguments.model, Path(folder))

@@ -1,6 +1,6 @@
 """A cold `mobilesam segment`, onnxruntime against torch: whole processes, in turn, medians and ratios.
 
-    python benchmarks/cold_start.py [--runs 7] [--photo examples/coffee.png]
+    python -m benchmarks.cold_start [--runs 7] [--photo examples/coffee.png]
 
 Each run is a new process that opens one photo, loads the embedded model, answers one click and writes the mask.
 CPU seconds (user + system) and peak memory are the operating system's own account of the finished process.
@@ -8,7 +8,6 @@ CPU seconds (user + system) and peak memory are the operating system's own accou
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -19,7 +18,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "coffee.png"
+from benchmarks.common import ROOT, make_parser, parse
+
+EXAMPLE = ROOT / "examples" / "coffee.png"
 BACKENDS = ("onnx", "torch")
 
 
@@ -38,10 +39,10 @@ def run_once(backend: str, photo: Path, output: Path) -> tuple[float, float, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--photo", type=Path, default=EXAMPLE)
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda _: ("--runs", "1"))
 
     rows: dict[str, list[tuple[float, float, float]]] = {backend: [] for backend in BACKENDS}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
 """All masks of a photo: SAM's algorithm written plainly in torch, against `segment_everything`.
 
-    python benchmarks/everything.py [--model embedded|mobile_sam] [--points-per-side 32] [--keep all|tenth]
+    python -m benchmarks.everything [--model embedded|mobile_sam] [--points-per-side 32] [--keep all|tenth]
         [--photo examples/coffee.png] [--repeat 3] [--threads 2] [--coarse 2]
 
 Paired: each repeat runs every way in turn, each in a process of its own. `mobile_sam` is MobileSAM's size with the
-stand-in weights of the tests, since speed does not hang on the weights. Thresholds let all masks pass, or a tenth.
+stand-in weights of the tests, since speed does not depend on the weights. Thresholds let all masks pass, or a tenth.
 Seconds (medians) count the encoder, not imports, loading and a first search with 4x4 points; `found` and `alike` are
 the mean IoU of torch's masks with the most alike of ours, and of ours with the most alike of torch's. The coarse
 searches only run where a tenth passes.
@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pairs import machine, make_pair  # type: ignore[import-not-found]
+
+from benchmarks.common import MODELS, ROOT, machine, make_pair, make_parser, parse
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
 
-ROOT = Path(__file__).parents[1]
 BATCH = 64  # the reference's points per batch
 OFFSET = 1.0
 
@@ -110,7 +110,7 @@ def run_one(arguments: argparse.Namespace) -> None:
         )
         mobilesam.segment_everything(predictor, rgb, settings=replace(settings, points_per_side=4, coarse_factor=1))
         start = time.perf_counter()
-        found = [(m.rle, m.predicted_iou) for m in mobilesam.segment_everything(predictor, rgb, settings=settings)]
+        found = [(m.rle(), m.score) for m in mobilesam.segment_everything(predictor, rgb, settings=settings)]
     seconds = time.perf_counter() - start
     result = {"seconds": seconds, "memory_mb": peak_memory_mb(), "masks": [rle for rle, _ in found]}
     print(json.dumps(result))
@@ -124,11 +124,12 @@ def peak_memory_mb() -> float:
 
 def call(kind: str, arguments: argparse.Namespace, pair: Path, coarse: int, thresholds: tuple[float, float]) -> Any:
     """`run_one` in a process of its own."""
-    command = [sys.executable, __file__, "--one", kind, "--pair", str(pair), "--photo", arguments.photo]
+    command = [sys.executable, "-m", "benchmarks.everything", "--one", kind, "--pair", str(pair)]
+    command += ["--photo", str(Path(arguments.photo).resolve())]
     command += ["--points-per-side", str(arguments.points_per_side), "--threads", str(arguments.threads)]
     command += ["--coarse", str(coarse), "--iou", str(thresholds[0]), "--stability", str(thresholds[1])]
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
@@ -157,8 +158,8 @@ def choose_thresholds(pair: Path, arguments: argparse.Namespace) -> tuple[float,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("embedded", "mobile_sam"), default="embedded")
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", choices=MODELS, default="embedded")
     parser.add_argument("--keep", choices=("all", "tenth"), default="tenth")
     parser.add_argument("--photo", default=str(ROOT / "examples" / "coffee.png"))
     parser.add_argument("--points-per-side", type=int, default=32)
@@ -169,7 +170,7 @@ def main() -> None:
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     for hidden in ("--iou", "--stability"):
         parser.add_argument(hidden, type=float, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda _: ("--model", "tiny", "--points-per-side", "4", "--repeat", "1", "--keep", "all"))
     if arguments.one:
         run_one(arguments)
         return

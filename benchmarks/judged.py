@@ -1,6 +1,6 @@
 """What it costs to judge the masks of a large photo at a smaller size: stability, boxes, and which masks stay.
 
-    python benchmarks/judged.py --photos 'PATH/*.tar' [--enlarge 3072] [--num-photos 20] [--points-per-side 16]
+    python -m benchmarks.judged --photos 'PATH/*.tar' [--enlarge 3072] [--num-photos 20] [--points-per-side 16]
         [--threads 2]
 
 Photos are enlarged, so that judging at `JUDGED_SIDE` and at the photo's size differ; both run on the embedded model
@@ -9,19 +9,18 @@ with its own thresholds. `identical` masks are compared for their stability too.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
-from pairs import machine, pick_photos  # type: ignore[import-not-found]
 from pycocotools import mask as coco_mask
 
 import mobilesam
+from benchmarks.common import machine, make_parser, parse, pick_photos, synthetic_shard
 from mobilesam.everything import candidates
-from mobilesam.everything.candidates import FoundMask
+from mobilesam.everything.results import FoundMask
 
 
 @contextmanager
@@ -43,13 +42,19 @@ def run(sam: mobilesam.Predictor, image: mobilesam.ImageEmbedding, per_side: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--enlarge", type=int, default=3072)
     parser.add_argument("--num-photos", type=int, default=20)
     parser.add_argument("--points-per-side", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parse(
+        parser,
+        lambda folder: (
+            *("--photos", synthetic_shard(folder), "--num-photos", "1"),
+            *("--enlarge", "1100", "--points-per-side", "4"),
+        ),
+    )
     sam = mobilesam.load(backend="onnx", threads=arguments.threads)
     stability, ious, counts, ratios = [], [], [], []
     for rgb in pick_photos(arguments.photos, arguments.num_photos):
@@ -62,7 +67,7 @@ def main() -> None:
         ratios.append(exact_seconds / rough_seconds)
         if not roughly or not exactly:
             continue
-        overlap = np.asarray(coco_mask.iou([m.rle for m in exactly], [m.rle for m in roughly], [0] * len(roughly)))
+        overlap = np.asarray(coco_mask.iou([m.rle() for m in exactly], [m.rle() for m in roughly], [0] * len(roughly)))
         ious += overlap.max(axis=1).tolist()
         same = [(e, roughly[int(np.argmax(row))]) for e, row in zip(exactly, overlap, strict=True) if row.max() == 1]
         stability += [abs(e.stability_score - r.stability_score) for e, r in same]

@@ -1,6 +1,6 @@
 """Where the decoder's time goes: products needed, products done, and what is not a product.
 
-    python benchmarks/operators.py [--model embedded|mobile_sam] [--prompts 32] [--threads 2] [--top 6]
+    python -m benchmarks.operators [--model embedded|mobile_sam] [--prompts 32] [--threads 2] [--top 6]
 
 For the plain decoder in torch, the folded one and the one for many prompts in onnxruntime: floating-point operations of
 the matrix products and convolutions a prompt (counted by torch), milliseconds a prompt, and the operators that take
@@ -9,7 +9,6 @@ them. The floor is the operations over the rate of one large product on this mac
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -22,10 +21,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-from pairs import machine, make_pair  # type: ignore[import-not-found]
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import MODELS, machine, make_pair, make_parser, parse
 from mobilesam import contract
 from mobilesam.export import folded, low_rank
 from mobilesam.model import checkpoint
@@ -56,11 +55,11 @@ def count(run: Callable[[], Any], num_prompts: int) -> float:
     return counter.get_total_flops() / num_prompts / 1e9
 
 
-def rate(dtype: torch.dtype) -> float:
+def rate(dtype: torch.dtype, side: int) -> float:
     """GFLOP/s of a large matrix product."""
-    a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
     seconds = [clock(lambda: a @ b) for _ in range(7)][2:]
-    return 2 * 2048**3 / statistics.median(seconds) / 1e9
+    return 2 * side**3 / statistics.median(seconds) / 1e9
 
 
 def clock(run: Callable[[], Any]) -> float:
@@ -102,15 +101,16 @@ def onnx_operators(path: Path, feed: Feed, min_score: float, threads: int) -> tu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=("embedded", "mobile_sam"), default="mobile_sam")
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", choices=MODELS, default="mobile_sam")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--top", type=int, default=6)
-    arguments = parser.parse_args()
+    parser.add_argument("--product", type=int, default=2048, help="side of the matrices of the large product")
+    arguments = parse(parser, lambda _: ("--model", "tiny", "--prompts", "2", "--product", "256"))
     torch.set_num_threads(arguments.threads)
     n = arguments.prompts
-    rates = rate(torch.float32), rate(torch.bfloat16)
+    rates = rate(torch.float32, arguments.product), rate(torch.bfloat16, arguments.product)
     print(machine(arguments.threads, ("torch", "onnxruntime")))
     print(f"{arguments.model}, {n} prompts; products: {rates[0]:.0f} GFLOP/s float32, {rates[1]:.0f} bfloat16\n")
     print("| decoder | passes | GFLOP a prompt | floor float32 | floor bfloat16 | measured | operators, ms a prompt |")

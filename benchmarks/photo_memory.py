@@ -1,13 +1,12 @@
 """Peak memory of opening one photo of each kind, in bytes a pixel.
 
-    python benchmarks/photo_memory.py [--side 9000]
+    python -m benchmarks.photo_memory [--side 9000]
 
 Each photo is opened in a process of its own; what that process took before is subtracted. Linux only.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.common import make_parser, parse
 
 OPEN = """
 import sys
@@ -81,10 +82,10 @@ def write(kind: str, folder: Path, side: int) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--side", type=int, default=9000)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda _: ["--side", "128", "--kinds", "JPEG", "PNG with alpha, turned by EXIF"])
     with tempfile.TemporaryDirectory() as name:
         for kind in arguments.kinds:
             # A small photo of the same kind loads what the decoder needs.

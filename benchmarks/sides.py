@@ -1,6 +1,6 @@
 """The embedded model at several sides of the picture: encoder and decoder, both runtimes, and a graph of a fixed side.
 
-    python benchmarks/sides.py [--model FOLDER] [--sides 256,384,512] [--repeat 9] [--threads 1]
+    python -m benchmarks.sides [--model FOLDER] [--sides 256,384,512] [--repeat 9] [--threads 1]
 
 All take turns in one process; medians of milliseconds. "fixed" is the decoder exported for that side alone, whose ratio
 to the dynamic one, turn by turn, is what dynamic sides cost. Also the agreement of the pair with torch: IoU of the
@@ -9,7 +9,6 @@ masks of 16 clicks and 16 boxes on the two example photos.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -19,17 +18,17 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from pairs import machine  # type: ignore[import-not-found]
 
 import mobilesam
+from benchmarks.common import ROOT, machine, make_parser, parse
+from mobilesam.choices import BackendName
 from mobilesam.export.onnx import export_pair
 from mobilesam.image import open_photo, to_input
 from mobilesam.model import checkpoint
 from mobilesam.model.config import SamConfig
-from mobilesam.predict.load import BackendName
 from mobilesam.weights import find_checkpoint
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 RUNTIMES: tuple[BackendName, ...] = ("onnx", "openvino")
 
 
@@ -61,13 +60,13 @@ def clock(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def agreement(model: str, side: int) -> float:
+def agreement(model: str, side: int, prompts: int) -> float:
     """The lowest IoU between masks of the pair and of torch."""
     rng = np.random.default_rng(0)
     lowest = 1.0
     for name in ("coffee.png", "chelsea.png"):
         rgb = open_photo(EXAMPLES / name)
-        points = rng.uniform(0, 1, (16, 1, 2)) * (rgb.shape[1], rgb.shape[0])
+        points = rng.uniform(0, 1, (prompts, 1, 2)) * (rgb.shape[1], rgb.shape[0])
         boxes = [(*np.maximum(0, p[0] - 60), *(p[0] + 60)) for p in points]
         loaded = [mobilesam.load(model, backend=b, image_size=side).embed(rgb) for b in ("onnx", "torch")]
         ours, theirs = ([*i.predict_batch(points=points), *i.predict_batch(boxes=boxes)] for i in loaded)
@@ -79,18 +78,19 @@ def agreement(model: str, side: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--sides", default="256,384,512")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
+    parser.add_argument("--prompts", type=int, default=16, help="clicks and boxes of each photo, for the agreement")
+    arguments = parse(parser, lambda _: ("--sides", "256", "--repeat", "1", "--prompts", "2"))
     torch.set_num_threads(arguments.threads)
     print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")) + "\n")
     print("| side | runtime | encoder ms | decoder ms | decoder, dynamic to fixed | lowest IoU with torch |")
     print("|---|---|---|---|---|---|")
     for side in (int(text) for text in arguments.sides.split(",")):
-        worst = agreement(arguments.model, side)
+        worst = agreement(arguments.model, side, arguments.prompts)
         with tempfile.TemporaryDirectory() as folder:
             export_fixed(arguments.model, side, Path(folder))
             for runtime in RUNTIMES:

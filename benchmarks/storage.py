@@ -1,13 +1,13 @@
 """What float16 storage of weights does to masks: the same checkpoint exported both ways.
 
-    python benchmarks/storage.py weights.safetensors eval.tar ...
+    python -m benchmarks.storage weights.safetensors eval.tar ...
 
-For every object of at least 1,000 px: the IoU between the two models' masks, for one click and for a tight box.
+For every object of at least 1,000 pixels (`--min-area`): the IoU between the two models' masks, for one click and for
+a tight box.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from pathlib import Path
@@ -16,15 +16,15 @@ import numpy as np
 from tqdm import tqdm
 
 import mobilesam
+from benchmarks.common import make_pair, make_parser, parse, synthetic_shard
+from mobilesam.data.layouts import read_all
+from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.metrics import iou
-from mobilesam.evaluate.run import ask, decode_objects, read_all
-from mobilesam.evaluate.samples import Sample
-from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.evaluate.photo import Images, ask, decode_objects
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
 
 PROTOCOLS = ("click", "box")
-MIN_AREA = 1000
 
 
 def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
@@ -35,28 +35,37 @@ def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
     return [mobilesam.load(folder / name) for name in ("full", "half")]
 
 
-def compare(models: list[mobilesam.Predictor], sample: Sample) -> list[float]:
+def compare(models: list[mobilesam.Predictor], photo: PhotoRef, min_area: int) -> list[float]:
     """IoU between the two models' masks, for each object and protocol of one photo."""
-    images = [sam.embed(sample.open()) for sam in models]
+    rgb = photo.open()
+    images = [Images(sam.embed(rgb), None) for sam in models]
+    truths, _ = decode_objects(photo.id, photo.annotation(), images[0].student.original_hw)
     values = []
-    for reference, truth, ignored in decode_objects(sample, images[0].original_hw, []):
-        if truth.sum() < MIN_AREA:
+    for truth in truths:
+        if truth.mask.sum() < min_area:
             continue
         for protocol in PROTOCOLS:
-            answers = [ask(protocol, reference.id, image, truth, ignored, None, False) for image in images]
+            answers = [ask(protocol, truth, image, False) for image in images]
             values.append(iou(*(answer.mask for answer in answers if answer)))
     return values
 
 
+def smallest(folder: Path) -> tuple[str, ...]:
+    """The smallest model and some drawn photos."""
+    make_pair("tiny", folder / "pair")
+    return str(folder / "pair"), synthetic_shard(folder, 1), "--min-area", "1"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", type=Path)
+    parser = make_parser(__doc__)
+    parser.add_argument("weights", type=Path, help="a checkpoint or an exported pair")
     parser.add_argument("data", nargs="+")
-    arguments = parser.parse_args()
+    parser.add_argument("--min-area", type=int, default=1000)
+    arguments = parse(parser, smallest)
     with tempfile.TemporaryDirectory() as folder:
         models = export_both(arguments.weights, Path(folder))
-        samples = read_all(EvaluateSettings(tuple(arguments.data), PROTOCOLS))
-        values = [v for s in tqdm(samples, unit="photo") if isinstance(s, Sample) for v in compare(models, s)]
+        photos = [item for item in read_all(arguments.data) if isinstance(item, PhotoRef)]
+        values = [v for photo in tqdm(photos, unit="photo") for v in compare(models, photo, arguments.min_area)]
     print(f"{len(values)} masks, IoU between float32 and float16 storage:")
     print(f"median {statistics.median(values):.4f}, mean {statistics.mean(values):.4f}")
     print(f"1st percentile {np.percentile(values, 1):.4f}")

@@ -1,7 +1,7 @@
 """Photos per second of a training step on a CPU: what its parts and its processes cost.
 
-    python benchmarks/train_step.py attention [--steps 6] [--batch 8] [--side 384]
-    python benchmarks/train_step.py processes [--steps 6] [--batch 8] [--side 384]
+    python -m benchmarks.train_step attention [--steps 6] [--batch 8] [--side 384]
+    python -m benchmarks.train_step processes [--steps 6] [--batch 8] [--side 384]
 
 `attention` steps the same network with the decoder's attention written out and with torch's fused kernel, in turn; see
 docs/decisions/0001-attention-written-out.md. `processes` steps it in one process of all threads, and in as many
@@ -12,7 +12,6 @@ four prompts a photo, bf16 autocast, as in recipes/embedded.toml; medians and th
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import statistics
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.common import make_parser, parse
 from mobilesam.model import layers, transformer
 from mobilesam.model.config import EMBEDDED
 from mobilesam.model.sam import Sam
@@ -96,20 +96,27 @@ def one_process(rank: int, count: int, steps: int, batch: int, side: int, folder
     torch.distributed.destroy_process_group()
 
 
+MEASURES = {"attention": attention, "processes": processes}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("attention", "processes"))
+    parser = make_parser(__doc__)
+    parser.add_argument("what", nargs="+", choices=tuple(MEASURES))
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--side", type=int, default=384)
-    arguments = parser.parse_args()
+    arguments = parse(parser, lambda _: ("attention", "processes", "--steps", "1", "--batch", "2", "--side", "64"))
 
-    measure = attention if arguments.what == "attention" else processes
-    seconds = measure(arguments.steps, arguments.batch, arguments.side)
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}; {arguments.batch} photos of {arguments.side} px")
+    for what in arguments.what:
+        report(MEASURES[what](arguments.steps, arguments.batch, arguments.side), arguments.batch)
+
+
+def report(seconds: dict[str, list[float]], batch: int) -> None:
+    """The rates of two ways, and their ratio."""
     for name, values in seconds.items():
-        print(f"{name:<22} {arguments.batch / statistics.median(values):.2f} photos/s")
+        print(f"{name:<22} {batch / statistics.median(values):.2f} photos/s")
     first, second = (statistics.median(values) for values in seconds.values())
     print(f"{'ratio':<22} {first / second:.2f}")
 

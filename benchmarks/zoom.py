@@ -1,6 +1,6 @@
 """What a second look costs: one prompt and many boxes of an embedded photo, with and without it.
 
-    python benchmarks/zoom.py [--model embedded] [--repeat 9] [--threads 2]
+    python -m benchmarks.zoom [--model embedded] [--repeat 9] [--threads 2]
 
 All take turns in one process; medians, and the ratio to the encoder's pass over the photo within each turn, by the
 clock and in processor time, which other work on the machine disturbs less.
@@ -8,17 +8,14 @@ clock and in processor time, which other work on the machine disturbs less.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-from pairs import machine  # type: ignore[import-not-found]
 
 import mobilesam
+from benchmarks.common import ROOT, machine, make_parser, parse
 
-PHOTO = Path(__file__).parents[1] / "examples" / "coffee.png"
+PHOTO = ROOT / "examples" / "coffee.png"
 BOX = (170, 15, 260, 90)
 MANY = [(30 * i, 20 * i, 30 * i + 80, 20 * i + 60) for i in range(16)]
 POINT = (215, 50)
@@ -40,13 +37,14 @@ def questions(sam: mobilesam.Predictor) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    parser.add_argument("--image-size", type=int, help="side of the picture; the model's own unless given")
+    options = parse(parser, lambda _: ("--repeat", "1", "--image-size", "256"))
     for backend in ("onnx", "openvino"):
-        sam = mobilesam.load(options.model, backend=backend, threads=options.threads)
+        sam = mobilesam.load(options.model, backend=backend, threads=options.threads, image_size=options.image_size)
         asked = questions(sam)
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
         for turn in range(options.repeat + 1):

@@ -18,12 +18,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+TORCH_FOLDERS = ("model", "train", "distill", "export")
+HAS_TORCH = find_spec("torch") is not None
+
+
+def pytest_report_header() -> str | None:
+    """Say what is left out, since files that cannot be imported cannot be listed as skipped."""
+    return None if HAS_TORCH else f"torch is not installed: without tests/{{{','.join(TORCH_FOLDERS)}}}"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the folders whose tests import torch where torch is absent."""
+    return True if not HAS_TORCH and collection_path.name in TORCH_FOLDERS else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything under a torch folder needs torch; skip it visibly where torch is absent."""
+    """Mark what needs torch, and skip it where torch is absent."""
     for item in items:
-        if item.path.parent.name in ("model", "train", "distill", "export"):
+        if item.path.parent.name in TORCH_FOLDERS:
             item.add_marker("torch")
-        if item.get_closest_marker("torch") and not find_spec("torch"):
+        if item.get_closest_marker("torch") and not HAS_TORCH:
             item.add_marker(pytest.mark.skip(reason="torch is not installed"))
 
 

@@ -68,6 +68,36 @@ def test_all_keeps_three_masks(run, coffee: Path) -> None:
     assert json.loads(out)["files"] == ["m_1.png", "m_2.png", "m_3.png"]
 
 
+def test_each_of_three_masks_is_named_with_its_own_file(run, coffee: Path) -> None:
+    _, out, _ = run("segment", coffee, "--point", "290,120", "--all", "--cutout", "--overlay", "-o", "m.png")
+    shared, *lines = out.splitlines()
+    assert shared == "m_overlay.png: 3 masks"
+    assert [line.split(":")[0] for line in lines] == ["m_cutout_1.png", "m_cutout_2.png", "m_cutout_3.png"]
+    assert len({line.split("score ")[1] for line in lines}) == 3
+    _, out, _ = run("segment", coffee, "--point", "290,120", "--all", "-o", "m.json")
+    assert [line.split(":")[0] for line in out.splitlines()] == ["m.json", "mask 1", "mask 2", "mask 3"]
+
+
+def test_pictures_are_written_beside_a_json(run, coffee: Path) -> None:
+    code, out, _ = run("segment", coffee, *CUP, "--overlay", "--cutout", "-o", "m.json", "--json")
+    assert code == 0
+    assert sorted(json.loads(out)["files"]) == ["m.json", "m_cutout.png", "m_overlay.png"]
+    assert json.loads(Path("m.json").read_text())["masks"] == json.loads(out)["masks"]
+    with Image.open("m_overlay.png") as overlay, Image.open("m_cutout.png") as cutout:
+        assert overlay.size == (600, 400)
+        assert cutout.mode == "RGBA"
+
+
+def test_a_result_does_not_take_the_place_of_another_photo(run, coffee: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png"):
+        (tmp_path / name).write_bytes(coffee.read_bytes())
+    code, _, err = run("segment", "a.png", "a_mask.png", "--point", "290,120")
+    assert code == 1
+    assert "would overwrite the photo 'a_mask.png'" in err
+    assert Path("a_mask.png").read_bytes() == coffee.read_bytes()
+    assert Path("a_mask_mask.png").exists()
+
+
 def test_a_folder_is_searched_and_a_bad_photo_does_not_stop_the_rest(run, coffee: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -113,11 +143,12 @@ def test_the_photo_itself_is_not_overwritten(run, coffee: Path, tmp_path: Path) 
         (["PHOTO", "-p", "9999,1"], 2, "outside the photo"),
         (["PHOTO", "-b", "1,2,3"], 2, "X0,Y0,X1,Y1"),
         (["PHOTO", "-p", "1,1", "-m", "huge"], 1, "known: embedded"),
-        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "auto, onnx, openvino, torch"),
+        (["PHOTO", "-p", "1,1", "--backend", "x"], 2, "'x' is not one of 'auto', 'onnx', 'openvino', 'torch'"),
         (["PHOTO", "-p", "1,1", "-o", "no/where/m.png"], 1, "cannot write 'no/where/m.png'"),
         (["PHOTO", "PHOTO", "-p", "1,1", "-o", "m.png"], 2, "need a folder"),
         (["PHOTO", "--points", "1,1"], 2, "--points"),
-        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "--zoom takes auto, on, off"),
+        (["PHOTO", "-p", "1,1", "--zoom", "yes"], 2, "'yes' is not one of 'auto', 'on', 'off'"),
+        (["PHOTO", "-p", "1,1", "--precision", "half"], 2, "'half' is not one of 'float32', 'bfloat16'"),
     ],
 )
 def test_bad_usage_is_one_clear_line(run, coffee: Path, arguments: list[str], code: int, message: str) -> None:
@@ -161,6 +192,25 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
     assert run("export", "no_such.pt", "-o", "out2")[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("verb", "choices"),
+    [
+        ("segment", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        (
+            "everything",
+            ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
+        ),
+        ("evaluate", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("export", ["[pair|sam]"]),
+    ],
+)
+def test_help_lists_the_choices(run, verb: str, choices: list[str]) -> None:
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    for choice in choices:
+        assert choice in out
+
+
 @pytest.mark.torch
 def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
@@ -173,6 +223,11 @@ def test_train_runs_a_recipe_and_refuses_a_misspelt_key(run, shard: Path, tmp_pa
     code, _, err = run("train", recipe, "--set", "optim.learning_rate=1")
     assert code == 2
     assert "unknown key 'optim.learning_rate'" in err
+    code, _, err = run("train", recipe, "--set", "run.batch_size=0", "--set", "data.fraction=2")
+    assert code == 2
+    assert "'run.batch_size' must be an integer of at least 1, found 0" in err
+    assert "'data.fraction' must be a number above 0 and at most 1, found 2.0" in err
+    assert "Traceback" not in err
     code, _, err = run("train", recipe)
     assert code == 2
     assert "--resume" in err

@@ -13,8 +13,9 @@ import typer
 from PIL import Image
 
 from mobilesam import tones
-from mobilesam.cli.photos import Opening, expand, parse_range
+from mobilesam.cli.photos import Opening, parse_range
 from mobilesam.errors import ImageError
+from mobilesam.image import find_photos
 
 CASES = Path(__file__).parent / "cases"
 CLICK = ("--point", "290,120")
@@ -28,11 +29,11 @@ def touch(*paths: Path) -> None:
 
 def test_hidden_files_are_skipped_and_sub_folders_searched_when_asked(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in ("a.png", "._a.png", "b/c.avif", "b/d/e.JP2", "b/.x/f.png", "b/note.txt")))
-    assert list(expand([str(tmp_path)])) == [tmp_path / "a.png"]
-    found = list(expand([str(tmp_path)], recursive=True))
+    assert list(find_photos([str(tmp_path)])) == [tmp_path / "a.png"]
+    found = list(find_photos([str(tmp_path)], recursive=True))
     assert found == [tmp_path / "a.png", tmp_path / "b/c.avif", tmp_path / "b/d/e.JP2"]
     with pytest.raises(ImageError, match="holds no photos"):
-        list(expand([str(tmp_path / "b" / "*.png")]))
+        list(find_photos([str(tmp_path / "b" / "*.png")]))
 
 
 @pytest.mark.parametrize("verb", ["segment", "everything"])
@@ -96,3 +97,19 @@ def test_standard_output_takes_one_picture(run, coffee: Path) -> None:
     code, _, err = run("segment", coffee, *CLICK, "-o", "-", "--all")
     assert code == 2
     assert "takes one picture" in err
+
+
+def test_everything_takes_the_options_of_photos(run, coffee: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "x.png").write_bytes(coffee.read_bytes())
+    words = ("everything", "photos", "--points-per-side", "2", "-w", "labels", "-o", "out")
+    code, _, err = run(*words)
+    assert (code, "holds no photos" in err) == (1, True)
+    code, _, err = run(*words, "--recursive", "--max-pixels", "1000")
+    assert (code, "2 of 2 photos failed" in err) == (1, True)
+    assert run(*words, "--recursive")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["a_x_png_labels.png", "b_x_png_labels.png"]
+    assert "skipped" in run(*words, "--recursive")[1]
+    assert "skipped" not in run(*words, "--recursive", "--range", "0,100")[1]
+    assert run(*words, "--recursive", "--range", "1")[0] == 2

@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 
 import mobilesam
-from mobilesam import compat, masks
-from mobilesam.compat import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
-from mobilesam.errors import ModelError, PromptError
+from mobilesam import masks
+from mobilesam.compat import (
+    NotCoveredError,
+    ResizeLongestSide,
+    SamAutomaticMaskGenerator,
+    SamPredictor,
+    sam_model_registry,
+)
+from mobilesam.errors import MobileSamError, ModelError, PromptError
 from mobilesam.image import open_photo
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 
@@ -145,7 +151,7 @@ def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPa
     class Published:
         info = replace(sam.info, name="mobile_sam")
 
-    monkeypatch.setattr(compat, "load", lambda source, device: mobilesam.Predictor(Published()))  # type: ignore[arg-type]
+    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, device: mobilesam.Predictor(Published()))  # type: ignore[arg-type]
     assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
     with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
         sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")
@@ -192,3 +198,101 @@ def test_without_a_photo_there_is_no_second_look_and_no_warning(predictor: SamPr
     other = SamPredictor(predictor.model)
     other.set_torch_image(torch.as_tensor(predictor.transform.apply_image(rgb)).permute(2, 0, 1)[None], rgb.shape[:2])
     assert other.predict(box=np.array([390, 50, 420, 110]), multimask_output=False)[0].any()  # warnings are errors here
+
+
+def test_the_key_of_the_embedded_model_is_embedded() -> None:
+    sam = sam_model_registry["embedded"]()
+    assert sam.predictor.info.name == "embedded"
+    assert sam_model_registry["vit_t"]().predictor.info == sam.predictor.info
+    with pytest.raises(ModelError, match=r"use sam_model_registry\['embedded'\]"):
+        sam_model_registry["vit_b"](checkpoint="embedded")
+
+
+def test_the_generator_finds_masks_with_its_defaults_on_the_embedded_model(coffee: Path) -> None:
+    rgb = open_photo(coffee)
+    generator = SamAutomaticMaskGenerator(sam_model_registry["embedded"](), points_per_side=12)
+    found = generator.generate(rgb)
+    assert len(found) > 3
+    assert generator.generate(rgb)[0]["bbox"] == found[0]["bbox"]
+    ys, xs = np.nonzero(found[0]["segmentation"])
+    width, height = int(np.ptp(xs)), int(np.ptp(ys))  # SAM's box ends at the last pixel
+    assert found[0]["bbox"] == [int(xs.min()), int(ys.min()), width, height]
+    assert SamAutomaticMaskGenerator(generator.model, 12, pred_iou_thresh=0.999).generate(rgb) == []
+
+
+def test_thresholds_are_sams_where_the_model_is_not_the_embedded_one() -> None:
+    from dataclasses import replace
+
+    settings = SamAutomaticMaskGenerator(sam_model_registry["embedded"]()).settings
+    published = settings.for_model(replace(mobilesam.load().info, name="mobile_sam"))
+    assert (published.pred_iou_thresh, published.stability_score_thresh) == (0.88, 0.95)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_the_model_preprocesses_and_encodes_as_sam_does(coffee: Path, as_tensor: bool) -> None:
+    sam = sam_model_registry["embedded"]()
+    size = sam.image_encoder.img_size
+    resized = ResizeLongestSide(size).apply_image(open_photo(coffee))
+    given = np.ascontiguousarray(resized.transpose(2, 0, 1)[None])
+    if as_tensor:
+        torch = pytest.importorskip("torch")
+        made = sam.preprocess(torch.from_numpy(given))
+        assert isinstance(made, torch.Tensor)
+        embedding = sam.image_encoder(made).numpy()
+        made = made.numpy()
+    else:
+        made = sam.preprocess(given)
+        embedding = sam.image_encoder(made)
+    assert made.shape == (1, 3, size, size)
+    expected = (given[0, :, 5, 7] - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+    np.testing.assert_allclose(made[0, :, 5, 7], expected, rtol=1e-5)
+    assert not made[:, :, given.shape[2] :].any()
+    assert_same_function(embedding, mobilesam.load().embed(coffee).array)
+    assert sam.prompt_encoder.embed_dim == embedding.shape[1]
+    assert sam.prompt_encoder.image_embedding_size == embedding.shape[2:]
+    with pytest.raises(ModelError, match="ResizeLongestSide comes first"):
+        sam.preprocess(np.zeros((3, size + 1, 4), np.uint8))
+
+
+def test_the_model_answers_batches_as_sam_does(predictor: SamPredictor, coffee: Path) -> None:
+    torch = pytest.importorskip("torch")
+    sam, transform = predictor.model, predictor.transform
+    rgb = open_photo(coffee)
+    boxes = torch.tensor([[120, 60, 480, 320], [10, 10, 200, 200]])
+    image = torch.as_tensor(transform.apply_image(rgb)).permute(2, 0, 1)
+    one = {"image": image, "original_size": rgb.shape[:2], "boxes": transform.apply_boxes_torch(boxes, rgb.shape[:2])}
+    first, second = sam([one, one], multimask_output=False)
+    assert first["masks"].shape == (2, 1, 400, 600)
+    assert torch.equal(first["masks"], second["masks"])
+    predictor.set_torch_image(image[None], rgb.shape[:2])
+    expected, scores, low_res = predictor.predict_torch(None, None, one["boxes"], multimask_output=False)
+    assert_same_masks(first["masks"].numpy(), expected.numpy())
+    assert_same_function(first["iou_predictions"].numpy(), scores.numpy())
+    full = sam.postprocess_masks(low_res, predictor.input_size, predictor.original_size)
+    assert_same_masks((full > sam.mask_threshold).numpy(), expected.numpy())
+
+
+def test_a_tensor_is_resized_as_sam_does(coffee: Path) -> None:
+    torch = pytest.importorskip("torch")
+    rgb = open_photo(coffee)
+    transform = ResizeLongestSide(256)
+    resized = transform.apply_image_torch(torch.tensor(rgb).permute(2, 0, 1)[None].float())
+    assert resized.shape == (1, 3, 171, 256)
+    np.testing.assert_allclose(resized[0].permute(1, 2, 0).numpy(), transform.apply_image(rgb), atol=1.5)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda sam: sam.mask_decoder,
+        lambda sam: next(sam.parameters()),
+        lambda sam: sam.prompt_encoder(points=None, boxes=None, masks=None),
+    ],
+)
+def test_what_is_not_covered_says_what_is(use) -> None:
+    sam = sam_model_registry["embedded"]()
+    with pytest.raises(NotCoveredError, match="Covered are SamPredictor, SamAutomaticMaskGenerator") as raised:
+        use(sam)
+    assert isinstance(raised.value, MobileSamError)
+    assert not hasattr(sam, "mask_decoder")
+    assert sam.eval().to("cpu").cpu() is sam

@@ -14,11 +14,11 @@ from PIL import Image
 
 from mobilesam import encoded
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import PhotoId, PhotoRef, decode
+from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.data.shapes import label_pixels
 from mobilesam.encoded import is_heif, is_photo_name
 from mobilesam.errors import DataError, ImageError
-from mobilesam.image import open_photo
+from mobilesam.image import open_photo, open_stored, read_header
 
 CASES = Path(__file__).parent / "cases"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
@@ -45,7 +45,7 @@ def test_what_decoders_raise_names_the_photo_through_every_door(name: str, reaso
     with pytest.raises(ImageError, match=f"{name}.*{reason}"):
         open_photo(path)
     with pytest.raises(ImageError, match=reason):
-        decode(path.read_bytes())
+        open_stored(path.read_bytes())
     with pytest.raises(DataError, match=f"{name}.*{reason}"):
         PhotoRef(PhotoId("set", name), FileRef(str(path)), None).open()
     with pytest.raises(DataError, match=f"{name}.*{reason}"):
@@ -143,7 +143,7 @@ def test_bytes_of_any_kind_are_opened() -> None:
 
 def test_heic_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoded, "is_installed", lambda module: False)
-    with pytest.raises(ImageError, match=r"pip install \"mobilesam\[heif\]\""):
+    with pytest.raises(ImageError, match=r"HEIC photo, which needs pip install .*\[heif\]"):
         open_photo(b"\x00\x00\x00\x1cftypheic\x00\x00\x00\x00mif1heicmiaf")
 
 
@@ -163,3 +163,28 @@ def test_heic_is_opened_without_registering_it() -> None:
 def test_hidden_files_are_no_photos() -> None:
     names = ("a.JPG", "a.jfif", "a.mpo", "a.avif", "a.jp2", "a.heic", "a.heif", "._a.jpg", ".a.png", "a.txt", "jpg")
     assert [name for name in names if is_photo_name(name)] == list(names[:7])
+
+
+def test_the_orientation_of_a_png_is_read_without_decoding_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, plain = encode("PNG", exif=exif.tobytes()), encode("PNG")
+    start = turned.index(b"eXIf") - 4
+    stop = start + 12 + int.from_bytes(turned[start : start + 4], "big")
+    behind = turned[:start] + turned[stop:-12] + turned[start:stop] + turned[-12:]
+    assert [read_header(data) for data in (plain, turned, behind)] == [((20, 30), 1), ((20, 30), 6), ((20, 30), 6)]
+    assert open_photo(behind).shape == (30, 20, 3)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
+    assert [read_header(data)[1] for data in (plain, turned)] == [1, 6]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_member_of_a_tar_is_read_like_a_file_of_its_own(form: str, tmp_path: Path) -> None:
+    data = encode(form)
+    (tmp_path / "x").write_bytes(b"before" + data + b"behind")
+    reference = FileRef(str(tmp_path / "x"), (6, len(data)))
+    with reference.open() as file:
+        assert file.read() == data
+        assert file.seek(-3, os.SEEK_END) == len(data) - 3
+        assert file.read(9) == data[-3:]
+    np.testing.assert_array_equal(PhotoRef(PhotoId("x", "x"), reference, None).open(), open_photo(data))

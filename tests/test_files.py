@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from mobilesam.files import replacing
+from mobilesam.errors import ImageError
+from mobilesam.files import replacing, save_json, save_picture
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -33,6 +39,51 @@ def test_a_good_write_takes_the_name_and_normal_permissions(tmp_path: Path) -> N
     assert target.stat().st_mode == plain.stat().st_mode
 
 
+def test_the_umask_of_the_process_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(mask: int) -> int:
+        raise AssertionError("another thread's new file would get it")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such permissions")
+def test_a_strict_umask_holds(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with replacing(tmp_path / "a.txt") as partial:
+            partial.write_text("new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o077 == 0
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot write .*nowhere"), replacing(tmp_path / "nowhere" / "a.txt"):
         pass
+
+
+def test_pictures_of_every_kind_are_saved(tmp_path: Path) -> None:
+    mask = np.eye(8, dtype=bool)
+    assert save_picture(mask, tmp_path / "mask.png") == tmp_path / "mask.png"
+    with Image.open(tmp_path / "mask.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), mask * 255)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    save_picture(noise, tmp_path / "fine.jpg", quality=95)
+    save_picture(Image.fromarray(noise), tmp_path / "coarse.jpg", quality=20)
+    assert (tmp_path / "coarse.jpg").stat().st_size < (tmp_path / "fine.jpg").stat().st_size / 2
+
+
+def test_a_format_that_cannot_hold_the_picture_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    transparent = Image.new("RGBA", (4, 4))
+    for name in ("a.jpg", "a.xyz"):
+        with pytest.raises(ImageError, match=r"use \.png"):
+            save_picture(transparent, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_is_one_line(tmp_path: Path) -> None:
+    text = save_json({"a": [1, 2]}, tmp_path / "a.json").read_text()
+    assert text.count("\n") == 1
+    assert json.loads(text) == {"a": [1, 2]}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 import mobilesam
 
 ROOT = Path(mobilesam.__file__).parent
-STAGES = ("predict", "everything", "evaluate", "serve", "model", "train", "distill", "export")
+REPOSITORY = Path(__file__).parents[1]
+STAGES = ("data", "predict", "everything", "evaluate", "model", "train", "distill", "export")
 NEEDS_TORCH = ("model", "train", "distill", "export")
 TORCH_SIDE = {"torch", "lightning", "onnx", "safetensors", "tensorboard"}
 
@@ -21,16 +24,43 @@ ALLOWED: dict[str, set[str]] = {
     "noun": set(),
     "compat": {"predict", "everything"},
     "cli": set(),
+    "data": set(),
     "predict": set(),
     "everything": {"predict"},
-    "evaluate": {"predict", "everything"},
-    "serve": {"predict", "everything"},
+    "evaluate": {"data", "predict", "everything"},
     # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
     "model": {"predict.backend"},
-    "train": {"model"},
-    "distill": {"model", "train"},
+    "train": {"data", "model"},
+    "distill": {"data", "model", "train"},
     "export": {"model"},
 }
+# Third parties at module level, and beside them the single modules that have one of their own. What is rarely needed
+# or slow to import is imported inside functions, which this does not count.
+PICTURES = {"numpy", "cv2", "PIL", "pycocotools"}
+THIRD_PARTIES: dict[str, set[str]] = {
+    "noun": PICTURES,
+    "compat": {"numpy"},
+    "cli": {"click", "typer"},
+    "data": PICTURES,
+    "predict": PICTURES,
+    "predict.onnx": {"onnxruntime"},
+    "predict.openvino": {"openvino"},
+    "everything": PICTURES,
+    "everything.folder": {"tqdm"},
+    "evaluate": PICTURES,
+    "model": {"numpy", "torch"},
+    "model.checkpoint": {"safetensors"},
+    "train": PICTURES | {"torch", "lightning"},
+    "train.log": {"tqdm"},
+    "recipe": {"cattrs", "tomli"},
+    "distill": {"numpy", "torch"},
+    "distill.teacher": {"filelock", "tqdm"},
+    "export": {"numpy", "torch"},
+    "export.onnx": {"onnx"},
+    "export.verify": {"onnxruntime"},
+}
+# Modules that are imported only where their extra is installed.
+OPTIONAL = {"predict.openvino": "openvino"}
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {"predict.load": {"model", "export", "predict"}}
 
@@ -87,6 +117,28 @@ def test_each_module_imports_only_what_its_layer_may_see(name: str) -> None:
         assert imported.split(".")[0] in may_defer, f"{name} imports {imported} inside a function"
 
 
+def third_parties(names: set[str]) -> set[str]:
+    """Packages among imported names that are neither this one nor of the standard library."""
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"mobilesam"}
+
+
+@pytest.mark.parametrize("name", modules())
+def test_each_module_imports_only_the_third_parties_of_its_stage(name: str) -> None:
+    if name in ("__init__", "__main__"):
+        allowed: set[str] = set()
+    else:
+        allowed = THIRD_PARTIES[kind(name)] | THIRD_PARTIES.get(name, set())
+    unlisted = third_parties(imports(modules()[name], deferred=False)) - allowed
+    assert not unlisted, f"{name} imports {unlisted}; list it in THIRD_PARTIES, or import it inside a function"
+
+
+def test_the_third_party_test_can_fail(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("import os\nimport matplotlib.pyplot as plt\nimport mobilesam.masks\ndef f():\n    import torch\n")
+    assert third_parties(imports(bad, deferred=False)) == {"matplotlib"}
+    assert "matplotlib" not in THIRD_PARTIES["noun"]
+
+
 def test_the_layer_test_can_fail(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("from mobilesam.model.sam import Sam\ndef f():\n    import mobilesam.train.loop\n")
@@ -100,6 +152,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_torch_free_module_imports_with_torch_blocked() -> None:
     torch_free = [n for n in modules() if kind(n) not in NEEDS_TORCH and n not in ("__init__", "__main__")]
+    torch_free = [n for n in torch_free if n not in OPTIONAL or find_spec(OPTIONAL[n])]
     code = f"""
 import sys, importlib
 class Blocked:
@@ -110,7 +163,7 @@ sys.meta_path.insert(0, Blocked())
 for name in {torch_free!r}:
     importlib.import_module("mobilesam." + name)
 import mobilesam
-found = mobilesam.load().embed({str(ROOT.parents[1] / "examples" / "coffee.png")!r}).predict(points=[(300, 180)])
+found = mobilesam.load().embed({str(REPOSITORY / "examples" / "coffee.png")!r}).predict(points=[(300, 180)])
 assert found.masks.shape == (3, 400, 600)
 assert not set(sys.modules) & {TORCH_SIDE!r}
 """
@@ -139,6 +192,30 @@ assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy i
     result = run(code)
     assert result.returncode == 0, result.stderr
     assert "--point" in result.stdout
+
+
+def test_segmenting_does_not_pay_for_the_reader_of_settings() -> None:
+    photo = str(ROOT.parents[1] / "examples" / "coffee.png")
+    code = f"""
+import sys, tempfile
+sys.argv = ["mobilesam", "segment", {photo!r}, "--point", "290,120", "-o", tempfile.mkdtemp()]
+from mobilesam.cli import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+assert "onnxruntime" in sys.modules
+assert not {{"cattrs", "cattr", "attr", "attrs", "tomllib", "mobilesam.recipe"}} & set(sys.modules), "paid for"
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_version_is_that_of_the_topmost_changes() -> None:
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## (\S+)( \(unreleased\))?", changes, re.MULTILINE)
+    assert found
+    assert mobilesam.__version__ == found[1] + (".dev0" if found[2] else "")
 
 
 def test_all_names_what_can_be_imported() -> None:

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_an_open_photo_takes_six_bytes_a_pixel(tmp_path: Path, mode: str, suffix
     exif = Image.Exif()
     exif[0x0112] = orientation
     for name, side in (("large", 4000), ("small", 64)):
-        extra = {"exif": exif.tobytes()} if orientation != 1 else {}
+        extra: dict[str, Any] = {"exif": exif.tobytes()} if orientation != 1 else {}
         draw(mode, side).save(tmp_path / f"{name}.{suffix}", **extra)
     command = [sys.executable, "-c", PEAK, *(str(tmp_path / f"{name}.{suffix}") for name in ("large", "small"))]
     taken = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

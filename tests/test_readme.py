@@ -57,7 +57,17 @@ def main_without_exit() -> None:
 def test_the_second_command_is_what_ci_runs() -> None:
     command = blocks("sh")[1].strip()
     assert command.endswith("scripts/check")
-    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert command.replace(".venv", ".ci/venv") in script
+    assert not any(".venv" in line for line in script if not line.startswith("#")), "a developer's environment"
+    assert ".ci/venv/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_its_list_of_dependencies_is_complete() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")]
+    row = next(line for line in README.splitlines() if line.startswith("| `pip install .` |"))
+    assert set(re.findall(r'^    "([\w-]+)', block, re.MULTILINE)) == set(re.findall(r"[\w-]+", row.split(":")[1]))
 
 
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from mobilesam import tones
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.errors import ImageError, SettingsError
-from mobilesam.image import open_photo
+from mobilesam.image import PhotoLike, open_photo
 
 RNG = np.random.default_rng(0)
 Y, X = np.mgrid[:240, :320]
@@ -38,7 +39,7 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def grey(photo: object, **options: object) -> np.ndarray:
+def grey(photo: PhotoLike, **options: Any) -> np.ndarray:
     rgb = open_photo(photo, **options)
     assert (rgb == rgb[..., :1]).all()
     return rgb[..., 0]

@@ -2,7 +2,8 @@
 
     python recipes/fine_tune/to_coco.py 'PATH/*.tar' SOURCE FOLDER [--held-out 0.3]
 
-Writes FOLDER/train.json, FOLDER/held_out.json and FOLDER/images/. Which photos are held out hangs on their names alone.
+Writes FOLDER/train.json, FOLDER/held_out.json and FOLDER/images/.
+Which photos are held out depends on their names alone.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam import boxes
-from mobilesam.masks import from_rle
-from mobilesam.shards import Sample, expand, index_shard, source_of
+from mobilesam.data.decoded import read_photo
+from mobilesam.data.photo import PhotoRef
+from mobilesam.data.survey import survey
 
 
-def convert(samples: list[Sample], images: Path) -> dict[str, Any]:
+def convert(photos: list[PhotoRef], images: Path) -> dict[str, Any]:
     """Photos into a folder, their annotations into a COCO record."""
     record: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "object"}]}
-    for image_id, sample in enumerate(samples, 1):
-        data = sample.read_record()
-        name = f"{sample.name}.jpg"
-        (images / name).write_bytes(sample.read_bytes())
-        height, width = data["annotations"][0]["segmentation"]["size"]
+    for image_id, reference in enumerate(photos, 1):
+        photo = read_photo(reference)
+        name = f"{reference.name}.jpg"
+        (images / name).write_bytes(reference.file.read())
+        height, width = photo.rgb.shape[:2]
         record["images"].append({"id": image_id, "file_name": name, "height": height, "width": width})
-        for annotation in data["annotations"]:
-            mask = from_rle(annotation["segmentation"])
+        for i, rle in enumerate(photo.run_lengths):
+            mask = photo.mask(i)
             record["annotations"].append(
                 {
                     "id": len(record["annotations"]) + 1,
                     "image_id": image_id,
                     "category_id": 1,
-                    "segmentation": annotation["segmentation"],
+                    "segmentation": rle,
                     "bbox": boxes.xyxy_to_xywh(boxes.from_mask(mask)),
                     "area": int(mask.sum()),
                     "iscrowd": 0,
@@ -53,12 +55,12 @@ def main() -> None:
 
     images = arguments.folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    samples = [s for shard in expand([arguments.shards]) for s in index_shard(shard)]
-    samples = [s for s in samples if source_of(s.read_record()) == arguments.source]
-    parts: dict[str, list[Sample]] = {"train": [], "held_out": []}
-    for sample in samples:
-        draw = zlib.crc32(b"held out" + sample.name.encode()) / 2**32
-        parts["held_out" if draw < arguments.held_out else "train"].append(sample)
+    found = survey([arguments.shards])
+    parts: dict[str, list[PhotoRef]] = {"train": [], "held_out": []}
+    for photo, source in zip(found.photos, found.sources, strict=True):
+        if source == arguments.source:
+            draw = zlib.crc32(b"held out" + photo.name.encode()) / 2**32
+            parts["held_out" if draw < arguments.held_out else "train"].append(photo)
     for name, chosen in parts.items():
         (arguments.folder / f"{name}.json").write_text(json.dumps(convert(chosen, images)))
         print(f"{arguments.folder / name}.json: {len(chosen)} photos")

@@ -1,7 +1,8 @@
 """Run the paper in miniature: every row of docs/results/distillation.md, then its tables and figures.
 
-    mobilesam distill embed recipes/miniature/decoupled.toml --set 'data.shards=TRAIN/*.tar'
+    mobilesam distill embed recipes/miniature/decoupled.toml --set 'data.paths=TRAIN/*.tar'
     python recipes/miniature/run.py 'TRAIN/*.tar' 'EVAL/*.tar' [--jobs 2] [--only decoupled-0 ...]
+        [--set section.key=value ...]
 
 The stores of the ablations (`int8`, `padding`, `views`) are embedded when a run first needs them. What is finished is
 skipped, what was interrupted is resumed, so the command may be repeated. Each run has one thread.
@@ -13,6 +14,8 @@ import argparse
 import glob
 import os
 import subprocess
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,29 +71,30 @@ def all_runs() -> list[Run]:
     return runs
 
 
-def sh(*command: str) -> None:
-    """Run a command on one thread, its words shown only when it fails."""
+def call(*words: str) -> None:
+    """Run a `mobilesam` command on one thread, its words shown only when it fails."""
+    command = (sys.executable, "-m", "mobilesam", *words)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
-def train(run: Run, shards: str) -> None:
-    """Bring one run to its end."""
+def train(run: Run, shards: str, more: Sequence[str] = ()) -> None:
+    """Bring one run to its end; `more` are settings for every run."""
     if (run.folder / "report.md").exists():
         return
     recipe = str(HERE / f"{run.recipe}.toml")
-    settings = [f"data.shards={shards}", *run.settings]
+    settings = [f"data.paths={shards}", *run.settings, *more]
     if run.store:
         settings += [f"store.path={RUNS}/store-{run.name}", *run.store]
         embedding = [argument for setting in settings if "loss" not in setting for argument in ("--set", setting)]
-        sh("mobilesam", "distill", "embed", recipe, "--json", *embedding)
+        call("distill", "embed", recipe, "--json", *embedding)
     if run.after:
         settings.append(f"start_from={RUNS / run.after}")
     resume = ["--resume"] if (run.folder / "state.pt").exists() else []
     options = [argument for setting in settings for argument in ("--set", setting)]
-    sh("mobilesam", "distill", "train", recipe, "--json", "-o", str(run.folder), *resume, *options)
+    call("distill", "train", recipe, "--json", "-o", str(run.folder), *resume, *options)
     print("trained", run.name, flush=True)
 
 
@@ -102,7 +106,7 @@ def evaluate(name: str, model: str, photos: list[str]) -> None:
     protocols = [argument for protocol in PROTOCOLS for argument in ("--protocol", protocol)]
     limits = ("--min-area", "1000", "--max-objects", "4", "--teacher", "embedded", "--zoom", "off")
     output.parent.mkdir(parents=True, exist_ok=True)
-    sh("mobilesam", "evaluate", *photos, *protocols, *limits, "--model", model, "--json", "-o", str(output))
+    call("evaluate", *photos, *protocols, *limits, "--model", model, "--json", "-o", str(output))
     print("measured", name, flush=True)
 
 
@@ -112,13 +116,14 @@ def main() -> None:
     parser.add_argument("eval")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="names of runs; a run's predecessor must be among them or finished")
+    parser.add_argument("--set", action="append", default=[], dest="more", help="a setting for every run of training")
     arguments = parser.parse_args()
 
     runs = [run for run in all_runs() if not arguments.only or run.name in arguments.only]
     photos = sorted(glob.glob(arguments.eval))
     for stage in ([r for r in runs if not r.after], [r for r in runs if r.after]):
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            list(pool.map(lambda run: train(run, arguments.train), stage))
+            list(pool.map(lambda run: train(run, arguments.train, arguments.more), stage))
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(pool.map(lambda run: evaluate(run.name, str(run.folder), photos), runs))
     evaluate("teacher", "embedded", photos)

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from mobilesam.data.photo import PhotoId
 from mobilesam.evaluate.metrics import bootstrap
-from mobilesam.train.report import table
+from mobilesam.evaluate.report import read_report
+from mobilesam.tables import table
 
 RUNS = Path("runs/miniature")
 METHODS = {
@@ -42,20 +44,20 @@ COLUMNS = {"box": "box IoU", "click": "click IoU", "teacher": "agreement, click"
 COLOURS = ("#d55e00", "#e69f00", "#0072b2", "#009e73", "#cc79a7", "#d55e0080")
 
 
-def rows_of(name: str, protocol: str) -> dict[str, tuple[str, float]]:
-    """Object → (photo, IoU) of one evaluation."""
-    report = json.loads((RUNS / name / "evaluation.json").read_text(encoding="utf-8"))
-    return {row["object"]: (row["photo"], row["iou"]) for row in report["rows"] if row["protocol"] == protocol}
+def ious_of(name: str, protocol: str) -> dict[tuple[PhotoId, str], float]:
+    """(photo, object) → IoU of one evaluation."""
+    rows = read_report(RUNS / name / "evaluation.json").rows
+    return {(row.photo, row.object): row.iou for row in rows if row.protocol == protocol}
 
 
 def score(names: Sequence[str], protocol: str) -> str:
     """Mean over seeds, its interval, and the seeds' own means."""
-    runs = [rows_of(name, protocol) for name in names]
+    runs = [ious_of(name, protocol) for name in names]
     objects = sorted(runs[0])
-    ious = [float(np.mean([run[o][1] for run in runs])) for o in objects]
-    low, high = bootstrap(ious, [runs[0][o][0] for o in objects])
+    ious = [float(np.mean([run[one] for run in runs])) for one in objects]
+    low, high = bootstrap(ious, [photo for photo, _ in objects])
     text = f"{np.mean(ious):.3f} ({low:.3f}-{high:.3f})"
-    means = [float(np.mean([v for _, v in run.values()])) for run in runs]
+    means = [float(np.mean(list(run.values()))) for run in runs]
     return text if len(runs) == 1 else f"{text}; seeds {min(means):.3f}-{max(means):.3f}"
 
 

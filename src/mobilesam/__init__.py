@@ -27,16 +27,18 @@ if TYPE_CHECKING:
         PromptError,
         SettingsError,
     )
-    from mobilesam.everything.candidates import FoundMask
+    from mobilesam.everything.folder import FolderResult, PhotoResult, segment_folder
     from mobilesam.everything.generate import segment_everything
+    from mobilesam.everything.results import FoundMask
     from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.interchange import to_coco, to_labelme, to_supervision, to_svg
     from mobilesam.masks import Polygon
     from mobilesam.predict.embedding import ImageEmbedding
     from mobilesam.predict.load import load
     from mobilesam.predict.predictor import Predictor
     from mobilesam.predict.results import Mask, Prediction
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "load": "mobilesam.predict.load",
@@ -45,8 +47,15 @@ _HOMES = {
     "Prediction": "mobilesam.predict.results",
     "Mask": "mobilesam.predict.results",
     "segment_everything": "mobilesam.everything.generate",
-    "FoundMask": "mobilesam.everything.candidates",
+    "segment_folder": "mobilesam.everything.folder",
+    "FolderResult": "mobilesam.everything.folder",
+    "PhotoResult": "mobilesam.everything.folder",
+    "FoundMask": "mobilesam.everything.results",
     "EverythingSettings": "mobilesam.everything.settings",
+    "to_coco": "mobilesam.interchange",
+    "to_labelme": "mobilesam.interchange",
+    "to_svg": "mobilesam.interchange",
+    "to_supervision": "mobilesam.interchange",
     "Polygon": "mobilesam.masks",
     "MobileSamError": "mobilesam.errors",
     "ImageError": "mobilesam.errors",
@@ -64,6 +73,7 @@ __all__ = [
     "DownloadError",
     "EverythingSettings",
     "ExportError",
+    "FolderResult",
     "FoundMask",
     "ImageEmbedding",
     "ImageError",
@@ -71,6 +81,7 @@ __all__ = [
     "MissingExtraError",
     "MobileSamError",
     "ModelError",
+    "PhotoResult",
     "Polygon",
     "Prediction",
     "Predictor",
@@ -79,6 +90,11 @@ __all__ = [
     "__version__",
     "load",
     "segment_everything",
+    "segment_folder",
+    "to_coco",
+    "to_labelme",
+    "to_supervision",
+    "to_svg",
 ]
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+if TYPE_CHECKING:
+    from mobilesam.masks import Rle
 
 
 def from_mask(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -16,7 +22,19 @@ def from_mask(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
+def from_rle(rle: Rle) -> tuple[int, int, int, int]:
+    """`from_mask` of COCO's run lengths, which are not decoded for it."""
+    x, y, width, height = (int(side) for side in coco_mask.toBbox(rle))
+    return (x, y, x + width, y + height) if width and height else (0, 0, 0, 0)
+
+
 def xyxy_to_xywh(box_xyxy: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Corners → corner and size, COCO's `bbox`."""
     x0, y0, x1, y1 = box_xyxy
     return x0, y0, x1 - x0, y1 - y0
+
+
+def to_inclusive(box_xyxy: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """First and last column and row, the last inside, as SAM's generator counts; an empty box stays as it is."""
+    x0, y0, x1, y1 = box_xyxy
+    return (x0, y0, x1 - 1, y1 - 1) if x1 > x0 and y1 > y0 else box_xyxy

@@ -40,7 +40,7 @@ def overlay(
     width = max(2, round(max(rgb.shape[:2]) / 300))
     for i, mask in enumerate(masks):
         colour = np.array(COLOURS[i % len(COLOURS)])
-        picture[mask] = (picture[mask] * (1 - opacity) + colour * opacity).astype(np.uint8)
+        tint(picture, mask, colour, opacity)
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, (255, 255, 255), width)
     if box is not None:
@@ -51,3 +51,34 @@ def overlay(
         cv2.circle(picture, centre, 4 * width, (255, 255, 255), -1, cv2.LINE_AA)
         cv2.circle(picture, centre, 3 * width, (0, 140, 70) if label else (200, 30, 30), -1, cv2.LINE_AA)
     return picture
+
+
+def overlay_labels(rgb: Rgb, labels: NDArray[np.uint16], *, opacity: float = 0.5) -> Rgb:
+    """A copy of the photo with many masks tinted and outlined, as fast for a thousand as for one.
+
+    Args:
+        rgb: (H, W, 3).
+        labels: (H, W), 0 background, i where the i-th mask lies on top.
+        opacity: of the tint, 0-1.
+
+    Returns:
+        (H, W, 3)
+    """
+    picture = rgb.copy()
+    inside = labels > 0
+    tint(picture, inside, np.array(COLOURS)[(labels[inside] - 1) % len(COLOURS)], opacity)
+    picture[cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0] = 255
+    return picture
+
+
+def tint(picture: Rgb, inside: NDArray[np.bool_], colours: NDArray[np.int_], opacity: float) -> None:
+    """Mix a colour into some pixels of a picture, in place.
+
+    Args:
+        picture: (H, W, 3).
+        inside: (H, W), the M pixels that change.
+        colours: (3,), or (M, 3) one for each.
+        opacity: how much of the colour, 0-1.
+    """
+    keep, mix = np.float32(1 - opacity), np.float32(opacity)  # doubles would need twice the memory of a large photo
+    picture[inside] = (picture[inside] * keep + colours.astype(np.float32) * mix).astype(np.uint8)

@@ -23,7 +23,7 @@ from typing import BinaryIO, TypeAlias
 from PIL import Image, ImageFile
 
 from mobilesam.errors import ImageError, MissingExtraError, first_line
-from mobilesam.extras import is_installed
+from mobilesam.extras import install_command, is_installed
 
 MAX_PIXELS = 200_000_000
 """Pixels (width times height) of the largest photo that is opened unless another limit is given: above the largest
@@ -64,6 +64,7 @@ FOREIGN = {
 """How files begin that are taken for photos."""
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
+"""A path or the bytes of a file."""
 
 
 def is_photo_name(name: str) -> bool:
@@ -72,11 +73,11 @@ def is_photo_name(name: str) -> bool:
 
 
 @contextmanager
-def opened(source: Source, what: str, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
+def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
     """A photo whose header was read and whose pixels were not; closed at the end of the block.
 
     Args:
-        source: a path or the bytes of a file.
+        source: a path, the bytes of a file, or an open file, which is not closed.
         what: how messages call it.
         max_pixels: refuse a photo whose width times height is more, before it takes memory.
 
@@ -141,9 +142,13 @@ def check_file(path: Path) -> None:
 
 
 @contextmanager
-def _file(source: Source, what: str) -> Iterator[BinaryIO]:
+def _file(source: Source | BinaryIO, what: str) -> Iterator[BinaryIO]:
     if isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        source.seek(0)
+        yield source
         return
     path = Path(source)
     check_file(path)
@@ -188,11 +193,11 @@ def is_heif(head: bytes) -> bool:
 
 def _heif(file: BinaryIO, what: str) -> ImageFile.ImageFile:
     if not is_installed("pillow_heif"):
-        raise ImageError(f'{what} is a HEIC photo: pip install "mobilesam[heif]", or convert it to JPEG')
+        raise ImageError(f"{what} is a HEIC photo, which needs {install_command('heif')}; or convert it to JPEG")
     from pillow_heif import HeifImageFile  # its opener is not registered, which would change Pillow for the host
 
     file.seek(0)
-    image: ImageFile.ImageFile = HeifImageFile(file, "")
+    image: ImageFile.ImageFile = HeifImageFile(file, "")  # type: ignore[no-untyped-call]
     return image
 
 
@@ -203,9 +208,15 @@ def tiff_orientation(image: Image.Image) -> int:
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1-8, of a loaded photo; 1, as stored, where there is none or it cannot be read."""
+    """EXIF's orientation, 1-8, of a photo; 1, as stored, where there is none or it cannot be read.
+
+    A PNG that was not loaded is decoded only where something that may be EXIF lies behind its pixels.
+    """
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        if image.format == "PNG" and "exif" not in image.info and not _tells_after_pixels(image):
+            value = Image.Image.getexif(image).get(ORIENTATION, 1)
+        else:
+            value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # a broken block of EXIF is no reason to refuse the photo
         return 1
     return value if value in TURNS else 1
@@ -213,3 +224,25 @@ def exif_orientation(image: Image.Image) -> int:
 
 ORIENTATION = 0x0112
 TURNS = range(2, 9)
+
+
+def _tells_after_pixels(image: Image.Image) -> bool:
+    """Whether a PNG has EXIF, or a text that may hold it, behind its pixels, where it is read only with them."""
+    file = getattr(image, "fp", None)
+    if file is None:  # loaded and closed: all of it was read
+        return False
+    position, is_behind = file.tell(), False
+    try:
+        file.seek(len(PNG_START))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if is_behind and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            is_behind |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        file.seek(position)
+
+
+PNG_START = b"\x89PNG\r\n\x1a\n"

@@ -33,6 +33,10 @@ class DataError(MobileSamError):
     """A data set or shard cannot be read."""
 
 
+class OutOfMemoryError(MobileSamError):
+    """Training needs more memory than the device or the machine has."""
+
+
 class ExportError(MobileSamError):
     """An exported graph does not compute what the network computes."""
 
@@ -40,8 +44,10 @@ class ExportError(MobileSamError):
 class MissingExtraError(MobileSamError, ImportError):
     """An optional dependency is needed and absent."""
 
-    def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs an optional dependency: pip install "mobilesam[{extra}]"')
+    def __init__(self, extra: str, purpose: str, *, command: str | None = None) -> None:
+        from mobilesam.extras import install_command
+
+        super().__init__(f"{purpose} needs an optional dependency: {command or install_command(extra)}")
         self.extra = extra
 
 

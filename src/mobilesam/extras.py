@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mobilesam.errors import MissingExtraError
 
@@ -20,3 +25,28 @@ def require(module: str, extra: str, purpose: str) -> None:
     """
     if not is_installed(module):
         raise MissingExtraError(extra, purpose)
+
+
+def install_command(extra: str) -> str:
+    """The command that adds an extra to this installation, from where pip noted that the package came from."""
+    source = _direct_url()
+    url = str(source.get("url", ""))
+    if "dir_info" in source:  # a checkout
+        option = "-e " if source["dir_info"].get("editable") else ""
+        return f'pip install {option}"{url2pathname(urlsplit(url).path)}[{extra}]"'
+    if "vcs_info" in source:
+        vcs = source["vcs_info"]
+        return f'pip install "mobilesam[{extra}] @ {vcs["vcs"]}+{url}@{vcs["commit_id"]}"'
+    if url:  # a wheel
+        return f'pip install "mobilesam[{extra}] @ {url}"'
+    return f'pip install ".[{extra}]" in a checkout of mobilesam'
+
+
+def _direct_url() -> dict[str, Any]:
+    """What pip noted (PEP 610); empty where the package was not installed, or from an index."""
+    try:
+        text = distribution("mobilesam").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return {}
+    found: dict[str, Any] = json.loads(text or "{}")
+    return found

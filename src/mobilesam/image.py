@@ -8,14 +8,18 @@ reference's rule, kept so that our masks are its masks.
 
 from __future__ import annotations
 
+import glob
 import os
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mobilesam import pixels, tones
+from mobilesam.choices import Frame
 from mobilesam.encoded import (
     MAX_PIXELS,
     SUFFIXES,
@@ -35,6 +39,7 @@ __all__ = [
     "Frame",
     "PhotoLike",
     "Rgb",
+    "find_photos",
     "is_photo_name",
     "open_photo",
     "open_stored",
@@ -44,8 +49,6 @@ __all__ = [
 Rgb: TypeAlias = NDArray[np.uint8]
 """(H, W, 3)"""
 PhotoLike: TypeAlias = Source | Image.Image | NDArray[np.generic]
-Frame: TypeAlias = Literal["stored", "upright"]
-"""The pixels as the file stores them, or turned as its EXIF orientation says."""
 
 
 def open_photo(
@@ -78,7 +81,7 @@ def open_photo(
 
 
 def open_stored(
-    photo: PhotoLike,
+    photo: PhotoLike | BinaryIO,
     *,
     what: str = "",
     max_pixels: int = MAX_PIXELS,
@@ -87,7 +90,7 @@ def open_stored(
 ) -> tuple[Rgb, int]:
     """Open a photo without turning it: its stored pixels, and its EXIF orientation (1-8) for `pixels.turn`.
 
-    Args and errors are those of `open_photo`; `what` is how messages call the photo.
+    Args and errors are those of `open_photo`; `what` is how messages call the photo, which may be an open file too.
     """
     value_range = None if value_range is None else tones.check_range(value_range)
     if isinstance(photo, np.ndarray):
@@ -115,8 +118,9 @@ def open_stored(
     return pixels.in_colour(found), orientation
 
 
-def read_header(source: Source, what: str = "", max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], int]:
-    """Size (height, width) of the stored pixels, and the EXIF orientation (1-8); a PNG is decoded for the latter.
+def read_header(source: Source | BinaryIO, what: str = "", max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], int]:
+    """Size (height, width) of the stored pixels, and the EXIF orientation (1-8), without decoding where that is not
+    needed (a PNG with EXIF or texts behind its pixels is decoded).
 
     Raises:
         ImageError: it is missing, damaged, too large or of an unknown format.
@@ -127,9 +131,43 @@ def read_header(source: Source, what: str = "", max_pixels: int = MAX_PIXELS) ->
         return (size[1], size[0]), turned if image.format == "TIFF" else exif_orientation(image)
 
 
-def _name(source: Source) -> str:
+def _name(source: Source | BinaryIO) -> str:
     """How messages call a photo."""
-    return "the bytes" if isinstance(source, bytes | bytearray | memoryview) else f"'{os.fspath(source)}'"
+    return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "the bytes"
+
+
+def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> Iterator[Path | str]:
+    """Paths → photos: folders and patterns become what they hold, sorted; everything else stays as it is.
+
+    So a missing file gets its own error where it is opened, and an address is refused there. Hidden files in folders
+    and patterns are no photos.
+
+    Args:
+        photos: folders, patterns and photos.
+        recursive: search folders inside folders too, but for hidden ones and links.
+
+    Raises:
+        ImageError: a folder or a pattern holds no photos.
+    """
+    for photo in photos:
+        text, path = os.fspath(photo), Path(photo)
+        if "://" in text:
+            yield text
+        elif path.is_dir() or (glob.has_magic(text) and not path.exists()):
+            found = _inside(path, recursive) if path.is_dir() else map(Path, glob.glob(text, recursive=True))
+            inside = sorted(p for p in found if is_photo_name(p.name))
+            if not inside:
+                raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))})")
+            yield from inside
+        else:
+            yield path
+
+
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    """What lies in a folder; hidden folders are not entered, nor links to folders."""
+    for name, folders, files in os.walk(folder):
+        yield from (Path(name) / file for file in files)
+        folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
 
 
 def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,19 +12,14 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mobilesam.contract import MASK_THRESHOLD
+from mobilesam.equality import same_fields
+from mobilesam.rle import Rle as Rle
+from mobilesam.rle import decode_rle
 
 # H W photo, L = 4g side of the logits
 
 
-class Rle(TypedDict):
-    """COCO's compressed run-length encoding."""
-
-    size: list[int]
-    """[height, width]"""
-    counts: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Polygon:
     """One connected piece of a mask: its outline and the outlines of its holes.
 
@@ -33,6 +28,11 @@ class Polygon:
 
     outer: NDArray[np.int32]
     holes: tuple[NDArray[np.int32], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Polygon) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def upscale(
@@ -79,9 +79,25 @@ def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
     return {"size": list(mask.shape), "counts": counts if not flat[0] else [0, *counts]}
 
 
-def from_rle(rle: Rle) -> NDArray[np.bool_]:
-    """Inverse of `to_rle`."""
-    return np.asarray(coco_mask.decode(rle), dtype=bool)
+def from_rle(rle: Rle | dict[str, Any], hw: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """Inverse of `to_rle` and of `to_uncompressed_rle`, safe for run lengths from anywhere.
+
+    Args:
+        rle: {"size": [height, width], "counts": text, bytes or a list of numbers}.
+        hw: the photo, whose size the mask must have; where None, any size of at most `rle.MAX_PIXELS` pixels.
+
+    Returns:
+        (H, W)
+
+    Raises:
+        DataError: the runs do not add up to the size, the size is not the photo's, or it is something else.
+    """
+    return decode_rle(rle, hw)
+
+
+def area(rle: Rle) -> int:
+    """Number of pixels of a mask that is run lengths."""
+    return int(coco_mask.area(rle))
 
 
 def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:

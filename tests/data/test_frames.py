@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +11,20 @@ import pytest
 from PIL import Image
 
 from mobilesam import masks
+from mobilesam.data.cached import open_stores
+from mobilesam.data.decoded import decode_photo, read_bytes, read_photo
+from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read, read_all
 from mobilesam.data.photo import Framing, PhotoRef, frame_of
 from mobilesam.data.shapes import check_size
+from mobilesam.data.store import StoreHeader, StoreWriter, listing_checksum, photo_checksum
+from mobilesam.data.survey import survey
 from mobilesam.errors import DataError
 from mobilesam.everything import write
-from mobilesam.everything.candidates import FoundMask
+from mobilesam.everything.results import FoundMask
 from mobilesam.image import Frame, open_photo
 from mobilesam.pixels import turn
+from tests.helpers.scenes import add_member
 
 HW = (240, 320)
 Y, X = np.mgrid[: HW[0], : HW[1]]
@@ -95,7 +102,15 @@ def read_back(photo: PhotoRef) -> float:
     return float((mask & on_pixels).sum() / (mask | on_pixels).sum())
 
 
-WRITERS = [write_coco, write_coco_polygons, write_sa1b, write_yolo, write_labels]
+def write_labelme(folder: Path, mask: np.ndarray) -> Path:
+    (outline,) = polygons(mask)
+    shape = {"label": "a", "shape_type": "polygon", "points": np.array(outline).reshape(-1, 2).tolist()}
+    record = {"shapes": [shape], "imageHeight": mask.shape[0], "imageWidth": mask.shape[1]}
+    (folder / "images" / "a.json").write_text(json.dumps(record))
+    return folder / "images"
+
+
+WRITERS = [write_coco, write_coco_polygons, write_sa1b, write_yolo, write_labels, write_labelme]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -120,16 +135,17 @@ def test_masks_of_stored_pixels_come_back_on_their_object(
 
 
 def photo_folder(folder: Path, writer: object) -> Path:
-    return folder / "images" if writer is write_sa1b else folder
+    return folder / "images" if writer in (write_sa1b, write_labelme) else folder
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_what_everything_writes_is_read_back(tmp_path: Path, orientation: int) -> None:
     upright = save(tmp_path / "images" / "a.jpg", orientation)
-    box = (0, 0, 9, 9)
-    found = [FoundMask(masks.to_rle(upright), int(upright.sum()), box, 0.9, 0.9, (1.0, 1.0), box)]
+    found = [
+        FoundMask(masks.to_rle(upright), 0.9, stability_score=0.9, point_xy=(1.0, 1.0), crop_box_xyxy=(0, 0, 9, 9))
+    ]
     rgb = open_photo(tmp_path / "images" / "a.jpg")
-    write.write(tmp_path / "images", "a", "images/a.jpg", rgb, found, ["coco"], "me")
+    write.write(tmp_path / "images", "a", "images/a.jpg", rgb, found, ["coco"], {"made_by": "me"})
     assert read_back(only(tmp_path / "images")) >= 0.99
     coco = write.write_coco(tmp_path / "images", ["a"]).rename(tmp_path / "c.json")
     assert read_back(only(coco)) >= 0.99
@@ -201,3 +217,67 @@ def test_hidden_files_of_macos_are_no_photos(tmp_path: Path) -> None:
     write_labels(tmp_path, upright)
     (tmp_path / "images" / "._a.jpg").write_bytes(b"\x00\x05\x16\x07")
     assert [photo.name for photo in read(tmp_path)] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("frame", ["stored", "upright"])
+def test_training_reads_a_photo_in_the_frame_of_its_masks(tmp_path: Path, frame: Frame, orientation: int) -> None:
+    upright = save(tmp_path / "images" / "a.jpg", orientation)
+    reference = only(write_labels(tmp_path, OBJECT if frame == "stored" else upright), frame)
+    for photo in (read_photo(reference), decode_photo(reference, read_bytes(reference))):
+        on_pixels, mask = found_in(photo.rgb), photo.mask(0)
+        assert (mask & on_pixels).sum() / (mask | on_pixels).sum() >= 0.99
+
+
+def test_bytes_that_were_read_are_decoded_without_the_file(tmp_path: Path) -> None:
+    upright = save(tmp_path / "images" / "a.jpg", 6)
+    reference = only(write_labels(tmp_path, upright))
+    expected, encoded = reference.open(), read_bytes(reference)
+    (tmp_path / "images" / "a.jpg").unlink()
+    np.testing.assert_array_equal(reference.decode(encoded), expected)
+
+
+def test_a_survey_counts_photos_whose_frame_is_unclear(tmp_path: Path) -> None:
+    for name, orientation in (("a", 3), ("b", 6), ("c", 1), ("d", 8)):
+        upright = save(tmp_path / "images" / f"{name}.jpg", orientation)
+        write_labels(tmp_path, upright) if name == "a" else None
+        Image.fromarray(upright.astype(np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    for frame in ("upright", "stored"):
+        found = survey([str(tmp_path)], unclear_frame=frame)
+        assert [photo.name for photo in found.photos] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+        assert [id.path for id in found.unclear] == ["a.jpg"]
+        told = f"annotations of 1 turned photos may be of stored or of upright pixels, {frame} is taken: unclear_frame"
+        assert told in found.summary()
+    assert not found.without(found.unclear).unclear
+    assert "turned" not in found.without(found.unclear).summary()
+
+
+def test_a_survey_reads_no_more_of_a_photo_in_a_tar_than_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3)).astype(np.uint8)
+    save(tmp_path / "a.jpg", 3, noise)
+    record = {"annotations": [{"segmentation": masks.to_rle(np.ones((400, 600), bool))}]}
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        add_member(tar, "a.jpg", (tmp_path / "a.jpg").read_bytes())
+        add_member(tar, "a.json", json.dumps(record).encode())
+    read_end, counts = FileRef.read_end, []
+    monkeypatch.setattr(FileRef, "read_end", lambda self, count: counts.append(count) or read_end(self, count))
+    monkeypatch.setattr("mobilesam.data.survey.open_stored", lambda *_, **__: pytest.fail("decoded"))
+    assert len(survey([str(tmp_path / "s.tar")]).unclear) == 1
+    assert max(counts) < 1000 < (tmp_path / "a.jpg").stat().st_size
+
+
+def test_embeddings_of_photos_the_other_way_up_are_refused(tmp_path: Path) -> None:
+    write_labels(tmp_path, save(tmp_path / "images" / "a.jpg", 3))
+    photos = survey([str(tmp_path)], unclear_frame="stored")
+    for frame in ("stored", "upright"):
+        shard = f"x {listing_checksum(photos.photos)}"
+        header = StoreHeader(teacher="t", image_size=64, embed_dim=1, shard=shard, unclear_frame=frame)
+        with StoreWriter(tmp_path / "x.npz", header) as store:
+            store.add("a.jpg", 0, np.zeros((1, 4, 4), np.float32), photo_checksum(read_bytes(photos.photos[0])))
+            store.finish({})
+        if frame == "stored":
+            assert list(open_stores(tmp_path, photos, teacher="t")) == [photos.photos[0].id]
+    with pytest.raises(DataError, match=r"unclear_frame 'upright', the recipe says 'stored'"):
+        open_stores(tmp_path, photos, teacher="t")

@@ -11,6 +11,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoRef, Problem
 from mobilesam.errors import DataError
+from tests.helpers.children import in_child
 from tests.helpers.scenes import add_member, draw_scene
 
 
@@ -54,3 +55,25 @@ def test_damage_is_reported_with_the_photos_name(shard: Path, tmp_path: Path) ->
     bad.write_bytes(b"no tar at all" * 100)
     with pytest.raises(DataError, match=r"bad\.tar"):
         list(read(bad))
+
+
+@pytest.mark.parametrize("size", [b"\x80" + b"\x7f" * 11, b"\x80" + b"\0" * 6 + b"\x01\0\0\0\0", b"77777777777 "])
+@pytest.mark.parametrize("kind", [b"0", b"x"])
+def test_a_header_of_an_absurd_size_is_named(tmp_path: Path, size: bytes, kind: bytes) -> None:
+    path = tmp_path / "s.tar"
+    with tarfile.open(path, "w") as tar:
+        add_member(tar, "a.jpg", b"x" * 10)
+    data = bytearray(path.read_bytes())
+    data[124:136], data[156:157] = size, kind
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+    found, *_ = in_child(f"""
+from pathlib import Path
+from mobilesam.data.layouts import read
+try:
+    print([item.reason for item in read(Path({str(path)!r}))])
+except MobileSamError as error:
+    print(error)
+""")
+    assert "not a readable, uncompressed tar" in found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.train.config import from_dict
+from mobilesam.recipe import from_dict
 
 STUDENT = {
     "embed_dims": [8, 8, 8, 8],
@@ -32,7 +32,7 @@ class Recipes:
             "student": STUDENT,
             "teacher": {"checkpoint": str(self.teacher), "batch_size": 5},
             "store": {"path": str(self.folder / "store")},
-            "data": {"shards": [str(self.shard)], "masks_per_photo": 2},
+            "data": {"paths": [str(self.shard)], "masks_per_photo": 2},
             "optim": {"lr": 5e-3, "warmup_steps": 2, "ema_decay": 0.9},
             "run": {
                 "output": str(self.folder / name),

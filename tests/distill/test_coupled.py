@@ -12,7 +12,7 @@ from mobilesam.distill.student import build_student
 from mobilesam.distill.teacher import embed
 from mobilesam.errors import SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.train.config import from_dict
+from mobilesam.recipe import from_dict
 from mobilesam.train.interactive import Prompts
 from tests.helpers.distilling import history, run
 
@@ -79,5 +79,5 @@ def test_mask_distillation_learns(embedded_recipes) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(SettingsError, match="decoupled, semi-coupled, coupled, not 'magic'"):
+    with pytest.raises(SettingsError, match="found 'magic'"):
         from_dict(DistillRecipe, {"method": "magic"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 import subprocess
@@ -23,7 +24,7 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from tests.helpers.distilling import history, run, same
-from tests.helpers.scenes import wide_shard
+from tests.helpers.scenes import wide_shard, write_shard
 
 
 @contextmanager
@@ -64,9 +65,9 @@ def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_t
     teacher = Sam(replace(TINY_LITE, zoom_below=0.4, click_zoom_below=0.5))
     own = build_student(recipe, teacher).config
     assert (own.zoom_below, own.click_zoom_below) == (0, 0)  # measured for the teacher alone
-    with pytest.raises(SettingsError, match="in steps of 32, not 100"):
-        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=100)), show_progress=False)
-    with pytest.raises(SettingsError, match="unknown student_model 'huge'"):
+    with pytest.raises(SettingsError, match="in steps of 32, not 1056"):
+        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=1056)), show_progress=False)
+    with pytest.raises(SettingsError, match=r"'student_model' must be one of .*, found 'huge'"):
         replace(recipe, student_model="huge")
 
 
@@ -146,13 +147,34 @@ def test_another_teacher_is_refused(embedded_recipes, tmp_path: Path) -> None:
 
 def test_photos_without_embedding_are_counted_and_named(embedded_recipes, shard: Path, tmp_path: Path) -> None:
     more = wide_shard(tmp_path / "more.tar")
-    both = {"shards": [str(shard), str(more)]}
+    both = {"paths": [str(shard), str(more)]}
     with pytest.raises(
-        DataError, match=r"lacks 2 of 1\d photos \(wide_0, wide_2, \.\.\.\); run `mobilesam distill embed`"
+        DataError, match=r"lacks 2 of 1\d photos \(more/wide_0, more/wide_2, \.\.\.\); run `mobilesam distill embed`"
     ):
         run(embedded_recipes(data=both, validation={"photos": 0}))
     with pytest.raises(DataError, match="no store of embeddings; write it with"):
         run(embedded_recipes(store={"path": str(tmp_path / "none")}))
+
+
+def test_a_shard_that_changed_since_it_was_embedded_is_refused_at_training(recipes, tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "x.tar", 12)
+    recipe = recipes(data={"paths": [str(path)]})
+    embed(recipe, show_progress=False)
+    write_shard(path, 12, seed=1)  # other photos under the same names
+    with pytest.raises(DataError, match=r"'x' has changed since .*x\.npz was written"):
+        run(recipe)
+
+
+def test_two_data_sets_that_share_every_name_are_both_trained_on(recipes, tmp_path: Path) -> None:
+    paths = [tmp_path / name / "x.tar" for name in ("one", "two")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        write_shard(path, 12, seed=seed)
+    recipe = recipes(data={"paths": [str(path) for path in paths]}, run={"steps": 4})
+    embed(recipe, show_progress=False)
+    run(recipe)
+    record = json.loads((Path(recipe.run.output) / "recipe.json").read_text())
+    assert record["data"] == "22 photos"  # two are held out
 
 
 def test_a_student_of_another_shape_is_refused(embedded_recipes, tmp_path: Path) -> None:
@@ -164,7 +186,7 @@ def test_a_student_of_another_shape_is_refused(embedded_recipes, tmp_path: Path)
 
 def test_a_loss_that_is_no_number_names_step_and_photos_and_keeps_the_checkpoint(embedded_recipes) -> None:
     recipe = embedded_recipes(run={"steps": 9})
-    message = r"the loss is no longer a number at step 5, photos photo_\d\d, photo_\d\d, .*--resume"
+    message = r"the loss is no longer a number at step 5, photos synthetic/photo_\d\d, synthetic/photo_\d\d, .*--resume"
     with spoiled_loss(6), pytest.raises(ModelError, match=message):
         run(recipe)
     state = torch.load(Path(recipe.run.output) / "state.pt", weights_only=True)

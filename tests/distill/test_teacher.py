@@ -8,25 +8,24 @@ import pytest
 import torch
 from filelock import FileLock
 
+from mobilesam.data.store import Store
+from mobilesam.data.tar import index_tar
+from mobilesam.data.views import make_view
 from mobilesam.distill.teacher import embed, verify
 from mobilesam.errors import DataError
-from mobilesam.image import resize_long_side
+from mobilesam.image import open_photo, resize_long_side
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
-from mobilesam.shards import decode, index_shard
-from mobilesam.store import Store
-from mobilesam.train.views import make_view
-from tests.helpers.scenes import wide_shard
+from tests.helpers.scenes import save_picture, wide_shard
 
 
 def test_each_record_is_what_the_teacher_says_of_that_photo(recipes, tiny_checkpoint: Path, tmp_path: Path) -> None:
     shard = wide_shard(tmp_path / "wide.tar")
-    done = embed(recipes(data={"shards": [str(shard)]}, store={"views": 3}), show_progress=False)
+    done = embed(recipes(data={"paths": [str(shard)]}, store={"views": 3}), show_progress=False)
     assert done.written == [str(tmp_path / "store" / "wide.npz")]
     store, model = Store(Path(done.written[0])), checkpoint.load(tiny_checkpoint)
-    sample = index_shard(str(shard))[2]
-    rgb = decode(sample.read_bytes())
+    rgb = open_photo(index_tar(shard)[0]["wide_2"].read())
     for i in range(3):
         seen = resize_long_side(np.ascontiguousarray(make_view("wide_2", i, (40, 80), 0).cut(rgb)), 64)
         with torch.inference_mode():
@@ -39,16 +38,16 @@ def test_each_record_is_what_the_teacher_says_of_that_photo(recipes, tiny_checkp
 def test_a_photo_that_cannot_be_read_is_named_and_the_rest_embedded(recipes, tmp_path: Path) -> None:
     shard = wide_shard(tmp_path / "wide.tar")
     for _ in range(2):  # the second time the finished store says the same
-        done = embed(recipes(data={"shards": [str(shard)]}), show_progress=False)
-        assert list(done.skipped) == ["wide_1"]
-        assert "truncated" in done.skipped["wide_1"]
+        done = embed(recipes(data={"paths": [str(shard)]}), show_progress=False)
+        assert list(done.skipped) == ["wide/wide_1"]
+        assert "truncated" in done.skipped["wide/wide_1"]
     assert done.present
     assert Store(Path(done.present[0])).photos == {"wide_0", "wide_2"}
 
 
 def test_padding_is_kept_only_on_request(recipes, tmp_path: Path) -> None:
     shard = wide_shard(tmp_path / "wide.tar")
-    embed(recipes(data={"shards": [str(shard)]}, store={"keep_padding": True}), show_progress=False)
+    embed(recipes(data={"paths": [str(shard)]}, store={"keep_padding": True}), show_progress=False)
     assert Store(tmp_path / "store" / "wide.npz").read("wide_0").shape == (32, 4, 4)
 
 
@@ -65,10 +64,10 @@ def test_a_store_of_another_teacher_or_another_kind_is_refused(recipes, tmp_path
 def test_a_shard_that_changed_is_refused(recipes, shard: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.tar"
     shutil.copy(shard, copy)
-    embed(recipes(data={"shards": [str(copy)]}), show_progress=False)
+    embed(recipes(data={"paths": [str(copy)]}), show_progress=False)
     wide_shard(copy)
     with pytest.raises(DataError, match="shard is copy"):
-        embed(recipes(data={"shards": [str(copy)]}), show_progress=False)
+        embed(recipes(data={"paths": [str(copy)]}), show_progress=False)
 
 
 def test_a_shard_that_another_process_writes_is_left_to_it(recipes, tmp_path: Path) -> None:
@@ -79,12 +78,27 @@ def test_a_shard_that_another_process_writes_is_left_to_it(recipes, tmp_path: Pa
     assert embed(recipes(), show_progress=False).written
 
 
-def test_two_shards_of_one_name_are_refused_and_one_given_twice_is_not(recipes, shard: Path, tmp_path: Path) -> None:
+def test_two_data_sets_of_one_name_get_a_store_each_and_one_given_twice_one(
+    recipes, shard: Path, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = wide_shard(tmp_path / "other" / shard.name)
-    with pytest.raises(DataError, match="have one name"):
-        embed(recipes(data={"shards": [str(shard), str(other)]}), show_progress=False)
-    assert len(embed(recipes(data={"shards": [str(shard), str(shard)]}), show_progress=False).written) == 1
+    alone = embed(recipes(data={"paths": [str(shard), str(shard)]}), show_progress=False)
+    assert [Path(path).name for path in alone.written] == ["synthetic.npz"]
+    both = embed(recipes(data={"paths": [str(other), str(shard)]}), show_progress=False)
+    assert [Path(path).name for path in both.written] == ["other__synthetic.tar.npz"]
+    assert both.present == alone.written  # found by its photos, though it is called otherwise beside the other
+    again = embed(recipes(data={"paths": [str(other)]}), show_progress=False)
+    assert again.present == both.written  # though the other store has its name
+
+
+def test_an_annotation_without_a_photo_is_named(recipes, tmp_path: Path) -> None:
+    save_picture(tmp_path / "set" / "a.jpg", np.zeros((40, 80, 3), np.uint8))
+    for name in "ab":
+        (tmp_path / "set" / f"{name}.json").write_text('{"annotations": []}')
+    done = embed(recipes(data={"paths": [str(tmp_path / "set")]}), show_progress=False)
+    assert done.skipped == {"set/b": "an annotation without a photo of its name"}
+    assert Store(Path(done.written[0])).photos == {"a"}
 
 
 def test_verify_names_damaged_records(recipes, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import mobilesam
+from mobilesam.data.tar import index_tar
 from mobilesam.distill.teacher import embed
-from mobilesam.shards import index_shard
 from tests.helpers.scenes import write_shard
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
@@ -15,7 +15,7 @@ RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
 
 def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "photos.tar", 60)
-    data = ("--set", f"data.shards={tmp_path}/*.tar", "--json")
+    data = ("--set", f"data.paths={tmp_path}/*.tar", "--json")
     assert run("train", RECIPES / "teacher.toml", "-o", "teacher", *data)[0] == 0
     teacher = ("--set", "teacher.checkpoint=teacher")
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher)[0] == 0
@@ -29,7 +29,7 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
     assert agreement[-1] > agreement[0] + 0.15
     assert agreement[-1] > 0.6
     assert run("export", "student", "-o", "pair")[0] == 0
-    found = mobilesam.load("pair").embed(index_shard(str(shard))[0].read_bytes()).predict(box=(10, 10, 60, 60))
+    found = mobilesam.load("pair").embed(index_tar(shard)[0]["photo_00"].read()).predict(box=(10, 10, 60, 60))
     assert found.masks.shape[1:] == (96, 96)
 
 

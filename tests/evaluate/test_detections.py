@@ -12,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 import mobilesam
 from mobilesam import boxes, masks
+from mobilesam.data.photo import PhotoId
 from mobilesam.errors import DataError
 from mobilesam.evaluate import detections
 from mobilesam.evaluate.detections import evaluate_detections
@@ -53,14 +54,14 @@ def test_ap_equals_pycocotools_to_the_last_digit_printed(
     score = detections.score
     monkeypatch.setattr(detections, "score", lambda t, r: captured.extend(deepcopy(r)) or score(t, r))
     result = evaluate_detections(embedded, truth, det)
-    assert result["num_masks"] == 24
-    assert result["style"] == "COCO"
+    assert result.num_masks == 24
+    assert result.style == "COCO"
     reference = COCO(str(truth))
     theirs = COCOeval(reference, reference.loadRes(captured), "segm")
     theirs.evaluate()
     theirs.accumulate()
     theirs.summarize()
-    ours = result["ap"]
+    ours = result.ap
     for name, value in zip(("AP_all", "AP_50", "AP_75", "AP_small", "AP_medium"), theirs.stats, strict=False):
         assert f"{ours[name]:.3f}" == f"{value:.3f}", name
     assert 0 < ours["AP_50"] <= 1
@@ -75,8 +76,8 @@ def test_lvis_truth_is_scored_the_lvis_way(files: tuple[Path, Path], embedded: m
         image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
     truth.write_text(json.dumps(data))
     result = evaluate_detections(embedded, truth, det)
-    assert result["style"] == "LVIS"
-    assert {"APr", "APc", "APf"} <= set(result["ap"])
+    assert result.style == "LVIS"
+    assert {"APr", "APc", "APf"} <= set(result.ap)
 
 
 def test_files_that_are_something_else_are_named(files: tuple[Path, Path], embedded: mobilesam.Predictor) -> None:
@@ -94,5 +95,35 @@ def test_a_box_without_area_is_a_problem_with_a_name(files: tuple[Path, Path], e
     found[0]["bbox"] = [5, 5, 0, 0]
     det.write_text(json.dumps(found))
     result = evaluate_detections(embedded, truth, det)
-    assert [name for name, _ in result["problems"]] == ["0.png"]
-    assert result["num_masks"] == 23
+    assert [problem.id for problem in result.problems] == [PhotoId("truth", "0.png")]
+    assert result.num_masks == 23
+
+
+def test_boxes_of_other_photos_are_counted(files: tuple[Path, Path], embedded: mobilesam.Predictor) -> None:
+    truth, det = files
+    found = json.loads(det.read_text())
+    det.write_text(json.dumps([*found, {**found[0], "image_id": 77}]))
+    result = evaluate_detections(embedded, truth, det)
+    assert (result.num_boxes_elsewhere, result.num_masks) == (1, 24)
+    assert result.to_dict()["num_boxes_elsewhere"] == 1
+    assert json.loads(json.dumps(result.to_dict()))["model"]["name"] == "embedded"
+
+
+def test_a_photo_that_is_missing_is_a_problem_with_a_name(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor
+) -> None:
+    truth, det = files
+    (truth.parent / "3.png").unlink()
+    result = evaluate_detections(embedded, truth, det)
+    assert [problem.id for problem in result.problems] == [PhotoId("truth", "3.png")]
+    assert result.num_masks == 20
+
+
+def test_the_verb_writes_a_report(files: tuple[Path, Path], run) -> None:
+    truth, det = files
+    code, out, _ = run("evaluate", "detections", truth, det, "--backend", "onnx", "-o", "ap.json")
+    assert code == 0
+    assert "COCO AP" in out
+    written = json.loads(Path("ap.json").read_text())
+    assert (written["protocol"], written["num_masks"]) == ("detections", 24)
+    assert set(written["ap"]) >= {"AP_all", "AP_50"}

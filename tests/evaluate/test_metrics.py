@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mobilesam.data.photo import PhotoId
 from mobilesam.evaluate.metrics import (
-    average_recall,
     bootstrap,
+    bootstrap_ratio,
     boundary,
     boundary_iou,
     calibration,
@@ -51,25 +52,39 @@ def test_size_classes_are_cocos(area: int, size: str) -> None:
     assert size_class(area) == size
 
 
+def photos(paths: str, dataset: str = "d") -> list[PhotoId]:
+    return [PhotoId(dataset, path) for path in paths]
+
+
 def test_bootstrap_draws_photos_and_repeats_itself() -> None:
-    values, photos = [0.0] * 50 + [1.0] * 50, ["a"] * 50 + ["b"] * 50
-    assert bootstrap(values, photos) == (0.0, 1.0)  # two photos: the mean of a draw is 0, 0.5 or 1
-    alone = [str(i) for i in range(100)]
+    values = [0.0] * 50 + [1.0] * 50
+    assert bootstrap(values, photos("a" * 50 + "b" * 50)) == (0.0, 1.0)  # the mean of a draw is 0, 0.5 or 1
+    alone = [PhotoId("d", str(i)) for i in range(100)]
     low, high = bootstrap(values, alone)
     assert 0.35 < low < 0.45 < 0.55 < high < 0.65
     assert (low, high) == bootstrap(values, alone)
 
 
-def test_average_recall_matches_one_to_one_and_counts_the_limit() -> None:
-    ious = np.array([[0.92, 0.0], [0.95, 0.6], [0.0, 0.71]])
-    # The pairs are (1, 0) at 0.95 and (2, 1) at 0.71: ten of ten and five of ten thresholds.
-    assert average_recall(ious, 10) == pytest.approx((10 + 5) / 20)
-    assert average_recall(ious, 1) == pytest.approx(9 / 20)
-    assert average_recall(np.zeros((0, 2)), 10) == 0
-    assert np.isnan(average_recall(np.zeros((3, 0)), 10))
+def test_bootstrap_tells_photos_of_one_name_in_two_data_sets_apart() -> None:
+    values = [0.0] * 50 + [1.0] * 50
+    same_name = photos("a" * 50, "one") + photos("a" * 50, "two")
+    assert bootstrap(values, same_name) == (0.0, 1.0)
+
+
+def test_intervals_are_those_of_the_time_when_a_photo_was_its_name() -> None:
+    # As computed before photos had data sets: drawn in the order of their names, whichever data set each is from.
+    values = [0.13, 0.97, 0.41, 0.62, 0.85, 0.29]
+    mixed = [PhotoId("zoo", "a"), PhotoId("ant", "b"), PhotoId("zoo", "c"), PhotoId("ant", "d"), PhotoId("zoo", "e")]
+    assert bootstrap(values, [*mixed, mixed[0]]) == (0.3149375, 0.852)
+
+
+def test_a_ratio_weighs_each_photo_by_its_objects() -> None:
+    low, high = bootstrap_ratio([1, 0], [1, 3])
+    assert (low, high) == (0.0, 1.0)
+    assert bootstrap_ratio([1, 3], [2, 6]) == (0.5, 0.5)
 
 
 def test_calibration_bins_by_score() -> None:
     rows = calibration([0.05, 0.95, 0.91, 1.3], [0.2, 0.8, 0.6, 1.0])
-    assert [(row["from"], row["count"]) for row in rows] == [(0.0, 1), (0.9, 3)]
-    assert rows[1]["mean_iou"] == pytest.approx(0.8)
+    assert [(row.start, row.count) for row in rows] == [(0.0, 1), (0.9, 3)]
+    assert rows[1].mean_iou == pytest.approx(0.8)

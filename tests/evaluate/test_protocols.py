@@ -11,6 +11,7 @@ from mobilesam.evaluate.protocols import (
     clicks_needed,
     next_click,
 )
+from mobilesam.evaluate.records import ClicksNeeded
 from tests.helpers.oracle import SIZE, ask, square
 
 EMPTY = np.zeros((SIZE, SIZE), bool)
@@ -57,8 +58,9 @@ def test_click_takes_the_best_scored_of_three_and_the_oracle_the_best() -> None:
     image = ask(lambda _: [square(), EMPTY, square(), square(x=28)], scores=(1.0, 0.9, 0.5, 0.1))
     chosen = PROTOCOLS["click"](question(image))
     assert not chosen.mask.any()  # mask 1: the highest score of masks 1-3
-    assert chosen.extra["scores"] == pytest.approx([0.9, 0.5, 0.1])
-    assert chosen.extra["ious"] == pytest.approx([0, 1, 12 / 36])
+    assert chosen.candidates is not None
+    assert chosen.candidates.scores == pytest.approx([0.9, 0.5, 0.1])
+    assert chosen.candidates.ious == pytest.approx([0, 1, 12 / 36])
     assert (PROTOCOLS["click-oracle"](question(image)).mask == square()).all()
 
 
@@ -99,10 +101,7 @@ def test_a_missed_part_deeper_than_a_wrong_one_is_clicked_first() -> None:
 @pytest.mark.parametrize("k", [1, 2, 7, 20])
 def test_noc_of_a_model_that_needs_k_clicks_is_k(k: int) -> None:
     image = ask(lambda count: [square() if count >= k else square(side=12)])
-    extra = PROTOCOLS["noc"](question(image)).extra
-    assert (extra["noc_85"], extra["noc_90"]) == (k, k)
-    assert not extra["failed_85"]
-    assert not extra["failed_90"]
+    assert PROTOCOLS["noc"](question(image)).clicks_needed == ClicksNeeded(k, k, False, False)
     assert len(image.backend.asked) == k
 
 
@@ -110,9 +109,8 @@ def test_noc_counts_failures_as_twenty() -> None:
     almost = square()
     almost[:3, :] = almost[16:19, :] = False  # 21 of 24 rows: 0.875
     image = ask(lambda count: [almost if count >= 2 else EMPTY])
-    extra = PROTOCOLS["noc"](question(image)).extra
-    assert (extra["noc_85"], extra["failed_85"]) == (2, False)
-    assert (extra["noc_90"], extra["failed_90"]) == (20, True)
+    needed = PROTOCOLS["noc"](question(image)).clicks_needed
+    assert needed == ClicksNeeded(noc_85=2, noc_90=20, failed_85=False, failed_90=True)
     assert clicks_needed([], 0.5) == 20
 
 
@@ -133,8 +131,7 @@ def test_two_point_puts_its_background_point_at_each_distance() -> None:
     object.__setattr__(image, "input_hw", (3, 64))
     answer = PROTOCOLS["two-point"](Question(image, truth, None, np.random.default_rng(0), image))
     assert answer is not None
-    assert list(answer.extra) == [f"iou_{d}" for d in (100, 200, 300, 400, 500)]
-    assert set(answer.extra.values()) == {1.0}
+    assert answer.iou_by_distance == dict.fromkeys((100, 200, 300, 400, 500), 1.0)
     (x, y), (bx, by) = answer.points
     assert np.hypot(bx - x, by - y) == pytest.approx(500, abs=5)
     assert not truth[by, bx]

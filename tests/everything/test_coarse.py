@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 
 from mobilesam import masks
-from mobilesam.everything.candidates import FoundMask
+from mobilesam.everything.candidates import Candidate
 from mobilesam.everything.coarse import is_covered, near_small
 from mobilesam.everything.grid import Box, point_grid
 
 HW = (60, 120)
 
 
-def square(point: tuple[float, float], side: int, crop: Box = (0, 0, 120, 60)) -> FoundMask:
+def square(point: tuple[float, float], side: int, crop: Box = (0, 0, 120, 60)) -> Candidate:
     array = np.zeros(HW, bool)
     x, y = (int(v) for v in point)
     array[y : y + side, x : x + side] = True
-    return FoundMask(masks.to_rle(array), side * side, (x, y, x + side - 1, y + side - 1), 0.9, 0.9, point, crop)
+    return Candidate(masks.to_rle(array), 0.9, (x, y, x + side, y + side), side * side, 0.9, point, crop)
 
 
 def test_points_around_a_coarse_point_with_a_small_mask_are_asked() -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mobilesam.everything.filters import (
-    inclusive_box,
     is_cut_by_crop,
     nms,
     remove_small_regions,
     stability_score,
+    suppress,
 )
 from mobilesam.everything.grid import crop_boxes, point_grid
 
@@ -33,11 +33,12 @@ def test_a_mask_that_ends_at_its_crops_border_is_cut_unless_the_photo_ends_there
     assert not is_cut_by_crop((5, 0, 60, 99), crop, hw)
 
 
-def test_the_last_row_and_column_lie_inside_the_box() -> None:
-    mask = np.zeros((5, 8), bool)
-    mask[1:3, 2:6] = True
-    assert inclusive_box(mask) == (2, 1, 5, 2)
-    assert inclusive_box(np.zeros((5, 8), bool)) == (0, 0, 0, 0)
+def test_boxes_overlap_as_sam_counts_them_from_first_to_last_pixel() -> None:
+    # (0, 0)-(9, 9) and (0, 0)-(9, 6) inclusive: 54 of 81; with their last pixels outside it would be 70 of 100.
+    boxes = [(0, 0, 10, 10), (0, 0, 10, 7)]
+    assert suppress(boxes, [0.9, 0.8], 0.68) == [0, 1]
+    assert suppress(boxes, [0.8, 0.9], 0.66) == [1]
+    assert suppress([], [], 0.5) == []
 
 
 def test_small_holes_are_filled_and_small_islands_removed_but_never_the_last() -> None:

@@ -38,10 +38,12 @@ class Oracle:
 
 def ask(reply: Reply | NDArray[np.bool_], scores: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6)) -> ImageEmbedding:
     """An embedding of a 64x64 photo whose logits are full size, so that nothing is resampled."""
-    mask = reply
-    replies = reply if callable(reply) else lambda _: [mask]
-    oracle = FullSize(replies, scores)
+    oracle = FullSize(reply if callable(reply) else repeat(reply), scores)
     return ImageEmbedding(oracle, np.zeros((1, 1, 4, 4), np.float32), (SIZE, SIZE), (SIZE, SIZE))
+
+
+def repeat(mask: NDArray[np.bool_]) -> Reply:
+    return lambda _: [mask]
 
 
 class FullSize(Oracle):

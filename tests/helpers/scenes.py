@@ -26,9 +26,9 @@ def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uin
     return rgb, [disc, square]
 
 
-def write_shard(path: Path, count: int) -> Path:
+def write_shard(path: Path, count: int, seed: int = 0) -> Path:
     """Synthetic photos in the SA-1B schema, of two sources."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     with tarfile.open(path, "w") as tar:
         for i in range(count):
             rgb, objects = draw_scene(rng)
@@ -58,3 +58,9 @@ def wide_shard(path: Path, count: int = 3) -> Path:
             add_member(tar, f"wide_{i}.jpg", data[: len(data) // 2] if i == 1 else data)
             add_member(tar, f"wide_{i}.json", b'{"annotations": []}')
     return path
+
+
+def save_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture, its folders too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

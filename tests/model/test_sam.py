@@ -11,7 +11,11 @@ from mobilesam.model.layers import binomial
 from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function
 
-TINY_VIT = replace(TINY, name="tiny_vit", encoder=ViTConfig(16, 2, 2, (1,), window_size=3))
+TINY_VIT = replace(
+    TINY,
+    name="tiny_vit",
+    encoder=ViTConfig(embed_dim=16, depth=2, num_heads=2, global_attention_blocks=(1,), window_size=3),
+)
 
 
 @pytest.fixture(params=[TINY, TINY_VIT, TINY_LITE], ids=["tinyvit", "vit", "lite"])

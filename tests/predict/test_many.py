@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +56,23 @@ def test_a_click_does_not_open_it_and_many_prompts_do(backend: str, coffee: Path
     assert len(image.predict(points=[(290, 120)])) == 3
     with pytest.raises(ModelError, match=r"decoder_many\.onnx is damaged"):
         image.predict_points(POINTS, min_score=0.0)
+
+
+def test_threads_that_come_at_once_open_it_once(backend: str, coffee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = load(BUILTIN, backend).embed(coffee)
+    opened: list[str] = []
+    really_open = type(image.backend)._open
+
+    def open_slowly(self: Any, path: Path, grid: int | None) -> Any:
+        opened.append(path.name)
+        time.sleep(0.2)
+        return really_open(self, path, grid)
+
+    monkeypatch.setattr(type(image.backend), "_open", open_slowly)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: image.predict_points(POINTS, min_score=0.3), range(8)))
+    assert opened == [contract.MANY_FILE]
+    assert all([i for i, _ in answer] == [i for i, _ in answers[0]] for answer in answers)
 
 
 def test_a_folder_without_it_answers_too(backend: str, coffee: Path, tmp_path: Path) -> None:

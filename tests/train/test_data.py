@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mobilesam.data.photo import PhotoId
 from mobilesam.errors import SettingsError
 from mobilesam.train.config import DataConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.data import FromStep, MaskPhotos, make_loader
 from mobilesam.train.devices import share_workers
+from mobilesam.train.photos import find_photos
 from mobilesam.train.schedule import Ask, Schedule, Stopwatch
-from mobilesam.train.survey import survey
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def config(shard: Path) -> DataConfig:
 
 
 def photos(config: DataConfig, image_size: int, seed: int) -> MaskPhotos:
-    return MaskPhotos(survey(config), config, image_size, seed)
+    return MaskPhotos(find_photos(config), config, image_size, seed)
 
 
 def test_an_item_has_the_promised_shapes_even_with_fewer_objects(config: DataConfig) -> None:
@@ -50,7 +51,9 @@ def test_sources_are_drawn_by_weight(config: DataConfig) -> None:
 
 
 def test_a_large_source_is_drawn_more_often_by_a_power_of_its_size(config: DataConfig) -> None:
-    photos_of_b = survey(config).without(["photo_00", "photo_02", "photo_04", "photo_06"])  # 2 of a, 6 of b
+    photos_of_b = find_photos(config).without(
+        PhotoId("synthetic", f"photo_{i:02}") for i in (0, 2, 4, 6)
+    )  # 2 of a, 6 of b
     dataset = MaskPhotos(photos_of_b, replace(config, size_power=0.5), 64, 0)
     assert dataset.sources.probabilities[1] == pytest.approx(3**0.5 / (1 + 3**0.5))
 
@@ -89,6 +92,13 @@ def test_a_loader_that_starts_later_gives_the_same_batches(config: DataConfig, w
     for a, b in zip(whole[2:], rest, strict=True):
         assert torch.equal(a["image"], b["image"])
         assert torch.equal(a["masks"], b["masks"])
+
+
+def test_only_batches_for_a_gpu_are_pinned(config: DataConfig) -> None:
+    run = RunConfig(steps=1, batch_size=2, workers=0)
+    dataset = photos(config, 64, seed=0)
+    assert make_loader(dataset, run, steps_of(run), 0, 0, 1, pin_memory=True).pin_memory
+    assert not make_loader(dataset, run, steps_of(run), 0, 0, 1).pin_memory
 
 
 def test_processes_share_each_step_without_overlap() -> None:

@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from mobilesam.data.decoded import read_photo
+from mobilesam.data.store import Store, StoreHeader, StoreWriter, photo_checksum
 from mobilesam.errors import DataError
-from mobilesam.shards import read_photo
-from mobilesam.store import Store, StoreHeader, StoreWriter
 from mobilesam.train.config import DataConfig
-from mobilesam.train.epochs import EpochPhotos, Needs, in_photo, keep_fraction
-from mobilesam.train.survey import Survey, survey
-from mobilesam.train.views import make_view
+from mobilesam.train.epochs import EpochPhotos, Needs
+from mobilesam.train.photos import find_photos
 
 
 @pytest.fixture
@@ -23,13 +20,13 @@ def config(shard: Path) -> DataConfig:
 
 def dataset(config: DataConfig, **kwargs: object) -> EpochPhotos:
     settings = {"stores": None, "needs": Needs(masks=True)} | kwargs
-    return EpochPhotos(survey(config), config, 64, 0, **settings)  # type: ignore[arg-type]
+    return EpochPhotos(find_photos(config), config, 64, 0, **settings)  # type: ignore[arg-type]
 
 
 def test_every_epoch_shows_every_photo_once_in_another_order(config: DataConfig) -> None:
     photos = dataset(config, needs=Needs(image=False))
     epochs = [[photos[i]["name"] for i in range(first, first + 12)] for first in (0, 12)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(s.name for s in photos.samples)
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(str(p.id) for p in photos.photos)
     assert epochs[0] != epochs[1]
     assert dataset(config)[17]["name"] == epochs[1][5]
 
@@ -48,63 +45,51 @@ def test_masks_lie_on_their_objects_in_every_view(config: DataConfig) -> None:
             assert is_disc or is_square, (i, mean)
 
 
-def test_the_whole_photo_comes_first_and_crops_are_drawn_by_name_and_seed() -> None:
-    array = np.arange(60 * 80).reshape(60, 80)
-    np.testing.assert_array_equal(make_view("a", 0, (60, 80), 0).cut(array), array)
-    crops = [
-        make_view(name, i, (60, 80), seed) for name, i, seed in (("a", 1, 0), ("a", 2, 0), ("b", 1, 0), ("a", 1, 1))
-    ]
-    assert len(set(crops)) == 4
-    assert crops[0] == make_view("a", 1, (60, 80), 0)
-    for crop in crops:
-        assert crop.cut(array).shape == (crop.height, crop.width)
-        assert crop.height >= 30
-        assert crop.width >= 40
-    assert {make_view("a", i, (60, 80), 0).is_mirrored for i in range(1, 9)} == {True, False}
-
-
 def test_a_cached_embedding_is_padded_to_the_grid_and_checked_against_its_photo(
     config: DataConfig, tmp_path: Path
 ) -> None:
-    found = survey(config)
+    found = find_photos(config)
     header = StoreHeader(teacher="t", image_size=64, embed_dim=2, shard="s")
     with StoreWriter(tmp_path / "s.npz", header) as writer:
-        for sample in found.samples:
-            writer.add(sample.name, 0, np.ones((2, 4, 4), np.float32))
+        for photo in found.photos:
+            writer.add(photo.name, 0, np.ones((2, 4, 4), np.float32))
         store = Store(writer.finish({}))
-    stores = {s.name: store for s in found.samples}
+    stores = {photo.id: store for photo in found.photos}
     item = dataset(config, stores=stores, needs=Needs(image=False))[0]
     assert "image" not in item
     assert item["embedding"].shape == (2, 4, 4)
     with StoreWriter(tmp_path / "t.npz", header) as writer:
-        for sample in found.samples:
-            writer.add(sample.name, 0, np.ones((2, 2, 4), np.float32))
+        for photo in found.photos:
+            writer.add(photo.name, 0, np.ones((2, 2, 4), np.float32))
         wrong = Store(writer.finish({}))
     with pytest.raises(DataError, match="the photo has changed"):
         dataset(config, stores=dict.fromkeys(stores, wrong))[0]
 
 
-def test_fractions_are_nested_and_sources_can_be_chosen(config: DataConfig) -> None:
-    found = survey(config)
-    many = Survey([replace(found.samples[0], name=str(i)) for i in range(400)], ["a", "b"] * 200, {})  # type: ignore[type-var]
-    quarter, half = ({s.name for s in keep_fraction(many, f).samples} for f in (0.25, 0.5))
-    assert 70 < len(quarter) < 130
-    assert quarter < half
-    assert len(keep_fraction(many, 1.0).samples) == 400
-    assert set(keep_fraction(found, 1.0, ("b",)).sources) == {"b"}
-    with pytest.raises(DataError, match="sources here: a, b"):
-        keep_fraction(found, 1.0, ("c",))
-
-
-def test_the_part_that_a_photo_covers() -> None:
-    inside = in_photo(torch.tensor([[2, 4], [4, 1]]), 4)
-    assert inside.shape == (2, 1, 4, 4)
-    assert inside[0, 0].sum() == 8
-    assert inside[0, 0, :2].all()
-    assert inside[1, 0, :, 0].all()
-    assert inside[1, 0].sum() == 4
+def test_a_photo_edited_in_place_is_refused_when_it_is_read(config: DataConfig, tmp_path: Path) -> None:
+    """Its size is the same, so the listing that is compared at the start cannot tell."""
+    found = find_photos(config)
+    with StoreWriter(tmp_path / "s.npz", StoreHeader(teacher="t", image_size=64, embed_dim=2, shard="s")) as writer:
+        for photo in found.photos:
+            checksum = photo_checksum(photo.file.read())
+            writer.add(photo.name, 0, np.ones((2, 4, 4), np.float32), checksum)
+        store = Store(writer.finish({}))
+    photos = dataset(config, stores={photo.id: store for photo in found.photos})
+    photos[0]
+    edited = found.photos[3]
+    start, size = edited.file.member or (0, 0)
+    path = Path(edited.file.path)
+    whole = path.read_bytes()
+    data = bytearray(whole)
+    data[start + size - 10] ^= 1
+    try:
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=rf"photo '{edited.name}' has changed since .*distill embed` again"):
+            photos.check(edited, edited.file.read())
+    finally:
+        path.write_bytes(whole)
 
 
 def test_a_photo_is_read_as_it_is_stored(shard: Path) -> None:
-    sample = survey(DataConfig(shards=(str(shard),))).samples[0]
-    assert read_photo(sample).rgb.shape == (96, 96, 3)
+    photo = find_photos(DataConfig(paths=(str(shard),))).photos[0]
+    assert read_photo(photo).rgb.shape == (96, 96, 3)

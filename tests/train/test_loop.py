@@ -14,7 +14,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from mobilesam.errors import ModelError, SettingsError
+from mobilesam.errors import ModelError, OutOfMemoryError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
@@ -101,7 +101,7 @@ def test_running_out_of_memory_is_not_called_a_bad_gradient(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Fabric, "clip_gradients", no_memory)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(OutOfMemoryError, match="CUDA out of memory"):
         train(recipe(shard, tmp_path / "run"))
 
 
@@ -109,7 +109,7 @@ def test_a_gradient_that_is_not_finite_stops_a_run_on_a_cpu_and_names_the_photos
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Fabric, "clip_gradients", lambda *_, **__: torch.tensor(torch.nan))
-    with pytest.raises(ModelError, match=r"gradient is no longer a number at step 0, photos photo_\d+"):
+    with pytest.raises(ModelError, match=r"gradient is no longer a number at step 0, photos synthetic/photo_\d+"):
         train(recipe(shard, tmp_path / "run"))
 
 
@@ -153,6 +153,14 @@ def test_an_existing_run_is_not_overwritten_and_a_missing_one_not_resumed(shard:
         train(recipe(shard, tmp_path / "run", steps=1))
     with pytest.raises(SettingsError, match="nothing to resume"):
         train(recipe(shard, tmp_path / "none"), resume=True)
+
+
+@pytest.mark.parametrize("content", [b"no pickle at all", b"\x80\x02}q\x00.", b""])
+def test_a_damaged_checkpoint_is_named(shard: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=r"state\.pt: not a checkpoint of this recipe"):
+        train(recipe(shard, tmp_path / "run"), resume=True)
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(shard: Path, tmp_path: Path) -> None:
@@ -245,9 +253,56 @@ def test_the_device_is_waited_for_before_the_clock_stops(
     assert events == ["end", "read", "end", "read", "read", "end", "read", "end", "read", "read", "end", "read"]
 
 
-def test_an_unknown_model_is_named(shard: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"unknown model 'giant'; known: tiny"):
-        train(replace(recipe(shard, tmp_path / "run"), model="giant"))
+def test_wrong_settings_fail_before_any_photo_is_read(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilesam.train.supervised.survey", lambda _: pytest.fail("the photos were read"))
+    plain = recipe(shard, tmp_path / "run")
+    with pytest.raises(SettingsError, match=r"'model' must be one of tiny, .*, found 'giant'"):
+        replace(plain, model="giant")
+    with pytest.raises(SettingsError, match=r"set run\.steps or run\.minutes"):
+        train(replace(plain, run=replace(plain.run, steps=0)))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of ..."
+        ),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 2.00 GB, other allocations: 1.00 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError("Unable to allocate 3.00 GiB for an array"),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Runner, "step", full)
+    with pytest.raises(OutOfMemoryError) as caught:
+        train(recipe(shard, tmp_path / "run"))
+    message = str(caught.value)
+    assert str(error).splitlines()[0] in message
+    assert "lower run.batch_size (now 4)" in message
+    assert "run.accumulate" in message
+    assert "image_size" in message
+    assert "optim.lr" not in message
+    assert "total capacity" not in message
+
+
+def test_any_other_runtime_error_passes_through(shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(Runner, "step", broken)
+    with pytest.raises(RuntimeError, match=r"^shapes do not match$"):
+        train(recipe(shard, tmp_path / "run"))
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_anew(shard: Path, tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mobilesam.shards import read_photo
+from mobilesam.data.decoded import read_photo
 from mobilesam.train import loop, resident
 from mobilesam.train.config import DataConfig, OptimConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.data import MaskPhotos
 from mobilesam.train.drawing import facts_of
 from mobilesam.train.optim import learning_rate
-from mobilesam.train.resident import Plans, ResidentPhotos, estimate_bytes
+from mobilesam.train.photos import find_photos
+from mobilesam.train.resident import Plans, ResidentPhotos, count_objects, estimate_bytes
 from mobilesam.train.schedule import Ask
-from mobilesam.train.survey import survey
 from tests.helpers.scenes import write_shard
 from tests.helpers.training import recipe, train
 
@@ -37,13 +37,13 @@ EVERYTHING = DataConfig(
 @pytest.fixture(scope="module")
 def photos(shard: Path) -> MaskPhotos:
     config = replace(EVERYTHING, shards=(str(shard),))
-    return MaskPhotos(survey(config), config, 128, seed=0)
+    return MaskPhotos(find_photos(config), config, 128, seed=0)
 
 
 @pytest.fixture(scope="module")
 def on_device(photos: MaskPhotos) -> ResidentPhotos:
-    counts = [len(s.read_record()["annotations"]) for s in photos.samples]
-    return ResidentPhotos(photos.samples, counts, 96, torch.device("cpu"), workers=0)
+    counts = [count_objects(photo) for photo in photos.photos]
+    return ResidentPhotos(photos.photos, counts, 96, torch.device("cpu"), workers=0)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,8 +51,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_photos_and_masks_come_back_from_bytes_and_bits(photos: MaskPhotos, on_device: ResidentPhotos) -> None:
-    for i, sample in enumerate(photos.samples[:3]):
-        photo = read_photo(sample)
+    for i, reference in enumerate(photos.photos[:3]):
+        photo = read_photo(reference)
         facts, expected = on_device.facts[i], facts_of(photo)
         assert facts.hw == expected.hw
         np.testing.assert_array_equal(facts.areas, expected.areas)
@@ -168,8 +168,8 @@ def test_bytes_are_estimated_before_anything_is_read() -> None:
 
 def test_larger_photos_are_reduced(tmp_path: Path) -> None:
     config = replace(EVERYTHING, shards=(str(write_shard(tmp_path / "s.tar", 2)),))
-    samples = survey(config).samples
-    small = ResidentPhotos(samples, [2, 2], 48, torch.device("cpu"), workers=0)
+    references = find_photos(config).photos
+    small = ResidentPhotos(references, [2, 2], 48, torch.device("cpu"), workers=0)
     assert small.facts[0].hw == (48, 48)
-    full = ResidentPhotos(samples, [2, 2], 96, torch.device("cpu"), workers=0)
+    full = ResidentPhotos(references, [2, 2], 96, torch.device("cpu"), workers=0)
     np.testing.assert_allclose(small.facts[0].areas * 4, full.facts[0].areas, rtol=0.1)

@@ -73,7 +73,7 @@ def test_a_run_must_know_how_long_it_is() -> None:
 
 
 def test_phases_in_the_wrong_order_and_weights_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(SettingsError, match="until must rise"):
+    with pytest.raises(SettingsError, match="until must not fall"):
         TrainRecipe(phases=PHASES[::-1])
-    with pytest.raises(SettingsError, match="2 sides have 1 side_weights"):
+    with pytest.raises(SettingsError, match="one weight for each of the 2 sides, found 1"):
         PhaseConfig(sides=(256, 320), side_weights=(1.0,))

@@ -14,7 +14,7 @@ import typer
 
 from mobilesam import __version__
 from mobilesam.cli.distill import distill_app
-from mobilesam.cli.evaluate import evaluate
+from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
 from mobilesam.cli.messages import listen
@@ -34,7 +34,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(everything)
 app.add_typer(models_app, name="models")
-app.command()(evaluate)
+app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)
 app.add_typer(distill_app, name="distill")
 app.command()(export)

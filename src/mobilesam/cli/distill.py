@@ -27,9 +27,9 @@ def embed(
     require("lightning", "train", "distillation")
     from mobilesam.distill import teacher
     from mobilesam.distill.config import DistillRecipe
-    from mobilesam.train.config import load_recipe
+    from mobilesam.recipe import load_recipe
 
-    loaded = load_recipe(recipe, DistillRecipe, options.with_output("store.path", output, overrides))
+    loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
     if verify:
         report_damage(teacher.verify(Path(loaded.store.path)), as_json)
         return
@@ -66,8 +66,8 @@ def train(
     require("lightning", "train", "distillation")
     from mobilesam.distill.config import DistillRecipe
     from mobilesam.distill.run import distill
-    from mobilesam.train.config import load_recipe
+    from mobilesam.recipe import load_recipe
 
-    loaded = load_recipe(recipe, DistillRecipe, options.with_output("run.output", output, overrides))
+    loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
     weights = distill(loaded, resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

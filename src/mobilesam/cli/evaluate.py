@@ -1,108 +1,138 @@
-"""`mobilesam evaluate`: a data set and protocols → a report; two reports → their difference."""
+"""`mobilesam evaluate`: protocols over data sets, AP of a detector's boxes, and the difference of two reports."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from mobilesam.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mobilesam.data.photo import Problem
+    from mobilesam.evaluate.records import PhotoResult
     from mobilesam.evaluate.settings import EvaluateSettings
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.predict.zoom import Zoom
 
 DEFAULT_PROTOCOLS = ("box", "click")
+SECTION = "everything."  # of the settings that --set reaches
+VERBS = "mobilesam evaluate"
 
 
-def evaluate(
-    data: Annotated[
-        list[str],
-        typer.Argument(help="Shards, folders or COCO files; or: compare A.json B.json."),
-    ],
-    protocols: Annotated[
-        list[str] | None,
-        typer.Option("--protocol", "-p", help="See docs/evaluate.md; repeatable. Default: box, click."),
-    ] = None,
+class RunByDefault(TyperGroup):
+    """`evaluate DATA...` means `evaluate run DATA...`, as it did before there were subcommands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the subcommand in where it is missing."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+evaluate_app = typer.Typer(
+    cls=RunByDefault,
+    help="Measure a model by the field's protocols: run, detections, compare. DATA... alone means run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Images = Annotated[str, typer.Option(help="Folder of a COCO or LVIS file's photos; default: found near it.")]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option("--protocol", "-p", help="See docs/evaluate.md; repeatable. Default: box, click."),
+]
+SearchSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of everything, as everything.points_per_side=16; repeatable."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The report; tables go beside it as .md.")]
+Worst = Annotated[int, typer.Option("--save-worst", min=0, help="Pictures of the N worst cases of each protocol.")]
+
+
+def _moved(option: str, now: str) -> Any:
+    """An option of earlier versions, which says where it went."""
+
+    def refuse(value: list[str] | None) -> None:
+        if value:
+            raise typer.BadParameter(f"{option} is now {now}")
+
+    return typer.Option(option, hidden=True, callback=refuse)
+
+
+@evaluate_app.command("run")
+def run_protocols(
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Shards, folders or COCO files.")],
+    protocols: Protocols = None,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
-    detections: Annotated[
-        Path | None, typer.Option(help="COCO-format detection file: score its boxes' masks as AP.")
-    ] = None,
-    images: Annotated[str, typer.Option(help="Folder of a COCO file's photos.")] = "",
-    min_area: Annotated[int, typer.Option(help="Leave out objects with fewer pixels.")] = 1,
-    max_objects: Annotated[int, typer.Option(help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    images: Images = "",
+    unclear_frame: options.UnclearFrame = "upright",
+    min_area: Annotated[int, typer.Option(min=0, help="Leave out objects with fewer pixels.")] = 1,
+    max_objects: Annotated[int, typer.Option(min=0, help="Only the largest objects of each photo; 0 takes all.")] = 0,
     zoom: options.ZoomName = "auto",
-    search: Annotated[
-        list[str] | None, typer.Option("--search", help="A setting of everything, as points_per_side=16; repeatable.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The report; its tables go beside it as .md.")] = Path(
-        "report.json"
-    ),
-    worst: Annotated[int, typer.Option("--save-worst", help="Pictures of the N worst cases of each protocol.")] = 0,
+    overrides: SearchSettings = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    output: Output = Path("report.json"),
+    worst: Worst = 0,
     as_json: options.AsJson = False,
+    detections: Annotated[list[str] | None, _moved("--detections", f"{VERBS} detections COCO.json BOXES.json")] = None,
+    search: Annotated[list[str] | None, _moved("--search", f"--set {SECTION}NAME=VALUE")] = None,
 ) -> None:
-    """Measure a model by the field's protocols; `evaluate compare A.json B.json` pairs two reports."""
-    if data[0] == "compare":
-        compare(data[1:], as_json)
-    elif detections is not None:
-        runtime = {"backend": backend, "device": device, "precision": precision, "image_size": image_size}
-        measure_detections(data, detections, images, model, runtime, options.parse_zoom(zoom), output, as_json)
-    else:
-        from mobilesam.evaluate.settings import EvaluateSettings
+    """Ask a model about annotated objects, and report how good its masks are."""
+    from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 
-        names = tuple(protocols or DEFAULT_PROTOCOLS)
-        paths = tuple(data)
-        everything = parse_search(search or [])
-        settings = EvaluateSettings(
-            data=paths,
-            protocols=names,
-            model=model,
-            backend=backend,
-            device=device,
-            teacher=teacher,
-            images=images,
-            min_area=min_area,
-            max_objects=max_objects,
-            everything=everything,
-            precision=precision,
-            image_size=image_size,
-            zoom=options.parse_zoom(zoom),
-        )
-        measure(settings, output, workers, worst, as_json)
+    names = tuple(protocols or DEFAULT_PROTOCOLS)
+    if overrides and EVERYTHING not in names:
+        raise typer.BadParameter(f"--set {SECTION}NAME=VALUE does nothing without --protocol {EVERYTHING}")
+    if worst and set(names) == {EVERYTHING}:
+        raise typer.BadParameter(f"--save-worst does nothing here: {EVERYTHING} asks about no single object")
+    settings = EvaluateSettings(
+        data=tuple(data),
+        protocols=names,
+        model=model,
+        backend=backend,
+        device=device,
+        teacher=teacher,
+        images=images,
+        unclear_frame=unclear_frame,
+        min_area=min_area,
+        max_objects=max_objects,
+        everything=parse_search(overrides or []),
+        precision=precision,
+        image_size=image_size,
+        zoom=options.parse_zoom(zoom),
+    )
+    measure(settings, output, workers, worst, as_json)
 
 
-def parse_search(pairs: list[str]) -> EverythingSettings:
-    """name=value texts → settings."""
+def parse_search(overrides: list[str]) -> EverythingSettings:
+    """everything.name=value texts → settings."""
     from mobilesam.everything.settings import EverythingSettings
 
-    known = EverythingSettings.__dataclass_fields__
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        if name not in known:
-            raise typer.BadParameter(f"--search knows {', '.join(known)}, not '{name}'")
-        try:
-            values[name] = text if isinstance(known[name].default, str) else json.loads(text)
-        except ValueError:
-            raise typer.BadParameter(f"--search takes NAME=VALUE, such as points_per_side=16; found '{pair}'") from None
-    return EverythingSettings(**values)
+    for override in overrides:
+        if not override.startswith(SECTION):
+            raise typer.BadParameter(f"--set takes {SECTION}NAME=VALUE, found '{override}'")
+    return options.read_settings(EverythingSettings, {}, [text.removeprefix(SECTION) for text in overrides])
 
 
 def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:
-    """Run, report, and clear the journal that a kill would have left."""
+    """Run, report, and delete the journal, which only a run that was killed needs."""
     from mobilesam.evaluate import report
-    from mobilesam.evaluate.run import load_models, run
+    from mobilesam.evaluate.markdown import to_markdown
+    from mobilesam.evaluate.photo import load_models
+    from mobilesam.evaluate.run import run
     from mobilesam.evaluate.worst import save_worst
 
     journal = output.with_name(output.name + ".journal")
@@ -112,12 +142,39 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
     built = report.build(settings, models.student.info, results, memory_mb)
     files = report.write(built, output)
     if worst:
-        files += save_worst(built["rows"], settings, models, output.with_name(output.stem + "_worst"), worst)
+        files += save_worst(built.rows, settings, models, output.with_name(output.stem + "_worst"), worst)
     journal.unlink()
-    for name, reason in built["problems"]:
-        typer.echo(f"problem: {name}: {reason}", err=True)
-    record = {"files": [str(file) for file in files], "summary": built["summary"], "counts": built["counts"]}
-    options.say(record, f"{report.to_markdown(built)}\nwrote {output} and {len(files) - 1} more", as_json)
+    name_problems(built.problems)
+    record = built.to_dict()
+    options.say(
+        {"files": [str(file) for file in files], "summary": record["summary"], "counts": record["counts"]},
+        f"{to_markdown(built)}\nwrote {output} and {len(files) - 1} more",
+        as_json,
+    )
+    refuse_nothing(results)
+
+
+def refuse_nothing(results: Sequence[PhotoResult]) -> None:
+    """An evaluation that measured nothing is no success, whoever reads its exit code.
+
+    Raises:
+        DataError: no photo was read, or no object of one was asked about.
+    """
+    from mobilesam.errors import DataError
+
+    if not any(result.is_read for result in results):
+        raise DataError(f"nothing was measured: none of {len(results)} photos and their annotations could be read")
+    if not any(result.rows or (result.search and result.search.num_objects) for result in results):
+        raise DataError(
+            f"nothing was measured: no object of {len(results)} photos was asked about; look at the problems above, "
+            "and at --min-area"
+        )
+
+
+def name_problems(problems: tuple[Problem, ...]) -> None:
+    """On the error stream, so that --json stays readable by programs."""
+    for problem in problems:
+        typer.echo(f"problem: {problem.id}: {problem.reason}", err=True)
 
 
 class RunningMean:
@@ -135,53 +192,72 @@ class RunningMean:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def update(self, result: dict[str, Any]) -> None:
+    def update(self, result: PhotoResult) -> None:
         """Count a photo."""
-        self.total += sum(row["iou"] for row in result["rows"])
-        self.count += len(result["rows"])
+        self.total += sum(row.iou for row in result.rows)
+        self.count += len(result.rows)
         self.bar.update()
         if self.count:
             self.bar.set_postfix(mean_iou=f"{self.total / self.count:.3f}")
 
 
+@evaluate_app.command("detections")
 def measure_detections(
-    data: list[str],
-    detections: Path,
-    images: str,
-    model: str,
-    runtime: dict[str, Any],
-    zoom: Zoom,
-    output: Path,
-    as_json: bool,
+    truth: Annotated[Path, typer.Argument(metavar="COCO.json", help="COCO or LVIS instance annotations.")],
+    boxes: Annotated[Path, typer.Argument(metavar="BOXES.json", help="COCO-format detections of any detector.")],
+    model: options.Model = "embedded",
+    backend: options.BackendName = "auto",
+    precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
+    device: options.Device = "cpu",
+    images: Images = "",
+    zoom: options.ZoomName = "auto",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report.")] = Path("report.json"),
+    as_json: options.AsJson = False,
 ) -> None:
-    """COCO or LVIS AP of one detection file."""
+    """Prompt a model with a detector's boxes, and report COCO or LVIS AP of its masks."""
     from tqdm import tqdm
 
     from mobilesam.evaluate.detections import evaluate_detections
     from mobilesam.files import replacing
     from mobilesam.predict.load import load
 
-    if len(data) != 1:
-        raise typer.BadParameter("--detections takes one COCO or LVIS annotation file")
-    sam = load(model, **runtime)
-    folder = Path(images) if images else None
-    result = evaluate_detections(
-        sam, Path(data[0]), detections, folder, zoom=zoom, progress=partial(tqdm, unit="photo", disable=None)
+    sam = load(
+        model,
+        backend=backend,
+        device=device,
+        precision=precision,
+        image_size=image_size,
     )
-    result["model"] = vars(sam.info)
+    result = evaluate_detections(
+        sam,
+        truth,
+        boxes,
+        Path(images) if images else None,
+        zoom=options.parse_zoom(zoom),
+        progress=partial(tqdm, unit="photo", disable=None),
+    )
     with replacing(output) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    numbers = "\n".join(f"{name:<12} {value:.3f}" for name, value in result["ap"].items())
-    about = f"{result['style']} AP, {result['mask']}, boxes of {result['detections']}"
-    options.say(result, f"{about}\n{numbers}\nwrote {output}", as_json)
+        temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    name_problems(result.problems)
+    elsewhere = f"{result.num_boxes_elsewhere} boxes of photos that are not in {truth.name}, left out\n"
+    numbers = "\n".join(f"{name:<12} {value:.3f}" for name, value in result.ap.items())
+    about = f"{result.style} AP, single mask, detector's score, boxes of {result.detections}"
+    text = f"{about}\n{elsewhere if result.num_boxes_elsewhere else ''}{numbers}\nwrote {output}"
+    options.say(result.to_dict(), text, as_json)
 
 
-def compare(reports: list[str], as_json: bool) -> None:
-    """B - A, with its interval."""
-    if len(reports) != 2:
-        raise typer.BadParameter("compare takes two reports: mobilesam evaluate compare A.json B.json")
-    from mobilesam.evaluate import report
+@evaluate_app.command("compare")
+def compare_reports(
+    a: Annotated[Path, typer.Argument(metavar="A.json", help="A report.")],
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another, over the same data and protocols.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Pair two reports object by object: B - A, with its interval over photos."""
+    from mobilesam.evaluate.compare import compare
+    from mobilesam.evaluate.markdown import compare_markdown
+    from mobilesam.evaluate.report import read_report
 
-    a, b = (report.read_report(Path(path)) for path in reports)
-    result = report.compare(a, b)
-    options.say({"compare": result}, report.compare_markdown(result), as_json)
+    differences = compare(read_report(a).rows, read_report(b).rows)
+    record = {"compare": {name: asdict(one) for name, one in differences.items()}}
+    options.say(record, compare_markdown(differences), as_json)

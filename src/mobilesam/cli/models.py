@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilesam.cli import options
-from mobilesam.extras import is_installed
+from mobilesam.extras import install_command, is_installed
 
 models_app = typer.Typer(help="List, download and verify models.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="A name of `mobilesam models`.")]
@@ -54,7 +54,7 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
     if not has_pair(folder) and is_installed("torch"):
         convert(spec, folder)
     pair = str(folder) if has_pair(folder) else None
-    advice = pair or 'to convert it to ONNX: pip install "mobilesam[torch]"'
+    advice = pair or f"to convert it to ONNX: {install_command('torch')}"
     options.say({"model": name, "checkpoint": str(path), "onnx": pair}, f"{path}\n{advice}", as_json)
 
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.photos import STDIN, Opening, count_failures, expand, output_names
+from mobilesam.cli.photos import STDIN, Opening, count_failures
 from mobilesam.errors import ImageError, PromptError
+from mobilesam.names import absolute, output_names
 
 if TYPE_CHECKING:
-    from mobilesam.predict.backend import Precision
-    from mobilesam.predict.load import BackendName
     from mobilesam.predict.predictor import Predictor
     from mobilesam.predict.results import Mask, Prediction
     from mobilesam.predict.zoom import Zoom
@@ -36,27 +35,63 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be written, and where."""
+class Question:
+    """What is asked of each photo."""
+
+    prompt: Prompt
+    all_masks: bool
+    zoom: Zoom
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which files are to be written, and where."""
 
     output: Path | None
     kinds: list[str]
-    """ "mask", "overlay", "cutout" """
-    all_masks: bool
+    """ "mask", "overlay", "cutout", "json"; none where JSON on standard output leaves no room for a picture there"""
+    photos: frozenset[str]
+    """Absolute paths of the photos, which no result may overwrite."""
 
-    @classmethod
-    def of(cls, output: Path | None, overlay: bool, cutout: bool, all_masks: bool, as_json: bool) -> Wish:
-        """What the options say; JSON on standard output leaves no room for a picture there."""
-        kinds = [kind for kind, wanted in (("overlay", overlay), ("cutout", cutout)) if wanted] or ["mask"]
-        return cls(output, [] if as_json and str(output) == STDIN else kinds, all_masks)
+    @property
+    def is_stdout(self) -> bool:
+        """Whether a picture goes to standard output."""
+        return str(self.output) == STDIN
 
-    def target(self, name: str, kind: str) -> Path:
-        """Where one picture goes: the named file, or NAME_KIND.png in the named or the current folder."""
+    def path(self, name: str, kind: str) -> Path:
+        """Where one file goes: the named file, or NAME_KIND.png beside it, in the named or in the current folder."""
         if self.output is not None and self.output.suffix:
-            return self.output.with_stem(f"{self.output.stem}_{kind}") if len(self.kinds) > 1 else self.output
-        folder = self.output or Path()
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}_{kind}.png"
+            path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
+            if self.output.suffix == ".json":
+                path = self.output if kind == "json" else path.with_suffix(".png")
+        else:
+            folder = self.output or Path()
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{name}_{kind}.png"
+        return path
+
+    def numbered(self, name: str, kind: str, count: int) -> list[Path]:
+        """Where a file for each of `count` masks goes: numbered, if there is more than one.
+
+        Raises:
+            ImageError: there is one of the photos.
+        """
+        path = self.path(name, kind)
+        paths = [path.with_stem(f"{path.stem}_{i}") for i in range(1, count + 1)] if count > 1 else [path]
+        for path in paths:
+            if absolute(path) in self.photos:
+                raise ImageError(f"the {kind} would overwrite the photo '{path}'; give another --output")
+        return paths
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of one photo."""
+
+    shared: list[Path]
+    """Files with all its masks."""
+    own: list[list[Path]]
+    """Files of each mask alone."""
 
 
 def segment(
@@ -87,58 +122,38 @@ def segment(
 ) -> None:
     """Segment the object that points or a box mean, in each photo.
 
-    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else.
+    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else; what is
+    asked for besides a .json output is written beside it.
     """
-    prompt = parse_prompt(point or [], box)
-    looks = options.parse_zoom(zoom)
-    wish = Wish.of(output, overlay, cutout, all_masks, as_json)
+    question = Question(parse_prompt(point or [], box), all_masks, options.parse_zoom(zoom))
     opening = Opening.parse(max_pixels, value_range)
-    paths = list(expand(photos, recursive=recursive))
+
+    from mobilesam.image import find_photos
+
+    paths = list(find_photos(photos, recursive=recursive))
+    target = Target(output, kinds_of(output, overlay, cutout, as_json), frozenset(absolute(path) for path in paths))
     check_output(output, paths)
 
     from mobilesam.predict.load import load
 
-    is_short = len(paths) <= FEW_PHOTOS
     sam = load(
         model,
-        backend=cast("BackendName", backend),
+        backend=backend,
         device=device,
-        quick_start=is_short,
-        precision=cast("Precision", precision),
+        quick_start=len(paths) <= FEW_PHOTOS,
+        precision=precision,
         image_size=image_size,
     )
-    count_failures(segment_all(sam, paths, opening, prompt, wish, looks, as_json), len(paths))
+    count_failures(segment_all(sam, paths, opening, question, target, as_json), len(paths))
 
 
-def segment_all(
-    sam: Predictor,
-    paths: list[Path | str],
-    opening: Opening,
-    prompt: Prompt,
-    wish: Wish,
-    looks: Zoom,
-    as_json: bool,
-) -> int:
-    """Do every photo; returns how many of several failed. A photo alone raises its error."""
-    names = ["stdin" if name == STDIN else name for name in output_names(paths)]
-    failed = 0
-    for path, name in with_progress(list(zip(paths, names, strict=True))):
-        try:
-            found = sam.embed(opening.open(path)).predict(
-                points=prompt.points or None,
-                labels=prompt.labels or None,
-                box=prompt.box,
-                multimask=True if wish.all_masks else None,
-                zoom=looks,
-            )
-            kept = list(found) if wish.all_masks else [found.best]
-            report(str(path), sam.info.name, kept, write(found, kept, path, name, prompt, wish), as_json)
-        except (ImageError, PromptError, OSError) as error:
-            if len(paths) == 1:
-                raise
-            typer.echo(f"error: {error}", err=True)
-            failed += 1
-    return failed
+def kinds_of(output: Path | None, overlay: bool, cutout: bool, as_json: bool) -> list[str]:
+    """What the options ask for."""
+    if as_json and str(output) == STDIN:
+        return []
+    is_json = output is not None and output.suffix == ".json"
+    wanted = (("overlay", overlay), ("cutout", cutout), ("json", is_json))
+    return [kind for kind, is_wanted in wanted if is_wanted] or ["mask"]
 
 
 def check_output(output: Path | None, paths: list[Path | str]) -> None:
@@ -149,6 +164,32 @@ def check_output(output: Path | None, paths: list[Path | str]) -> None:
         raise typer.BadParameter(f"{len(paths)} photos need a folder for --output, not '{output}'")
     if str(output) != STDIN and any(Path(path) == output for path in paths):
         raise typer.BadParameter(f"--output '{output}' would overwrite the photo")
+
+
+def segment_all(
+    sam: Predictor, paths: list[Path | str], opening: Opening, question: Question, target: Target, as_json: bool
+) -> int:
+    """Do every photo; returns how many of several failed. A photo alone raises its error."""
+    names = output_names(["stdin" if str(path) == STDIN else path for path in paths])
+    prompt, failed = question.prompt, 0
+    for path, name in with_progress(list(zip(paths, names, strict=True))):
+        try:
+            found = sam.embed(opening.open(path)).predict(
+                points=prompt.points or None,
+                labels=prompt.labels or None,
+                box=prompt.box,
+                multimask=True if question.all_masks else None,
+                zoom=question.zoom,
+            )
+            kept = list(found) if question.all_masks else [found.best]
+            written = write(found, kept, path, name, prompt, target)
+            report(str(path), sam.info.name, kept, written, as_json, target)
+        except (ImageError, PromptError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            failed += 1
+    return failed
 
 
 def parse_prompt(points: list[str], box: str | None) -> Prompt:
@@ -182,89 +223,74 @@ def with_progress(items: list[tuple[Path | str, str]]) -> Iterator[tuple[Path | 
     yield from tqdm(items, unit="photo")
 
 
-def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, wish: Wish) -> list[Path]:
-    """Write what was wished for one photo; returns the files."""
-    if wish.output is not None and wish.output.suffix == ".json":
-        return [write_json(kept, str(photo), wish.output)]
-    files: list[Path] = []
-    if str(wish.output) == STDIN:
-        send(found, kept, prompt, wish)
-        return files
-    for kind in wish.kinds:
-        target = wish.target(name, kind)
-        if kind == "overlay":
-            files.append(save_picture(draw(found, kept, prompt), target))
-            continue
-        for i, mask in enumerate(kept, 1):
-            numbered = target.with_stem(f"{target.stem}_{i}") if len(kept) > 1 else target
-            if kind == "cutout":
-                save_picture(mask.cutout(), numbered)
-            else:
-                mask.save(numbered)
-            files.append(numbered)
-    return files
+def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, target: Target) -> Written:
+    """Write what was asked for of one photo."""
+    from mobilesam.files import save_json, save_picture
 
-
-def send(found: Prediction, kept: list[Mask], prompt: Prompt, wish: Wish) -> None:
-    """Write one picture, as PNG, to standard output; none where JSON goes there."""
-    from PIL import Image
-
-    if len(kept) * len(wish.kinds) > 1:
-        raise PromptError("--output - takes one picture: one of mask, --overlay, --cutout, and not --all")
-    for kind in wish.kinds:
-        if kind == "mask":
-            picture = Image.fromarray(kept[0].array.astype("uint8") * 255)
+    written = Written([], [[] for _ in kept])
+    if target.is_stdout:
+        send(found, kept, prompt, target)
+        return written
+    for kind in target.kinds:
+        is_shared = kind in ("json", "overlay")
+        paths = target.numbered(name, kind, 1 if is_shared else len(kept))
+        if kind == "json":
+            record = {"photo": str(photo), "masks": [mask.to_dict() for mask in kept]}
+            written.shared.append(save_json(record, paths[0]))
+        elif kind == "overlay":
+            written.shared.append(save_picture(draw(found, kept, prompt), paths[0]))
         else:
-            picture = draw(found, kept, prompt) if kind == "overlay" else kept[0].cutout()
-        picture.save(sys.stdout.buffer, "PNG")
+            for mask, files, path in zip(kept, written.own, paths, strict=True):
+                files.append(save_picture(mask.cutout() if kind == "cutout" else mask.array, path))
+    return written
+
+
+def send(found: Prediction, kept: list[Mask], prompt: Prompt, target: Target) -> None:
+    """Write one picture, as PNG, to standard output; none where JSON goes there.
+
+    Raises:
+        PromptError: more than one is asked for.
+    """
+    from mobilesam.files import to_picture
+
+    if len(kept) * len(target.kinds) > 1:
+        raise PromptError("--output - takes one picture: one of mask, --overlay, --cutout, and not --all")
+    for kind in target.kinds:
+        if kind == "overlay":
+            picture = draw(found, kept, prompt)
+        else:
+            picture = kept[0].cutout() if kind == "cutout" else kept[0].array
+        to_picture(picture).save(sys.stdout.buffer, "PNG")
         sys.stdout.buffer.flush()
 
 
 def draw(found: Prediction, kept: list[Mask], prompt: Prompt) -> Any:
-    """The photo with masks and prompt, as a PIL image."""
-    from PIL import Image
-
+    """The photo with masks and prompt, (H, W, 3)."""
     from mobilesam.draw import overlay
 
-    assert found.photo is not None
-    masks = [mask.array for mask in kept]
-    return Image.fromarray(
-        overlay(found.photo, masks, points=prompt.points, labels=prompt.labels, box=prompt.box),
-    )
+    assert found.photo is not None  # it was just opened
+    arrays = [mask.array for mask in kept]
+    return overlay(found.photo, arrays, points=prompt.points, labels=prompt.labels, box=prompt.box)
 
 
-def save_picture(picture: Any, target: Path) -> Path:
-    """Write a PIL image, in the format its name asks for."""
-    from mobilesam.files import replacing
-
-    with replacing(target) as partial:
-        try:
-            picture.save(partial)
-        except (ValueError, OSError) as error:
-            raise ImageError(f"cannot write '{target}' as '{target.suffix}' ({error}); use .png") from error
-    return target
-
-
-def write_json(kept: list[Mask], photo: str, target: Path) -> Path:
-    """Write the masks as run lengths."""
-    from mobilesam.files import replacing
-
-    with replacing(target) as partial:
-        record = {"photo": photo, "masks": [mask.to_dict() for mask in kept]}
-        partial.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return target
-
-
-def report(photo: str, model: str, kept: list[Mask], files: list[Path], as_json: bool) -> None:
-    """Say what was found and what was written."""
-    names = [str(file) for file in files]
+def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: bool, target: Target) -> None:
+    """Say what was found and what was written: a line for each mask, after one for the files of all."""
+    shared = [str(file) for file in written.shared]
+    own = [[str(file) for file in files] for files in written.own]
     if as_json:
-        record = {"photo": photo, "model": model, "masks": [mask.to_dict() for mask in kept], "files": names}
-        typer.echo(json.dumps(record))
+        files = [*shared, *(file for files in own for file in files)]
+        typer.echo(
+            json.dumps({"photo": photo, "model": model, "masks": [mask.to_dict() for mask in kept], "files": files})
+        )
         return
-    for mask in kept:
+    if len(kept) == 1:  # one line says it all
+        shared, own = [], [[*shared, *own[0]]]
+    if shared:
+        typer.echo(f"{', '.join(shared)}: {len(kept)} masks")
+    for i, (mask, files) in enumerate(zip(kept, own, strict=True), 1):
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"
-        typer.echo(f"{', '.join(names) or photo}: {about}", err=not names)  # a picture may be on standard output
+        name = ", ".join(files) or (photo if target.is_stdout else f"mask {i}")
+        typer.echo(f"{name}: {about}", err=target.is_stdout)
     if not any(mask.area for mask in kept):
         typer.echo("the mask is empty; try another point, a box, or --all", err=True)

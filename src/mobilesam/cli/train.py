@@ -22,10 +22,11 @@ def train(
     require("lightning", "train", "training")
     from functools import partial
 
-    from mobilesam.train.config import TrainRecipe, load_recipe
+    from mobilesam.recipe import load_recipe
+    from mobilesam.train.config import TrainRecipe
     from mobilesam.train.loop import fit
     from mobilesam.train.supervised import supervised_job
 
-    loaded = load_recipe(recipe, TrainRecipe, options.with_output("run.output", output, overrides))
+    loaded = load_recipe(TrainRecipe, recipe, options.with_output("run.output", output, overrides))
     weights = fit(loaded, partial(supervised_job, loaded), resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
-from mobilesam.data.truths import CocoTruth
+from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, reason
+from mobilesam.data.truths import CocoTruth, record_id
 from mobilesam.errors import DataError
+from mobilesam.rle import is_whole
+from mobilesam.text import parse_json
 
 Record = dict[str, Any]
+ImageKey: TypeAlias = int | str
 NOT_THERE = "the photo is not there; give the folder of the photos"
 
 
+@dataclass(frozen=True)
+class CocoFile:
+    """The records of a COCO or LVIS file, none of them checked yet but for the image that each annotation names."""
+
+    images: list[Any]
+    by_image: dict[ImageKey, list[Record]]
+    """Annotations of each image."""
+    lost: list[tuple[int, str]]
+    """Annotations that name no image: their number in the file, and why."""
+    ids_repeat: bool
+    """Whether two annotations have one id."""
+
+
 def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[Item]:
-    """Every photo of a COCO or LVIS file.
+    """Every photo of a COCO or LVIS file, and every annotation that belongs to none.
 
     Args:
         path: the JSON file.
@@ -28,44 +44,77 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
     Raises:
         DataError: the file is no COCO file.
     """
-    records, by_image = read_annotations(path)
-    for i, record in enumerate(records):
+    file = read_annotations(path)
+    seen: set[ImageKey] = set()
+    for i, record in enumerate(file.images):
         try:
-            yield from_record(record, by_image, path, dataset, photos)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield Problem(PhotoId(dataset, f"images[{i}]"), f"broken image record: {type(error).__name__} {error}")
+            number = image_key(record["id"])
+            if number in seen:
+                raise DataError(f"an image of the id {number} was there before; annotations cannot tell the two apart")
+            seen.add(number)
+            yield from_record(record, number, file, path, dataset, photos)
+        except (*MALFORMED, OSError) as error:
+            yield Problem(PhotoId(dataset, f"images[{i}]"), f"broken image record: {reason(error)}")
+    for i, why in file.lost:
+        yield Problem(PhotoId(dataset, f"annotations[{i}]"), why)
+    astray = {number: records for number, records in file.by_image.items() if number not in seen}
+    if astray:
+        count, first = sum(len(records) for records in astray.values()), next(iter(astray))
+        yield Problem(
+            PhotoId(dataset, "annotations"), f"{count} of images that the file does not list, such as image_id {first}"
+        )
 
 
 def from_record(
-    record: Record, by_image: dict[int, list[Record]], path: Path, dataset: str, photos: Path | None
+    record: Record, number: ImageKey, file: CocoFile, path: Path, dataset: str, photos: Path | None
 ) -> Item:
     """One photo of a COCO or LVIS file."""
     name = photo_name(record)
     if not name:
         raise KeyError("file_name")
-    number = int(record["id"])
+    id = PhotoId(dataset, name.replace("\\", "/"))
     found = find_photo(name, path.parent, photos)
     if found is None:
-        return Problem(PhotoId(dataset, name), NOT_THERE)
-    truth = CocoTruth(path.stem, tuple(by_image.get(record["id"], ())), record)
-    return PhotoRef(PhotoId(dataset, name), FileRef(str(found)), truth, image_id=number)
+        return Problem(id, NOT_THERE)
+    truth = CocoTruth(path.stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
+    return PhotoRef(id, FileRef(str(found)), truth, image_id=number)
 
 
-def read_annotations(path: Path) -> tuple[list[Record], dict[int, list[Record]]]:
-    """A COCO or LVIS file: its image records, and the annotations of each image id.
+def read_annotations(path: Path) -> CocoFile:
+    """A COCO or LVIS file.
 
     Raises:
         DataError: the file is no COCO file.
     """
-    by_image: dict[int, list[Record]] = defaultdict(list)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        records = list(data["images"])
-        for annotation in data["annotations"]:
-            by_image[annotation["image_id"]].append(annotation)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' is not a COCO annotation file ({type(error).__name__}: {error})") from error
-    return records, by_image
+        data = parse_json(path.read_bytes())
+        images, annotations = data["images"], data["annotations"]
+        if not isinstance(images, list) or not isinstance(annotations, list):
+            raise DataError("its images and annotations must be lists")
+    except (*MALFORMED, OSError) as error:
+        raise DataError(f"'{path}' is not a COCO annotation file ({reason(error)})") from error
+    by_image: dict[ImageKey, list[Record]] = defaultdict(list)
+    lost: list[tuple[int, str]] = []
+    for i, annotation in enumerate(annotations):
+        try:
+            by_image[image_key(annotation["image_id"])].append(annotation)
+        except MALFORMED as error:
+            lost.append((i, f"broken annotation: {reason(error)}"))
+    ids = [id for one in annotations if (id := record_id(one)) is not None]
+    return CocoFile(images, dict(by_image), lost, len(set(ids)) < len(ids))
+
+
+def image_key(id: Any) -> ImageKey:
+    """The id of an image as others may spell it: 7, 7.0 and "7" are one image; "007" and "a" are other ones.
+
+    Raises:
+        DataError: it is neither a number nor a text.
+    """
+    if is_whole(id):
+        return int(id)
+    if isinstance(id, str):
+        return int(id) if id.isascii() and id.isdigit() and str(int(id)) == id else id
+    raise DataError(f"an image's id is a number or a text, not {id!r:.40}")
 
 
 def photo_name(record: Record) -> str:
@@ -74,6 +123,8 @@ def photo_name(record: Record) -> str:
 
 
 def find_photo(name: str, beside: Path, folder: Path | None) -> Path | None:
-    """The photo of that name, in its folder or near the annotation file."""
+    """The photo of that name, in its folder or near the annotation file; a file from Windows may write it with "\\"."""
     candidates = [folder] if folder else [beside, beside / "images", beside.parent, beside.parent / "images"]
-    return next((p for c in candidates for p in (c / name, c / Path(name).name) if p.is_file()), None)
+    slashed = name.replace("\\", "/")
+    names = (name, slashed, Path(slashed).name)
+    return next((p for c in candidates for p in (c / one for one in names) if p.is_file()), None)

@@ -2,9 +2,10 @@
 
 read("eval.tar")                  SA-1B shard
 read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
+read("labelme/")                  LabelMe: likewise
 read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
 read("GrabCut/")                  data_GT + boundary_GT: 255 object, 128 ignored
-read("Berkeley/")                 images + masks: anything but 0 is the object
+read("Berkeley/")                 images + masks: anything but 0 is the object; what is opaque; a JPEG's bright part
 read("DAVIS345/")                 img + gt: likewise
 read("VOC2012/")                  JPEGImages + SegmentationObject: each palette index an object, 255 ignored
 read("DAVIS/")                    JPEGImages + Annotations: likewise; or 0 and 255 alone, one object
@@ -27,7 +28,7 @@ from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import NO_PHOTO, read_tar
-from mobilesam.data.truths import PixelTruth, Rule, Sa1bTruth, YoloTruth
+from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
 from mobilesam.image import SUFFIXES, Frame, is_photo_name
 
@@ -86,18 +87,19 @@ def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
-    """Shell patterns → paths, each once, in order.
+    """Shell patterns → paths, in order; a data set that is named in two ways counts once.
 
     Raises:
         DataError: a pattern matches nothing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, Path] = {}  # resolved → as given
     for pattern in patterns:
         found = sorted(glob.glob(os.path.expanduser(pattern)))
         if not found:
             raise DataError(f"no data set matches '{pattern}' (looked from {Path.cwd()})")
-        paths.update(dict.fromkeys(Path(name) for name in found))
-    return list(paths)
+        for path in map(Path, found):
+            paths.setdefault(path.resolve(), path)
+    return list(paths.values())
 
 
 def name_datasets(paths: Sequence[Path]) -> list[str]:
@@ -140,14 +142,15 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
-    """An SA-1B shard that was unpacked: NAME.jpg beside NAME.json."""
+    """An SA-1B shard that was unpacked, or LabelMe's files: NAME.jpg beside NAME.json."""
     for record in sorted(p for p in path.glob("*.json") if not p.name.startswith(".")):
         photo, id = _photo_beside(record), PhotoId(dataset, record.stem)
-        yield PhotoRef(id, FileRef(str(photo)), Sa1bTruth(FileRef(str(record)))) if photo else Problem(id, NO_PHOTO)
+        yield PhotoRef(id, FileRef(str(photo)), RecordTruth(FileRef(str(record)))) if photo else Problem(id, NO_PHOTO)
 
 
 def _photo_beside(record: Path) -> Path | None:
-    return next((p for s in sorted(SUFFIXES) if (p := record.with_suffix(s)).is_file()), None)
+    names = [suffix for s in sorted(SUFFIXES) for suffix in (s, s.upper())]
+    return next((p for s in names if (p := record.with_suffix(s)).is_file()), None)
 
 
 def photos_in(folder: Path) -> list[Path]:

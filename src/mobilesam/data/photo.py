@@ -7,7 +7,10 @@ travel to another process and a list of a million of them fits in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mobilesam.data.files import FileRef
 from mobilesam.data.shapes import Shape
@@ -15,9 +18,8 @@ from mobilesam.errors import DataError, first_line
 from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
 from mobilesam.pixels import SIDEWAYS, turn
 
-DAMAGED = "the photo is damaged or truncated"
-BROKEN = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError)
-"""What reading a malformed annotation raises."""
+MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a record raises that is not what it should be."""
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +48,17 @@ class ObjectRef:
     is_crowd: bool = False
     """A region of many objects, which is no object itself (COCO's `iscrowd`)."""
 
+    def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """(H, W) mask on a photo of that size.
+
+        Raises:
+            DataError: the shape does not fit the photo or is malformed; the message names the object.
+        """
+        try:
+            return self.shape.mask(hw)
+        except DataError as error:
+            raise DataError(f"object {self.id}: {error}") from error
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -54,6 +67,9 @@ class Annotation:
     source: str
     """Name of the data set that the record says it comes from, for weights and tables by source."""
     objects: tuple[ObjectRef, ...]
+    broken: tuple[tuple[str, str], ...] = ()
+    """What is annotated but cannot be used, as (object id, reason). An object is here or in `objects`, never in both;
+    where `objects` is empty and this is not, nothing of the photo's annotation is usable."""
 
 
 Size: TypeAlias = tuple[int, int]
@@ -67,15 +83,15 @@ class Truth(Protocol):
         """Sizes of the photo that the annotation states, those of masks first; none where it states none.
 
         Raises:
-            OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
+            DataError, OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
         """
         ...
 
     def read(self, photo: PhotoId) -> Annotation:
-        """The annotation.
+        """The annotation; an object that is malformed is named in `broken` and costs only itself.
 
         Raises:
-            OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
+            DataError, OSError, ValueError, KeyError, TypeError: the record as a whole is missing or malformed.
         """
         ...
 
@@ -122,8 +138,8 @@ class PhotoRef:
     file: FileRef
     truth: Truth | None
     """None where nothing is annotated."""
-    image_id: int | None = None
-    """COCO's, for detection files."""
+    image_id: int | str | None = None
+    """COCO's, for detection files; as `coco.image_key` spells it."""
     unclear_frame: Frame = "upright"
     """Which pixels an annotation is taken to be drawn on that does not tell. Tools for labelling show photos upright,
     and the files of `mobilesam everything` are made so."""
@@ -151,35 +167,60 @@ class PhotoRef:
             DataError: it is missing, damaged, truncated or too large.
         """
         try:
-            source = self.file.path if self.file.member is None else self.file.read()
-            rgb, orientation = open_stored(
-                source, what="the photo", max_pixels=max_pixels, max_side=max_side, value_range=value_range
-            )
-            hw = (rgb.shape[0], rgb.shape[1])
-            if orientation != 1 and frame is None and max_side is not None:
-                hw, _ = read_header(source, "the photo", max_pixels)  # the size before it was reduced
+            with self.file.open() as file:
+                return self.decode(file, frame=frame, max_pixels=max_pixels, max_side=max_side, value_range=value_range)
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
-        if orientation == 1 or (frame or self._framing(hw, orientation).frame) == "stored":
+
+    def decode(
+        self,
+        encoded: bytes | BinaryIO,
+        *,
+        frame: Frame | None = None,
+        max_pixels: int = MAX_PIXELS,
+        max_side: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Rgb:
+        """The same as `open`, of a file that has been read or opened already.
+
+        Args:
+            encoded: bytes of the photo's file, or the file.
+            frame, max_pixels, max_side, value_range: as of `open`.
+
+        Raises:
+            ImageError: it is damaged, truncated or too large.
+        """
+        rgb, orientation = open_stored(
+            encoded, what="the photo", max_pixels=max_pixels, max_side=max_side, value_range=value_range
+        )
+        hw = (rgb.shape[0], rgb.shape[1])
+        if orientation != 1 and frame is None and max_side is not None:
+            hw, _ = read_header(encoded, "the photo", max_pixels)  # the size before it was reduced
+        if orientation == 1 or (frame or self.framing_of(hw, orientation).frame) == "stored":
             return rgb
         return turn(rgb, orientation)
 
-    def framing(self) -> Framing:
-        """Which pixels its annotation was drawn on, and whether that is certain; no pixel is kept.
+    def header(self) -> tuple[Size, int]:
+        """Size of the stored pixels and EXIF orientation (1-8); only the beginning of the file is read where it says.
 
         Raises:
             DataError: the photo is missing or damaged.
         """
         try:
-            source = self.file.path if self.file.member is None else self.file.read()
-            return self._framing(*read_header(source, "the photo"))
+            with self.file.open() as file:
+                return read_header(file, "the photo")
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 
-    def _framing(self, stored_hw: Size, orientation: int) -> Framing:
+    def framing(self) -> Framing:
+        """Which pixels its annotation was drawn on, and whether that is certain; errors are those of `header`."""
+        return self.framing_of(*self.header())
+
+    def framing_of(self, stored_hw: Size, orientation: int) -> Framing:
+        """The same, of a photo whose header has been read."""
         try:
             sizes = () if self.truth is None or orientation not in SIDEWAYS else self.truth.sizes()
-        except BROKEN:  # `annotation` names what is wrong
+        except (*MALFORMED, OSError):  # `annotation` names what is wrong
             sizes = ()
         return frame_of(stored_hw, orientation, sizes, self.unclear_frame)
 
@@ -196,8 +237,8 @@ class PhotoRef:
             raise DataError("no annotation beside the photo")
         try:
             return self.truth.read(self.id)
-        except BROKEN as error:
-            raise DataError(f"broken annotation: {type(error).__name__} {first_line(error)}") from error
+        except (*MALFORMED, OSError) as error:
+            raise DataError(f"broken annotation: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -216,10 +257,10 @@ class Problem:
 Item = PhotoRef | Problem
 
 
-def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> Rgb:
-    """Encoded photo → its stored pixels, (H, W, 3) RGB, not turned by its EXIF orientation.
-
-    Raises:
-        ImageError: it is damaged, truncated, too large or no photo.
-    """
-    return open_stored(encoded, what="the photo", max_pixels=max_pixels)[0]
+def reason(error: BaseException) -> str:
+    """Why a record cannot be used, for a message."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"no {first_line(error)}"
+    return f"{type(error).__name__} {first_line(error)}"

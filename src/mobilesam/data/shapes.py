@@ -8,21 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from mobilesam.data.files import FileRef
+from mobilesam.data.polygons import check_polygons, fill
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.masks import Rle, from_rle, to_rle
+from mobilesam.rle import check_rle
 
 # H W photo
 
-MIN_POLYGON = 6  # numbers: three (x, y) pairs
+Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
+WITH_ALPHA = ("LA", "RGBA", "PA")
+LOSSY = ("JPEG", "MPO")
+PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
+OPAQUE = 255
+NOISE = 8  # of a JPEG around its black
 
 
 @dataclass(frozen=True)
@@ -34,31 +40,29 @@ class RleShape:
     """Pixels, as the annotation states them."""
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W)"""
-        return from_rle(self.run_lengths)
+        """(H, W). A DataError where the mask has another size, or its runs do not add up to it."""
+        return from_rle(self.run_lengths, hw)
 
     def rle(self, hw: tuple[int, int]) -> Rle:
-        """Run lengths."""
-        return self.run_lengths
+        """Run lengths; errors as in `mask`."""
+        return check_rle(self.run_lengths, hw)
 
 
 @dataclass(frozen=True)
 class PolygonShape:
-    """COCO's or YOLO's polygons, filled as pycocotools fills them."""
+    """Polygons of COCO, YOLO or LabelMe, filled as pycocotools fills them."""
 
     polygons: tuple[tuple[float, ...], ...]
     """Each (x0, y0, x1, y1, ...) in pixels, or in 0-1 when `is_normalised`."""
     is_normalised: bool = False
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W)"""
+        """(H, W). A DataError where a polygon is malformed or absurdly long."""
         return from_rle(self.rle(hw))
 
     def rle(self, hw: tuple[int, int]) -> Rle:
-        """Run lengths of a photo of that size."""
-        scale = np.array([hw[1], hw[0]] if self.is_normalised else [1, 1], dtype=float)
-        rows = [(np.array(p).reshape(-1, 2) * scale).ravel().tolist() for p in self.polygons]
-        return _as_text(coco_mask.merge(coco_mask.frPyObjects(rows, *hw)))
+        """Run lengths of a photo of that size; errors as in `mask`."""
+        return fill(self.polygons, hw, (hw[1], hw[0]) if self.is_normalised else (1, 1))
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,19 @@ class PixelShape:
 
     file: FileRef
     value: int | None = None
-    """None: everything that is neither 0 nor `ignore`."""
+    """None: everything that is neither 0 nor `ignore`, or the opaque part; see `object_pixels`."""
     ignore: int | None = None
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """(H, W)"""
-        pixels = label_pixels(self.file)
+        return self.select(self.pixels())
+
+    def pixels(self) -> Labels:
+        """(H, W) of the label picture, as `select` takes it."""
+        return label_pixels(self.file) if self.value is not None else object_pixels(self.file, self.ignore)
+
+    def select(self, pixels: Labels) -> NDArray[np.bool_]:
+        """(H, W) of a label picture that has been read."""
         if self.value is not None:
             return pixels == self.value
         return (pixels != 0) & (pixels != self.ignore)
@@ -83,7 +94,7 @@ class PixelShape:
 
     def ignored(self) -> NDArray[np.bool_] | None:
         """(H, W) pixels that count neither way."""
-        return None if self.ignore is None else label_pixels(self.file) == self.ignore
+        return None if self.ignore is None else self.pixels() == self.ignore
 
 
 Shape = RleShape | PolygonShape | PixelShape
@@ -93,40 +104,58 @@ def to_shape(segmentation: Any, area: int | None = None) -> RleShape | PolygonSh
     """COCO's three forms of a segmentation (polygons, run lengths, compressed run lengths) as a shape.
 
     Raises:
-        ValueError, TypeError, KeyError: it is none of the three.
+        DataError: it is none of the three, or its numbers are impossible.
     """
+    if segmentation is None or segmentation == []:
+        raise DataError("no segmentation")
     if isinstance(segmentation, list):
         return PolygonShape(check_polygons(segmentation))
-    height, width = (int(side) for side in segmentation["size"])
-    counts = segmentation["counts"]
-    if not isinstance(counts, str):
-        counts = _as_text(coco_mask.frPyObjects(segmentation, height, width))["counts"]
-    return RleShape({"size": [height, width], "counts": counts}, area)
+    return RleShape(check_rle(segmentation), area)
 
 
-def check_polygons(polygons: list[Any]) -> tuple[tuple[float, ...], ...]:
-    """Polygons as tuples.
-
-    Raises:
-        ValueError: one has fewer than three points, or there is none.
-    """
-    rows = tuple(tuple(float(v) for v in polygon) for polygon in polygons)
-    if not rows or any(len(row) < MIN_POLYGON or len(row) % 2 for row in rows):
-        raise ValueError("a polygon needs at least three (x, y) pairs")
-    return rows
-
-
-def label_pixels(file: FileRef) -> NDArray[np.uint8] | NDArray[np.int32]:
+def label_pixels(file: FileRef) -> Labels:
     """A label picture as (H, W): palette indices, grey values of 8 or 16 bits, or the largest channel of a colour.
 
     Raises:
         DataError: it is missing or damaged.
     """
     with _label_picture(file) as image:
-        if image.mode.startswith("I"):
-            return np.asarray(image).astype(np.int32)
-        pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))
-        return pixels if pixels.ndim == 2 else pixels.max(axis=2)
+        return _values(image)
+
+
+def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
+    """The mask of one object as (H, W): neither 0 nor `ignore` on the object.
+
+    A picture with transparency is cut out: its opaque part is the object. The noise of a JPEG, and of a WebP, AVIF or
+    JPEG 2000 that is bright enough, is taken out: each pixel becomes 0, 255 or `ignore`, whichever is nearest.
+
+    Raises:
+        DataError: it is missing, damaged, or a JPEG too dark to tell the object from noise.
+    """
+    with _label_picture(file) as image:
+        if image.mode in WITH_ALPHA:
+            alpha = np.asarray(image.getchannel("A"))
+            if alpha.min() < OPAQUE:
+                return _nearest(alpha, None)
+        pixels, kind = _values(image), image.format
+    brightest = int(pixels.max())
+    if kind not in LOSSY and not (kind in PERHAPS_LOSSY and brightest > OPAQUE // 2):
+        return pixels
+    if NOISE < brightest <= OPAQUE // 2:
+        raise DataError(
+            f"{file.path}: a JPEG mask needs 255 on the object, its brightest pixel is {brightest}; use PNG"
+        )
+    return _nearest(pixels, ignore)
+
+
+def is_lossy(file: FileRef) -> bool:
+    """Whether a label picture is of a format that does not keep values, so that they cannot tell objects apart.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    with _label_picture(file) as image:
+        return image.format in LOSSY
 
 
 def label_size(file: FileRef) -> tuple[int, int]:
@@ -139,10 +168,28 @@ def label_size(file: FileRef) -> tuple[int, int]:
         return image.height, image.width
 
 
+def _values(image: Image.Image) -> Labels:
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.int32)
+    pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))
+    return pixels if pixels.ndim == 2 else pixels.max(axis=2)
+
+
+def _nearest(pixels: Labels, ignore: int | None) -> Labels:
+    levels = np.array(sorted({0, OPAQUE} | ({ignore} if ignore is not None else set())), np.uint8)
+    middles = (levels[1:].astype(int) + levels[:-1] + 1) // 2
+    return levels[np.searchsorted(middles, pixels, side="right")]
+
+
 @contextmanager
 def _label_picture(file: FileRef) -> Iterator[Image.Image]:
+    """A label picture, open; its format and mode are known, its pixels not yet read.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     try:
-        with opened(file.path if file.member is None else file.read(), "the picture") as image:
+        with file.open() as data, opened(data, "the picture") as image:
             yield image
     except (OSError, ImageError) as error:
         raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
@@ -157,7 +204,3 @@ def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArr
     if mask.shape != hw:
         raise DataError(f"{name}: the mask is {mask.shape[1]}x{mask.shape[0]}, the photo {hw[1]}x{hw[0]}")
     return mask
-
-
-def _as_text(rle: Any) -> Rle:
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}

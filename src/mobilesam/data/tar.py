@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
-from mobilesam.data.truths import Sa1bTruth
-from mobilesam.errors import DataError
+from mobilesam.data.truths import RecordTruth
+from mobilesam.errors import DataError, first_line
 from mobilesam.image import SUFFIXES
 
 NO_PHOTO = "an annotation without a photo of its name"
@@ -28,7 +28,7 @@ def read_tar(path: Path, dataset: str) -> Iterator[Item]:
     photos, records = index_tar(path)
     for stem, file in photos.items():
         record = records.pop(stem, None)
-        yield PhotoRef(PhotoId(dataset, stem), file, None if record is None else Sa1bTruth(record))
+        yield PhotoRef(PhotoId(dataset, stem), file, None if record is None else RecordTruth(record))
     for stem in records:
         yield Problem(PhotoId(dataset, stem), NO_PHOTO)
 
@@ -49,8 +49,8 @@ def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
                 is_hidden = stem.rpartition("/")[2].startswith(".")  # macOS packs a ._NAME beside each photo
                 if kind is not None and dot and member.isfile() and not is_hidden:
                     kind[stem] = FileRef(str(path), (member.offset_data, member.size))
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError) as error:  # sizes in headers are foreign
         raise DataError(
-            f"{path}: not a readable, uncompressed tar ({error}); fetch it again, or leave it out"
+            f"{path}: not a readable, uncompressed tar ({first_line(error)}); fetch it again, or leave it out"
         ) from error
     return photos, records

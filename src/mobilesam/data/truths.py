@@ -1,44 +1,96 @@
-"""Annotations of the layouts, each read for one photo when it is asked for."""
+"""Annotations of the layouts, each read for one photo when it is asked for.
+
+One malformed object costs itself: it is named in `Annotation.broken`, and the others of its photo are read.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from mobilesam.data import labelme
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, Size
-from mobilesam.data.shapes import PixelShape, PolygonShape, check_polygons, label_pixels, label_size, to_shape
+from mobilesam.data.photo import MALFORMED, Annotation, ObjectRef, PhotoId, Size, reason
+from mobilesam.data.polygons import check_polygon
+from mobilesam.data.shapes import PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
+from mobilesam.errors import DataError
+from mobilesam.rle import is_whole
+from mobilesam.text import decode_text, parse_json
 
 VOID = 255  # of DAVIS and Pascal VOC: pixels that count neither way
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
 GROUPS = range(24, 34)  # of Cityscapes: things that were annotated as a group
+BOX_NUMBERS = 4  # of a YOLO line that holds a box: its centre and its sides
+MARGIN = 1.0  # of a YOLO polygon around the photo; what lies farther out is not in fractions of it
 
 Rule = Literal["object", "frames", "instances", "cityscapes"]
 
 
+def gather(source: str, records: Iterable[tuple[str, Any]], to_object: Callable[[str, Any], ObjectRef]) -> Annotation:
+    """Records of objects, by their ids → the objects that can be read, and why the others cannot."""
+    objects: list[ObjectRef] = []
+    broken: list[tuple[str, str]] = []
+    for id, record in records:
+        try:
+            objects.append(to_object(id, record))
+        except MALFORMED as error:
+            broken.append((id, reason(error)))
+    return Annotation(source, tuple(objects), tuple(broken))
+
+
+def record_ids(records: Sequence[Any], prefix: str = "", nameless: str = "") -> list[str]:
+    """An id for each record, unique among them: its own after `prefix`, or its number after `nameless`."""
+    ids: dict[str, None] = {}
+    times: Counter[str] = Counter()
+    for i, record in enumerate(records):
+        own = record_id(record)
+        id = first = f"{nameless or prefix}{i}" if own is None else prefix + own
+        while id in ids:
+            times[first] += 1
+            id = f"{first}#{times[first] + 1}"
+        ids[id] = None
+    return list(ids)
+
+
+def record_id(record: Any) -> str | None:
+    """The id that a record gives itself, whole numbers without a fraction; None where it has none."""
+    own: Any = record.get("id") if isinstance(record, dict) else None
+    if is_whole(own):
+        return str(int(own))
+    return str(own) if isinstance(own, (str, float)) and not isinstance(own, bool) else None
+
+
 @dataclass(frozen=True)
-class Sa1bTruth:
-    """A record of the SA-1B schema; its source is "sa1b" where it names none."""
+class RecordTruth:
+    """A JSON record beside its photo: of the SA-1B schema, whose source is "sa1b" where it names none, or LabelMe's."""
 
     file: FileRef
 
     def sizes(self) -> tuple[Size, ...]:
-        """Those of the masks, then the record's."""
-        record = json.loads(self.file.read())
+        """Those of the masks, then the record's: SA-1B's of its image, or LabelMe's."""
+        record = parse_json(self.file.read())
+        if "annotations" not in record:
+            return _sizes([[record.get("imageHeight"), record.get("imageWidth")]])
         return _stated(record["annotations"], record.get("image"))
 
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the record."""
-        record = json.loads(self.file.read())
-        objects = tuple(
-            ObjectRef(f"{photo.path}/{one.get('id', i)}", to_shape(one["segmentation"], _area(one)))
-            for i, one in enumerate(record["annotations"])
-        )
-        return Annotation(str(record.get("source") or "sa1b"), objects)
+        record = parse_json(self.file.read())
+        if not isinstance(record, dict) or not ("annotations" in record or "shapes" in record):
+            raise DataError("neither SA-1B's record, which has annotations, nor LabelMe's, which has shapes")
+        if "annotations" not in record:
+            parts = labelme.group(record["shapes"])
+            ids = [f"{photo.path}/{number}" for number, _ in parts]
+            whole = zip(ids, (shapes for _, shapes in parts), strict=True)
+            return gather("labelme", whole, lambda id, shapes: ObjectRef(id, labelme.to_shape(shapes)))
+        records = check_list(record["annotations"])
+        ids = record_ids(records, f"{photo.path}/")
+        source = str(record.get("source") or "sa1b")
+        return gather(source, zip(ids, records, strict=True), _sa1b_object)
 
 
 @dataclass(frozen=True)
@@ -47,6 +99,8 @@ class CocoTruth:
 
     source: str
     records: tuple[dict[str, Any], ...]
+    ids_repeat: bool = False
+    """Whether ids of the file are unique in a photo at best; the photo's path is then put before them."""
     image: dict[str, Any] | None = None
     """The record of the photo itself, for its width and height."""
 
@@ -56,11 +110,8 @@ class CocoTruth:
 
     def read(self, photo: PhotoId) -> Annotation:
         """Convert the records."""
-        objects = tuple(
-            ObjectRef(str(one["id"]), to_shape(one["segmentation"]), bool(one.get("iscrowd", 0)))
-            for one in self.records
-        )
-        return Annotation(self.source, objects)
+        ids = record_ids(self.records, f"{photo.path}/" if self.ids_repeat else "", f"{photo.path}/")
+        return gather(self.source, zip(ids, self.records, strict=True), _coco_object)
 
 
 @dataclass(frozen=True)
@@ -85,12 +136,17 @@ class PixelTruth:
 
     def read(self, photo: PhotoId) -> Annotation:
         """Look which values there are."""
-        return Annotation(self.source, tuple(self.objects(photo.path)))
-
-    def objects(self, name: str) -> list[ObjectRef]:
-        """The objects of the picture."""
+        name = photo.path
         if self.rule == "object":
-            return [ObjectRef(name, PixelShape(self.file, None, self.ignore))]
+            return Annotation(self.source, (ObjectRef(name, PixelShape(self.file, None, self.ignore)),))
+        if is_lossy(self.file):
+            if self.rule == "frames":
+                return Annotation(self.source, (ObjectRef(name, PixelShape(self.file)),))
+            return Annotation(self.source, (), ((name, "a JPEG does not keep the values that tell objects apart"),))
+        return Annotation(self.source, tuple(self.by_value(name)))
+
+    def by_value(self, name: str) -> list[ObjectRef]:
+        """The objects of a picture that holds a value for each."""
         values = [int(value) for value in np.unique(label_pixels(self.file))]
         if self.rule == "cityscapes":
             kept = [v for v in values if v >= FIRST_INSTANCE or v in GROUPS]
@@ -103,7 +159,7 @@ class PixelTruth:
 
 @dataclass(frozen=True)
 class YoloTruth:
-    """A YOLO-seg label file: a line per object, its class and a polygon in 0-1."""
+    """A YOLO-seg label file: a line per object, its class and a polygon in 0-1. Lines that hold a box are named."""
 
     source: str
     file: FileRef
@@ -114,29 +170,52 @@ class YoloTruth:
 
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the lines."""
-        lines = [line.split()[1:] for line in self.file.read().decode().splitlines() if line.strip()]
-        objects = tuple(
-            ObjectRef(f"{photo.path}/{i}", PolygonShape(check_polygons([line]), is_normalised=True))
-            for i, line in enumerate(lines)
-        )
-        return Annotation(self.source, objects)
+        lines = [line.split() for line in decode_text(self.file.read()).splitlines() if line.strip()]
+        return gather(self.source, ((f"{photo.path}/{i}", line) for i, line in enumerate(lines)), _yolo_object)
+
+
+def check_list(value: Any) -> list[Any]:
+    """A list of records.
+
+    Raises:
+        DataError: it is no list.
+    """
+    if not isinstance(value, list):
+        raise DataError(f"expected a list of records, found {type(value).__name__}")
+    return value
+
+
+def _sa1b_object(id: str, record: dict[str, Any]) -> ObjectRef:
+    return ObjectRef(id, to_shape(record["segmentation"], _area(record)))
+
+
+def _coco_object(id: str, record: dict[str, Any]) -> ObjectRef:
+    return ObjectRef(id, to_shape(record.get("segmentation")), record.get("iscrowd") in (1, "1"))
+
+
+def _yolo_object(id: str, line: list[str]) -> ObjectRef:
+    if len(line) == 1 + BOX_NUMBERS:
+        raise DataError("a box, not a polygon; masks need YOLO-seg labels")
+    polygon = check_polygon([float(value) for value in line[1:]])
+    if polygon.min() < -MARGIN or polygon.max() > 1 + MARGIN:
+        raise DataError("coordinates are not in fractions of the photo, 0-1")
+    return ObjectRef(id, PolygonShape((tuple(polygon.ravel().tolist()),), is_normalised=True))
 
 
 def _area(record: dict[str, Any]) -> int | None:
-    return None if record.get("area") is None else int(record["area"])
+    """The stated area, where it is a number of pixels at all."""
+    area: Any = record.get("area")
+    is_area = isinstance(area, (int, float)) and not isinstance(area, bool) and 0 <= area < np.inf
+    return int(area) if is_area else None
 
 
 def _stated(annotations: Iterable[Any], image: Any) -> tuple[Size, ...]:
-    """Sizes (height, width) that records state: of the run lengths, and of the photo. Malformed ones are left out."""
-    pairs = [one["segmentation"].get("size") for one in annotations if _is_rle(one)]
-    if isinstance(image, dict):
-        pairs.append([image.get("height"), image.get("width")])
-    return tuple((pair[0], pair[1]) for pair in pairs if _is_pair(pair))
+    """Sizes (height, width) that records state: of the run lengths, then of the photo. Malformed ones are left out."""
+    parts = [one.get("segmentation") for one in annotations if isinstance(one, dict)]
+    pairs = [part.get("size") for part in parts if isinstance(part, dict)]
+    return _sizes([*pairs, [image.get("height"), image.get("width")] if isinstance(image, dict) else None])
 
 
-def _is_rle(annotation: Any) -> bool:
-    return isinstance(annotation, dict) and isinstance(annotation.get("segmentation"), dict)
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) for side in value)
+def _sizes(pairs: Iterable[Any]) -> tuple[Size, ...]:
+    lists = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return tuple((int(height), int(width)) for height, width in lists if is_whole(height) and is_whole(width))

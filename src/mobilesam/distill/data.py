@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mobilesam.data.cached import open_stores
+from mobilesam.data.photo import PhotoId
+from mobilesam.data.split import hold_out
+from mobilesam.data.store import Store
+from mobilesam.data.survey import Survey
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.errors import SettingsError
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
-from mobilesam.store import Store
 from mobilesam.train.build import pick_device
-from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
-from mobilesam.train.stores import open_stores
-from mobilesam.train.survey import Survey, survey
-from mobilesam.train.validation import Validation, hold_out
+from mobilesam.train.epochs import EpochPhotos, Needs
+from mobilesam.train.photos import find_photos
+from mobilesam.train.validation import Validation
 
 
 def load_photos(
@@ -31,17 +34,15 @@ def load_photos(
         SettingsError: the loss wants padding that the store did not keep.
     """
     config = teacher.config
-    # Who needs no masks does not wait for 110,000 annotation files to be read.
-    found = survey(recipe.data, need_masks=need_masks or bool(recipe.data.only_sources))
-    photos = keep_fraction(found, recipe.data.fraction, recipe.data.only_sources)
-    held_out, rest = hold_out(photos, recipe.validation)
-    stores: dict[str, Store] | None = None
+    # A step that needs no masks does not wait for 110,000 annotation files to be read.
+    held_out, rest = hold_out(find_photos(recipe.data, need_masks=need_masks), recipe.validation.photos)
+    stores: dict[PhotoId, Store] | None = None
     views, view_seed = recipe.store.views, recipe.store.view_seed
     if not recipe.store.live:
         stores = open_stores(Path(recipe.store.path), rest, teacher=weights_sha256(teacher))
         header = next(iter(stores.values())).header
         views, view_seed = min(views, header.views), header.view_seed
-        rest = rest.without({s.name for s in rest.samples} - stores.keys())
+        rest = rest.without({photo.id for photo in rest.photos} - stores.keys())
         if recipe.embedding_loss.padding and not header.keeps_padding:
             raise SettingsError(
                 "embedding_loss.padding needs the cells of the padding: embed with store.keep_padding=true"

@@ -14,8 +14,8 @@ from mobilesam.contract import PATCH_SIZE
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.losses import embedding_loss
 from mobilesam.model.sam import Sam
-from mobilesam.train.epochs import in_photo
 from mobilesam.train.interactive import Draws, StepResult
+from mobilesam.train.square import in_photo
 
 # B photos, S input side, C channels, g grid
 

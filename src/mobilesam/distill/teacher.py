@@ -1,17 +1,17 @@
 """The teacher looks at every photo once, and what it says is kept (arXiv 2306.14289, section 3.2).
 
-Any number of processes on any number of machines may run the same command on a shared folder: each takes the shards
+Any number of processes on any number of machines may run the same command on a shared folder: each takes the data sets
 that nobody else is writing. A killed one is run again and goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,28 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
+from mobilesam.data.layouts import expand, name_datasets, read
+from mobilesam.data.photo import PhotoRef, Problem
+from mobilesam.data.store import (
+    SUFFIX,
+    Embedding,
+    Store,
+    StoreHeader,
+    StoreWriter,
+    covered_cells,
+    find_stores,
+    listing_checksum,
+    photo_checksum,
+    read_header,
+)
+from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe, TeacherConfig
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
-from mobilesam.shards import PhotoSource, decode
-from mobilesam.store import SUFFIX, Embedding, Store, StoreHeader, StoreWriter, covered_cells, find_stores
 from mobilesam.train.build import load_model, pick_device
-from mobilesam.train.survey import data_files, list_photos
-from mobilesam.train.views import make_view
+from mobilesam.train.photos import data_patterns, photo_folder
 
 # B views in a batch, C channels, g grid, gh gw cells that the photo covers
 
@@ -49,33 +61,94 @@ class Embedded:
     """Photo → why it has no embedding."""
 
 
+class Asked(NamedTuple):
+    """One view that the teacher is asked about."""
+
+    photo: str
+    view: int
+    rgb: Rgb
+    """(h, w, 3), resized."""
+    checksum: str
+    """Of the photo's file."""
+
+
 def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
-    """Write one store per shard or COCO file of the recipe.
+    """Write one store per data set of the recipe.
 
     Raises:
-        DataError: a shard cannot be read, two shards share a name, a store is of another teacher, or the disk is full.
+        DataError: a data set cannot be read, a store is of another teacher or of photos that have changed since, or the
+            disk is full.
         ModelError: the teacher does not load.
     """
     folder = Path(recipe.store.path)
     folder.mkdir(parents=True, exist_ok=True)
-    files = unique_files(data_files(recipe.data))
+    paths = expand(data_patterns(recipe.data))
+    names = name_datasets(paths)
     teacher = Teacher(load_teacher(recipe.teacher), recipe)
+    finder = StoreFinder(folder, names)
     result = Embedded()
-    for file in files:
-        samples = list_photos(str(file), recipe.data.photos)
-        header = teacher.header(file.stem, samples)
-        path = folder / (file.stem + SUFFIX)
-        try:
-            with FileLock(path.with_name(path.name + ".lock"), timeout=0):
-                if path.exists():
-                    check_store(path, header, result)
-                    result.present.append(str(path))
-                else:
-                    result.skipped |= fill(path, header, samples, teacher, show_progress)
-                    result.written.append(str(path))
-        except Timeout:
-            result.busy.append(str(path))
+    for dataset, path in zip(names, paths, strict=True):
+        photos = []
+        data = recipe.data
+        for item in read(path, dataset=dataset, photos=photo_folder(data), unclear_frame=data.unclear_frame):
+            if isinstance(item, Problem):
+                result.skipped[str(item.id)] = item.reason
+            else:
+                photos.append(item)
+        header = teacher.header(dataset, photos)
+        embed_one(dataset, finder.find(dataset, header, photos), header, photos, teacher, result, show_progress)
     return result
+
+
+def embed_one(
+    dataset: str,
+    path: Path,
+    header: StoreHeader,
+    photos: Sequence[PhotoRef],
+    teacher: Teacher,
+    result: Embedded,
+    show_progress: bool,
+) -> None:
+    """Write or check the store of one data set, unless another process is at it, and note what was done."""
+    try:
+        with FileLock(path.with_name(path.name + ".lock"), timeout=0):
+            if path.exists():
+                skipped = check_store(path, header)
+                result.present.append(str(path))
+            else:
+                skipped = fill(path, header, photos, teacher, show_progress)
+                result.written.append(str(path))
+    except Timeout:
+        result.busy.append(str(path))
+        return
+    result.skipped |= {f"{dataset}/{name}": reason for name, reason in skipped.items()}
+
+
+class StoreFinder:
+    """Says which file keeps the embeddings of each data set.
+
+    That is a file of the data set's name, which says its folder too where data sets of one name are embedded together.
+    A store that was written when the data set was called otherwise is found by its photos.
+
+    Args:
+        folder: where the stores lie.
+        datasets: names of all data sets of this call.
+    """
+
+    def __init__(self, folder: Path, datasets: Sequence[str]) -> None:
+        self.own = {dataset: folder / (dataset.replace("/", "__") + SUFFIX) for dataset in datasets}
+        headers = {path: read_header(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+        self.free = {path: header.listing for path, header in headers.items() if header}
+
+    def find(self, dataset: str, header: StoreHeader, photos: Sequence[PhotoRef]) -> Path:
+        """The file of a data set; no file is given to two."""
+        own = self.own[dataset]
+        others = [path for path in self.free if path not in self.own.values()]
+        for path in (own, *others):
+            if self.free.get(path) == header.listing and Store(path).is_of(photos):
+                del self.free[path]
+                return path
+        return own
 
 
 def verify(folder: Path) -> dict[str, list[str]]:
@@ -87,21 +160,8 @@ def verify(folder: Path) -> dict[str, list[str]]:
     return {str(file): Store(file).verify() for file in find_stores(folder)}
 
 
-def unique_files(paths: list[str]) -> list[Path]:
-    """Each shard or COCO file once.
-
-    Raises:
-        DataError: two different ones would share one store.
-    """
-    by_name: dict[str, Path] = {}
-    for path in (Path(p).resolve() for p in paths):
-        if by_name.setdefault(path.stem, path) != path:
-            raise DataError(f"{by_name[path.stem]} and {path} have one name; rename one, or give them separate stores")
-    return list(by_name.values())
-
-
-def check_store(path: Path, header: StoreHeader, result: Embedded) -> None:
-    """Refuse a finished store that does not hold what is asked for.
+def check_store(path: Path, header: StoreHeader) -> dict[str, str]:
+    """Refuse a finished store that does not hold what is asked for. Returns the photos without embedding, and why.
 
     Raises:
         DataError: says what differs.
@@ -109,25 +169,25 @@ def check_store(path: Path, header: StoreHeader, result: Embedded) -> None:
     store = Store(path)
     if different := header.differences(store.header):
         raise DataError(f"{path} was made otherwise ({different}); delete it, or choose another folder")
-    result.skipped |= store.skipped
+    return store.skipped
 
 
 def fill(
-    path: Path, header: StoreHeader, samples: Sequence[PhotoSource], teacher: Teacher, show_progress: bool
+    path: Path, header: StoreHeader, photos: Sequence[PhotoRef], teacher: Teacher, show_progress: bool
 ) -> dict[str, str]:
-    """Embed every photo of one shard that the store does not have yet. Returns the photos skipped, and why."""
+    """Embed every photo of a data set that the store does not have yet. Returns the photos skipped, and why."""
     skipped: dict[str, str] = {}
-    with StoreWriter(path, header) as store, tqdm(total=len(samples), unit="photo", disable=not show_progress) as bar:
+    with StoreWriter(path, header) as store, tqdm(total=len(photos), unit="photo", disable=not show_progress) as bar:
         bar.set_description(path.stem)
-        todo = [s for s in samples if any((s.name, v) not in store for v in range(header.views))]
-        bar.update(len(samples) - len(todo))
-        batch: list[tuple[str, int, Rgb]] = []
-        for sample, views in read_ahead(todo, header):
+        todo = [p for p in photos if any((p.name, v) not in store for v in range(header.views))]
+        bar.update(len(photos) - len(todo))
+        batch: list[Asked] = []
+        for photo, views in read_ahead(todo, header):
             bar.update()
             if isinstance(views, str):
-                skipped[sample.name] = views
+                skipped[photo.name] = views
                 continue
-            batch += [(sample.name, i, rgb) for i, rgb in enumerate(views) if (sample.name, i) not in store]
+            batch += [asked for asked in views if (asked.photo, asked.view) not in store]
             while len(batch) >= teacher.batch_size:
                 teacher.store_batch(store, batch[: teacher.batch_size])
                 batch = batch[teacher.batch_size :]
@@ -137,12 +197,12 @@ def fill(
     return skipped
 
 
-def read_ahead(samples: Iterable[PhotoSource], header: StoreHeader) -> Iterator[tuple[PhotoSource, list[Rgb] | str]]:
+def read_ahead(photos: Iterable[PhotoRef], header: StoreHeader) -> Iterator[tuple[PhotoRef, list[Asked] | str]]:
     """Photos as resized views, or why there are none, in order, decoded while the teacher computes."""
     with ThreadPoolExecutor(READERS) as pool:
-        waiting: deque[tuple[PhotoSource, Future[list[Rgb] | str]]] = deque()
-        for sample in samples:
-            waiting.append((sample, pool.submit(read_views, sample, header)))
+        waiting: deque[tuple[PhotoRef, Future[list[Asked] | str]]] = deque()
+        for photo in photos:
+            waiting.append((photo, pool.submit(read_views, photo, header)))
             if len(waiting) > 4 * READERS:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -150,15 +210,17 @@ def read_ahead(samples: Iterable[PhotoSource], header: StoreHeader) -> Iterator[
             yield first, future.result()
 
 
-def read_views(sample: PhotoSource, header: StoreHeader) -> list[Rgb] | str:
-    """The resized views (h, w, 3) of one photo, or why it cannot be read."""
+def read_views(photo: PhotoRef, header: StoreHeader) -> list[Asked] | str:
+    """The resized views of one photo, or why it cannot be read."""
     try:
-        rgb = decode(sample.read_bytes())
+        encoded = photo.file.read()
+        rgb = photo.decode(encoded)
     except (OSError, ValueError) as error:
         return first_line(error)
-    hw = (rgb.shape[0], rgb.shape[1])
-    views = [make_view(sample.name, i, hw, header.view_seed) for i in range(header.views)]
-    return [resize_long_side(np.ascontiguousarray(view.cut(rgb)), header.image_size) for view in views]
+    hw, checksum = (rgb.shape[0], rgb.shape[1]), photo_checksum(encoded)
+    views = [make_view(photo.name, i, hw, header.view_seed) for i in range(header.views)]
+    resized = [resize_long_side(np.ascontiguousarray(view.cut(rgb)), header.image_size) for view in views]
+    return [Asked(photo.name, i, seen, checksum) for i, seen in enumerate(resized)]
 
 
 def load_teacher(config: TeacherConfig) -> Sam:
@@ -178,7 +240,7 @@ class Teacher:
     """A frozen network that says what an image embedding should be."""
 
     def __init__(self, model: Sam, recipe: DistillRecipe) -> None:
-        self.config = recipe.store
+        self.config, self.unclear_frame = recipe.store, recipe.data.unclear_frame
         self.batch_size = recipe.teacher.batch_size
         self.sha256 = weights_sha256(model)
         self.device = pick_device(recipe.teacher.device)
@@ -187,18 +249,18 @@ class Teacher:
         self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         self.model.image_encoder.to(memory_format=self.layout)  # type: ignore[call-overload]
 
-    def header(self, name: str, samples: Sequence[PhotoSource]) -> StoreHeader:
+    def header(self, dataset: str, photos: Sequence[PhotoRef]) -> StoreHeader:
         """What a store of this teacher says of itself."""
-        listing = "\n".join(f"{s.name} {s.num_bytes}" for s in samples)
         return StoreHeader(
             teacher=self.sha256,
             image_size=self.model.config.image_size,
             embed_dim=self.model.config.embed_dim,
-            shard=f"{name} {zlib.crc32(listing.encode()):08x}",
+            shard=f"{dataset} {listing_checksum(photos)}",
             dtype=self.config.dtype,
             views=self.config.views,
             view_seed=self.config.view_seed,
             keeps_padding=self.config.keep_padding,
+            unclear_frame=self.unclear_frame,
         )
 
     @torch.inference_mode()
@@ -208,11 +270,11 @@ class Teacher:
         batch = torch.cat([self.model.preprocess(t.float()) for t in tensors])
         return self.model.image_encoder(batch.contiguous(memory_format=self.layout))
 
-    def store_batch(self, store: StoreWriter, batch: list[tuple[str, int, Rgb]]) -> None:
+    def store_batch(self, store: StoreWriter, batch: list[Asked]) -> None:
         """Embed some views and write them down."""
-        answers = self.embed([rgb for _, _, rgb in batch]).float().cpu().numpy()
-        for (name, view, rgb), embedding in zip(batch, answers, strict=True):
-            store.add(name, view, self.crop(embedding, rgb))
+        answers = self.embed([asked.rgb for asked in batch]).float().cpu().numpy()
+        for asked, embedding in zip(batch, answers, strict=True):
+            store.add(asked.photo, asked.view, self.crop(embedding, asked.rgb), asked.checksum)
 
     def crop(self, embedding: Embedding, rgb: Rgb) -> Embedding:
         """Leave out the cells that the photo does not cover, unless they are to be kept."""

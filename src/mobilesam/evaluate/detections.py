@@ -7,22 +7,49 @@ AP by several points, so the report names it with its sha256.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mobilesam import weights
+from mobilesam.data.coco import ImageKey, image_key
+from mobilesam.data.layouts import read
+from mobilesam.data.photo import MALFORMED, Item, PhotoRef, Problem
 from mobilesam.errors import DataError, PromptError
-from mobilesam.evaluate.readers import read_coco
-from mobilesam.evaluate.samples import Problem, Sample
-from mobilesam.extras import require
+from mobilesam.evaluate.everything import require_coco_eval
+from mobilesam.evaluate.records import Json, problem_to_dict
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
+from mobilesam.text import parse_json
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionReport:
+    """AP of one detection file, and what it was measured with."""
+
+    style: str
+    """"COCO" or "LVIS"."""
+    zoom: Zoom
+    detections: str
+    """Name of the detection file."""
+    detections_sha256: str
+    num_masks: int
+    num_boxes_elsewhere: int
+    """Boxes of photos that the annotation file does not have; they are not asked about."""
+    problems: tuple[Problem, ...]
+    ap: dict[str, float]
+    """Every number that faster-coco-eval reports, 0-1."""
+    model: Json
+    """Name, hash of the weights and so on."""
+
+    def to_dict(self) -> Json:
+        """As JSON."""
+        rule = {"protocol": "detections", "mask": "single mask, detector's score"}
+        return {**rule, **asdict(self), "problems": [problem_to_dict(problem) for problem in self.problems]}
 
 
 def evaluate_detections(
@@ -32,8 +59,8 @@ def evaluate_detections(
     images: Path | None = None,
     *,
     zoom: Zoom = "auto",
-    progress: Any = iter,
-) -> dict[str, Any]:
+    progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
+) -> DetectionReport:
     """COCO or LVIS AP of one detection file.
 
     Args:
@@ -44,48 +71,50 @@ def evaluate_detections(
         zoom: second looks, as in `ImageEmbedding.predict`.
         progress: wraps the photos, for a bar.
 
-    Returns:
-        "ap" with every number faster-coco-eval reports, the protocol's name, the detection file's sha256, and problems.
-
     Raises:
         DataError: a file is not what it should be.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    require("faster_coco_eval", "eval", "COCO and LVIS AP")  # before hours of masks, not after
+    require_coco_eval()
+    if truth.suffix != ".json":
+        raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
     by_image = group_boxes(detections)
-    results: list[dict[str, Any]] = []
-    problems: list[list[str]] = []
-    for item in progress(list(read_coco(truth, images))):
+    results: list[Json] = []
+    problems: list[Problem] = []
+    known = set()
+    for item in progress(list(read(truth, photos=images))):
         if isinstance(item, Problem):
-            problems.append([item.name, item.reason])
-        else:
-            results += segment_boxes(sam, item, by_image.get(item.image_id or 0, []), problems, zoom)
+            problems.append(item)
+            continue
+        known.add(item.image_id)
+        results += segment_boxes(sam, item, by_image.get(item.image_id, []), problems, zoom)
     ap, is_lvis = score(truth, results)
-    return {
-        "protocol": "detections",
-        "style": "LVIS" if is_lvis else "COCO",
-        "mask": "single mask, detector's score",
-        "zoom": zoom,
-        "detections": detections.name,
-        "detections_sha256": weights.file_sha256(detections),
-        "num_masks": len(results),
-        "problems": problems,
-        "ap": ap,
-    }
+    return DetectionReport(
+        style="LVIS" if is_lvis else "COCO",
+        zoom=zoom,
+        detections=detections.name,
+        detections_sha256=weights.file_sha256(detections),
+        num_masks=len(results),
+        num_boxes_elsewhere=sum(len(boxes) for image_id, boxes in by_image.items() if image_id not in known),
+        problems=tuple(problems),
+        ap=ap,
+        model=asdict(sam.info),
+    )
 
 
-def group_boxes(path: Path) -> dict[int, list[dict[str, Any]]]:
+def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
     """Detections by photo.
 
     Raises:
         DataError: the file is no list of detections.
     """
-    groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[ImageKey | None, list[Json]] = defaultdict(list)
     try:
-        for box in json.loads(path.read_text(encoding="utf-8")):
+        records: list[Json] = parse_json(path.read_bytes())
+        for box in records:
             _ = box["category_id"], box["score"], box["bbox"][3]
-            groups[box["image_id"]].append(box)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            groups[image_key(box["image_id"])].append(box)
+    except (*MALFORMED, OSError) as error:
         raise DataError(
             f"'{path}' is not a COCO detection file: expected a list of objects with image_id, category_id, bbox and "
             f"score ({type(error).__name__}: {error})"
@@ -94,13 +123,13 @@ def group_boxes(path: Path) -> dict[int, list[dict[str, Any]]]:
 
 
 def segment_boxes(
-    sam: Predictor, sample: Sample, boxes: Iterable[dict[str, Any]], problems: list[list[str]], zoom: Zoom = "auto"
-) -> list[dict[str, Any]]:
-    """One mask per box of one photo, in COCO's result format."""
+    sam: Predictor, photo: PhotoRef, boxes: Sequence[Json], problems: list[Problem], zoom: Zoom = "auto"
+) -> list[Json]:
+    """One mask per box of one photo, in COCO's result format; what fails is added to `problems`."""
     try:
-        image = sam.embed(sample.open())
-    except DataError as error:
-        problems.append([sample.name, str(error)])
+        image = sam.embed(photo.open())
+    except (DataError, ValueError) as error:
+        problems.append(Problem(photo.id, str(error)))
         return []
     results = []
     for box in boxes:
@@ -108,14 +137,14 @@ def segment_boxes(
         try:
             found = image.predict(box=(x, y, x + w, y + h), multimask=False, zoom=zoom)
         except PromptError as error:
-            problems.append([sample.name, str(error)])
+            problems.append(Problem(photo.id, str(error)))
             continue
         kept = {key: box[key] for key in ("image_id", "category_id", "score")}
         results.append({**kept, "segmentation": found.best.rle()})
     return results
 
 
-def score(truth: Path, results: list[dict[str, Any]]) -> tuple[dict[str, float], bool]:
+def score(truth: Path, results: list[Json]) -> tuple[dict[str, float], bool]:
     """faster-coco-eval's numbers, 0-1, and whether they are LVIS's, whose categories state a frequency."""
     from faster_coco_eval import COCO, COCOeval_faster
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from mobilesam.data.photo import PhotoId
+from mobilesam.evaluate.summaries import CalibrationBin
 
 Mask = NDArray[np.bool_]
 
 BOUNDARY_RATIO = 0.02
-AR_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's
 
 
 def iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
@@ -46,59 +48,50 @@ def size_class(area: float) -> str:
     return "S" if area < 32**2 else "M" if area < 96**2 else "L"
 
 
-def bootstrap(values: Sequence[float], photos: Sequence[str], *, draws: int = 2000) -> tuple[float, float]:
+def bootstrap(values: Sequence[float], photos: Sequence[PhotoId]) -> tuple[float, float]:
     """95 % interval of the mean over objects when photos are drawn anew: objects of one photo are not independent.
 
     Args:
         values: one per object.
         photos: the photo of each.
+    """
+    place = {photo: i for i, photo in enumerate(sorted(set(photos), key=photo_order))}
+    index = np.array([place[photo] for photo in photos])
+    return bootstrap_ratio(np.bincount(index, weights=np.asarray(values, float)), np.bincount(index))
+
+
+def bootstrap_ratio(sums: ArrayLike, counts: ArrayLike, *, draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of sum / count when photos are drawn anew.
+
+    Args:
+        sums: (num_photos,) what each photo adds to the sum.
+        counts: (num_photos,) number of objects of each.
         draws: number of resamples; seeded, so that a second run gives the same digits.
     """
-    names, index = np.unique(np.asarray(photos), return_inverse=True)
-    sums = np.bincount(index, weights=np.asarray(values, float))
-    counts = np.bincount(index).astype(float)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(names), (draws, len(names)))
+    sums, counts = np.asarray(sums, float), np.asarray(counts, float)
+    drawn = np.random.default_rng(0).integers(0, len(sums), (draws, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
 
-def average_recall(ious: NDArray[np.float64], limit: int) -> float:
-    """Mean recall over IoU 0.50-0.95 of the first `limit` proposals of one photo.
-
-    Args:
-        ious: (num_proposals, num_truths), proposals in the order of their scores.
-        limit: how many count: 10, 100, 1000.
-
-    A truth is recalled at a threshold when the greedy one-to-one matching, best pairs first, gives it that IoU.
-    """
-    if ious.shape[1] == 0:
-        return float("nan")
-    kept = ious[:limit].copy()
-    matched = np.zeros(ious.shape[1])
-    for _ in range(min(kept.shape)):
-        row, column = np.unravel_index(int(kept.argmax()), kept.shape)
-        if kept[row, column] <= 0:
-            break
-        matched[column] = kept[row, column]
-        kept[row, :] = -1
-        kept[:, column] = -1
-    return float((matched[:, None] >= AR_THRESHOLDS).mean())
+def photo_order(photo: PhotoId) -> tuple[str, str]:
+    """Sorts photos by path before data set, the order in which the seeded draws of `bootstrap` meet them."""
+    return photo.path, photo.dataset
 
 
-def calibration(scores: Sequence[float], ious: Sequence[float], *, num_bins: int = 10) -> list[dict[str, float]]:
-    """Predicted against true IoU: one row per tenth of the score in which masks fall."""
+def calibration(scores: Sequence[float], ious: Sequence[float], *, num_bins: int = 10) -> tuple[CalibrationBin, ...]:
+    """Predicted against true IoU: one bin per tenth of the score in which masks fall."""
     score, truth = np.clip(np.asarray(scores, float), 0, 1), np.asarray(ious, float)
     bins = np.minimum((score * num_bins).astype(int), num_bins - 1)
-    return [
-        {
-            "from": i / num_bins,
-            "to": (i + 1) / num_bins,
-            "count": int((bins == i).sum()),
-            "mean_score": float(score[bins == i].mean()),
-            "mean_iou": float(truth[bins == i].mean()),
-        }
+    return tuple(
+        CalibrationBin(
+            start=i / num_bins,
+            end=(i + 1) / num_bins,
+            count=int((bins == i).sum()),
+            mean_score=float(score[bins == i].mean()),
+            mean_iou=float(truth[bins == i].mean()),
+        )
         for i in range(num_bins)
         if (bins == i).any()
-    ]
+    )

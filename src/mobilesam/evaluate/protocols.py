@@ -6,8 +6,7 @@ Each docstring is the whole rule. All of them see pixels of the photo, and none 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,13 @@ from numpy.typing import NDArray
 from mobilesam import boxes
 from mobilesam.errors import SettingsError
 from mobilesam.evaluate.metrics import Mask, iou
+from mobilesam.evaluate.records import TWO_POINT_DISTANCES, Candidates, ClicksNeeded
 from mobilesam.masks import deepest_pixel
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom
 
 MAX_CLICKS = 20
-TWO_POINT_DISTANCES = (100, 200, 300, 400, 500)
 TWO_POINT_TOLERANCE = 5.0
 BOX_JITTER = 0.1
 
@@ -57,7 +56,12 @@ class Answer:
     box: tuple[float, float, float, float] | None = None
     against: Mask | None = None
     """What to compare with, where it is not the truth."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    candidates: Candidates | None = None
+    """Of `click`: the three masks it chose from."""
+    clicks_needed: ClicksNeeded | None = None
+    """Of `noc`."""
+    iou_by_distance: dict[int, float] = field(default_factory=dict)
+    """Of `two-point`: IoU at each distance in pixels; the answer's own IoU is their mean."""
 
 
 Protocol = Callable[[Question], Answer | None]
@@ -99,8 +103,8 @@ def click(question: Question) -> Answer:
     """
     point, found, ious = ask_click(question)
     i = found.best_index
-    extra = {"scores": [float(s) for s in found.scores], "ious": ious}
-    return Answer(found.masks[i], float(found.scores[i]), [point], [1], extra=extra)
+    candidates = Candidates(tuple(float(s) for s in found.scores), tuple(ious))
+    return Answer(found.masks[i], float(found.scores[i]), [point], [1], candidates=candidates)
 
 
 def click_oracle(question: Question) -> Answer:
@@ -175,9 +179,11 @@ def noc(question: Question) -> Answer:
     An object that is not reached counts 20 and is a failure.
     """
     answer, ious = clicks(question, MAX_CLICKS, stop_at=0.90)
-    counts = {f"noc_{percent}": clicks_needed(ious, percent / 100) for percent in (85, 90)}
-    fails = {f"failed_{percent}": max(ious, default=0.0) < percent / 100 for percent in (85, 90)}
-    return Answer(answer.mask, answer.score, answer.points, answer.labels, extra={**counts, **fails})
+    best = max(ious, default=0.0)
+    needed = ClicksNeeded(
+        noc_85=clicks_needed(ious, 0.85), noc_90=clicks_needed(ious, 0.9), failed_85=best < 0.85, failed_90=best < 0.9
+    )
+    return replace(answer, clicks_needed=needed)
 
 
 def clicks_needed(ious: list[float], target: float) -> int:
@@ -206,7 +212,7 @@ def two_point(question: Question) -> Answer | None:
     """
     point, _ = deepest_pixel(question.truth)
     expected_by = need_teacher(question)
-    extra: dict[str, float] = {}
+    ious: dict[int, float] = {}
     mask = against = np.zeros_like(question.truth)
     points = [point]
     for distance in TWO_POINT_DISTANCES:
@@ -216,10 +222,10 @@ def two_point(question: Question) -> Answer | None:
         points = [point, other]
         mask = question.image.predict(points=points, labels=[1, 0], multimask=False, zoom=question.zoom).masks[0]
         against = expected_by.predict(points=points, labels=[1, 0], multimask=False).masks[0]
-        extra[f"iou_{distance}"] = iou(mask, against)
-    if not extra:
+        ious[distance] = iou(mask, against)
+    if not ious:
         return None
-    return Answer(mask, None, points, [1, 0], against=against, extra=extra)
+    return Answer(mask, None, points, [1, 0], against=against, iou_by_distance=ious)
 
 
 def background_point(question: Question, point: tuple[int, int], distance: float) -> tuple[int, int] | None:

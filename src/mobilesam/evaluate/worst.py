@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
+from mobilesam.data.photo import PhotoRef
 from mobilesam.draw import overlay
 from mobilesam.evaluate.metrics import Mask
+from mobilesam.evaluate.photo import Models, ask, decode_objects, embed
 from mobilesam.evaluate.protocols import Answer
-from mobilesam.evaluate.run import Models, ask, decode_objects, read_all
-from mobilesam.evaluate.samples import Sample
+from mobilesam.evaluate.records import Row
+from mobilesam.evaluate.run import find_photos
 from mobilesam.evaluate.settings import EvaluateSettings
-from mobilesam.files import replacing
+from mobilesam.files import save_picture
 from mobilesam.image import Rgb
 
 TRUTH_COLOUR = (255, 215, 0)
 BANNER = 22  # px
 
 
-def save_worst(
-    rows: Sequence[dict[str, Any]], settings: EvaluateSettings, models: Models, folder: Path, count: int
-) -> list[Path]:
+def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, folder: Path, count: int) -> list[Path]:
     """Ask the worst questions again and draw the answers.
 
     Args:
@@ -39,42 +37,38 @@ def save_worst(
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ranked: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
-    for protocol in settings.protocols:
-        worst = sorted((row for row in rows if row["protocol"] == protocol), key=lambda row: row["iou"])[:count]
-        ranked |= {(protocol, row["object"]): (rank, row) for rank, row in enumerate(worst, 1)}
-    photos = {row["photo"] for _, row in ranked.values()}
+    ranked: dict[tuple[str, str, str], tuple[int, Row]] = {}
+    for protocol in settings.per_object:
+        worst = sorted((row for row in rows if row.protocol == protocol), key=lambda row: row.iou)[:count]
+        ranked |= {(protocol, row.photo.dataset, row.object): (rank, row) for rank, row in enumerate(worst, 1)}
+    photos = {row.photo for _, row in ranked.values()}
     files = []
-    for sample in read_all(settings):
-        if not isinstance(sample, Sample) or sample.name not in photos:
+    for photo in find_photos(settings):
+        if not isinstance(photo, PhotoRef) or photo.id not in photos:
             continue
-        image = models.student.embed(sample.open())
-        assert image.photo is not None
-        teacher = models.teacher.embed(image.photo) if models.teacher else None
-        for reference, truth, ignored in decode_objects(sample, image.original_hw, []):
-            for protocol in settings.protocols:
-                if (protocol, reference.id) in ranked:
-                    rank, row = ranked[protocol, reference.id]
-                    answer = ask(protocol, reference.id, image, truth, ignored, teacher, settings.zoom)
-                    assert answer is not None  # it has a row
-                    against = truth if answer.against is None else answer.against
-                    files.append(_write(folder / f"{protocol}_{rank:02}.png", draw(image.photo, answer, against, row)))
+        images = embed(models, photo)
+        assert images.student.photo is not None
+        truths, _ = decode_objects(photo.id, photo.annotation(), images.student.original_hw)
+        for truth in truths:
+            for protocol in settings.per_object:
+                if (protocol, photo.id.dataset, truth.id) not in ranked:
+                    continue
+                rank, row = ranked[protocol, photo.id.dataset, truth.id]
+                answer = ask(protocol, truth, images, settings.zoom)
+                assert answer is not None  # it has a row
+                against = truth.mask if answer.against is None else answer.against
+                picture = draw(images.student.photo, answer, against, row)
+                files.append(save_picture(picture, folder / f"{protocol}_{rank:02}.png"))
     return sorted(files)
 
 
-def draw(rgb: Rgb, answer: Answer, truth: Mask, row: dict[str, Any]) -> Rgb:
+def draw(rgb: Rgb, answer: Answer, truth: Mask, row: Row) -> Rgb:
     """The photo with the answer tinted, the truth outlined in yellow, the prompt, and a line of numbers above."""
     picture = overlay(rgb, [answer.mask], points=answer.points, labels=answer.labels, box=answer.box)
     contours, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, TRUTH_COLOUR, max(2, round(max(rgb.shape[:2]) / 300)))
     banner = np.zeros((BANNER, picture.shape[1], 3), np.uint8)
-    score = "" if row["score"] is None else f"  score {row['score']:.2f}"
-    text = f"{row['protocol']}  IoU {row['iou']:.2f}{score}  {row['object']}"
+    score = "" if row.score is None else f"  score {row.score:.2f}"
+    text = f"{row.protocol}  IoU {row.iou:.2f}{score}  {row.photo.dataset}: {row.object}"
     cv2.putText(banner, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return np.vstack([banner, picture])
-
-
-def _write(path: Path, picture: Rgb) -> Path:
-    with replacing(path) as partial:
-        Image.fromarray(picture).save(partial)
-    return path

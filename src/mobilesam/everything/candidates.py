@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import masks
-from mobilesam.everything.filters import inclusive_box, is_cut_by_crop, nms, stability_score
+from mobilesam import boxes, masks
+from mobilesam.everything.filters import is_cut_by_crop, stability_score
 from mobilesam.everything.grid import Box
+from mobilesam.everything.results import FoundMask
 from mobilesam.everything.settings import EverythingSettings
+from mobilesam.image import Rgb
 from mobilesam.predict.results import Prediction
 
 # K masks, H W photo, h w the size at which masks are judged
@@ -21,98 +21,65 @@ from mobilesam.predict.results import Prediction
 JUDGED_SIDE = 1024  # pixels; a larger photo's masks are judged at this size, docs/results/everything.md has the error
 
 
-@dataclass(frozen=True)
-class FoundMask:
-    """One mask of a photo, as run lengths: a thousand of them are small."""
-
-    rle: masks.Rle
-    area: int
-    box: Box
-    """First and last column and row, the last inside, as SAM's generator counts."""
-    predicted_iou: float
-    stability_score: float
-    point: tuple[float, float]
-    """(x, y) in pixels of the photo, where it was found; the middle of its box for a box prompt."""
-    crop_box: Box
-    """The crop it was found in: x0, y0, x1, y1."""
-
-    @cached_property
-    def array(self) -> NDArray[np.bool_]:
-        """(H, W)"""
-        return masks.from_rle(self.rle)
-
-    def render(self, hw: tuple[int, int]) -> FoundMask:
-        """Itself: it has the photo's size."""
-        return self
-
-    def innermost(self) -> tuple[float, float]:
-        """(x, y) of the pixel farthest from its border."""
-        (x, y), _ = masks.deepest_pixel(self.array)
-        return x + 0.5, y + 0.5
-
-    def to_dict(self) -> dict[str, Any]:
-        """SA-1B's record of a mask."""
-        x0, y0, x1, y1 = self.box
-        cx0, cy0, cx1, cy1 = self.crop_box
-        return {
-            "segmentation": self.rle,
-            "area": self.area,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "predicted_iou": self.predicted_iou,
-            "point_coords": [list(self.point)],
-            "stability_score": self.stability_score,
-            "crop_box": [cx0, cy0, cx1 - cx0, cy1 - cy0],
-        }
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
-    """A sure and stable answer, not yet at the photo's size."""
+    """A sure and stable answer, not yet chosen. Private to the search; `found` makes the mask that users get."""
 
-    prediction: Prediction
-    """With this mask alone."""
-    box: Box
-    """In the photo, as good as the size at which it was judged."""
+    answer: Prediction | masks.Rle
+    """With this mask alone: logits, or run lengths at the photo's size once too many logits wait."""
+    score: float
+    box_xyxy: Box
+    """In the photo, right and bottom exclusive; as good as the size at which it was judged."""
     area: int
     """In pixels of the photo, likewise."""
     stability_score: float
-    point: tuple[float, float]
-    crop_box: Box
-
-    @property
-    def predicted_iou(self) -> float:
-        """The model's own estimate."""
-        return float(self.prediction.scores[0])
-
-    def innermost(self) -> tuple[float, float]:
-        """(x, y) in the photo of the pixel farthest from its border."""
-        mask = masks.threshold(self.prediction.logits(0, judged_size(self.prediction.original_hw)))  # (h, w)
-        (x, y), _ = masks.deepest_pixel(mask)
-        x0, y0, x1, y1 = self.crop_box
-        return x0 + (x + 0.5) * (x1 - x0) / mask.shape[1], y0 + (y + 0.5) * (y1 - y0) / mask.shape[0]
+    point_xy: tuple[float, float]
+    crop_box_xyxy: Box
 
     @property
     def nbytes(self) -> int:
         """Of the logits that wait."""
-        return self.prediction.low_res.nbytes
+        return self.answer.low_res.nbytes if isinstance(self.answer, Prediction) else 0
 
-    def render(self, hw: tuple[int, int]) -> FoundMask:
+    def innermost(self) -> tuple[float, float]:
+        """(x, y) in the photo of the pixel farthest from its border."""
+        if not isinstance(self.answer, Prediction):
+            (x, y), _ = masks.deepest_pixel(masks.from_rle(self.answer))
+            return x + 0.5, y + 0.5
+        mask = masks.threshold(self.answer.logits(0, judged_size(self.answer.original_hw)))  # (h, w)
+        (x, y), _ = masks.deepest_pixel(mask)
+        x0, y0, x1, y1 = self.crop_box_xyxy
+        return x0 + (x + 0.5) * (x1 - x0) / mask.shape[1], y0 + (y + 0.5) * (y1 - y0) / mask.shape[0]
+
+    def array(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask in a photo of (H, W)."""
-        mask = masks.threshold(self.prediction.logits(0))
-        x0, y0, x1, y1 = inclusive_box(mask)
-        left, top, right, bottom = self.crop_box
-        box = (x0 + left, y0 + top, x1 + left, y1 + top)
-        area = int(np.count_nonzero(mask))
-        if mask.shape != hw:
-            canvas = np.zeros(hw, bool)
-            canvas[top:bottom, left:right] = mask
-            mask = canvas
-        rle = masks.to_rle(mask)
-        return FoundMask(rle, area, box, self.predicted_iou, self.stability_score, self.point, self.crop_box)
+        if not isinstance(self.answer, Prediction):
+            return masks.from_rle(self.answer)
+        mask = masks.threshold(self.answer.logits(0))
+        if mask.shape == hw:
+            return mask
+        left, top, right, bottom = self.crop_box_xyxy
+        canvas = np.zeros(hw, bool)
+        canvas[top:bottom, left:right] = mask
+        return canvas
 
+    def small(self, hw: tuple[int, int]) -> Candidate:
+        """The same as run lengths in a photo of (H, W), with the box and area that it has there."""
+        if not isinstance(self.answer, Prediction):
+            return self
+        rle = masks.to_rle(self.array(hw))
+        return replace(self, answer=rle, box_xyxy=boxes.from_rle(rle), area=masks.area(rle))
 
-Found = Candidate | FoundMask
-Kind = TypeVar("Kind", bound=Found)
+    def found(self, hw: tuple[int, int], photo: Rgb | None) -> FoundMask:
+        """What a user gets, for a photo of (H, W)."""
+        return FoundMask(
+            masks.to_rle(self.array(hw)) if isinstance(self.answer, Prediction) else self.answer,
+            self.score,
+            photo,
+            stability_score=self.stability_score,
+            point_xy=self.point_xy,
+            crop_box_xyxy=self.crop_box_xyxy,
+        )
 
 
 def judge(
@@ -133,13 +100,15 @@ def judge(
         if stability < settings.stability_score_thresh:
             continue
         mask = masks.threshold(logits)
-        box = in_photo(inclusive_box(mask), mask.shape, crop)
+        box = in_photo(boxes.from_mask(mask), mask.shape, crop)
         if is_cut_by_crop(box, crop, hw):
             continue
         # Copied, because a view would keep the logits of the whole batch.
-        alone = replace(prediction, low_res=prediction.low_res[i : i + 1].copy(), scores=prediction.scores[i : i + 1])
+        alone = replace(
+            prediction, low_res=prediction.low_res[i : i + 1].copy(), scores=prediction.scores[i : i + 1], photo=None
+        )
         area = round(np.count_nonzero(mask) / mask.size * prediction.original_hw[0] * prediction.original_hw[1])
-        yield Candidate(alone, box, area, float(stability), point, crop)
+        yield Candidate(alone, float(score), box, area, float(stability), point, crop)
 
 
 def judged_size(hw: tuple[int, int]) -> tuple[int, int]:
@@ -148,19 +117,9 @@ def judged_size(hw: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
 
-def in_photo(box: Box, hw: tuple[int, ...], crop: Box) -> Box:
-    """A box with its last pixels inside, found at (h, w) → the same in the photo that the crop is part of."""
+def in_photo(box_xyxy: Box, hw: tuple[int, ...], crop: Box) -> Box:
+    """A box found at (h, w) → the same in the photo that the crop is part of."""
     left, top, right, bottom = crop
     x, y = (right - left) / hw[1], (bottom - top) / hw[0]
-    x0, y0, x1, y1 = box
-    if (x, y) == (1, 1) or box == (0, 0, 0, 0):
-        return x0 + left, y0 + top, x1 + left, y1 + top
-    return round(x0 * x) + left, round(y0 * y) + top, round((x1 + 1) * x) - 1 + left, round((y1 + 1) * y) - 1 + top
-
-
-def suppress(found: Sequence[Kind], scores: Sequence[float], threshold: float) -> list[Kind]:
-    """Non-maximum suppression by the masks' boxes."""
-    if not found:
-        return []
-    boxes = np.array([mask.box for mask in found], float)
-    return [found[i] for i in nms(boxes, np.array(scores, float), threshold)]
+    x0, y0, x1, y1 = box_xyxy
+    return round(x0 * x) + left, round(y0 * y) + top, round(x1 * x) + left, round(y1 * y) + top

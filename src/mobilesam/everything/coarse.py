@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam.everything.candidates import Found
+from mobilesam.everything.candidates import Candidate
 from mobilesam.everything.grid import Points
 
 # N points, p coarse points along a side
 
 
-def near_small(points: Points, found: Sequence[Found], per_side: int, small_share: float) -> NDArray[np.bool_]:
+def near_small(points: Points, found: Sequence[Candidate], per_side: int, small_share: float) -> NDArray[np.bool_]:
     """Which points (N, 2) in the unit square of a crop have a small mask at one of the four coarse points around them.
 
     Args:
@@ -27,9 +27,9 @@ def near_small(points: Points, found: Sequence[Found], per_side: int, small_shar
     """
     smallest = np.ones((per_side, per_side))  # share of the smallest mask found at each coarse point
     for mask in found:
-        x0, y0, x1, y1 = mask.crop_box
-        column = int((mask.point[0] - x0) / (x1 - x0) * per_side)
-        row = int((mask.point[1] - y0) / (y1 - y0) * per_side)
+        x0, y0, x1, y1 = mask.crop_box_xyxy
+        column = int((mask.point_xy[0] - x0) / (x1 - x0) * per_side)
+        row = int((mask.point_xy[1] - y0) / (y1 - y0) * per_side)
         share = mask.area / ((x1 - x0) * (y1 - y0))
         smallest[row, column] = min(smallest[row, column], share)
     first = np.floor(points * per_side - 0.5).astype(int)  # left and above; a point lies between it and the next
@@ -37,10 +37,10 @@ def near_small(points: Points, found: Sequence[Found], per_side: int, small_shar
     return np.asarray(smallest[y[:, None], x[None]].min(axis=(0, 1)) < small_share)
 
 
-def is_covered(points: Points, found: Sequence[Found], hw: tuple[int, int]) -> NDArray[np.bool_]:
+def is_covered(points: Points, found: Sequence[Candidate], hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Which points (N, 2) of a photo of (H, W) lie in one of the masks: (N,)."""
     x, y = points.astype(int).T
     covered = np.zeros(len(points), bool)
     for mask in found:
-        covered |= mask.render(hw).array[y, x]
+        covered |= mask.array(hw)[y, x]
     return covered

@@ -1,11 +1,14 @@
-"""Which masks stay: stability, borders of crops, overlap, specks."""
+"""Mask filters: stability, edges of crops, overlap (non-maximum suppression), small regions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam.boxes import to_inclusive
 from mobilesam.contract import MASK_THRESHOLD
 from mobilesam.everything.grid import Box
 
@@ -21,19 +24,17 @@ def stability_score(logits: NDArray[np.float32], offset: float) -> float:
     return np.count_nonzero(logits > MASK_THRESHOLD + offset) / low if low else 0.0
 
 
-def inclusive_box(mask: NDArray[np.bool_]) -> Box:
-    """First and last row and column of (H, W), as SAM's generator counts: the last is inside. Empty: all 0."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
-
-
-def is_cut_by_crop(box: Box, crop: Box, hw: tuple[int, int]) -> bool:
+def is_cut_by_crop(box_xyxy: Box, crop: Box, hw: tuple[int, int]) -> bool:
     """Whether a box of the photo ends near a border of its crop that is not near a border of the photo."""
     h, w = hw
-    sides = zip(box, crop, (0, 0, w, h), strict=True)
+    sides = zip(to_inclusive(box_xyxy), crop, (0, 0, w, h), strict=True)  # SAM's boxes, so that its masks are found
     return any(abs(b - c) <= EDGE_TOLERANCE and abs(b - p) > EDGE_TOLERANCE for b, c, p in sides)
+
+
+def suppress(boxes_xyxy: Sequence[Box], scores: Sequence[float], threshold: float) -> list[int]:
+    """`nms` as SAM does it, by boxes whose last pixel is inside: N boxes and scores → indices that stay, best first."""
+    corners = np.array([to_inclusive(box) for box in boxes_xyxy], float).reshape(-1, 4)
+    return nms(corners, np.array(scores, float), threshold)
 
 
 def nms(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:

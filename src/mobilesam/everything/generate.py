@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mobilesam import masks
 from mobilesam.errors import SettingsError
-from mobilesam.everything.candidates import Candidate, Found, FoundMask, judge, suppress
+from mobilesam.everything.candidates import Candidate, judge
 from mobilesam.everything.coarse import is_covered, near_small
-from mobilesam.everything.filters import inclusive_box, remove_small_regions
+from mobilesam.everything.filters import remove_small_regions, suppress
 from mobilesam.everything.grid import Box, Points, crop_boxes, point_grid
+from mobilesam.everything.results import FoundMask
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import PhotoLike, Rgb, open_photo
 from mobilesam.predict.embedding import ImageEmbedding
@@ -67,7 +68,7 @@ def segment_everything(
     if isinstance(photo, ImageEmbedding):
         if settings.crop_n_layers:
             raise SettingsError("crops must be encoded anew: give the photo, or set crop_n_layers=0")
-        rgb, whole, hw = None, photo, photo.original_hw
+        rgb, whole, hw = photo.photo, photo, photo.original_hw
     else:
         rgb = open_photo(photo)
         whole, hw = None, (rgb.shape[0], rgb.shape[1])
@@ -75,15 +76,15 @@ def segment_everything(
         raise SettingsError(f"region must be the photo's size {hw}, not {region.shape}")
     if point_grids is not None and len(point_grids) != settings.crop_n_layers + 1:
         raise SettingsError(f"point_grids needs {settings.crop_n_layers + 1} grids, has {len(point_grids)}")
-    search = Search(predictor, settings, hw, region, point_grids, progress)
+    search = Search(predictor, settings, hw, rgb, region, point_grids, progress)
     if points is not None or boxes is not None:
         image = whole or predictor.embed(rgb)  # type: ignore[arg-type]
         found = search.ask_given(image, points, boxes)
     else:
-        found = search.ask_crops(rgb, whole)
+        found = search.ask_crops(whole)
     if settings.min_mask_region_area:
         found = clean(found, settings)
-    return sorted(found, key=lambda mask: -mask.predicted_iou)
+    return sorted(found, key=lambda mask: -mask.score)
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Search:
     predictor: Predictor
     settings: EverythingSettings
     hw: tuple[int, int]
+    rgb: Rgb | None
     region: NDArray[np.bool_] | None
     point_grids: Sequence[NDArray[np.generic]] | None
     progress: Progress | None
@@ -103,16 +105,16 @@ class Search:
         threshold = self.settings.pred_iou_thresh
         return threshold if threshold is not None and threshold > 0 else -np.inf
 
-    def ask_crops(self, rgb: Rgb | None, whole: ImageEmbedding | None) -> list[FoundMask]:
+    def ask_crops(self, whole: ImageEmbedding | None) -> list[FoundMask]:
         """The photo and its crops, each with its grid; then what several crops found is thinned out."""
         crops = crop_boxes(self.hw, self.settings.crop_n_layers, self.settings.crop_overlap_ratio)
         found: list[FoundMask] = []
         for layer, crop in crops:
             x0, y0, x1, y1 = crop
-            image = whole or self.predictor.embed(rgb[y0:y1, x0:x1])  # type: ignore[index]
+            image = whole or self.predictor.embed(self.rgb[y0:y1, x0:x1])  # type: ignore[index]
             found += self.ask_grid(image, crop, layer)
         if len(crops) > 1:
-            found = suppress(found, [1 / area_of(mask.crop_box) for mask in found], self.settings.crop_nms_thresh)
+            found = thin(found, [1 / area_of(mask.crop_box_xyxy) for mask in found], self.settings.crop_nms_thresh)
         return found
 
     def grid(self, layer: int) -> Points:
@@ -130,7 +132,7 @@ class Search:
         """One crop: all points of its grid, or first a coarse one and then where that leaves something to find."""
         size = (crop[2] - crop[0], crop[3] - crop[1])
         points = self.wanted(self.grid(layer) * size, crop)
-        found: list[Found] = []
+        found: list[Candidate] = []
         if self.settings.coarse_factor > 1 and self.point_grids is None:
             per_side = self.per_side(layer, self.settings.coarse_factor)
             found = self.ask_points(image, crop, self.wanted(point_grid(per_side) * size, crop))
@@ -140,10 +142,10 @@ class Search:
                 points = points[~is_covered(points + crop[:2], found, self.hw)]
         found += self.ask_points(image, crop, points)
         if self.settings.refine:
-            best = self.thin(found)
+            best = self.best(found)
             inside = np.array([mask.innermost() for mask in best]).reshape(-1, 2)
             found = best + self.ask_points(image, crop, self.wanted(inside - crop[:2], crop))
-        return self.render(self.thin(found))
+        return self.made(found)
 
     def wanted(self, points: Points, crop: Box) -> Points:
         """The points of a crop that lie in the region."""
@@ -152,9 +154,9 @@ class Search:
         x, y = (points + crop[:2]).astype(int).T
         return points[self.region[y, x]]
 
-    def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[Found]:
+    def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[Candidate]:
         """The answers to single points that are sure and stable."""
-        found: list[Found] = []
+        found: list[Candidate] = []
         for batch in self.batches(points):
             for i, prediction in image.predict_points(batch, min_score=self.min_score):
                 x, y = (batch[i] + crop[:2]).tolist()
@@ -165,7 +167,7 @@ class Search:
     def ask_given(self, image: ImageEmbedding, points: ArrayLike | None, boxes: ArrayLike | None) -> list[FoundMask]:
         """The answers to the caller's own points and boxes."""
         crop = (0, 0, self.hw[1], self.hw[0])
-        found: list[Found] = []
+        found: list[Candidate] = []
         if points is not None:
             found += self.ask_points(image, crop, self.wanted(np.asarray(points, float).reshape(-1, 2), crop))
         if boxes is not None:
@@ -175,7 +177,7 @@ class Search:
                     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
                     found += judge(prediction, crop, middle, self.hw, self.min_score, self.settings)
                 found = self.bounded(found)
-        return self.render(self.thin(found))
+        return self.made(found)
 
     def batches(self, prompts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
         """Prompts in batches, reported as they are done."""
@@ -186,18 +188,24 @@ class Search:
             if self.progress:
                 self.progress(min(start + size, len(prompts)), len(prompts))
 
-    def bounded(self, found: list[Found]) -> list[Found]:
+    def bounded(self, found: list[Candidate]) -> list[Candidate]:
         """The same, as run lengths once logits that wait take too much memory."""
-        waiting = sum(mask.nbytes for mask in found if isinstance(mask, Candidate))
-        return found if waiting < MAX_WAITING else [*self.render(found)]
+        waiting = sum(mask.nbytes for mask in found)
+        return found if waiting < MAX_WAITING else [mask.small(self.hw) for mask in found]
 
-    def render(self, found: Sequence[Found]) -> list[FoundMask]:
-        """All at the photo's size."""
-        return [mask.render(self.hw) for mask in found]
-
-    def thin(self, found: list[Found]) -> list[Found]:
+    def best(self, found: list[Candidate]) -> list[Candidate]:
         """Of masks that say the same, the surest."""
-        return suppress(found, [mask.predicted_iou for mask in found], self.settings.box_nms_thresh)
+        kept = suppress([mask.box_xyxy for mask in found], [mask.score for mask in found], self.settings.box_nms_thresh)
+        return [found[i] for i in kept]
+
+    def made(self, found: list[Candidate]) -> list[FoundMask]:
+        """The best, at the photo's size."""
+        return [mask.found(self.hw, self.rgb) for mask in self.best(found)]
+
+
+def thin(found: Sequence[FoundMask], scores: Sequence[float], threshold: float) -> list[FoundMask]:
+    """Of masks whose boxes overlap too much, the better-scored; best first."""
+    return [found[i] for i in suppress([mask.box_xyxy for mask in found], scores, threshold)]
 
 
 def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[FoundMask]:
@@ -209,10 +217,9 @@ def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[Foun
         array, had_islands = remove_small_regions(array, settings.min_mask_region_area, holes=False)
         untouched.append(float(not (had_holes or had_islands)))
         if had_holes or had_islands:
-            area = int(np.count_nonzero(array))
-            mask = replace(mask, rle=masks.to_rle(array), area=area, box=inclusive_box(array))
+            mask = replace(mask, pixels=masks.to_rle(array))
         cleaned.append(mask)
-    return suppress(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+    return thin(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
 
 
 def area_of(box: Box) -> int:

@@ -3,65 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated
 
-from mobilesam.errors import SettingsError
+from mobilesam.choices import DenseWhere
 from mobilesam.predict.backend import ModelInfo
-
-DenseWhere = Literal["small", "uncovered"]
+from mobilesam.recipe import Count, CountOrZero, PositiveOrZero, Probability, Range, Settings
 
 # A small model's scores are low, so the thresholds made for SAM would leave little of its masks. These keep 86 % of the
 # recall with an eighth of the masks, on training photos: benchmarks/thresholds.py, docs/results/everything.md.
 _THRESHOLDS = {"embedded": (0.4, 0.7)}
 
 
-@dataclass(frozen=True)
-class EverythingSettings:
+@dataclass(frozen=True, kw_only=True)
+class EverythingSettings(Settings):
     """Settings of the search. The defaults are those of SAM's generator, but for what is left to the model."""
 
-    points_per_side: int = 32
+    points_per_side: Count = 32
     """The grid has this many points along each side of a crop."""
-    points_per_batch: int | None = None
+    points_per_batch: Count | None = None
     """Prompts decoded at once; more cost memory and save time; None takes what suits the model."""
-    pred_iou_thresh: float | None = None
+    pred_iou_thresh: Probability | None = None
     """Masks whose predicted IoU is not above this are dropped, 0 drops none; None takes what suits the model."""
-    stability_score_thresh: float | None = None
+    stability_score_thresh: Probability | None = None
     """Masks less stable than this are dropped; None takes what suits the model."""
-    stability_score_offset: float = 1.0
+    stability_score_offset: PositiveOrZero = 1.0
     """Stability: IoU of the masks cut at this many logits above and below the threshold."""
-    box_nms_thresh: float = 0.7
-    """Of two masks of one crop whose boxes overlap more, the better-scored stays."""
-    crop_n_layers: int = 0
+    box_nms_thresh: PositiveOrZero = 0.7
+    """Of two masks of one crop whose boxes have a higher IoU, the better-scored stays; 1 keeps all."""
+    crop_n_layers: CountOrZero = 0
     """Also search 4 crops, then 16, and so on: layer i has 2^i along each side."""
-    crop_nms_thresh: float = 0.7
-    """The same between crops, where the smaller crop's mask stays."""
-    crop_overlap_ratio: float = 512 / 1500
+    crop_nms_thresh: PositiveOrZero = 0.7
+    """As `box_nms_thresh` between masks of different crops, where the smaller crop's mask stays."""
+    crop_overlap_ratio: Annotated[float, Range(low=0, below=1)] = 512 / 1500
     """Overlap of the crops of the first layer, as a fraction of the photo's short side."""
-    crop_n_points_downscale_factor: int = 1
+    crop_n_points_downscale_factor: Count = 1
     """The grid of layer i has points_per_side / factor^i points along a side."""
-    min_mask_region_area: int = 0
+    min_mask_region_area: CountOrZero = 0
     """Holes and islands smaller than this many pixels are removed; 0 leaves masks as they are."""
-    coarse_factor: int = 1
+    coarse_factor: Count = 1
     """Above 1, a grid this many times coarser is asked first, and the full grid only where `dense_where` says
     (a hierarchical search, as in TinySAM, arXiv 2312.13789, section 3.3)."""
     dense_where: DenseWhere = "small"
     """Where the full grid is asked after a coarse one: "small", around coarse points that found something small, since
     small things come in company; or "uncovered", where no mask of the coarse grid lies, TinySAM's rule."""
-    small_share: float = 0.05
+    small_share: Probability = 0.05
     """A mask that covers less of its crop is small."""
     refine: bool = False
     """Ask once more at the innermost pixel of each mask found, which is a better prompt than a grid's."""
-
-    def __post_init__(self) -> None:
-        positive = ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor", "coarse_factor")
-        for name in positive:
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.dense_where not in get_args(DenseWhere):
-            raise SettingsError(f"dense_where is {' or '.join(get_args(DenseWhere))}, not '{self.dense_where}'")
-        for name in ("crop_n_layers", "min_mask_region_area", "stability_score_offset"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name} must not be negative, but is {getattr(self, name)}")
 
     def for_model(self, info: ModelInfo) -> EverythingSettings:
         """The same with what was left open filled in."""

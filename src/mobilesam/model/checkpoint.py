@@ -23,7 +23,6 @@ from mobilesam.files import replacing
 from mobilesam.model.config import (
     CONFIGS,
     EMBEDDED,
-    KINDS,
     EfficientNetLiteConfig,
     EncoderConfig,
     SamConfig,
@@ -100,13 +99,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
 
 
 def _read_config(text: str, path: Path) -> SamConfig:
-    data = json.loads(text)
-    kind = data["encoder"]["kind"]
-    if kind not in KINDS:
-        raise ModelError(
-            f"{path}: its encoder is a '{kind}', which this version does not know; known: {', '.join(KINDS)}"
-        )
-    return SamConfig.from_dict(data)
+    try:
+        return SamConfig.from_dict(json.loads(text))
+    except (ValueError, TypeError) as error:  # a SettingsError is a ValueError, and so is broken JSON
+        raise ModelError(f"{path}: its description of the network does not fit this version: {error}") from error
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

@@ -3,48 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from mobilesam.contract import check_side
+from mobilesam.errors import SettingsError
+from mobilesam.recipe import Count, CountOrZero, Positive, Probability, Range, Settings, from_dict
+
+Four = tuple[Count, Count, Count, Count]
+Seven = tuple[Count, Count, Count, Count, Count, Count, Count]
 
 
-@dataclass(frozen=True)
-class TinyViTConfig:
+@dataclass(frozen=True, kw_only=True)
+class TinyViTConfig(Settings):
     """A TinyViT image encoder (arXiv 2207.10666) with its last stride removed (arXiv 2306.14289, section 4.1)."""
 
-    embed_dims: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
-    num_heads: tuple[int, int, int, int]
-    window_sizes: tuple[int, int, int, int]
-    mlp_ratio: float = 4.0
-    mbconv_expand_ratio: float = 4.0
-    num_classes: int = 0
+    embed_dims: Four
+    """Channels of the four stages."""
+    depths: Four
+    """Their numbers of blocks."""
+    num_heads: Four
+    """Attention heads of each stage; the first stage has no attention."""
+    window_sizes: Four
+    """Sides of the attention windows, in cells."""
+    mlp_ratio: Positive = 4.0
+    """Hidden channels of an MLP, by its input's."""
+    mbconv_expand_ratio: Positive = 4.0
+    """Hidden channels of the first stage's blocks, by their input's."""
+    num_classes: CountOrZero = 0
     """Rows of the unused ImageNet head that the published checkpoint still carries; 0 leaves the head out."""
-    neck_groups: int = 1
+    neck_groups: Count = 1
     """Groups of the neck's 3×3 convolution. SAM's 1 costs 0.6 M parameters, more than a very small encoder has."""
 
 
-@dataclass(frozen=True)
-class ViTConfig:
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(Settings):
     """A plain ViT image encoder with windowed attention and relative positions, as in SAM (arXiv 2304.02643)."""
 
-    embed_dim: int
-    depth: int
-    num_heads: int
-    global_attention_blocks: tuple[int, ...]
-    window_size: int = 14
-    mlp_ratio: float = 4.0
+    embed_dim: Count
+    """Channels of every block."""
+    depth: Count
+    """Number of blocks."""
+    num_heads: Count
+    """Attention heads of a block."""
+    global_attention_blocks: tuple[CountOrZero, ...]
+    """Numbers of the blocks, from 0, that attend to the whole grid instead of windows."""
+    window_size: Count = 14
+    """Side of an attention window, in cells."""
+    mlp_ratio: Positive = 4.0
+    """Hidden channels of an MLP, by its input's."""
 
 
-@dataclass(frozen=True)
-class EfficientNetLiteConfig:
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetLiteConfig(Settings):
     """An EfficientNet-Lite image encoder (arXiv 1905.11946): convolutions only, so its input may have any side."""
 
-    widths: tuple[int, int, int, int, int, int, int]
+    widths: Seven
     """Channels of the seven stages."""
-    depths: tuple[int, int, int, int, int, int, int]
+    depths: Seven
     """Their numbers of blocks."""
-    stem: int = 32
+    stem: Count = 32
+    """Channels of the first convolution."""
 
 
 EncoderConfig = TinyViTConfig | ViTConfig | EfficientNetLiteConfig
@@ -59,32 +77,36 @@ FREE_SIDES = range(256, 1024 + 1, 32)
 """Sides in pixels at which a convolutional encoder is offered, whatever side it was trained at."""
 
 
-@dataclass(frozen=True)
-class SamConfig:
+@dataclass(frozen=True, kw_only=True)
+class SamConfig(Settings):
     """Image encoder, prompt encoder and mask decoder of one model."""
 
     name: str
-    image_size: int
-    """Side in pixels of the padded square the network is made for; a multiple of 16."""
+    """As `mobilesam models` lists it; "custom" where nothing says it."""
+    image_size: Annotated[int, Range(low=32, multiple_of=16)]
+    """Side in pixels of the padded square the network is made for; a multiple of 32 for an EfficientNet-Lite."""
     encoder: EncoderConfig
-    embed_dim: int = 256
+    """The image encoder."""
+    embed_dim: Count = 256
     """Channels of the image embedding and of every prompt token."""
-    decoder_mlp_dim: int = 2048
-    decoder_heads: int = 8
-    mask_channels: int = 16
+    decoder_mlp_dim: Count = 2048
+    """Hidden channels of the mask decoder's MLPs."""
+    decoder_heads: Count = 8
+    """Attention heads of the mask decoder."""
+    mask_channels: Count = 16
     """Channels inside the prompt encoder's mask branch."""
     smooth_masks: bool = False
     """Each logit is a mean of itself and its neighbours. SAM up-scales by two transposed convolutions whose four phases
     are weights of their own, and where the network is unsure a checkerboard of them shows."""
-    zoom_below: float = 0.0
+    zoom_below: Probability = 0.0
     """Boxes whose longer side is below this share of the photo's get a second look by default; 0 for none."""
-    click_zoom_below: float = 0.0
+    click_zoom_below: Probability = 0.0
     """The same for the box of the mask that a click found."""
 
     def __post_init__(self) -> None:
-        stride = 32 if isinstance(self.encoder, EfficientNetLiteConfig) else 16
-        if self.image_size % stride or self.image_size < 32:
-            raise ValueError(f"image_size must be a multiple of {stride} and at least 32, not {self.image_size}")
+        super().__post_init__()
+        if isinstance(self.encoder, EfficientNetLiteConfig) and self.image_size % 32:
+            raise SettingsError(f"'image_size' must be a multiple of 32, found {self.image_size}")
 
     @property
     def sides(self) -> range:
@@ -112,11 +134,16 @@ class SamConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SamConfig:
-        """Inverse of `to_dict`; lists become tuples."""
-        encoder: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data["encoder"].items() if k != "kind"
-        }
-        return cls(**{**data, "encoder": KINDS[data["encoder"]["kind"]](**encoder)})
+        """Inverse of `to_dict`.
+
+        Raises:
+            SettingsError: there is no encoder of that kind, or a key or a value is wrong.
+        """
+        sizes = dict(data.get("encoder", {}))
+        kind = sizes.pop("kind", "none")
+        if kind not in KINDS:
+            raise SettingsError(f"the encoder is '{kind}', which this version does not know; known: {', '.join(KINDS)}")
+        return from_dict(cls, {**data, "encoder": from_dict(KINDS[kind], sizes)})
 
 
 MOBILE_SAM = SamConfig(
@@ -131,9 +158,18 @@ MOBILE_SAM = SamConfig(
     ),
 )
 
-SAM_VIT_B = SamConfig("sam_vit_b", 1024, ViTConfig(768, 12, 12, (2, 5, 8, 11)))
-SAM_VIT_L = SamConfig("sam_vit_l", 1024, ViTConfig(1024, 24, 16, (5, 11, 17, 23)))
-SAM_VIT_H = SamConfig("sam_vit_h", 1024, ViTConfig(1280, 32, 16, (7, 15, 23, 31)))
+SAM_VIT_B, SAM_VIT_L, SAM_VIT_H = (
+    SamConfig(
+        name=name,
+        image_size=1024,
+        encoder=ViTConfig(embed_dim=dim, depth=depth, num_heads=heads, global_attention_blocks=blocks),
+    )
+    for name, dim, depth, heads, blocks in (
+        ("sam_vit_b", 768, 12, 12, (2, 5, 8, 11)),
+        ("sam_vit_l", 1024, 24, 16, (5, 11, 17, 23)),
+        ("sam_vit_h", 1280, 32, 16, (7, 15, 23, 31)),
+    )
+)
 
 # The sizes of the published ImageNet weights: the Lite variant leaves the stem, the first and the last stage alone.
 EFFICIENTNET_LITE = {
@@ -144,7 +180,12 @@ EFFICIENTNET_LITE = {
 
 # What the project trains itself. The shares for second looks were measured: docs/results/second_look.md.
 EMBEDDED = SamConfig(
-    "embedded", 512, EFFICIENTNET_LITE["lite0"], smooth_masks=True, zoom_below=0.4, click_zoom_below=0.5
+    name="embedded",
+    image_size=512,
+    encoder=EFFICIENTNET_LITE["lite0"],
+    smooth_masks=True,
+    zoom_below=0.4,
+    click_zoom_below=0.5,
 )
 EMBEDDED_LITE2 = replace(EMBEDDED, name="embedded_lite2", encoder=EFFICIENTNET_LITE["lite2"])
 

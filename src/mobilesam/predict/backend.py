@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam.choices import Precision as Precision
 from mobilesam.contract import PATCH_SIZE, check_side, read_sides
 
 Floats = NDArray[np.float32]
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import masks
+from mobilesam.equality import same_fields
 
 # H W photo, h w region, L = 4g side of the logits
 
@@ -18,7 +19,7 @@ OUTSIDE = -10.0  # as sure of the background as logits usually get
 BLEND_SHARE = 1 / 12  # of the region's shorter side; half of what REGION_FACTOR leaves beside a square object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Closeup:
     """One mask of a region that was encoded by itself."""
 
@@ -30,6 +31,11 @@ class Closeup:
     """The part of the square that the resized region covers."""
     goes_on: bool
     """Whether the object may reach over the region's edge, as after a click; a box says that it does not."""
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Closeup) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def region_hw(self) -> tuple[int, int]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.extras import is_installed, require
-from mobilesam.predict.backend import Backend, Precision
+from mobilesam.extras import install_command, is_installed, require
+from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
     CHECKPOINTS,
@@ -27,8 +28,6 @@ from mobilesam.weights import (
     in_run,
     pair_folder,
 )
-
-BackendName = Literal["auto", "onnx", "openvino", "torch"]
 
 
 def load(
@@ -69,7 +68,7 @@ def load(
     if precision != "float32" and backend != "openvino":
         raise SettingsError(
             f"the backend {backend} computes in float32; precision '{precision}' needs openvino: "
-            'pip install "mobilesam[openvino]"'
+            + install_command("openvino")
         )
     if backend == "torch":
         return Predictor(_torch_backend(model, device, image_size))

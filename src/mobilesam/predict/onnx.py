@@ -51,7 +51,25 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         return session, session.get_modelmeta().custom_metadata_map
 
     def _run(self, graph: ort.InferenceSession, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
-        return [np.asarray(output) for output in graph.run(list(outputs), dict(feed))]
+        try:
+            answers = graph.run(list(outputs), dict(feed))
+        except Exception:  # onnxruntime's errors share no public base class
+            # Before 1.32 onnxruntime cannot multiply matrices of zero masks, which is what no sure prompt leaves.
+            scores = self._scores_of_none(graph, feed)
+            if scores is None:
+                raise
+            side = self._info.low_res
+            answers = [np.empty((0, contract.NUM_MASKS, side, side), np.float32), scores]
+        return [np.asarray(output) for output in answers]
+
+    def _scores_of_none(self, graph: ort.InferenceSession, feed: Feed) -> Floats | None:
+        """The scores of prompts none of which exceeds `min_score`; None where one does or no score is asked for."""
+        min_score = feed.get(contract.DECODER_MIN_SCORE)
+        if min_score is None or min_score == -np.inf:
+            return None
+        everything = {**feed, contract.DECODER_MIN_SCORE: np.array(-np.inf, np.float32)}
+        scores = np.asarray(graph.run(list(contract.DECODER_OUTPUTS), everything)[1])  # (N, 4)
+        return None if (scores.max(axis=1) > min_score).any() else scores
 
 
 def open_session(

@@ -51,6 +51,7 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
+        self.precision = precision
         self._local = threading.local()
         super().__init__(folder, image_size)
 

@@ -6,8 +6,8 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -37,6 +37,8 @@ class PairBackend(ABC, Generic[Graph]):
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
+        self._many_lock = Lock()
+        self._many_graphs: list[Graph | None] = []  # one when it was looked for
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
         own = read_info(encoder_data, folder)
@@ -100,9 +102,15 @@ class PairBackend(ABC, Generic[Graph]):
         low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
-    @cached_property
+    @property
     def _many(self) -> Graph | None:
         """The decoder for many prompts, where the folder has one; a click never waits for it."""
+        with self._many_lock:  # threads that come at once shall not each open it: it takes a second and memory
+            if not self._many_graphs:
+                self._many_graphs.append(self._open_many())
+            return self._many_graphs[0]
+
+    def _open_many(self) -> Graph | None:
         path = self._folder / contract.MANY_FILE
         if not path.is_file():
             return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,38 +15,57 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilesam import boxes, masks
+from mobilesam.equality import same_fields
 from mobilesam.errors import ImageError
-from mobilesam.files import replacing
+from mobilesam.files import save_json, save_picture
 from mobilesam.image import PhotoLike, Rgb, open_photo
 from mobilesam.predict.closeup import Closeup
 
 # K masks, H W photo, L = 4g side of the logits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mask:
-    """One mask of one photo."""
+    """One mask of one photo.
 
-    array: NDArray[np.bool_]
-    """(H, W)"""
+    Masks of one type are equal when their pixels and scores are; the photo does not count. They cannot be hashed,
+    because the array of a mask may be written to.
+    """
+
+    pixels: NDArray[np.bool_] | masks.Rle = field(compare=False)
+    """What the mask is kept as: an array (H, W), or COCO's run lengths, of which a thousand are small."""
     score: float
     """The model's own estimate of the mask's IoU, about 0-1."""
-    photo: Rgb | None = field(default=None, repr=False, compare=False)
-    """The photo it was cut from, where it is at hand."""
+    photo: Rgb | None = field(default=None, compare=False)
+    """The photo it belongs to, (H, W, 3), where it is at hand."""
+
+    @property
+    def array(self) -> NDArray[np.bool_]:
+        """(H, W), True on the object. A mask kept as run lengths decodes it anew at each access, to save memory."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else masks.from_rle(self.pixels)
+
+    @property
+    def original_hw(self) -> tuple[int, int]:
+        """(height, width) of the photo."""
+        height, width = self.pixels.shape if isinstance(self.pixels, np.ndarray) else self.pixels["size"]
+        return height, width
 
     @cached_property
     def box_xyxy(self) -> tuple[int, int, int, int]:
         """Tight box in pixels, right and bottom exclusive; all 0 for an empty mask."""
-        return boxes.from_mask(self.array)
+        if isinstance(self.pixels, np.ndarray):
+            return boxes.from_mask(self.pixels)
+        return boxes.from_rle(self.pixels)
 
     @cached_property
     def area(self) -> int:
         """Number of pixels."""
-        return int(self.array.sum())
+        return int(np.count_nonzero(self.pixels)) if isinstance(self.pixels, np.ndarray) else masks.area(self.pixels)
 
     def rle(self) -> masks.Rle:
         """COCO's compressed run-length encoding."""
-        return masks.to_rle(self.array)
+        made = masks.to_rle(self.pixels) if isinstance(self.pixels, np.ndarray) else self.pixels
+        return {"size": [*made["size"]], "counts": made["counts"]}
 
     def polygons(self) -> list[masks.Polygon]:
         """Connected pieces with their holes."""
@@ -64,15 +83,15 @@ class Mask:
         rgb = self.photo if photo is None else open_photo(photo)
         if rgb is None:
             raise ImageError("this mask comes from a saved embedding; give the photo: mask.cutout(photo)")
-        if rgb.shape[:2] != self.array.shape:
-            raise ImageError(f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, the mask {self.array.shape[::-1]}")
+        if rgb.shape[:2] != self.original_hw:
+            raise ImageError(f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, the mask {self.original_hw[::-1]}")
         x0, y0, x1, y1 = self.box_xyxy
         if x1 == x0:
             raise ImageError("the mask is empty; there is nothing to cut out")
         alpha = self.array.astype(np.uint8)[..., None] * 255
         return Image.fromarray(np.concatenate([rgb, alpha], axis=2)[y0:y1, x0:x1])
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-able: COCO's `segmentation`, `bbox` (xywh), `area`, and the `score`."""
         return {
             "segmentation": self.rle(),
@@ -80,6 +99,35 @@ class Mask:
             "area": self.area,
             "score": self.score,
         }
+
+    def to_coco(self, *, id: int = 1, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
+        """One annotation of a COCO file: `to_dict` with the ids that COCO asks for."""
+        return {"id": id, "image_id": image_id, "category_id": category_id, "iscrowd": 0, **self.to_dict()}
+
+    def to_labelme(self, image_path: str, *, label: str = "object") -> dict[str, Any]:
+        """A LabelMe file with this mask; see `mobilesam.to_labelme`."""
+        from mobilesam.interchange import to_labelme
+
+        return to_labelme([self], image_path, labels=label)
+
+    def to_svg_path(self) -> str:
+        """The `d` of an SVG path along the edges of the mask's pixels; fill it by the even-odd rule, which keeps holes.
+
+        Empty for an empty mask. One unit is one pixel of the photo, (0, 0) the upper left corner of its first pixel.
+        """
+        from mobilesam.interchange import svg_path
+
+        return svg_path(self.array)
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections` with this mask; see `mobilesam.to_supervision`.
+
+        Raises:
+            MissingExtraError: the library `supervision` is not installed.
+        """
+        from mobilesam.interchange import to_supervision
+
+        return to_supervision([self])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the mask as a picture, 255 on the object and 0 elsewhere, or as JSON where the name ends so.
@@ -89,19 +137,32 @@ class Mask:
             OSError: the file cannot be written.
         """
         path = Path(path)
-        with replacing(path) as partial:
-            if path.suffix == ".json":
-                partial.write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8")
-                return
-            try:
-                Image.fromarray(self.array.astype(np.uint8) * 255).save(partial)
-            except ValueError as error:
-                raise ImageError(f"cannot save a mask as '{path.suffix}'; use .png or .json") from error
+        if path.suffix == ".json":
+            save_json(self.to_dict(), path)
+        else:
+            save_picture(self.array, path)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        # What is cheap first. The pixels of two masks of one size and area are compared one by one.
+        alike = (self.original_hw, self.area) == (other.original_hw, other.area) and same_fields(self, other)
+        return alike and np.array_equal(self.array, other.array)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        height, width = self.original_hw
+        return f"{type(self).__name__}({width}x{height}, score={self.score:.3f}, area={self.area}, box={self.box_xyxy})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
-    """The masks that answer one prompt: three for an ambiguous one, else one."""
+    """The masks that answer one prompt: three for an ambiguous one, else one.
+
+    Two are equal when their logits, scores, sizes and second looks are; the photo does not count. They cannot be
+    hashed, because their arrays may be written to.
+    """
 
     low_res: NDArray[np.float32]
     """(K, L, L) logits of the first look over the padded square; what `prior` takes."""
@@ -158,3 +219,8 @@ class Prediction:
 
     def __iter__(self) -> Iterator[Mask]:
         return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Prediction) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]

@@ -2,6 +2,10 @@
 
 `drawing.py` decides what; everything ends in the frame of inference: the long side fills the square, padding lies right
 and bottom.
+
+Photos shrink by OpenCV's area average here, at inference by Pillow's bilinear filter. That is on purpose: crops,
+stretches and sides resize by random factors anyway, and OpenCV is faster. What is compared with inference, the photos
+of a distillation and those held out, is resized as at inference (`image.resize_long_side`).
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mobilesam.data.decoded import DecodedPhoto, read_photo, warn_left_out
+from mobilesam.data.survey import Survey
 from mobilesam.errors import DataError
-from mobilesam.shards import Photo, read_photo
 from mobilesam.train import augment
 from mobilesam.train.config import DataConfig, RunConfig
 from mobilesam.train.devices import share, share_workers
 from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
 from mobilesam.train.schedule import Ask, Schedule
-from mobilesam.train.survey import Survey
 
 # S side of the network's square, M masks per photo
 
@@ -32,8 +32,8 @@ MAX_TRIES = 100
 class MaskPhotos(Dataset[dict[str, Any]]):
     """Photo number i with M of its masks, augmented.
 
-    An item is `name`, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer than M usable masks they
-    repeat: each is prompted differently.
+    An item is `name` of data set and photo, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer
+    than M usable masks they repeat: each is prompted differently.
 
     Args:
         photos: what there is.
@@ -43,23 +43,29 @@ class MaskPhotos(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, photos: Survey, config: DataConfig, image_size: int, seed: int) -> None:
-        self.samples, self.sources = photos.samples, Sources(photos, config)
+        self.photos, self.sources = photos.photos, Sources(photos, config)
         self.config, self.image_size, self.seed = config, image_size, seed
 
     def __getitem__(self, index: int | Ask) -> dict[str, Any]:
         ask = index if isinstance(index, Ask) else Ask(index, self.image_size)
         rng = np.random.default_rng([self.seed, ask.number])
-        for _ in range(MAX_TRIES):  # a photo may have no usable mask left after its crop
+        trouble = "all too small"
+        for _ in range(MAX_TRIES):  # a photo may be damaged, or have no usable mask left after its crop
             read = Reader(self)
-            plan = draw_plan(self.sources.draw, read.facts, self.config, ask.side, self.object_crops(ask), rng)
-            rgb, masks = read.carry_out(plan, ask.side)
+            try:
+                plan = draw_plan(self.sources.draw, read.facts, self.config, ask.side, self.object_crops(ask), rng)
+                rgb, masks = read.carry_out(plan, ask.side)
+            except DataError as error:
+                warn_left_out(error)
+                trouble = str(error)
+                continue
             areas = masks.mean(axis=(1, 2))
             usable = (areas >= self.config.min_area) & (areas < 0.95)
             chosen = choose(usable, plan.order, self.config.masks_per_photo)
             if len(chosen):
                 break
         else:
-            raise DataError(f"no usable mask in {MAX_TRIES} photos, last '{read.name(plan)}'; lower data.min_area")
+            raise DataError(f"no usable mask in {MAX_TRIES} photos ({trouble}); lower data.min_area")
         return {
             "name": read.name(plan),
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
@@ -76,14 +82,14 @@ class Reader:
     """Reads the photos of one plan, each once."""
 
     def __init__(self, dataset: MaskPhotos) -> None:
-        self.samples = dataset.samples
-        self.photos: dict[int, Photo] = {}
+        self.photos = dataset.photos
+        self.decoded: dict[int, DecodedPhoto] = {}
 
-    def photo(self, index: int) -> Photo:
+    def photo(self, index: int) -> DecodedPhoto:
         """Photo `index`, decoded."""
-        if index not in self.photos:
-            self.photos[index] = read_photo(self.samples[index])
-        return self.photos[index]
+        if index not in self.decoded:
+            self.decoded[index] = read_photo(self.photos[index])
+        return self.decoded[index]
 
     def facts(self, index: int) -> Facts:
         """What the drawing must know of it."""
@@ -91,7 +97,7 @@ class Reader:
 
     def name(self, plan: Plan) -> str:
         """Of the plan's photo."""
-        return self.photo(plan.photo).name
+        return str(self.photos[plan.photo].id)
 
     def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Mask]:
         """The photo augmented (S, S, 3), and its masks (K, S, S)."""
@@ -136,9 +142,26 @@ class FromStep(Sampler[list[int | Ask]]):
 
 
 def make_loader(
-    dataset: Dataset[Any], run: RunConfig, schedule: Schedule, start: int, rank: int, world_size: int
+    dataset: Dataset[Any],
+    run: RunConfig,
+    schedule: Schedule,
+    start: int,
+    rank: int,
+    world_size: int,
+    *,
+    pin_memory: bool = False,
 ) -> DataLoader[Any]:
     """Batches from step `start` to the end of the run, `run.accumulate` of them for every step.
+
+    It is iterated once, so its workers live as long as the run without being told to persist between epochs.
+
+    Args:
+        dataset: item i, or `Ask` i, is a function of what is asked alone.
+        run: photos per batch, and workers.
+        schedule: says the side of each batch.
+        start: step to go on from.
+        rank, world_size: this process among all.
+        pin_memory: put batches where a GPU can fetch them while the processor goes on.
 
     Raises:
         SettingsError: the processes cannot share a batch equally.
@@ -151,6 +174,7 @@ def make_loader(
         # Few, because by the clock a batch has the side of the moment at which it was asked for.
         prefetch_factor=2 if workers else None,
         worker_init_fn=_use_one_thread,
+        pin_memory=pin_memory,
     )
 
 

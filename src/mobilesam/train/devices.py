@@ -72,7 +72,7 @@ def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "aut
         accelerator=run.accelerator,
         devices=devices,
         num_nodes=run.num_nodes,
-        precision=run.precision,  # type: ignore[arg-type]
+        precision=run.precision,
         strategy=strategy,
     )
 

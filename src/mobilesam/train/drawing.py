@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mobilesam.shards import Photo
+from mobilesam.data.decoded import DecodedPhoto
+from mobilesam.data.survey import Survey
 from mobilesam.train.config import DataConfig
-from mobilesam.train.survey import Survey
 
 # K annotated masks of a photo, M masks to show
 
@@ -126,12 +126,12 @@ class Sources:
         return members[int(rng.integers(len(members)))]
 
 
-def facts_of(photo: Photo) -> Facts:
+def facts_of(photo: DecodedPhoto) -> Facts:
     """The numbers of a photo that was read."""
-    areas = np.array([max(float(a["area"]), 0.0) for a in photo.annotations])
+    areas = np.array([max(area, 0.0) for area in photo.areas])
     boxes = np.zeros((len(areas), 4))
     if len(areas):
-        boxes = np.array(coco_mask.toBbox([a["segmentation"] for a in photo.annotations]), np.float64)  # x, y, w, h
+        boxes = np.array(coco_mask.toBbox(list(photo.run_lengths)), np.float64)  # x, y, w, h
         boxes[:, 2:] += boxes[:, :2]
     return Facts((photo.rgb.shape[0], photo.rgb.shape[1]), areas, boxes)
 

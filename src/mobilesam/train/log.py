@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from mobilesam.files import replacing
+from mobilesam.files import replacing, save_picture
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.schedule import Schedule
@@ -92,16 +92,13 @@ class Log:
 
     def look(self, done: int, look: Look) -> None:
         """Write down what the validation found, with its picture."""
-        from PIL import Image
-
         self.write(done, look.numbers, prefix="validation/")
         if self.writer is None or not look.picture.size:
             return
         self.writer.add_image("validation", look.picture, done, dataformats="HWC")
         folder = self.output / PICTURES_FOLDER
         folder.mkdir(exist_ok=True)
-        with replacing(folder / f"{done:07}.jpg") as partial:
-            Image.fromarray(look.picture).save(partial, quality=85)
+        save_picture(look.picture, folder / f"{done:07}.jpg", quality=85)
 
     def write(self, done: int, numbers: dict[str, float], prefix: str) -> None:
         """To TensorBoard, the bar and the history."""

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
-from mobilesam.train import devices, state
+from mobilesam.train import devices, memory, state
 from mobilesam.train.build import to_training_mode
 from mobilesam.train.config import PhaseConfig, Recipe
 from mobilesam.train.data import make_loader
@@ -29,7 +29,7 @@ from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 from mobilesam.train.report import write_report
 from mobilesam.train.resident import open_resident
-from mobilesam.train.schedule import Schedule, Stopwatch
+from mobilesam.train.schedule import Schedule, Stopwatch, check_length
 from mobilesam.train.validation import Validation
 from mobilesam.weights import RUN_WEIGHTS
 
@@ -64,10 +64,12 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         The file with the averaged weights.
 
     Raises:
-        SettingsError: the output folder holds a run and `resume` is False, or nothing to resume.
+        SettingsError: the output folder holds a run and `resume` is False, nothing to resume, or no length of the run.
         DataError: a shard cannot be read.
+        OutOfMemoryError: the batches are too large for the device or the machine.
         ModelError: a checkpoint does not load, or the loss is no longer a number.
     """
+    check_length(recipe.run)
     output = Path(recipe.run.output)
     has_checkpoint = state.begin(output, resume)
     devices.start(recipe, partial(train, recipe, make_job, has_checkpoint, show_progress))
@@ -78,6 +80,14 @@ def train(
     recipe: Recipe, make_job: Callable[[], Job], has_checkpoint: bool, show_progress: bool, fabric: Fabric
 ) -> None:
     """What one process of a run does."""
+    with memory.explained(recipe.run):
+        train_to_end(recipe, make_job, has_checkpoint, show_progress, fabric)
+
+
+def train_to_end(
+    recipe: Recipe, make_job: Callable[[], Job], has_checkpoint: bool, show_progress: bool, fabric: Fabric
+) -> None:
+    """Network, photos, and step after step until the run is over."""
     run, output = recipe.run, Path(recipe.run.output)
     torch.manual_seed(run.seed)
     job = make_job()
@@ -86,7 +96,9 @@ def train(
     schedule = Schedule(recipe, job.phases, job.model.config.image_size, trained.clock, done)
     loader, where = open_resident(job.dataset, run, schedule, done, fabric)
     if loader is None:
-        loader = make_loader(job.dataset, run, schedule, done, fabric.global_rank, fabric.world_size)
+        on_gpu = fabric.device.type == "cuda"
+        place = (fabric.global_rank, fabric.world_size)
+        loader = make_loader(job.dataset, run, schedule, done, *place, pin_memory=on_gpu)
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mobilesam.files import replacing
+from mobilesam.tables import table
 from mobilesam.train.log import HISTORY_FILE, PICTURES_FOLDER
 
 REPORT_FILE = "report.md"
@@ -111,8 +111,3 @@ def pictures(output: Path) -> list[str]:
         return []
     chosen = [found[0], found[-1]] if len(found) > 1 else found
     return [f"After {int(p.stem)} steps:\n\n![prompts]({PICTURES_FOLDER}/{p.name})\n" for p in chosen]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]

@@ -21,13 +21,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mobilesam import boxes
-from mobilesam.shards import PhotoSource, read_photo
+from mobilesam.data.decoded import read_photo, warn_left_out
+from mobilesam.data.geometry import shrink
+from mobilesam.data.photo import PhotoRef
+from mobilesam.errors import DataError
 from mobilesam.train import warp
 from mobilesam.train.config import RunConfig
 from mobilesam.train.data import FromStep, MaskPhotos
 from mobilesam.train.devices import share_workers
 from mobilesam.train.drawing import Facts, Plan, draw_plan
-from mobilesam.train.epochs import shrink
 from mobilesam.train.schedule import Ask, Schedule
 
 # n photos, m masks, R side of the squares they lie in, B photos of a batch, M masks per photo
@@ -49,27 +51,30 @@ class ResidentPhotos:
     """Photos and masks in the memory of a device.
 
     Args:
-        samples: where the photos lie.
-        counts: how many masks each has.
+        photos: where they lie.
+        counts: how many masks each has at most.
         side: R, a multiple of 8; larger photos are reduced to it.
         device: where to.
         workers: processes that decode; 0 for this one.
     """
 
     def __init__(
-        self, samples: list[PhotoSource], counts: list[int], side: int, device: torch.device, workers: int
+        self, photos: list[PhotoRef], counts: list[int], side: int, device: torch.device, workers: int
     ) -> None:
-        self.side, self.names = side, [sample.name for sample in samples]
+        self.side, self.names = side, [str(photo.id) for photo in photos]
         self.first = np.concatenate([[0], np.cumsum(counts)])  # (n + 1,) number of each photo's first mask
-        self.rgb = torch.zeros(len(samples), 3, side, side, dtype=torch.uint8, device=device)
+        self.rgb = torch.zeros(len(photos), 3, side, side, dtype=torch.uint8, device=device)
         # One more than there are, empty: what number -1 stands for.
         self.bits = torch.zeros(int(self.first[-1]) + 1, side, side // 8, dtype=torch.uint8, device=device)
         self.facts: list[Facts] = []
-        for i, photo in enumerate(decode_all(samples, side, workers)):
+        for i, photo in enumerate(decode_all(photos, side, workers)):
             h, w = photo.facts.hw
             self.rgb[i, :, :h, :w] = torch.tensor(photo.rgb, device=device).permute(2, 0, 1)
-            start, stop = self.first[i], self.first[i + 1]
-            self.bits[start:stop, :h, : photo.bits.shape[-1]] = torch.tensor(photo.bits, device=device)
+            start = self.first[i]
+            # Objects that turn out to have no pixel leave places of their photo unused.
+            self.bits[start : start + len(photo.bits), :h, : photo.bits.shape[-1]] = torch.tensor(
+                photo.bits, device=device
+            )
             self.facts.append(photo.facts)
 
     def masks(self, numbers: Tensor) -> Tensor:
@@ -93,24 +98,32 @@ class ResidentPhotos:
         return {"name": [self.names[p.photo] for p in plans], "image": image[shown], "masks": masks}
 
 
-def decode_all(samples: list[PhotoSource], side: int, workers: int) -> Iterator[Decoded]:
+def decode_all(photos: list[PhotoRef], side: int, workers: int) -> Iterator[Decoded]:
     """Every photo, in order, by several processes."""
     decode = partial(decode_one, side=side)
     if not workers:
-        yield from map(decode, samples)
+        yield from map(decode, photos)
         return
     # Fresh processes: what a fork inherits of a GPU's context is of no use and may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(decode, samples, chunksize=16)
+        yield from pool.map(decode, photos, chunksize=16)
 
 
-def decode_one(sample: PhotoSource, side: int) -> Decoded:
-    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it."""
-    photo = read_photo(sample)
+def decode_one(reference: PhotoRef, side: int) -> Decoded:
+    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it.
+
+    A damaged one is a black pixel without masks, for which others of its batch stand in.
+    """
+    try:
+        photo = read_photo(reference)
+    except DataError as error:
+        warn_left_out(error)
+        nothing = Facts((1, 1), np.zeros(0), np.zeros((0, 4)))
+        return Decoded(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 1, 1), np.uint8), nothing)
     h, w = photo.rgb.shape[:2]
     scale = min(1.0, side / max(h, w))
     hw = (max(1, round(h * scale)), max(1, round(w * scale)))
-    rgb, masks = photo.rgb, [photo.mask(i) for i in range(len(photo.annotations))]
+    rgb, masks = photo.rgb, [photo.mask(i) for i in range(len(photo.run_lengths))]
     if scale < 1:
         rgb = np.asarray(cv2.resize(rgb, (hw[1], hw[0]), interpolation=cv2.INTER_AREA), np.uint8)
         masks = [shrink(mask, hw).astype(bool) for mask in masks]
@@ -151,7 +164,7 @@ def open_resident(
     if not isinstance(dataset, MaskPhotos):
         return None, "photos are streamed: only photos with masks can lie on the device"
     side = -(-run.resident_side // 8) * 8
-    counts = [len(sample.read_record()["annotations"]) for sample in dataset.samples]
+    counts = [count_objects(photo) for photo in dataset.photos]
     need, free = estimate_bytes(len(counts), sum(counts), side), free_bytes(device)
     sizes = f"{len(counts)} photos and {sum(counts)} masks at {side} px take {need / 1e9:.1f} GB"
     if need > SHARE * free:
@@ -159,8 +172,13 @@ def open_resident(
             None,
             f"photos are streamed: {sizes}, {SHARE:.0%} of the device's free memory is {SHARE * free / 1e9:.1f}",
         )
-    photos = ResidentPhotos(dataset.samples, counts, side, device, share_workers(run, fabric.world_size))
+    photos = ResidentPhotos(dataset.photos, counts, side, device, share_workers(run, fabric.world_size))
     return ResidentBatches(photos, dataset, run, schedule, start, fabric), f"photos lie on {device}: {sizes}"
+
+
+def count_objects(photo: PhotoRef) -> int:
+    """Objects of a photo, crowds left out; some may turn out to have no pixel."""
+    return sum(not one.is_crowd for one in photo.annotation().objects)
 
 
 def estimate_bytes(photos: int, masks: int, side: int) -> int:

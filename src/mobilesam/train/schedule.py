@@ -13,7 +13,7 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from mobilesam.errors import SettingsError
-from mobilesam.train.config import PhaseConfig, Recipe
+from mobilesam.train.config import PhaseConfig, Recipe, RunConfig
 
 
 class Ask(NamedTuple):
@@ -73,8 +73,7 @@ class Schedule:
         self, recipe: Recipe, phases: tuple[PhaseConfig, ...], image_size: int, clock: Stopwatch, done: int = 0
     ) -> None:
         run = recipe.run
-        if not run.steps and not run.minutes:
-            raise SettingsError("the recipe does not say how long to train: set run.steps or run.minutes")
+        check_length(run)
         self.steps, self.seconds, self.accumulate = run.steps, 60 * run.minutes, run.accumulate
         self.seed, self.round_weights = run.seed, recipe.prompts.round_weights
         self.phases, self.image_size, self.clock = phases, image_size, clock
@@ -122,6 +121,16 @@ class Schedule:
         return next(
             (phase for phase in self.phases if progress < phase.until), self.phases[-1] if self.phases else None
         )
+
+
+def check_length(run: RunConfig) -> None:
+    """Refuse a run without an end.
+
+    Raises:
+        SettingsError: neither steps nor minutes are set.
+    """
+    if not run.steps and not run.minutes:
+        raise SettingsError("the recipe does not say how long to train: set run.steps or run.minutes")
 
 
 def to_probabilities(weights: tuple[float, ...], count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

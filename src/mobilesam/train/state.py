@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,8 +26,9 @@ from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import replacing
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
+from mobilesam.recipe import from_dict
 from mobilesam.train import lora
-from mobilesam.train.config import OptimConfig, Recipe, from_dict
+from mobilesam.train.config import OptimConfig, Recipe
 from mobilesam.train.optim import Ema, build_optimizer
 from mobilesam.train.schedule import Stopwatch
 from mobilesam.weights import RUN_WEIGHTS
@@ -102,7 +104,7 @@ def restore(output: Path, trained: Trained) -> int:
             trained.ema.state[key].copy_(value)
         clock = trained.clock
         clock.wall, clock.cpu, clock.waiting = state["clock"]
-    except (RuntimeError, KeyError, ValueError, EOFError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path}: not a checkpoint of this recipe's model ({error})") from error
     return int(state["step"])
 

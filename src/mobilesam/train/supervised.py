@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mobilesam.data.cached import open_stores
+from mobilesam.data.split import hold_out
+from mobilesam.data.survey import Survey
 from mobilesam.errors import SettingsError
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
@@ -15,13 +18,12 @@ from mobilesam.train import lora
 from mobilesam.train.build import build_model, freeze
 from mobilesam.train.config import TrainRecipe
 from mobilesam.train.data import MaskPhotos
-from mobilesam.train.epochs import EpochPhotos, Needs, keep_fraction
+from mobilesam.train.epochs import EpochPhotos, Needs
 from mobilesam.train.interactive import Draws, Prompts, StepResult, interactive_loss
 from mobilesam.train.loop import Job
+from mobilesam.train.photos import find_photos
 from mobilesam.train.prompts import first_prompts, low_res_target
-from mobilesam.train.stores import open_stores
-from mobilesam.train.survey import Survey, survey
-from mobilesam.train.validation import Validation, hold_out
+from mobilesam.train.validation import Validation
 
 # B photos, M masks per photo, N = B*M prompts, S input side
 
@@ -68,8 +70,7 @@ def supervised_job(recipe: TrainRecipe) -> Job:
     identity = weights_sha256(model) if recipe.store else ""
     freeze(model, recipe.freeze)
     lora.add(model, recipe.lora)
-    photos = keep_fraction(survey(recipe.data), recipe.data.fraction, recipe.data.only_sources)
-    held_out, rest = hold_out(photos, recipe.validation)
+    held_out, rest = hold_out(find_photos(recipe.data), recipe.validation.photos)
     validation = Validation(held_out, model.config.image_size, recipe.validation) if held_out else None
     size, seed = model.config.image_size, recipe.run.seed
     if recipe.store:
@@ -106,7 +107,7 @@ def cached_photos(recipe: TrainRecipe, photos: Survey, image_size: int, identity
     stores = open_stores(Path(recipe.store), photos, teacher=identity)
     first = next(iter(stores.values())).header
     return EpochPhotos(
-        photos.without({s.name for s in photos.samples} - stores.keys()),
+        photos.without({photo.id for photo in photos.photos} - stores.keys()),
         recipe.data,
         image_size,
         recipe.run.seed,

@@ -6,7 +6,6 @@ score comes from `mobilesam evaluate`, which compares at the photo's own pixels.
 
 from __future__ import annotations
 
-import zlib
 from typing import NamedTuple
 
 import cv2
@@ -17,16 +16,16 @@ from torch import Tensor
 
 from mobilesam import boxes, draw
 from mobilesam.contract import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING, PATCH_SIZE
+from mobilesam.data.decoded import DecodedPhoto
+from mobilesam.data.geometry import pad_square, shrink
+from mobilesam.data.store import covered_cells
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.masks import deepest_pixel
 from mobilesam.model.sam import Sam
-from mobilesam.shards import Photo, read_photo
-from mobilesam.store import covered_cells
 from mobilesam.train.config import ValidationConfig
-from mobilesam.train.epochs import in_photo, pad_square, shrink
 from mobilesam.train.interactive import Prompts, best_scored
 from mobilesam.train.prompts import CELL, low_res_target
-from mobilesam.train.survey import Survey, look_at_record
+from mobilesam.train.square import in_photo
 
 # V photos, N objects of them, S side of the square, L = S/4, C channels, g grid
 
@@ -50,22 +49,6 @@ class Answers(NamedTuple):
     """(N, L, L) bool"""
 
 
-def hold_out(photos: Survey, config: ValidationConfig) -> tuple[list[Photo], Survey]:
-    """Split off the validation photos, chosen by their names: the same in every run on the same data.
-
-    Returns:
-        The photos, read; and the rest, to train on. A photo that cannot be asked about stays in the rest.
-    """
-    count = min(config.photos, len(photos.samples) // 10)
-    held_out: list[Photo] = []
-    for sample in sorted(photos.samples, key=lambda s: zlib.crc32(b"validation" + s.name.encode())):
-        if len(held_out) == count:
-            break
-        if look_at_record(sample)[1] is None:
-            held_out.append(read_photo(sample))
-    return held_out, photos.without(photo.name for photo in held_out)
-
-
 class Validation:
     """Asks a model about the held-out photos.
 
@@ -76,7 +59,9 @@ class Validation:
         teacher: to agree with; None where there is none.
     """
 
-    def __init__(self, photos: list[Photo], image_size: int, config: ValidationConfig, teacher: Sam | None = None):
+    def __init__(
+        self, photos: list[DecodedPhoto], image_size: int, config: ValidationConfig, teacher: Sam | None = None
+    ):
         self.size = image_size
         self.num_pictures = config.pictures
         self.rgb = [resize_long_side(photo.rgb, image_size) for photo in photos]
@@ -150,9 +135,9 @@ class Validation:
         return cv2.medianBlur(large, 5)[:h, :w].astype(bool)
 
 
-def largest_masks(photo: Photo, rgb: Rgb, config: ValidationConfig) -> list[NDArray[np.uint8]]:
+def largest_masks(photo: DecodedPhoto, rgb: Rgb, config: ValidationConfig) -> list[NDArray[np.uint8]]:
     """The largest objects of a photo at the resized photo's pixels; at least one."""
-    order = np.argsort([-float(a["area"]) for a in photo.annotations], kind="stable")[: config.masks_per_photo]
+    order = np.argsort([-area for area in photo.areas], kind="stable")[: config.masks_per_photo]
     masks = [shrink(photo.mask(int(i)), (rgb.shape[0], rgb.shape[1])) for i in order]
     return [mask for mask in masks if mask.any()] or [np.ones(rgb.shape[:2], np.uint8)]
 

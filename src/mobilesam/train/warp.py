@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mobilesam.contract import PIXEL_MEAN
 from mobilesam.train.drawing import Plan
-from mobilesam.train.epochs import in_photo
+from mobilesam.train.square import in_photo
 
 # B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M
 

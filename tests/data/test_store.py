@@ -11,10 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import PhotoId, PhotoRef
+from mobilesam.data.store import (
+    FORMAT,
+    Store,
+    StoreHeader,
+    StoreWriter,
+    covered_cells,
+    listing_checksum,
+    photo_checksum,
+    read_header,
+)
 from mobilesam.errors import DataError
-from mobilesam.store import Store, StoreHeader, StoreWriter, covered_cells
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HEADER = StoreHeader(teacher="t", image_size=64, embed_dim=8, shard="s")
 PHOTOS = [f"photo_{i}" for i in range(6)]
 
@@ -27,7 +38,7 @@ def write(path: Path, header: StoreHeader = HEADER, skipped: dict[str, str] | No
     with StoreWriter(path, header) as store:
         for i, name in enumerate(PHOTOS):
             if (name, 0) not in store:
-                store.add(name, 0, embedding(i))
+                store.add(name, 0, embedding(i), checksum=photo_checksum(name.encode()))
         return store.finish(skipped or {})
 
 
@@ -99,7 +110,7 @@ def test_a_partial_store_of_another_kind_is_not_continued(tmp_path: Path) -> Non
         StoreWriter(tmp_path / "s.npz", replace(HEADER, teacher="other"))
 
 
-def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_embeddings_with_nan_are_refused(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "s.npz", HEADER) as store, pytest.raises(DataError, match=r"'p'.*not finite"):
         store.add("p", 0, np.full((8, 2, 2), np.nan, np.float32))
 
@@ -107,7 +118,7 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from tests.test_store import HEADER, write
+from tests.data.test_store import HEADER, write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 write(Path({path!r}))
@@ -120,9 +131,7 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, share: float
     whole = write(tmp_path / "whole.npz").read_bytes()
     path = tmp_path / "s.npz"
     code = FULL_DISK.format(limit=int(len(whole) * share), path=str(path))
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "DataError" in result.stderr
     assert "un the same command again" in result.stderr
     assert not path.exists()
@@ -132,6 +141,64 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, share: float
 def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
     store = Store(write(tmp_path / "s.npz"))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read("photo_0"), store.read("photo_0"))
+
+
+def test_a_photo_that_changed_since_it_was_embedded_is_refused(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "s.npz"))
+    store.check_photo("photo_1", b"photo_1")
+    with pytest.raises(DataError, match=r"'photo_1' has changed since .*s\.npz was written; delete that file"):
+        store.check_photo("photo_1", b"photo_I")
+
+
+def test_a_store_of_format_1_has_no_checksums_of_photos_and_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    with StoreWriter(path, replace(HEADER, format=1)) as writer:
+        for i, name in enumerate(PHOTOS):
+            writer.add(name, 0, embedding(i))
+        writer.finish({})
+    store = Store(path)
+    assert store.header.format == 1
+    assert store.photos == set(PHOTOS)
+    store.check_photo("photo_1", b"anything")
+    assert HEADER.differences(store.header) == ""
+
+
+def test_one_begun_in_format_1_is_finished(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "s.npz", replace(HEADER, format=1)) as writer:
+        writer.add("photo_0", 0, embedding(0))
+    store = Store(write(tmp_path / "s.npz"))
+    assert store.photos == set(PHOTOS)
+    store.check_photo("photo_0", b"anything")
+    with pytest.raises(DataError, match="has changed"):
+        store.check_photo("photo_1", b"anything")
+
+
+def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.npz", replace(HEADER, format=FORMAT + 1))
+    with pytest.raises(DataError, match=r"s\.npz has format 3, this version reads up to 2; upgrade"):
+        Store(path)
+
+
+def test_a_listing_tells_names_sizes_and_order_and_not_the_data_sets_name() -> None:
+    def listing(dataset: str, *photos: tuple[str, int]) -> str:
+        return listing_checksum(PhotoRef(PhotoId(dataset, n), FileRef("x.tar", (0, size)), None) for n, size in photos)
+
+    a = listing("x", ("a", 1), ("b", 2))
+    assert a == listing("one/x.tar", ("a", 1), ("b", 2)) == "52fd8627"
+    others = {listing("x", ("a", 1), ("b", 3)), listing("x", ("b", 2), ("a", 1)), listing("x", ("a", 1))}
+    assert len(others - {a}) == 3
+    mine, theirs = (replace(HEADER, shard=f"{name} {a}") for name in ("x", "one/x.tar"))
+    assert mine.differences(theirs) == ""
+    assert "shard is x 0, not x" in mine.differences(replace(HEADER, shard="x 0"))
+
+
+def test_a_header_is_read_from_stores_finished_or_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.npz")
+    assert read_header(path) == HEADER
+    path.with_name("cut").write_bytes(path.read_bytes()[:2000])
+    assert read_header(path.with_name("cut")) == HEADER
+    path.with_name("none").write_bytes(b"no store")
+    assert read_header(path.with_name("none")) is None
 
 
 def test_only_cells_that_the_photo_touches_are_covered() -> None:

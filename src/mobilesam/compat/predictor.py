@@ -1,30 +1,16 @@
-"""SAM's own API over ours, so that code written for SAM or MobileSAM runs unchanged.
-
-    from mobilesam.compat import SamPredictor, sam_model_registry
-
-    sam = sam_model_registry["vit_t"](checkpoint="mobile_sam.pt")
-    predictor = SamPredictor(sam)
-    predictor.set_image(image)
-    masks, scores, logits = predictor.predict(point_coords=..., point_labels=...)
-
-Signatures and return values follow
-https://github.com/facebookresearch/segment-anything/blob/main/segment_anything/predictor.py
-"""
+"""SAM's predictor over ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import contract, masks
-from mobilesam.errors import ModelError
-from mobilesam.image import Rgb, input_size, resize_long_side, scale_points, to_input
-from mobilesam.predict.load import load
-from mobilesam.predict.predictor import Predictor
+from mobilesam.compat.model import SamModel
+from mobilesam.compat.transforms import ResizeLongestSide
+from mobilesam.image import Rgb, input_size, scale_points, to_input
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
@@ -32,106 +18,7 @@ from mobilesam.predict.zoom import Zoom, look_again
 if TYPE_CHECKING:
     import torch
 
-    from mobilesam.everything.candidates import FoundMask
-
 # N prompts, P points, K masks, H W photo, L side of the logits
-
-_MODEL_NAMES = {
-    "default": "sam_vit_h",
-    "vit_h": "sam_vit_h",
-    "vit_l": "sam_vit_l",
-    "vit_b": "sam_vit_b",
-    "vit_t": "mobile_sam",
-}
-
-
-@dataclass(frozen=True)
-class ImageEncoderInfo:
-    """The one attribute of SAM's image encoder that client code reads."""
-
-    img_size: int
-
-
-class SamModel:
-    """What `sam_model_registry` builds: a loaded model with the attributes client code touches.
-
-    Args:
-        source: checkpoint, folder or name.
-        device: where it runs; anything but "cpu" takes the torch backend.
-    """
-
-    mask_threshold = contract.MASK_THRESHOLD
-    image_format = "RGB"
-
-    def __init__(self, source: str, device: str = "cpu") -> None:
-        self.source = source
-        self.device: Any = device
-        self.predictor: Predictor = load(source, device=device)
-        self.image_encoder = ImageEncoderInfo(self.predictor.info.image_size)
-
-    def to(self, device: Any) -> SamModel:
-        """Move to a device, in place, as torch modules do."""
-        if str(device) != str(self.device):
-            self.predictor = load(self.source, device=str(device))
-            self.device = device
-        return self
-
-    def cuda(self) -> SamModel:
-        """`to("cuda")`."""
-        return self.to("cuda")
-
-    def eval(self) -> SamModel:
-        """Nothing to do: a predictor never trains."""
-        return self
-
-
-def _builder(kind: str) -> Callable[..., SamModel]:
-    expected = _MODEL_NAMES[kind]
-
-    def build(checkpoint: str | None = None) -> SamModel:
-        """Load a checkpoint; without one, the embedded model for "vit_t" and the published one for the others."""
-        source = checkpoint or ("embedded" if kind == "vit_t" else expected)
-        model = SamModel(str(source))
-        found = model.predictor.info.name
-        if found in _MODEL_NAMES.values() and found != expected:
-            right = next(key for key, name in _MODEL_NAMES.items() if name == found and key != "default")
-            raise ModelError(f"'{source}' holds {found}, not {expected}; use sam_model_registry['{right}']")
-        return model
-
-    return build
-
-
-sam_model_registry: dict[str, Callable[..., SamModel]] = {kind: _builder(kind) for kind in _MODEL_NAMES}
-
-
-class ResizeLongestSide:
-    """SAM's transform between the photo's frame and the input's."""
-
-    def __init__(self, target_length: int) -> None:
-        self.target_length = target_length
-
-    def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) → the long side at `target_length`."""
-        return resize_long_side(image, self.target_length)
-
-    def apply_coords(self, coords: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
-        """(..., 2) (x, y) of the photo → of the input."""
-        hw = (int(original_size[0]), int(original_size[1]))
-        return scale_points(np.asarray(coords, np.float32), hw, input_size(hw, self.target_length))
-
-    def apply_boxes(self, boxes: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
-        """(N, 4) xyxy of the photo → of the input."""
-        return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
-
-    def apply_coords_torch(self, coords: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
-        """`apply_coords` for tensors."""
-        import torch
-
-        return torch.from_numpy(self.apply_coords(coords.cpu().numpy(), original_size)).to(coords.device)
-
-    def apply_boxes_torch(self, boxes: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
-        """`apply_boxes` for tensors."""
-        return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
 
 class SamPredictor:
@@ -295,59 +182,3 @@ class SamPredictor:
         # After `set_torch_image` there is no photo, and nothing that a user of SAM's API could do about that.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
         return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)
-
-
-class SamAutomaticMaskGenerator:
-    """SAM's generator of all masks. Arguments, defaults and records are SAM's; `segment_everything` does the work."""
-
-    def __init__(
-        self,
-        model: SamModel,
-        points_per_side: int | None = 32,
-        points_per_batch: int = 64,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
-        stability_score_offset: float = 1.0,
-        box_nms_thresh: float = 0.7,
-        crop_n_layers: int = 0,
-        crop_nms_thresh: float = 0.7,
-        crop_overlap_ratio: float = 512 / 1500,
-        crop_n_points_downscale_factor: int = 1,
-        point_grids: list[NDArray[Any]] | None = None,
-        min_mask_region_area: int = 0,
-        output_mode: str = "binary_mask",
-    ) -> None:
-        from mobilesam.everything.settings import EverythingSettings
-
-        assert (points_per_side is None) != (point_grids is None), (
-            "Exactly one of points_per_side or point_grid must be provided."
-        )
-        assert output_mode in ("binary_mask", "uncompressed_rle", "coco_rle"), f"Unknown output_mode {output_mode}."
-        self.model = model
-        self.output_mode = output_mode
-        self.point_grids = point_grids
-        self.settings = EverythingSettings(
-            points_per_side=points_per_side or 1,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
-            crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
-            crop_overlap_ratio=crop_overlap_ratio,
-            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            min_mask_region_area=min_mask_region_area,
-        )
-
-    def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """(H, W, 3) RGB uint8 → one record per mask, best first."""
-        from mobilesam.everything.generate import segment_everything
-
-        found = segment_everything(self.model.predictor, image, settings=self.settings, point_grids=self.point_grids)
-        return [{**mask.to_dict(), "segmentation": self._segmentation(mask)} for mask in found]
-
-    def _segmentation(self, mask: FoundMask) -> Any:
-        if self.output_mode == "binary_mask":
-            return mask.array
-        return mask.rle if self.output_mode == "coco_rle" else masks.to_uncompressed_rle(mask.array)

@@ -34,7 +34,14 @@ class View:
 
 
 def make_view(name: str, index: int, hw: tuple[int, int], seed: int) -> View:
-    """View `index` of the photo called `name`: 0 is all of it, any other a random crop, half of them mirrored."""
+    """View `index` of a photo: 0 is all of it, any other a random crop, half of them mirrored.
+
+    Args:
+        name: the photo's path in its data set, so that draws do not depend on what the data set is called.
+        index: which view.
+        hw: size of the photo.
+        seed: of all views.
+    """
     h, w = hw
     if index == 0:
         return View(0, 0, w, h)

@@ -1,13 +1,17 @@
-"""Cached image embeddings: one zip of .npy members per shard, read by seeking, safe under a kill at any moment.
+"""Cached image embeddings: one zip of .npy members per data set, read by seeking, safe under a kill at any moment.
 
-    SHARD.npz          header.json, then for each photo NAME.VIEW.npy (C, gh, gw), then skipped.json
-    SHARD.npz.partial  the same while it grows: whole records, perhaps a torn one at the end
+    NAME.npz           header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
+    NAME.npz.partial   the same while it grows: whole records, perhaps a torn one at the end
 
 A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
 a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
 and is scanned record by record when work goes on. `docs/decisions/0004-embedding-store.md` says why.
 
 Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
+
+Two checksums tell whether the photos are still those that were embedded: one of their names and sizes, which says whose
+store this is when it is opened, and one of each photo's bytes, compared whenever that photo is read. Stores of format 1
+lack the second and are read all the same.
 """
 
 from __future__ import annotations
@@ -19,22 +23,26 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
+from mobilesam.data.photo import PhotoRef
 from mobilesam.errors import DataError
+from mobilesam.image import Frame
 
 # C channels, gh gw cells of the grid that the photo covers
 
 SUFFIX = ".npz"
+FORMAT = 2
 HEADER, SKIPPED = "header.json", "skipped.json"
-DTYPES = ("float16", "int8")
+Dtype = Literal["float16", "int8"]
+"""What embeddings are stored as; int8 has a scale for each channel and photo."""
 PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
 _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
@@ -52,18 +60,49 @@ class StoreHeader:
     image_size: int
     embed_dim: int
     shard: str
-    """Name of the shard, and a checksum of its list of photos."""
+    """Name of the data set when it was embedded, and `listing_checksum` of its photos."""
     dtype: str = "float16"
     views: int = 1
     view_seed: int = 0
     keeps_padding: bool = False
+    unclear_frame: Frame = "upright"
+    """Of the photos; see `PhotoRef.unclear_frame`."""
     preprocessing: str = PREPROCESSING
-    format: int = 1
+    format: int = FORMAT
+
+    @property
+    def listing(self) -> str:
+        """Checksum of the names and sizes of the data set's photos."""
+        return self.shard.rpartition(" ")[2]
 
     def differences(self, other: StoreHeader) -> str:
-        """What differs, in words; empty when nothing does."""
+        """What differs, in words; empty when nothing that matters does: neither the data set's name nor the format."""
         mine, others = asdict(self), asdict(other)
-        return "; ".join(f"{key} is {others[key]}, not {mine[key]}" for key in mine if mine[key] != others[key])
+        keys = {key for key in mine if mine[key] != others[key]} - {"format"}
+        if self.listing == other.listing:
+            keys -= {"shard"}
+        return "; ".join(f"{key} is {others[key]}, not {mine[key]}" for key in mine if key in keys)
+
+
+def listing_checksum(photos: Iterable[PhotoRef]) -> str:
+    """Checksum of the names and sizes of a data set's photos, in order, whatever the data set is called.
+
+    Equal for two data sets only if their photos can be told apart by nothing but their bytes.
+    """
+    lines = "\n".join(f"{photo.name} {_size(photo)}" for photo in photos)
+    return f"{zlib.crc32(lines.encode()):08x}"
+
+
+def _size(photo: PhotoRef) -> int:
+    try:
+        return photo.file.num_bytes
+    except OSError:  # a link to nowhere: named as damaged by whoever reads it
+        return -1
+
+
+def photo_checksum(encoded: bytes) -> str:
+    """Checksum of a photo's file."""
+    return f"{zlib.crc32(encoded):08x}"
 
 
 def covered_cells(input_hw: tuple[int, int]) -> tuple[int, int]:
@@ -79,6 +118,11 @@ def record_name(photo: str, view: int) -> str:
 def scale_name(photo: str, view: int) -> str:
     """Member that holds the channels' scales of an int8 record."""
     return f"{photo}.{view}.scale.npy"
+
+
+def checksum_name(photo: str) -> str:
+    """Member that holds the checksum of a photo's file."""
+    return f"{photo}.crc32"
 
 
 def to_npy(array: NDArray[np.generic]) -> bytes:
@@ -121,8 +165,8 @@ class StoreWriter:
     def recover(self) -> None:
         """Keep the whole records of a torn file and cut the rest off."""
         self.members = list(scan(self.file))
-        if self.members and self.members[-1].filename.endswith(".scale.npy"):
-            self.members.pop()  # scales whose codes never arrived
+        while self.members and self.members[-1].filename.endswith((".scale.npy", ".crc32")):
+            self.members.pop()  # scales and checksums whose record never arrived
         if self.members and self.members[-1].filename == SKIPPED:
             self.members.pop()  # it was all but finished; the last member is written again
         self.names = {member.filename for member in self.members}
@@ -131,21 +175,29 @@ class StoreWriter:
         if not self.members:
             self.write(HEADER, json.dumps(asdict(self.header), indent=1).encode())
             return
-        begun = StoreHeader(**json.loads(_payload(self.file, self.members[0])))
+        begun = _parse_header(_payload(self.file, self.members[0]), self.partial)
         if different := self.header.differences(begun):
             raise DataError(f"{self.partial} was begun otherwise ({different}); delete it, or choose another folder")
 
     def __contains__(self, photo_view: tuple[str, int]) -> bool:
         return record_name(*photo_view) in self.names
 
-    def add(self, photo: str, view: int, embedding: Embedding) -> None:
-        """Store one (C, gh, gw) embedding.
+    def add(self, photo: str, view: int, embedding: Embedding, checksum: str = "") -> None:
+        """Store one embedding.
+
+        Args:
+            photo: its path in its data set.
+            view: 0 for the whole photo.
+            embedding: (C, gh, gw).
+            checksum: `photo_checksum` of the photo's file, kept with view 0; empty for none.
 
         Raises:
-            DataError: it holds a number that is none, or the disk is full; what was stored stays.
+            DataError: the embedding holds NaN or infinity, or the disk is full; what was stored stays.
         """
         if not np.isfinite(embedding).all():
             raise DataError(f"photo '{photo}': the teacher's embedding is not finite; run it in 32-true")
+        if checksum and view == 0:
+            self.write(checksum_name(photo), checksum.encode())
         if self.header.dtype == "int8":
             scale = np.maximum(np.abs(embedding).max(axis=(1, 2)) / 127, 1e-6).astype(np.float16)
             codes = np.rint(embedding / scale.astype(np.float32)[:, None, None]).clip(-127, 127).astype(np.int8)
@@ -212,7 +264,7 @@ class Store:
             with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
                 self.members = {member.filename: member for member in archive.infolist()}
                 self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file object
-            self.header = StoreHeader(**json.loads(bytes(self.payload(HEADER))))
+            self.header = _parse_header(bytes(self.payload(HEADER)), path)
             self.skipped: dict[str, str] = json.loads(bytes(self.payload(SKIPPED)))
         except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged, or no store of embeddings ({error})") from error
@@ -249,6 +301,32 @@ class Store:
             return values.astype(np.float32) * scale.astype(np.float32)[:, None, None]
         return values.astype(np.float32)
 
+    def check_photo(self, photo: str, encoded: bytes) -> None:
+        """Refuse a photo that is not the one that was embedded. Stores of format 1 cannot tell.
+
+        Args:
+            photo: its path in its data set.
+            encoded: its file.
+
+        Raises:
+            DataError: its bytes differ.
+        """
+        if self.differs(photo, encoded):
+            raise DataError(
+                f"photo '{photo}' has changed since {self.path} was written; delete that file and run "
+                "`mobilesam distill embed` again"
+            )
+
+    def differs(self, photo: str, encoded: bytes) -> bool:
+        """Whether a photo's file is known to be another than the one that was embedded."""
+        name = checksum_name(photo)
+        return name in self.members and bytes(self.payload(name)).decode() != photo_checksum(encoded)
+
+    def is_of(self, photos: Sequence[PhotoRef]) -> bool:
+        """Whether the first of some photos that has an embedding here is the very photo that was embedded."""
+        first = next((photo for photo in photos if photo.name in self.photos), None)
+        return first is not None and not self.differs(first.name, first.file.read())
+
     def verify(self) -> list[str]:
         """Read everything; the names of damaged members."""
         damaged = []
@@ -270,6 +348,22 @@ def find_stores(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"{folder}: no store of embeddings; write it with `mobilesam distill embed RECIPE -o {folder}`")
     return files
+
+
+def read_header(path: Path) -> StoreHeader | None:
+    """What a store says of itself, finished or not, read without its directory; None where there is no whole header."""
+    with open(path, "rb") as file:
+        first = next(scan(file), None)
+        if first is None or first.filename != HEADER:
+            return None
+        return _parse_header(_payload(file, first), path)
+
+
+def _parse_header(data: bytes, path: Path) -> StoreHeader:
+    header = StoreHeader(**json.loads(data))
+    if header.format > FORMAT:
+        raise DataError(f"{path} has format {header.format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    return header
 
 
 def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:

@@ -1,0 +1,88 @@
+"""What the benchmarks share: a command line with `--smoke`, models and photos to run on, the line about the machine."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from mobilesam.data.layouts import read_all
+from mobilesam.data.photo import PhotoRef
+from mobilesam.image import Rgb
+
+ROOT = Path(__file__).parents[1]
+MODELS = ("embedded", "mobile_sam", "tiny")
+Words = Sequence[str]
+
+
+def make_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the script's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def parse(parser: argparse.ArgumentParser, smoke: Callable[[Path], Words]) -> argparse.Namespace:
+    """Parse the command line. With `--smoke`, tiny sizes come first, so what is given besides still counts.
+
+    Args:
+        parser: the script's.
+        smoke: makes the words of the smallest run, with an empty folder for its files, which is deleted at the end.
+    """
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that the script runs, measures nothing")
+    words = sys.argv[1:]
+    if "--smoke" in words:
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        words = [*smoke(Path(folder)), *words]
+    return parser.parse_args(words)
+
+
+def synthetic_shard(folder: Path, count: int = 4) -> str:
+    """A shard of drawn photos with their masks, from two sources called "a" and "b"."""
+    from tests.helpers.scenes import write_shard
+
+    return str(write_shard(folder / "synthetic.tar", count))
+
+
+def machine(threads: int, packages: Sequence[str]) -> str:
+    """The line that every result needs: processor, threads and versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{platform.machine()}, {threads} threads of {os.cpu_count()} cores, {versions}"
+
+
+def pick_photos(pattern: str, count: int) -> Iterator[Rgb]:
+    """Some annotated photos of a pattern of data sets, evenly spread."""
+    photos = [item for item in read_all([pattern]) if isinstance(item, PhotoRef) and item.truth is not None]
+    for photo in photos[:: max(1, len(photos) // count)][:count]:
+        yield photo.open()
+
+
+def make_pair(model: str, folder: Path) -> None:
+    """Export a model as a pair, which is a checkpoint too.
+
+    Args:
+        model: "embedded"; "mobile_sam", which is MobileSAM's size with the made-up weights of the tests; or "tiny",
+            the smallest size, with random weights.
+        folder: where to.
+    """
+    import torch
+
+    from mobilesam.export.onnx import export_pair
+    from mobilesam.model import checkpoint
+    from mobilesam.model.config import TINY_LITE
+    from mobilesam.model.sam import Sam
+    from mobilesam.weights import find_checkpoint
+    from tests.helpers.networks import build
+
+    torch.manual_seed(0)
+    if model == "tiny":
+        sam = Sam(TINY_LITE).eval()
+    else:
+        sam = checkpoint.load(find_checkpoint("embedded")) if model == "embedded" else build("t")
+    export_pair(sam, folder, licence="none")

@@ -1,0 +1,48 @@
+"""SAM's own API over ours: code written for SAM's predictor or generator runs with one import replaced.
+
+    from mobilesam.compat import SamPredictor, sam_model_registry
+
+    predictor = SamPredictor(sam_model_registry["embedded"]())  # or ["vit_t"](checkpoint="mobile_sam.pt")
+    predictor.set_image(image)
+    masks, scores, logits = predictor.predict(point_coords=..., point_labels=...)
+
+Covered:
+
+- `SamPredictor`, with `predict`, `predict_torch`, `set_torch_image`, `get_image_embedding` and `transform`;
+- `SamAutomaticMaskGenerator`, with `generate`;
+- the registry and the `build_sam` functions, `ResizeLongestSide`;
+- of the model: `sam(batched_input, multimask_output)`, `preprocess`, `postprocess_masks`, `image_encoder(...)` and its
+  `img_size`, sizes of the `prompt_encoder`, `device`, `mask_threshold`, `image_format`, `pixel_mean`, `pixel_std`,
+  `to`, `cuda`, `cpu`, `eval`.
+
+Not covered is what needs SAM's torch modules, such as `mask_decoder(...)`, `prompt_encoder(...)` and `parameters()`: an
+error says so. `mobilesam train` trains, and `mobilesam.model.checkpoint.load` gives the network itself.
+
+Signatures and return values follow https://github.com/facebookresearch/segment-anything.
+"""
+
+from __future__ import annotations
+
+from mobilesam.compat.generator import SamAutomaticMaskGenerator
+from mobilesam.compat.model import NotCoveredError, SamModel, sam_model_registry
+from mobilesam.compat.predictor import SamPredictor
+from mobilesam.compat.transforms import ResizeLongestSide
+
+build_sam = build_sam_vit_h = sam_model_registry["vit_h"]
+build_sam_vit_l = sam_model_registry["vit_l"]
+build_sam_vit_b = sam_model_registry["vit_b"]
+build_sam_vit_t = sam_model_registry["vit_t"]
+
+__all__ = [
+    "NotCoveredError",
+    "ResizeLongestSide",
+    "SamAutomaticMaskGenerator",
+    "SamModel",
+    "SamPredictor",
+    "build_sam",
+    "build_sam_vit_b",
+    "build_sam_vit_h",
+    "build_sam_vit_l",
+    "build_sam_vit_t",
+    "sam_model_registry",
+]

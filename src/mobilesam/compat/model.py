@@ -1,0 +1,217 @@
+"""SAM's registry of models, and a loaded model with the attributes and methods that inference code uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam import contract, masks
+from mobilesam.errors import MobileSamError, ModelError
+from mobilesam.predict.load import load
+from mobilesam.predict.predictor import Predictor
+from mobilesam.weights import EMBEDDED
+
+if TYPE_CHECKING:
+    import torch
+
+# B photos, N prompts, K masks, H W photo, L side of the logits, S side of the square that the network sees
+
+_MODEL_NAMES = {
+    "default": "sam_vit_h",
+    "vit_h": "sam_vit_h",
+    "vit_l": "sam_vit_l",
+    "vit_b": "sam_vit_b",
+    "vit_t": "mobile_sam",
+    "embedded": EMBEDDED,
+}
+
+Array = TypeVar("Array", "torch.Tensor", NDArray[Any])
+
+
+class NotCoveredError(MobileSamError, AttributeError):
+    """`mobilesam.compat` does not have this part of SAM's API."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"mobilesam.compat does not cover {what}. Covered are SamPredictor, SamAutomaticMaskGenerator, "
+            "sam(batched_input, multimask_output), preprocess, postprocess_masks, image_encoder, device, "
+            "mask_threshold and image_format. For the torch network itself: mobilesam.model.checkpoint.load(PATH); "
+            "to train it: mobilesam train"
+        )
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """SAM's image encoder: callable, with the side of its input."""
+
+    predictor: Predictor
+
+    @property
+    def img_size(self) -> int:
+        """S, in pixels."""
+        return self.predictor.info.image_size
+
+    def __call__(self, x: Array) -> Array:
+        """(B, 3, S, S) of `SamModel.preprocess` → (B, C, g, g)."""
+        # Our encoders normalise and pad by themselves; padding of zeros becomes the mean, and zeros again inside.
+        pixels = _to_numpy(x) * PIXEL_STD + PIXEL_MEAN
+        return _like(self.predictor.backend.encode(np.ascontiguousarray(pixels, np.float32)), x)
+
+
+@dataclass(frozen=True)
+class PromptEncoder:
+    """The sizes that code reads from SAM's prompt encoder. It cannot be called."""
+
+    embed_dim: int
+    image_embedding_size: tuple[int, int]
+    input_image_size: tuple[int, int]
+
+    @property
+    def mask_input_size(self) -> tuple[int, int]:
+        """(L, L) of a mask that is a prompt."""
+        return 4 * self.image_embedding_size[0], 4 * self.image_embedding_size[1]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Not covered."""
+        raise NotCoveredError("prompt_encoder(...)")
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotCoveredError(f"prompt_encoder.{name}")
+
+
+PIXEL_MEAN, PIXEL_STD = (np.array(v, np.float32).reshape(3, 1, 1) for v in (contract.PIXEL_MEAN, contract.PIXEL_STD))
+
+
+class SamModel:
+    """What `sam_model_registry` builds: a loaded model with what inference code uses of SAM's `Sam`.
+
+    Args:
+        source: checkpoint, folder or name.
+        device: where it runs; anything but "cpu" takes the torch backend.
+    """
+
+    mask_threshold = contract.MASK_THRESHOLD
+    image_format = "RGB"
+    pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
+
+    def __init__(self, source: str, device: str = "cpu") -> None:
+        self.source = source
+        self._load(device)
+
+    def _load(self, device: Any) -> None:
+        self.device: Any = device
+        self.predictor: Predictor = load(self.source, device=str(device))
+        info = self.predictor.info
+        self.image_encoder = ImageEncoder(self.predictor)
+        self.prompt_encoder = PromptEncoder(info.embed_dim, (info.grid, info.grid), (info.image_size, info.image_size))
+
+    def to(self, device: Any) -> SamModel:
+        """Move to a device, in place, as torch modules do."""
+        if str(device) != str(self.device):
+            self._load(device)
+        return self
+
+    def cuda(self) -> SamModel:
+        """`to("cuda")`."""
+        return self.to("cuda")
+
+    def cpu(self) -> SamModel:
+        """`to("cpu")`."""
+        return self.to("cpu")
+
+    def eval(self) -> SamModel:
+        """Nothing to do: a predictor never trains."""
+        return self
+
+    def preprocess(self, x: Array) -> Array:
+        """Normalise and pad as SAM does.
+
+        Args:
+            x: (..., 3, H, W) RGB 0-255, the long side at `image_encoder.img_size`, as `ResizeLongestSide` gives it; a
+                tensor or an array.
+
+        Returns:
+            (..., 3, S, S), of the same kind: what `image_encoder` takes.
+        """
+        pixels = (_to_numpy(x).astype(np.float32) - PIXEL_MEAN) / PIXEL_STD
+        height, width = pixels.shape[-2:]
+        size = self.image_encoder.img_size
+        if max(height, width) > size:
+            raise ModelError(
+                f"the image is {width}x{height}, the model sees {size}x{size}; ResizeLongestSide comes first"
+            )
+        edges = [(0, 0)] * (pixels.ndim - 2) + [(0, size - height), (0, size - width)]
+        return _like(np.pad(pixels, edges), x)
+
+    def postprocess_masks(self, masks_: Array, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Array:
+        """(N, K, L, L) logits → (N, K, H, W) at the photo's size, not yet cut at `mask_threshold`."""
+        low_res = _to_numpy(masks_).astype(np.float32)
+        input_hw, hw = ((int(size[0]), int(size[1])) for size in (input_size, original_size))
+        side = self.image_encoder.img_size
+        full = [masks.upscale(one, side, input_hw, hw) for one in low_res.reshape(-1, *low_res.shape[-2:])]
+        return _like(np.stack(full).reshape(*low_res.shape[:-2], *hw), masks_)
+
+    def __call__(
+        self, batched_input: Sequence[dict[str, Any]], multimask_output: bool = False
+    ) -> list[dict[str, torch.Tensor]]:
+        """SAM's `forward`: photos with their prompts, all in the frame of the resized photo, as tensors.
+
+        Args:
+            batched_input: for each photo "image" (3, H, W), "original_size", and some of "point_coords",
+                "point_labels", "boxes" and "mask_inputs".
+            multimask_output: three masks for each prompt, or one.
+
+        Returns:
+            For each photo "masks" (N, K, H, W), "iou_predictions" (N, K) and "low_res_logits" (N, K, L, L).
+        """
+        from mobilesam.compat.predictor import SamPredictor
+
+        answers = []
+        for one in batched_input:
+            predictor = SamPredictor(self)
+            predictor.set_torch_image(one["image"][None], one["original_size"])
+            coords, labels = one.get("point_coords"), one.get("point_labels")
+            found, scores, low_res = predictor.predict_torch(
+                coords, labels, one.get("boxes"), one.get("mask_inputs"), multimask_output
+            )
+            answers.append({"masks": found, "iou_predictions": scores, "low_res_logits": low_res})
+        return answers
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotCoveredError(f"sam.{name}")
+
+
+def _to_numpy(x: torch.Tensor | NDArray[Any]) -> NDArray[Any]:
+    return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
+
+
+def _like(array: NDArray[np.float32], given: Array) -> Array:
+    """An array as what was given: an array, or a tensor on the same device."""
+    if isinstance(given, np.ndarray):
+        return array
+    return sys.modules["torch"].from_numpy(array).to(given.device)
+
+
+def _builder(kind: str) -> Callable[..., SamModel]:
+    expected = _MODEL_NAMES[kind]
+    default = EMBEDDED if kind == "vit_t" else expected
+
+    def build(checkpoint: str | None = None) -> SamModel:
+        """Load a checkpoint; without one, the embedded model for "vit_t" and the one of that name for the others."""
+        model = SamModel(str(checkpoint or default))
+        found = model.predictor.info.name
+        if found in _MODEL_NAMES.values() and found not in (expected, default):
+            right = next(key for key, name in _MODEL_NAMES.items() if name == found and key != "default")
+            raise ModelError(f"'{model.source}' holds {found}, not {expected}; use sam_model_registry['{right}']")
+        return model
+
+    return build
+
+
+sam_model_registry: dict[str, Callable[..., SamModel]] = {kind: _builder(kind) for kind in _MODEL_NAMES}
+"""SAM's keys, MobileSAM's "vit_t", and "embedded", which needs no checkpoint."""

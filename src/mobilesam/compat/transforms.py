@@ -1,0 +1,52 @@
+"""SAM's transform of photos and prompts to the size that the network sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.image import input_size, resize_long_side, scale_points
+
+if TYPE_CHECKING:
+    import torch
+
+# N boxes, H W photo
+
+
+class ResizeLongestSide:
+    """SAM's transform between the photo's frame and the input's."""
+
+    def __init__(self, target_length: int) -> None:
+        self.target_length = target_length
+
+    def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) → the long side at `target_length`."""
+        return resize_long_side(image, self.target_length)
+
+    def apply_coords(self, coords: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
+        """(..., 2) (x, y) of the photo → of the input."""
+        hw = (int(original_size[0]), int(original_size[1]))
+        return scale_points(np.asarray(coords, np.float32), hw, input_size(hw, self.target_length))
+
+    def apply_boxes(self, boxes: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
+        """(N, 4) xyxy of the photo → of the input."""
+        return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
+
+    def apply_image_torch(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) → the long side at `target_length`, bilinear with antialiasing, as SAM does."""
+        import torch.nn.functional as F
+
+        size = input_size((int(image.shape[-2]), int(image.shape[-1])), self.target_length)
+        return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+
+    def apply_coords_torch(self, coords: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
+        """`apply_coords` for tensors."""
+        import torch
+
+        return torch.from_numpy(self.apply_coords(coords.cpu().numpy(), original_size)).to(coords.device)
+
+    def apply_boxes_torch(self, boxes: torch.Tensor, original_size: tuple[int, ...]) -> torch.Tensor:
+        """`apply_boxes` for tensors."""
+        return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)

@@ -1,0 +1,110 @@
+"""A folder of embedding stores against the photos of a recipe: all there, of the right teacher, or a clear refusal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mobilesam.data.photo import PhotoId, PhotoRef
+from mobilesam.data.store import Store, find_stores
+from mobilesam.data.survey import NAMED, Survey
+from mobilesam.errors import DataError
+
+AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_padding", "preprocessing")
+
+
+def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, Store]:
+    """The store that has each photo's embedding; photos that the teacher could not read are left out.
+
+    A store belongs to the data set whose photos' names and sizes it was made of, whatever that data set is called.
+
+    Args:
+        folder: of `mobilesam distill embed`.
+        photos: what is going to be trained on.
+        teacher: sha256 of the weights that the embeddings must come from.
+
+    Raises:
+        DataError: there is no store, one is of another teacher or disagrees with the others, a data set has changed
+            since it was embedded, or photos are missing.
+    """
+    stores = [Store(file) for file in find_stores(folder)]
+    check_agreement(stores, teacher)
+    members: dict[str, list[PhotoRef]] = defaultdict(list)
+    for photo in photos.photos:
+        members[photo.id.dataset].append(photo)
+    chosen = {dataset: choose(stores, photos.listings[dataset], group) for dataset, group in members.items()}
+    found: dict[PhotoId, Store] = {}
+    missing: list[PhotoId] = []
+    for dataset, group in members.items():
+        store = chosen[dataset]
+        if store is None:
+            unused = [s for s in stores if s not in chosen.values()]
+            refuse_changed(dataset, group, unused)
+            missing += [photo.id for photo in group]
+            continue
+        check_frame(store, group[0])
+        found.update((photo.id, store) for photo in group if photo.name in store.photos)
+        missing += [p.id for p in group if p.name not in store.photos and p.name not in store.skipped]
+    if missing:
+        names = ", ".join(str(id) for id in sorted(missing)[:NAMED])
+        raise DataError(
+            f"{folder} lacks {len(missing)} of {len(photos.photos)} photos ({names}, ...); "
+            "run `mobilesam distill embed` on the same data"
+        )
+    return found
+
+
+def check_frame(store: Store, photo: PhotoRef) -> None:
+    """Refuse embeddings of photos that may have been opened another way up.
+
+    Raises:
+        DataError: the settings differ.
+    """
+    if store.header.unclear_frame != photo.unclear_frame:
+        raise DataError(
+            f"{store.path} was made with data.unclear_frame '{store.header.unclear_frame}', the recipe says "
+            f"'{photo.unclear_frame}'; use one of them, or delete that file and run `mobilesam distill embed` again"
+        )
+
+
+def choose(stores: Iterable[Store], listing: str, photos: Sequence[PhotoRef]) -> Store | None:
+    """The store of a data set. Of several whose photos have the same names and sizes, the one of the same bytes."""
+    candidates = [store for store in stores if store.header.listing == listing]
+    if len(candidates) < 2:
+        return next(iter(candidates), None)
+    return next((store for store in candidates if store.is_of(photos)), candidates[0])
+
+
+def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[Store]) -> None:
+    """Refuse a data set that has no store, if a store that nothing else belongs to has photos of the same names.
+
+    Raises:
+        DataError: names the store.
+    """
+    names = {photo.name for photo in photos}
+    for store in unused:
+        if names & store.photos:
+            raise DataError(
+                f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos are others; "
+                "delete that file and run `mobilesam distill embed` again"
+            )
+
+
+def check_agreement(stores: list[Store], teacher: str) -> None:
+    """Refuse stores of another teacher, or made differently.
+
+    Raises:
+        DataError: names the file and what differs.
+    """
+    first = stores[0]
+    for store in stores:
+        if store.header.teacher != teacher:
+            raise DataError(
+                f"{store.path} holds embeddings of weights {store.header.teacher[:12]}, the teacher here is "
+                f"{teacher[:12]}; embed again with this teacher, or name that one"
+            )
+        for key in AGREE:
+            mine, others = getattr(store.header, key), getattr(first.header, key)
+            if mine != others:
+                raise DataError(f"{store.path} has {key} {mine}, {first.path.name} has {others}; use one kind of store")

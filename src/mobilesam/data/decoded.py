@@ -1,0 +1,122 @@
+"""A photo that has been read: its pixels, and its objects as run lengths."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from mobilesam.data.photo import PhotoId, PhotoRef
+from mobilesam.data.shapes import Labels, PixelShape, RleShape, Shape
+from mobilesam.errors import DataError, first_line
+from mobilesam.image import Rgb
+from mobilesam.masks import Rle, from_rle, to_rle
+
+# H W photo
+
+UNREAD = "unread"
+"""The source of photos whose annotations nobody asked for."""
+Read = dict[PixelShape, Labels]
+
+
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """The pixels of a photo and its objects; masks stay encoded until they are asked for."""
+
+    id: PhotoId
+    source: str
+    rgb: Rgb
+    """(H, W, 3), in the frame that its annotation was drawn in."""
+    run_lengths: tuple[Rle, ...]
+    """Of each object, crowds left out."""
+    areas: tuple[float, ...]
+    """Of each object in pixels: as the annotation states them, else counted."""
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """Object `index` as (H, W)."""
+        return from_rle(self.run_lengths[index])
+
+
+def read_photo(photo: PhotoRef, *, need_masks: bool = True) -> DecodedPhoto:
+    """Read a photo's file and decode it.
+
+    Args:
+        photo: where it lies.
+        need_masks: read the annotation too; without it there are no objects, and the source is "unread".
+
+    Raises:
+        DataError: the file, the photo or its annotation is missing or damaged; names both.
+    """
+    return decode_photo(photo, read_bytes(photo), need_masks=need_masks)
+
+
+def warn_left_out(error: DataError) -> None:
+    """Name a photo that turned out to be damaged only when it was decoded; whoever asked for it takes another."""
+    warnings.warn(f"left out: {error}", stacklevel=2)
+
+
+def read_bytes(photo: PhotoRef) -> bytes:
+    """The encoded photo.
+
+    Raises:
+        DataError: its file cannot be read.
+    """
+    try:
+        return photo.file.read()
+    except OSError as error:
+        raise _damaged(photo, error) from error
+
+
+def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) -> DecodedPhoto:
+    """Decode a photo whose bytes have been read, in the frame of its annotation (`PhotoRef.decode`).
+
+    Arguments and errors are those of `read_photo`.
+    """
+    try:
+        rgb = photo.decode(encoded)
+        if not need_masks:
+            return DecodedPhoto(photo.id, UNREAD, rgb, (), ())
+        annotation = photo.annotation()
+        shapes = [one.shape for one in annotation.objects if not one.is_crowd]
+        objects = measure(shapes, (rgb.shape[0], rgb.shape[1]))
+    except (OSError, ValueError, DataError) as error:
+        raise _damaged(photo, error) from error
+    return DecodedPhoto(
+        photo.id, annotation.source, rgb, tuple(rle for rle, _ in objects), tuple(area for _, area in objects)
+    )
+
+
+def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]:
+    """Run lengths and areas of shapes on a photo of that size; a shape that turns out to have no pixel is left out.
+
+    Raises:
+        DataError: a mask has another size than the photo, or its file is damaged.
+    """
+    labels: Read = {}
+    measured = []
+    for shape in shapes:
+        rle = run_lengths(shape, hw, labels)
+        if tuple(rle["size"]) != hw:
+            raise DataError(f"a mask is {rle['size'][1]}x{rle['size'][0]}, the photo {hw[1]}x{hw[0]}")
+        stated = shape.area if isinstance(shape, RleShape) else None
+        area = float(coco_mask.area(rle)) if stated is None else float(stated)
+        if area or stated is not None:
+            measured.append((rle, area))
+    return measured
+
+
+def run_lengths(shape: Shape, hw: tuple[int, int], labels: Read) -> Rle:
+    """Run lengths of one shape. A label picture is decoded once for all objects of a photo and kept in `labels`."""
+    if not isinstance(shape, PixelShape):
+        return shape.rle(hw)
+    picture = replace(shape, value=None if shape.value is None else 0)  # equal for all objects of one picture
+    if picture not in labels:
+        labels[picture] = shape.pixels()
+    return to_rle(shape.select(labels[picture]))
+
+
+def _damaged(photo: PhotoRef, error: Exception) -> DataError:
+    return DataError(f"{photo.file.path}: photo '{photo.id}' is damaged ({first_line(error)})")

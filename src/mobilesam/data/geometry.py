@@ -1,0 +1,24 @@
+"""Arrays into the frame of the network: shrinking masks, and padding to a square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# K channels, h w a resized photo or its cells
+
+
+def shrink(mask: NDArray[np.bool_], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a mask by area coverage: (h, w) of 0 and 1."""
+    resized = cv2.resize(mask.astype(np.uint8) * 255, (hw[1], hw[0]), interpolation=cv2.INTER_AREA)
+    return (np.asarray(resized) > 127).astype(np.uint8)
+
+
+def pad_square(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Zeros right and bottom: (K, h, w) → (K, size, size)."""
+    out = np.zeros((array.shape[0], size, size), array.dtype)
+    out[:, : array.shape[1], : array.shape[2]] = array
+    return out

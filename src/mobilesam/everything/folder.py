@@ -1,0 +1,235 @@
+"""All masks of many photos → a folder of results. A photo that is finished is not searched again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mobilesam.errors import ImageError, SettingsError
+from mobilesam.everything.generate import segment_everything
+from mobilesam.everything.settings import EverythingSettings
+from mobilesam.everything.write import COCO_FILE, ENDINGS, FORMS, write, write_coco
+from mobilesam.image import MAX_PIXELS, find_photos, open_photo
+from mobilesam.names import absolute, output_names
+from mobilesam.predict.predictor import Predictor
+from mobilesam.tones import check_range
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """What became of one photo of a folder."""
+
+    photo: str
+    """Its path, as given."""
+    name: str
+    """What its files begin with."""
+    files: tuple[Path, ...] = ()
+    num_masks: int | None = None
+    """None where the photo was skipped or failed."""
+    skipped: bool = False
+    """It was finished before, by the same model, settings and forms."""
+    error: ImageError | OSError | None = None
+    """Why there is no result."""
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """What became of a folder of photos."""
+
+    photos: list[PhotoResult]
+    """In the order given; a photo given twice is there once."""
+    coco: Path | None = None
+    """The COCO file of these photos, where it was asked for and a photo is finished."""
+
+    @property
+    def failed(self) -> list[PhotoResult]:
+        """The photos without a result."""
+        return [photo for photo in self.photos if photo.error is not None]
+
+
+def segment_folder(
+    predictor: Predictor,
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    settings: EverythingSettings | None = None,
+    forms: Sequence[str] = ("labels", "overlay"),
+    workers: int = 1,
+    recursive: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
+    on_result: Callable[[PhotoResult], None] | None = None,
+    show_progress: bool = False,
+) -> FolderResult:
+    """Find all masks of many photos and write them to a folder, as `mobilesam everything` does.
+
+    Can be stopped and called again: a photo is skipped where its record was made by the same model, settings, range of
+    values and forms and the photo has the same path, size and time of change. Results of another photo are never
+    overwritten; a photo whose stem is taken gets a longer name (`mobilesam.names.output_names`).
+
+    Args:
+        predictor: the model.
+        photos: a folder, a pattern, a photo, or several of these.
+        output: folder for the results, made if missing.
+        settings: how to search.
+        forms: "labels", "overlay", "masks", "yolo", "coco"; each photo gets its record NAME.json besides.
+        workers: photos at once. Load the model with `threads=1` for more than one.
+        recursive: search folders inside folders too.
+        max_pixels, value_range: how photos are opened; see `mobilesam.image.open_photo`.
+        on_result: called after each photo, in the order given.
+        show_progress: draw bars on the terminal.
+
+    Returns:
+        What became of each photo; one that cannot be read does not stop the others.
+
+    Raises:
+        SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
+        ImageError: a folder holds no photos.
+        OSError: the output folder cannot be made.
+    """
+    check_forms(forms)
+    value_range = None if value_range is None else check_range(value_range)
+    given = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos, recursive=recursive)
+    paths = list({absolute(path): os.fspath(path) for path in given}.values())
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    job = Job(
+        predictor,
+        settings or EverythingSettings(),
+        tuple(forms),
+        output,
+        {absolute(path) for path in paths},
+        max_pixels=max_pixels,
+        value_range=value_range,
+    )
+    done = []
+    for result in job.results(paths, workers, show_progress):
+        done.append(result)
+        if on_result is not None:
+            on_result(result)
+    finished = [result.name for result in done if result.error is None]
+    return FolderResult(done, write_coco(output, finished) if "coco" in forms and finished else None)
+
+
+def check_forms(forms: Sequence[str]) -> None:
+    """Refuse a form that does not exist.
+
+    Raises:
+        SettingsError: names it.
+    """
+    unknown = [form for form in forms if form not in FORMS]
+    if unknown:
+        raise SettingsError(f"results are written as {', '.join(FORMS)}, not as '{unknown[0]}'")
+
+
+def fingerprint(
+    predictor: Predictor,
+    settings: EverythingSettings,
+    forms: Sequence[str],
+    value_range: tuple[float, float] | None = None,
+) -> str:
+    """Identity of what is asked for: a photo finished otherwise is done again."""
+    info = predictor.info
+    precision = getattr(predictor.backend, "precision", "float32")  # OpenVINO's alone is a choice
+    asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
+    if value_range is not None:  # left out where it is not given, so that earlier records stay valid
+        asked.append(value_range)
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+@dataclass
+class Job:
+    """Photos on their way to a folder of results."""
+
+    predictor: Predictor
+    settings: EverythingSettings
+    forms: tuple[str, ...]
+    output: Path
+    inputs: set[str]
+    """Absolute paths of the photos, which no result may overwrite."""
+    max_pixels: int = MAX_PIXELS
+    value_range: tuple[float, float] | None = None
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name → what its record says of the photo and of how it was made, once read."""
+
+    def __post_init__(self) -> None:
+        self.identity = fingerprint(self.predictor, self.settings, self.forms, self.value_range)
+
+    def results(self, paths: list[str], workers: int, show_progress: bool) -> Iterator[PhotoResult]:
+        """Each photo's result, in order, with a bar over the folder."""
+        here = [Path(entry.name).stem for entry in os.scandir(self.output) if entry.name.endswith(".json")]
+        names = output_names(paths, taken=[*here, Path(COCO_FILE).stem], owner=self.owner)
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            # One at a time shows its own bar; several would draw over each other.
+            has_bar = show_progress and workers <= 1
+            results = pool.map(lambda path, name: self.do(path, name, has_bar), paths, names)
+            yield from tqdm(results, total=len(paths), unit="photo", disable=not show_progress or len(paths) < 2)
+
+    def do(self, path: str, name: str, has_bar: bool) -> PhotoResult:
+        """One photo: skipped when finished, else searched and written."""
+        try:
+            photo = self.describe(path)
+            made = {"photo": photo, "made_by": self.identity}
+            if photo is not None and self.record(name) == made:
+                return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
+            rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
+            self.refuse_inputs(name)
+            with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
+
+                def progress(asked: int, total: int) -> None:
+                    bar.total, bar.n = total, asked
+                    bar.refresh()
+
+                found = segment_everything(self.predictor, rgb, settings=self.settings, progress=progress)
+            files = write(self.output, name, path, rgb, found, self.forms, made)
+        except (ImageError, OSError) as error:
+            return PhotoResult(path, name, error=error)
+        return PhotoResult(path, name, tuple(files), len(found))
+
+    def describe(self, path: str) -> dict[str, Any] | None:
+        """What tells whether a photo is the one that was done: path, size and time of change; None if it is not there.
+
+        The path is relative to the results, so that both may be moved together.
+        """
+        try:
+            state = os.stat(path)
+            relative = os.path.relpath(absolute(path), absolute(self.output))
+        except OSError:
+            return None  # opening it says why
+        except ValueError:  # on another drive
+            relative = absolute(path)
+        return {"path": Path(relative).as_posix(), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+
+    def owner(self, name: str) -> str | None:
+        """Absolute path of the photo whose results have this name."""
+        photo = self.record(name).get("photo")
+        return absolute(self.output / photo["path"]) if photo else None
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What NAME.json says of its photo and of how it was made; empty where there is none, or another program's."""
+        if name not in self.records:
+            try:
+                record = json.loads((self.output / f"{name}.json").read_text(encoding="utf-8"))
+                self.records[name] = {key: record[key] for key in ("photo", "made_by")}
+            except (OSError, ValueError, KeyError, TypeError):
+                self.records[name] = {}
+        return self.records[name]
+
+    def refuse_inputs(self, name: str) -> None:
+        """No result may take the place of a photo, such as a_labels.png in the folder of a.png.
+
+        Raises:
+            ImageError: one would.
+        """
+        for form in self.forms:
+            target = self.output / (name + ENDINGS.get(form, ".json"))
+            if absolute(target) in self.inputs:
+                raise ImageError(f"the results of '{name}' would overwrite the photo '{target}'; give another --output")

@@ -1,0 +1,86 @@
+"""Names of results: one for each photo, none of which overwrites another's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+MAX_PARENTS = 3  # folders above the photo that a name may be made of
+MAX_LENGTH = 120  # of a name made of several parts; file systems allow 255 bytes, and a suffix is to come
+
+
+def output_names(
+    photos: Sequence[str | os.PathLike[str]],
+    *,
+    taken: Collection[str] = (),
+    owner: Callable[[str], str | None] | None = None,
+) -> list[str]:
+    """Name the results of photos.
+
+    A photo is named by its stem. Where several would get one name, all of them are named by more: the extension, then
+    the folders above, at last a checksum of the whole path. So a name depends on which photos there are and never on
+    their order. Names that differ only in case count as equal, because on many file systems they are. A photo that is
+    given twice gets one name.
+
+    Args:
+        photos: paths.
+        taken: names that no photo may get.
+        owner: name → the absolute path of the photo whose results lie under it already, or None where that is unknown;
+            asked for names in `taken` only. A photo keeps the name it has.
+
+    Returns:
+        A name for each, in order. Takes time linear in the number of photos.
+    """
+    paths = [absolute(photo) for photo in photos]
+    names: dict[str, str] = {}  # absolute path → name
+    used = {fold(name) for name in taken}
+    if owner is not None and used:
+        for path in dict.fromkeys(paths):
+            own = next((n for n in candidates(path) if fold(n) in used and owner(n) == path), None)
+            if own is not None:
+                names[path] = own
+    left = {path: candidates(path) for path in paths if path not in names}
+    while left:
+        proposals = {path: next(more) for path, more in left.items()}
+        keys = {path: fold(name) for path, name in proposals.items()}
+        counts = Counter(keys.values())
+        new = {path: key for path, key in keys.items() if counts[key] == 1 and key not in used}
+        names |= {path: proposals[path] for path in new}
+        used.update(new.values())
+        left = {path: more for path, more in left.items() if path not in new}
+    return [names[path] for path in paths]
+
+
+def candidates(path: str) -> Iterator[str]:
+    """Names for the photo of an absolute path, each saying more than the one before."""
+    folder, file = os.path.split(path)
+    stem, suffix = os.path.splitext(file)
+    yield stem
+    name = f"{stem}_{suffix[1:]}" if len(suffix) > 1 else stem
+    yield name
+    for _ in range(MAX_PARENTS):
+        folder, parent = os.path.split(folder)
+        name = f"{parent}_{name}"
+        if not parent or len(name) > MAX_LENGTH:
+            break
+        yield name
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+    for length in (8, 16, 64):
+        yield f"{stem[: MAX_LENGTH - length]}_{digest[:length]}"
+
+
+def absolute(photo: str | os.PathLike[str]) -> str:
+    """The photo's identity: its path from the root, links not followed; an address stays as it is."""
+    text = os.fspath(photo)
+    return text if "://" in text else os.path.abspath(text)
+
+
+def fold(name: str) -> str:
+    """What is equal for names that are one file on a file system that ignores case or spells accents its own way."""
+    if name.isascii():
+        return name.lower()
+    import unicodedata  # rarely needed, and a library of its own to load
+
+    return unicodedata.normalize("NFC", name).casefold()

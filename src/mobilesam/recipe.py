@@ -1,0 +1,315 @@
+"""Settings: TOML files and `name=value` texts become frozen dataclasses whose values are checked.
+
+A settings class derives from `Settings`. Its annotations say what each value may be: plain types, `Literal` for
+choices, `Annotated[float, Range(...)]` for bounds; the names below stand for the usual ones. The values are checked
+however the object is made: from a file, from the command line, or in Python.
+
+cattrs turns nested tables into nested dataclasses and finds unknown and missing keys.
+It is imported only by `from_dict`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from numbers import Integral, Real
+from pathlib import Path
+from types import GenericAlias, NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from mobilesam.errors import SettingsError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T", bound="Settings")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Range:
+    """Bounds of a number, written into an annotation: `Annotated[int, Range(low=1)]`. NaN and infinity are outside."""
+
+    low: float | None = None
+    """The smallest value."""
+    above: float | None = None
+    """Every value is larger than this."""
+    high: float | None = None
+    """The largest value."""
+    below: float | None = None
+    """Every value is smaller than this."""
+    multiple_of: int | None = None
+
+    def contains(self, value: float) -> bool:
+        """Whether a number lies inside the bounds."""
+        return (
+            math.isfinite(value)
+            and (self.low is None or value >= self.low)
+            and (self.above is None or value > self.above)
+            and (self.high is None or value <= self.high)
+            and (self.below is None or value < self.below)
+            and (self.multiple_of is None or value % self.multiple_of == 0)
+        )
+
+    def __str__(self) -> str:
+        words = {"of at least": self.low, "above": self.above, "at most": self.high, "below": self.below}
+        parts = [f"{word} {bound}" for word, bound in words.items() if bound is not None]
+        if self.multiple_of is not None:
+            parts.append(f"a multiple of {self.multiple_of}")
+        return " and ".join(parts) or "that is finite"
+
+
+Count = Annotated[int, Range(low=1)]
+CountOrZero = Annotated[int, Range(low=0)]
+Positive = Annotated[float, Range(above=0)]
+PositiveOrZero = Annotated[float, Range(low=0)]
+Probability = Annotated[float, Range(low=0, high=1)]
+"""Also any share of which 0 makes sense."""
+Fraction = Annotated[float, Range(above=0, high=1)]
+"""A share of which nothing would be left at 0."""
+Side = Annotated[int, Range(low=32, multiple_of=32)]
+"""Of the square that the network sees, in pixels."""
+SideOrZero = Annotated[int, Range(low=0, multiple_of=32)]
+"""The same, 0 for the model's own."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all settings: refuses a value that its annotation does not allow.
+
+    A subclass may check more in `__post_init__` after calling this one. Its messages begin with the name of the field
+    in single quotes, so that the reader can put the table's name before it: 'steps' becomes 'run.steps'.
+
+    Raises:
+        SettingsError: names the field, what it may be, and what was found.
+    """
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        for name, kind in kinds(cls).items():
+            value = getattr(self, name)
+            if not fits(value, kind):
+                raise SettingsError(f"'{name}' must be {describe(kind)}, found {value!r}")
+
+
+@cache
+def kinds(cls: Any) -> dict[str, Any]:
+    """The fields of a settings class and their types, with their ranges."""
+    return get_type_hints(cls, include_extras=True)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether an annotation allows a value."""
+    origin, inner = _parts(kind)
+    if origin is Annotated:
+        return fits(value, inner[0]) and all(rule.contains(value) for rule in inner[1:] if isinstance(rule, Range))
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        items = inner[:1] * len(value) if is_endless(kind) else inner
+        return len(value) == len(items) and all(map(fits, value, items))
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if kind in (int, float):  # numpy's numbers are none of int, and True is one
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def describe(kind: Any) -> str:
+    """What an annotation allows, in words."""
+    origin, inner = _parts(kind)
+    if origin is Annotated:
+        return " ".join([describe(inner[0]), *(str(rule) for rule in inner[1:] if isinstance(rule, Range))])
+    if origin is Literal:
+        choices = [f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in inner]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if origin in (Union, UnionType):
+        return " or ".join(describe(option) for option in inner)
+    if origin is tuple:
+        count = "" if is_endless(kind) else f" of {len(inner)} items"
+        return f"a list (in Python a tuple){count}, each item {describe(inner[0])}"
+    if origin is dict:
+        return f"a table, each value {describe(inner[1])}"
+    if dataclasses.is_dataclass(kind):
+        return f"a table of settings ({getattr(kind, '__name__', kind)})"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "text", NoneType: '"none"'}
+    return words.get(kind, str(kind))
+
+
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """`tuple[int, str]` → tuple, (int, str); a plain type → None, ()."""
+    return get_origin(kind), get_args(kind)
+
+
+def is_endless(kind: Any) -> bool:
+    """Whether a tuple's annotation is `tuple[X, ...]`."""
+    return get_args(kind)[-1:] == (Ellipsis,)
+
+
+def load_recipe(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Read settings from a TOML file.
+
+    Args:
+        cls: the kind of recipe.
+        path: the file.
+        overrides: `table.key=value` texts that win over the file.
+
+    Raises:
+        SettingsError: there is no such file, it is no TOML, or a key or a value is wrong.
+    """
+    tomllib = _toml()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such recipe") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    return from_dict(cls, apply_overrides(data, overrides))
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """A copy of plain settings with `key.path=value` texts put in.
+
+    Args:
+        data: nested settings.
+        overrides: each value in TOML syntax; what is no TOML is taken as text.
+        option: of the command line, for messages.
+
+    Raises:
+        SettingsError: a text has no "=", or its path leads through a value that is no table.
+    """
+    data = copy.deepcopy(data)
+    for override in overrides:
+        path, equals, text = (part.strip() for part in override.partition("="))
+        if not equals:
+            raise SettingsError(f"{option} takes key.path=value, found '{override}'")
+        *parents, last = path.split(".")
+        table = data
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise SettingsError(
+                    f"{option} {override}: '{parent}' is {table!r} in the recipe, not a table; set it as a whole"
+                )
+        table[last] = _parse_value(text)
+    return data
+
+
+def _parse_value(text: str) -> Any:
+    tomllib = _toml()
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _toml() -> Any:
+    """The reader of TOML: a part of Python from 3.11 on."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib
+
+
+def from_dict(cls: type[T], data: dict[str, Any]) -> T:
+    """Settings from plain data such as parsed TOML or JSON: tables are dictionaries, tuples are lists.
+
+    One text is accepted for a list of texts, an integer for a number, and "none" where None is allowed.
+
+    Raises:
+        SettingsError: a line for each unknown key, and for the first wrong value of each table, with its path. A table
+            with an unknown key is not looked at further.
+    """
+    from cattrs import BaseValidationError
+
+    try:
+        return _converter().structure(data, cls)
+    except BaseValidationError as error:
+        raise SettingsError("\n".join(_messages(error, ""))) from None
+
+
+@cache
+def _converter() -> Converter:
+    """cattrs with tables and lists converted, and every other value left for `Settings.__post_init__` to judge."""
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+
+    converter = Converter()
+
+    def read_table(kind: Any) -> Callable[[Any, Any], Any]:
+        read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+        return lambda value, _: read(value, kind) if isinstance(value, dict) else value
+
+    def read_list(value: Any, kind: Any) -> Any:
+        items: Any = GenericAlias(list, get_args(kind)[:1])
+        values = [value] if isinstance(value, str) else value
+        return tuple(converter.structure(values, items)) if isinstance(values, list | tuple) else value
+
+    def read_dict(value: Any, kind: Any) -> Any:
+        item = get_args(kind)[1]
+        return {k: converter.structure(v, item) for k, v in value.items()} if isinstance(value, dict) else value
+
+    def read_union(value: Any, kind: Any) -> Any:
+        options = get_args(kind)
+        if NoneType in options and value in ("none", "None", "null"):
+            return None
+        read = ((converter.structure(value, option), option) for option in options if option is not NoneType)
+        return next((result for result, option in read if fits(result, option)), value)
+
+    def keep(value: Any, _: Any) -> Any:
+        return value
+
+    for plain in (bool, int, str):
+        converter.register_structure_hook(plain, keep)
+    converter.register_structure_hook(float, lambda value, _: float(value) if type(value) is int else value)
+    for origins, hook in (
+        ((Literal,), keep),
+        ((tuple,), read_list),
+        ((dict,), read_dict),
+        ((Union, UnionType), read_union),
+    ):
+        converter.register_structure_hook_func(partial(_is_of, origins), hook)
+    converter.register_structure_hook_factory(dataclasses.is_dataclass, read_table)
+    return converter
+
+
+def _is_of(origins: tuple[Any, ...], kind: Any) -> bool:
+    return get_origin(kind) in origins
+
+
+def _messages(error: BaseException, path: str) -> Iterator[str]:
+    """cattrs' tree of errors → one line for each; `path` leads to where the error arose."""
+    from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+    before = f"{path}." if path else ""
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = list(kinds(error.cl))
+        for key in sorted(error.extra_fields):
+            near = difflib.get_close_matches(key, known, n=1)
+            advice = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+            yield f"unknown key '{before}{key}'; {advice}"
+    elif isinstance(error, ClassValidationError):
+        fields, others = error.group_exceptions()
+        missing = [note.name for inner, note in fields if isinstance(inner, KeyError)]
+        if missing:
+            yield f"{repr(path) if path else 'the recipe'} lacks {', '.join(missing)}"
+        for inner, note in fields:
+            if not isinstance(inner, KeyError):
+                yield from _messages(inner, before + note.name)
+        for inner in others:
+            yield from _messages(inner, path)
+    elif isinstance(error, IterableValidationError):
+        for inner, place in error.group_exceptions()[0]:
+            yield from _messages(inner, f"{path}[{place.index}]")
+    else:
+        text = str(error)
+        yield f"'{before}{text[1:]}" if text.startswith("'") else f"{path}: {text}".removeprefix(": ")

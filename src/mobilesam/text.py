@@ -1,0 +1,36 @@
+"""Text and JSON as other programs write them: UTF-8 with or without a byte-order mark, UTF-16, UTF-32."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mobilesam.errors import DataError, first_line
+
+
+def decode_text(data: bytes) -> str:
+    """Bytes of a text file → its text, without the byte-order mark that Windows' editors write.
+
+    Raises:
+        DataError: it is no text in UTF-8, UTF-16 or UTF-32.
+    """
+    try:
+        # json tells the encodings apart by the first bytes, a rule that holds for any text that starts in ASCII
+        return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    except ValueError as error:
+        raise DataError(f"not text in UTF-8 or UTF-16 ({first_line(error)}); save it as UTF-8") from error
+
+
+def parse_json(data: bytes) -> Any:
+    """Bytes of a JSON file → its value.
+
+    Raises:
+        DataError: it is no JSON, or nested too deep for any real file.
+    """
+    text = decode_text(data)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"not JSON ({first_line(error)})") from error
+    except RecursionError as error:
+        raise DataError("not JSON that anybody means: nested too deep") from error

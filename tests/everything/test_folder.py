@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilesam
+from mobilesam import EverythingSettings, PhotoResult, segment_folder
+from mobilesam.errors import SettingsError
+from mobilesam.everything.folder import fingerprint
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ALL = ("labels", "overlay", "masks", "yolo", "coco")
+FEW = EverythingSettings(points_per_side=3)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Different photos of one name in two folders."""
+    paths = (tmp_path / "one" / "a.png", tmp_path / "two" / "a.png")
+    for path, name in zip(paths, ("coffee", "chelsea"), strict=True):
+        path.parent.mkdir()
+        shutil.copy(EXAMPLES / f"{name}.png", path)
+    return paths
+
+
+def size_in(record: Path) -> tuple[int, int]:
+    image = json.loads(record.read_text())["image"]
+    return image["width"], image["height"]
+
+
+def test_a_photo_of_the_same_name_is_another_photo(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for path in two:
+        result = segment_folder(embedded, [path], out, settings=FEW, forms=["coco"])
+        assert not result.photos[0].skipped
+    assert (size_in(out / "a.json"), size_in(out / "a_png.json")) == ((600, 400), (451, 300))
+    assert [image["width"] for image in json.loads((out / "instances.json").read_text())["images"]] == [451]
+    for photos in (two, two[::-1]):
+        again = segment_folder(embedded, photos, out, settings=FEW, forms=["coco"])
+        assert all(photo.skipped for photo in again.photos)
+        assert {photo.photo: photo.name for photo in again.photos} == {str(two[0]): "a", str(two[1]): "a_png"}
+
+
+def test_photos_of_one_name_in_one_call_get_separate_files(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for out, photos in ((tmp_path / "x", two), (tmp_path / "y", two[::-1])):
+        segment_folder(embedded, photos, out, settings=FEW, forms=())
+        assert size_in(out / "one_a_png.json") == (600, 400)
+        assert size_in(out / "two_a_png.json") == (451, 300)
+
+
+def test_a_photo_that_was_edited_in_place_is_done_again(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=())
+    shutil.copy(two[1], two[0])
+    (result,) = segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=()).photos
+    assert (result.skipped, result.name) == (False, "a")
+    assert size_in(tmp_path / "out" / "a.json") == (451, 300)
+    os.utime(two[0], ns=(0, 0))  # of the same size, but changed at another time
+    assert not segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=()).photos[0].skipped
+    assert segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=()).photos[0].skipped
+
+
+def test_photos_and_results_may_be_moved_together(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    segment_folder(embedded, two[0].parent, two[0].parent / "out", settings=FEW, forms=())
+    moved = two[0].parent.rename(tmp_path / "elsewhere")
+    assert segment_folder(embedded, moved, moved / "out", settings=FEW, forms=()).photos[0].skipped
+
+
+def test_another_programs_file_is_not_overwritten(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "one" / "a.json").write_text("{}")
+    instances = two[0].rename(two[0].with_stem("instances"))
+    result = segment_folder(embedded, [two[1], instances], tmp_path / "one", settings=FEW, forms=["coco"])
+    assert [photo.name for photo in result.photos] == ["a_png", "instances_png"]
+    assert (tmp_path / "one" / "a.json").read_text() == "{}"
+    assert result.coco == tmp_path / "one" / "instances.json"
+
+
+def test_a_result_does_not_take_the_place_of_a_photo(embedded: mobilesam.Predictor, two: tuple[Path, Path]) -> None:
+    labels = shutil.copy(EXAMPLES / "chelsea.png", two[0].with_stem("a_labels"))
+    before = labels.read_bytes()
+    result = segment_folder(embedded, two[0].parent, two[0].parent, settings=FEW, forms=["labels"])
+    assert ["would overwrite" in str(photo.error) for photo in result.photos] == [True, False]
+    assert labels.read_bytes() == before
+
+
+def test_results_are_told_one_by_one_and_a_photo_given_twice_is_done_once(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    told: list[PhotoResult] = []
+    photos = [two[0], tmp_path / "bad.png", tmp_path / "missing.png", two[0]]
+    result = segment_folder(
+        embedded, photos, tmp_path / "out", settings=FEW, forms=ALL, workers=2, on_result=told.append
+    )
+    assert told == result.photos
+    assert [photo.name for photo in result.photos] == ["a", "bad", "missing"]
+    assert [photo.name for photo in result.failed] == ["bad", "missing"]
+    assert "does not exist" in str(result.failed[1].error)
+    assert all(file.exists() for file in result.photos[0].files)
+    assert result.photos[0].num_masks == len(json.loads((tmp_path / "out" / "a.json").read_text())["annotations"])
+    with pytest.raises(SettingsError, match="labels, overlay, masks, yolo, coco"):
+        segment_folder(embedded, photos, tmp_path / "out", forms=["xml"])
+
+
+def test_what_is_asked_otherwise_is_done_again(embedded: mobilesam.Predictor) -> None:
+    class Coarser:
+        precision = "bfloat16"
+        info = embedded.info
+
+    class Smaller:
+        info = embedded.info.at(256)
+
+    settings = EverythingSettings()
+    others = [mobilesam.Predictor(backend()) for backend in (Coarser, Smaller)]  # type: ignore[arg-type]
+    prints = {fingerprint(sam, settings, ALL) for sam in (embedded, *others)}
+    prints |= {fingerprint(embedded, replace(settings, refine=True), ALL), fingerprint(embedded, settings, ALL[1:])}
+    assert len(prints) == 5
+    assert fingerprint(embedded, settings, ALL[::-1]) in prints
+
+
+def test_deep_photos_are_opened_by_the_range_asked_for_and_done_again_by_another(
+    embedded: mobilesam.Predictor, tmp_path: Path
+) -> None:
+    deep = (np.add.outer(np.arange(100), np.arange(120)) * 10).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+
+    def overlay(value_range: tuple[float, float] | None) -> tuple[bool, bytes]:
+        (photo,) = segment_folder(
+            embedded, tmp_path / "a.png", tmp_path / "out", settings=FEW, forms=["overlay"], value_range=value_range
+        ).photos
+        return photo.skipped, (tmp_path / "out" / "a_overlay.jpg").read_bytes()
+
+    narrow, wide, again, none = overlay((0, 100)), overlay((0, 9000)), overlay((0.0, 9000.0)), overlay(None)
+    assert [skipped for skipped, _ in (narrow, wide, again, none)] == [False, False, True, False]
+    assert narrow[1] != wide[1]
+    with pytest.raises(SettingsError, match="value_range takes two numbers"):
+        segment_folder(embedded, tmp_path / "a.png", tmp_path / "other", value_range=(9, 1))
+    assert not (tmp_path / "other").exists()
+
+
+def test_sub_folders_and_the_limit_of_pixels(embedded: mobilesam.Predictor, two: tuple[Path, Path]) -> None:
+    folder = two[0].parent.parent
+    result = segment_folder(
+        embedded, folder, folder / "out", settings=FEW, forms=(), recursive=True, max_pixels=451 * 300
+    )
+    assert [(photo.name, photo.error is None) for photo in result.photos] == [("one_a_png", False), ("two_a_png", True)]
+    assert "600x400" in str(result.failed[0].error)
+
+
+QUICK = ("--points-per-side", "4", "--json")
+
+
+def test_a_folder_is_done_once_and_only_what_is_unfinished_again(run, tmp_path: Path) -> None:
+    photos = (EXAMPLES / "coffee.png", EXAMPLES / "chelsea.png")
+    code, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", *QUICK, "--workers", "2")
+    assert code == 0
+    first = [json.loads(line) for line in out.splitlines()]
+    assert [line["num_masks"] > 0 for line in first[:2]] == [True, True]
+    whole = (tmp_path / "out" / "coffee.json").read_bytes()
+    (tmp_path / "out" / "chelsea.json").unlink()
+    code, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", *QUICK)
+    second = [json.loads(line) for line in out.splitlines()]
+    assert [line.get("skipped", False) for line in second[:2]] == [True, False]
+    assert (tmp_path / "out" / "coffee.json").read_bytes() == whole
+    assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["images"]) == 2
+    _, out, _ = run("everything", *photos, "-o", "out", "-w", "coco", "--points-per-side", "3", "--json")
+    assert not any(json.loads(line).get("skipped") for line in out.splitlines()), "other settings: done again"
+
+
+def test_the_fast_ways_are_options(run) -> None:
+    fast = ("--points-per-side", "6", "--coarse", "2", "--refine", "--dense-where", "uncovered", "--json")
+    code, out, _ = run("everything", EXAMPLES / "coffee.png", "-o", "out", *fast)
+    assert code == 0
+    assert json.loads(out)["num_masks"] > 0
+    code, _, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", "--dense-where", "nowhere")
+    assert code == 2
+    assert "'nowhere' is not one of 'small', 'uncovered'" in err
+
+
+def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    code, out, err = run("everything", "bad.png", EXAMPLES / "chelsea.png", "-o", "out", *QUICK)
+    assert code == 1
+    assert "'bad.png' is not a photo" in err
+    assert "chelsea_overlay.jpg" in out
+    code, _, err = run("everything", "chelsea.png", "-w", "xml")
+    assert code == 2
+    assert "'xml' is not one of 'labels', 'overlay', 'masks', 'yolo', 'coco'" in err
+
+
+def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:
+    def search(*arguments: str) -> bool:
+        """Whether the photo was searched, and not finished before with the same settings."""
+        code, out, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", "--json", *arguments)
+        assert code == 0, err
+        return not json.loads(out).get("skipped")
+
+    assert search("--set", "points_per_side=3", "--set", "pred_iou_thresh=0.5", "--set", "stability_score_thresh=none")
+    assert not search("--points-per-side", "3", "--pred-iou-thresh", "0.5")
+    assert search("--points-per-side", "3", "--pred-iou-thresh", "0.5", "--set", "stability_score_offset=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "smal_share=1"), "unknown key 'smal_share'; did you mean 'small_share'?"),
+        (("--set", "points_per_side=0"), "'points_per_side' must be an integer of at least 1, found 0"),
+        (("--points-per-side", "0"), "'points_per_side' must be an integer of at least 1, found 0"),
+        (("--set", "refine"), "--set takes key.path=value, found 'refine'"),
+        (
+            ("--points-per-side", "8", "--set", "points_per_side=9"),
+            "'points_per_side' is set twice: by its own option, and by --set points_per_side=...; leave one out",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_written(run, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run("everything", EXAMPLES / "coffee.png", "-o", "out", *arguments)
+    assert code == 2
+    assert err.strip() == f"error: {message}"
+    assert not Path("out").exists()
