@@ -7,7 +7,7 @@
 docs/decisions/0001-attention-written-out.md. `processes` steps it in one process of all threads, and in as many
 processes of one thread, each with its share of the batch and gradients averaged by gloo, as `run.devices = "auto"`
 does. On a machine that does other work too, threads that wait for each other lose the most. Random photos, one round,
-four prompts a photo, bf16 autocast, as in recipes/embedded.toml; medians and their ratio.
+four prompts per photo, bf16 autocast, as in recipes/embedded.toml; medians and their ratio.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from mobilesam.data.decoded import read_photo
 from mobilesam.data.tar import index_tar
 from mobilesam.errors import DataError
 from mobilesam.masks import to_rle
-from mobilesam.train.config import DataConfig, TrainRecipe, from_dict
+from mobilesam.recipe import from_dict
+from mobilesam.train.config import DataConfig, TrainRecipe
 from mobilesam.train.data import MaskPhotos
 from mobilesam.train.epochs import EpochPhotos, Needs
 from mobilesam.train.photos import data_patterns, find_photos

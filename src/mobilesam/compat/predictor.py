@@ -171,7 +171,7 @@ class SamPredictor:
         *,
         has_prior: bool,
     ) -> list[Prediction]:
-        """The answers to N prompts in the input's pixels, with second looks where they are wished for."""
+        """The answers to N prompts in the input's pixels, with second looks where they are asked for."""
         size, hw = self.transform.target_length, self.original_size
         in_photo = scale_points(coords, self.input_size, hw)
         prompts = [Prompt(xy, codes, False) for xy, codes in zip(in_photo, labels, strict=True)]

@@ -54,7 +54,7 @@ def read_photo(photo: PhotoRef, *, need_masks: bool = True) -> DecodedPhoto:
 
 
 def warn_left_out(error: DataError) -> None:
-    """Name a photo that turned out to be damaged only when it was decoded; whoever asked for it takes another."""
+    """Name a photo that turned out to be damaged only when it was decoded; the caller takes another."""
     warnings.warn(f"left out: {error}", stacklevel=2)
 
 

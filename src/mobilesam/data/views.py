@@ -1,6 +1,6 @@
 """Views of a photo: the whole of it, or a mirrored crop that a seed alone decides.
 
-A view is stored nowhere: whoever caches something about it, and whoever uses the cache, draw the same numbers
+A view is not stored: the code that caches something about it and the code that uses the cache draw the same numbers
 (TinyViT, arXiv 2207.10666, section 3.2, keeps the seed of each augmentation beside the teacher's answer).
 """
 

@@ -1,4 +1,4 @@
-"""An answer of the decoder on its way to a mask: judged small, made at the photo's size only if it survives."""
+"""Candidates: answers of the decoder that are filtered at low resolution, and scaled up only if they are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After a coarse grid: which points of the full one are worth asking?"""
+"""Coarse search: which points of the full grid are asked after a coarser grid."""
 
 from __future__ import annotations
 

@@ -139,8 +139,11 @@ class Mask:
         path = Path(path)
         if path.suffix == ".json":
             save_json(self.to_dict(), path)
-        else:
+            return
+        try:
             save_picture(self.array, path)
+        except ImageError as error:
+            raise ImageError(f"cannot save a mask as '{path.suffix}'; use .png or .json") from error
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -44,7 +44,7 @@ def look_again(
     *,
     has_prior: bool = False,
 ) -> list[Prediction]:
-    """Answers with a second look where one is wished for; the others as they are.
+    """Answers with a second look where one is asked for; the others as they are.
 
     Args:
         backend: encodes the regions.
@@ -66,8 +66,10 @@ def look_again(
         raise PromptError(NO_PHOTO)
     if zoom is True and not all(prompt.asks_something for prompt in prompts):
         raise PromptError("a second look cannot be asked for by a prior alone; add the points or the box it came from")
-    wished = [choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)]
-    regions = {i: region for i, region in enumerate(wished) if region is not None}
+    candidates = [
+        choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)
+    ]
+    regions = {i: region for i, region in enumerate(candidates) if region is not None}
     if photo is None:
         if regions:
             warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)

@@ -128,7 +128,7 @@ class FromStep(Sampler[list[int | Ask]]):
     def __iter__(self) -> Iterator[list[int | Ask]]:
         schedule, accumulate = self.schedule, self.schedule.accumulate
         changes_photos = any(phase.changes_photos for phase in schedule.phases)
-        end = schedule.steps * accumulate if schedule.steps else None  # by the clock, whoever reads stops
+        end = schedule.steps * accumulate if schedule.steps else None  # by the clock, the loop stops
         for number in itertools.count(self.start * accumulate):
             if number == end:
                 return

@@ -1,6 +1,6 @@
 """Prompt, look, correct, prompt again: the loss of a mask model, as SAM is trained (arXiv 2304.02643, appendix A).
 
-Whoever supplies the target masks (people, or a teacher) uses the same rounds.
+Targets may come from people or from a teacher; the rounds are the same.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         SettingsError: the output folder holds a run and `resume` is False, nothing to resume, or no length of the run.
         DataError: a shard cannot be read.
         OutOfMemoryError: the batches are too large for the device or the machine.
-        ModelError: a checkpoint does not load, or the loss is no longer a number.
+        ModelError: a checkpoint does not load, or the loss is NaN or infinite.
     """
     check_length(recipe.run)
     output = Path(recipe.run.output)
@@ -197,7 +197,7 @@ class Runner:
             The last forward's result, and the learning rate.
 
         Raises:
-            ModelError: the loss or its gradient is no longer a number; names the step and the photos. On a GPU such a
+            ModelError: the loss or its gradient is NaN or infinite; names the step and the photos. On a GPU such a
                 step is left out, and `check` looks now and then.
         """
         rate = learning_rate(done, self.schedule.progress, self.recipe.optim)
@@ -242,7 +242,7 @@ class Runner:
         """Now and then, where the device is waited for anyway: did the last steps count?
 
         Raises:
-            ModelError: every step since the last look was left out; without a guard, the loss is no longer a number.
+            ModelError: every step since the last look was left out; without a guard, the loss is NaN or infinite.
         """
         if self.guard is not None:
             # One bad loss is a step left out. Its gradient is bad in every process, so they all decide the same.
@@ -254,7 +254,7 @@ class Runner:
 
 
 def make_draws(seed: int, number: int, fabric: Fabric, schedule: Schedule) -> Draws:
-    """Random numbers of forward `number`: they hang on (seed, number, process) alone, so nothing has to be saved."""
+    """Random numbers of forward `number`: they depend on (seed, number, process) alone, so nothing has to be saved."""
     base = seed * 1_000_003 + number
     own = torch.Generator(fabric.device).manual_seed(base * 1024 + fabric.global_rank)
     return Draws(own, schedule.rounds(number))
@@ -263,6 +263,6 @@ def make_draws(seed: int, number: int, fabric: Fabric, schedule: Schedule) -> Dr
 def trouble(what: str, step: int, names: list[str]) -> str:
     """What to say when numbers run away."""
     return (
-        f"the {what} is no longer a number at step {step}, photos {', '.join(names)}; "
+        f"the {what} is NaN or infinite at step {step}, photos {', '.join(names)}; "
         "lower optim.lr, or set run.precision to 32-true; the last checkpoint is intact, go on from it with --resume"
     )

@@ -1,7 +1,7 @@
 """How far a run is, and what that makes of the next batch: its side, its crops, its rounds, the learning rate.
 
-A run is measured in steps or in minutes. Measured in steps, all of it hangs on (seed, number of the batch) alone, so a
-resumed run repeats what it would have done. Measured in minutes it hangs on the clock too, which the checkpoint keeps.
+A run is measured in steps or in minutes. In steps, all of it depends on (seed, number of the batch) alone, so a
+resumed run repeats what it would have done. In minutes it depends on the clock too, which the checkpoint keeps.
 """
 
 from __future__ import annotations

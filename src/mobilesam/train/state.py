@@ -39,7 +39,7 @@ LOG_FOLDER = "logs"
 
 @dataclass(frozen=True)
 class Trained:
-    """What changes during training and must survive a kill. Random draws hang on the step alone."""
+    """What changes during training and must survive a kill. Random draws depend on the step alone."""
 
     model: Sam
     optimizer: torch.optim.Optimizer
