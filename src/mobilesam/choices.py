@@ -19,5 +19,8 @@ ZoomWord = Literal["auto", "on", "off"]
 DenseWhere = Literal["small", "uncovered"]
 """Where the full grid of points is asked after a coarse one."""
 
+Frame = Literal["stored", "upright"]
+"""The pixels as the file stores them, or turned as its EXIF orientation says."""
+
 Form = Literal["labels", "overlay", "masks", "yolo", "coco"]
 """What is written of all masks of a photo."""

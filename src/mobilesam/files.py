@@ -42,6 +42,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def to_picture(picture: Image | NDArray[np.generic]) -> Image:
+    """A PIL image, or an array (H, W) or (H, W, 3), as a PIL image; a Boolean array as 255 and 0."""
+    from PIL import Image  # here, because not everything that writes files has pictures
+
+    if isinstance(picture, Image.Image):
+        return picture
+    return Image.fromarray(picture.astype("uint8") * 255 if picture.dtype == bool else picture)
+
+
 def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[str], *, quality: int = 90) -> Path:
     """Write a picture, in the format that its name asks for, through a temporary name.
 
@@ -57,11 +66,7 @@ def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[s
         ImageError: the format is unknown or cannot hold this picture.
         OSError: the file cannot be written.
     """
-    from PIL import Image  # here, because not everything that writes files has pictures
-
-    path = Path(path)
-    if not isinstance(picture, Image.Image):
-        picture = Image.fromarray(picture.astype("uint8") * 255 if picture.dtype == bool else picture)
+    path, picture = Path(path), to_picture(picture)
     options: dict[str, Any] = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     with replacing(path) as partial:
         try:

@@ -9,7 +9,6 @@ reference's rule, kept so that our masks are its masks.
 from __future__ import annotations
 
 import glob
-import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,58 +16,135 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from mobilesam import pixels, tones
+from mobilesam.choices import Frame
+from mobilesam.encoded import (
+    MAX_PIXELS,
+    SUFFIXES,
+    Source,
+    check_size,
+    exif_orientation,
+    explained,
+    is_photo_name,
+    opened,
+    tiff_orientation,
+)
 from mobilesam.errors import ImageError
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Frame",
+    "PhotoLike",
+    "Rgb",
+    "find_photos",
+    "is_photo_name",
+    "open_photo",
+    "open_stored",
+    "read_header",
+]
 
 Rgb: TypeAlias = NDArray[np.uint8]
 """(H, W, 3)"""
-PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""What counts as a photo when a folder is searched."""
+PhotoLike: TypeAlias = Source | Image.Image | NDArray[np.generic]
 
 
-def open_photo(photo: PhotoLike) -> Rgb:
+def open_photo(
+    photo: PhotoLike,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_side: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Rgb:
     """Open a photo as upright 8-bit RGB.
 
     Args:
         photo: a path, the bytes of a file, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or
-            (H, W, 4) RGBA; uint8, uint16, or floating point in 0-1. Transparency is laid on white.
+            (H, W, 4) RGBA, of numbers of any type. Transparency is laid on white.
+        max_pixels: a photo whose width times height is more is refused before it takes memory.
+        max_side: the longest side that is needed, in pixels. A JPEG may then be decoded at a half, a quarter or an
+            eighth of its size, which is faster and takes less memory, but never with a longer side below this.
+        value_range: the values of black and white of photos with more than 8 bits and in floating point; by default
+            what the file or its values say, see `mobilesam.tones`. 8-bit photos are never scaled.
 
     Returns:
         (H, W, 3) uint8, turned as its EXIF orientation says.
 
     Raises:
-        ImageError: it is missing, damaged, of an unknown format, or an array of another shape or type.
+        ImageError: it is missing, damaged, too large, of an unknown format, or an array of another shape or type.
+        SettingsError: `value_range` is not two numbers, the lower first.
     """
+    rgb, orientation = open_stored(photo, max_pixels=max_pixels, max_side=max_side, value_range=value_range)
+    return pixels.turn(rgb, orientation)
+
+
+def open_stored(
+    photo: PhotoLike | BinaryIO,
+    *,
+    what: str = "",
+    max_pixels: int = MAX_PIXELS,
+    max_side: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> tuple[Rgb, int]:
+    """Open a photo without turning it: its stored pixels, and its EXIF orientation (1-8) for `pixels.turn`.
+
+    Args and errors are those of `open_photo`; `what` is how messages call the photo, which may be an open file too.
+    """
+    value_range = None if value_range is None else tones.check_range(value_range)
     if isinstance(photo, np.ndarray):
-        return _from_array(photo)
+        return pixels.from_array(photo, what or "the array", value_range, max_pixels), 1
     if isinstance(photo, Image.Image):
-        return _from_pil(photo, "the image")
-    if isinstance(photo, bytes):
-        return _from_file(io.BytesIO(photo), photo[:16], "the bytes")
-    text = os.fspath(photo)
-    if "://" in text:
-        raise ImageError(f"'{text}' is an address; download the photo first and give its path or its bytes")
-    path = Path(text)
-    if path.is_dir():
-        raise ImageError(f"'{path}' is a folder; give a photo")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            file.seek(0)
-            return _from_file(file, head, f"'{path}'")
-    except FileNotFoundError:
-        raise ImageError(f"'{path}' does not exist") from None
-    except PermissionError:
-        raise ImageError(f"'{path}' may not be read (permission denied)") from None
+        what = what or "the image"
+        with explained(what):
+            check_size(photo.size, what, max_pixels)
+            photo.load()
+            found = pixels.read(photo, what, value_range, tones.from_file(photo))
+            return pixels.in_colour(found), exif_orientation(photo)
+    if isinstance(photo, str) and "://" in photo:
+        raise ImageError(f"'{photo}' is an address; download the photo first and give its path or its bytes")
+    what = what or _name(photo)
+    with opened(photo, what, max_pixels) as image:
+        if max_side is not None:
+            ratio = min(1, max_side / max(image.size))
+            image.draft(None, (round(image.width * ratio), round(image.height * ratio)))
+        is_deep = pixels.is_deep_colour(image)
+        found, orientation = pixels.decode(image, what, value_range)
+    if is_deep and (value_range is not None or found.max() <= tones.LARGEST_OF_14_BITS >> 8):
+        with opened(photo, what, max_pixels) as image:
+            deep = pixels.read_deep_colour(image, what, value_range)
+        found = found if deep is None or deep.shape != found.shape else deep
+    return pixels.in_colour(found), orientation
 
 
-def find_photos(photos: Iterable[str | os.PathLike[str]]) -> Iterator[Path | str]:
+def read_header(source: Source | BinaryIO, what: str = "", max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], int]:
+    """Size (height, width) of the stored pixels, and the EXIF orientation (1-8), without decoding where that is not
+    needed (a PNG with EXIF or texts behind its pixels is decoded).
+
+    Raises:
+        ImageError: it is missing, damaged, too large or of an unknown format.
+    """
+    with opened(source, what or _name(source), max_pixels) as image:
+        turned = tiff_orientation(image)
+        size = image.size[::-1] if turned in pixels.SIDEWAYS else image.size
+        return (size[1], size[0]), turned if image.format == "TIFF" else exif_orientation(image)
+
+
+def _name(source: Source | BinaryIO) -> str:
+    """How messages call a photo."""
+    return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "the bytes"
+
+
+def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> Iterator[Path | str]:
     """Paths → photos: folders and patterns become what they hold, sorted; everything else stays as it is.
 
-    So a missing file gets its own error where it is opened, and an address is refused there.
+    So a missing file gets its own error where it is opened, and an address is refused there. Hidden files in folders
+    and patterns are no photos.
+
+    Args:
+        photos: folders, patterns and photos.
+        recursive: search folders inside folders too, but for hidden ones and links.
 
     Raises:
         ImageError: a folder or a pattern holds no photos.
@@ -78,13 +154,20 @@ def find_photos(photos: Iterable[str | os.PathLike[str]]) -> Iterator[Path | str
         if "://" in text:
             yield text
         elif path.is_dir() or (glob.has_magic(text) and not path.exists()):
-            found = path.iterdir() if path.is_dir() else (Path(p) for p in glob.glob(text, recursive=True))
-            inside = sorted(p for p in found if p.suffix.lower() in SUFFIXES)
+            found = _inside(path, recursive) if path.is_dir() else map(Path, glob.glob(text, recursive=True))
+            inside = sorted(p for p in found if is_photo_name(p.name))
             if not inside:
                 raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))})")
             yield from inside
         else:
             yield path
+
+
+def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
+    """What lies in a folder; hidden folders are not entered, nor links to folders."""
+    for name, folders, files in os.walk(folder):
+        yield from (Path(name) / file for file in files)
+        folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
 
 
 def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:
@@ -112,70 +195,3 @@ def scale_points(
     """(..., 2) points of the photo → points of the resized photo."""
     scale = np.array([input_hw[1] / original_hw[1], input_hw[0] / original_hw[0]])
     return (points_xy * scale).astype(np.float32)
-
-
-def _from_file(file: BinaryIO, head: bytes, what: str) -> Rgb:
-    try:
-        with Image.open(file) as image:
-            return _from_pil(image, what)
-    except UnidentifiedImageError:
-        if head[4:8] == b"ftyp":
-            raise ImageError(
-                f"{what} is HEIC or AVIF, which Pillow cannot read here; convert it to JPEG, "
-                "or open it with pillow-heif and pass the PIL image"
-            ) from None
-        raise ImageError(f"{what} is not a photo in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF)") from None
-    except (OSError, SyntaxError) as error:  # some formats read more than their header when they are opened
-        raise ImageError(f"{what} is damaged or truncated ({error})") from error
-
-
-def _from_pil(image: Image.Image, what: str) -> Rgb:
-    try:
-        image = ImageOps.exif_transpose(image) or image
-        if min(image.size) < 1:
-            raise ImageError(f"{what} is empty")
-        if image.mode.startswith(("I", "F")):
-            return _from_array(_deep_pixels(image))
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            return _on_white(np.asarray(image.convert("RGBA")))
-        return np.asarray(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{what} has too many pixels ({error})") from None
-    except (OSError, SyntaxError) as error:
-        raise ImageError(f"{what} is damaged or truncated ({error})") from error
-
-
-def _deep_pixels(image: Image.Image) -> NDArray[np.generic]:
-    """Pixels of a 16-bit, 32-bit or floating-point image as uint16 or as floats in 0-1."""
-    pixels = np.asarray(image)
-    if image.mode == "F":
-        return pixels if pixels.max(initial=0) <= 1 else pixels / np.float32(255)
-    # Pillow opens some 16-bit files as 32-bit integers; a 32-bit file that never exceeds 255 holds 8 bits.
-    if image.mode == "I" and pixels.max(initial=0) <= 255:
-        return np.clip(pixels, 0, 255).astype(np.uint8)
-    return np.clip(pixels, 0, 65535).astype(np.uint16)
-
-
-def _from_array(array: NDArray[np.generic]) -> Rgb:
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
-        raise ImageError(f"an array must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
-    if array.dtype == np.uint16:
-        array = np.round(array.astype(np.float32) / 257).astype(np.uint8)
-    elif np.issubdtype(array.dtype, np.floating):
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ImageError("a floating-point array must lie in 0-1; for 0-255 convert it with .astype('uint8')")
-        array = np.round(array.astype(np.float32) * 255).astype(np.uint8)
-    elif array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype != np.uint8:
-        raise ImageError(f"an array must be uint8, uint16 or floating point in 0-1, not {array.dtype}")
-    if array.shape[2] == 4:
-        return _on_white(np.asarray(array, dtype=np.uint8))
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8)
-
-
-def _on_white(rgba: NDArray[np.uint8]) -> Rgb:
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.round(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

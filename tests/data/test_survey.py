@@ -113,7 +113,7 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
     with tarfile.open(path, "w") as tar:
         add_member(tar, "a.jpg", b"x")
         add_member(tar, "a.json", record())
-    with pytest.raises(DataError, match=r"no photo can be used.*damaged or truncated"):
+    with pytest.raises(DataError, match=r"no photo can be used.*the photo is not a photo"):
         survey([str(path)])
 
 
@@ -128,7 +128,7 @@ def test_a_png_is_checked_without_decoding_it(tmp_path: Path, monkeypatch: pytes
     whole = picture("PNG")
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    monkeypatch.setattr("mobilesam.data.survey.decode", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr("mobilesam.data.survey.open_stored", lambda *_, **__: pytest.fail("decoded"))
     for name, data, reason in (
         ("whole", whole, None),
         ("cut", whole[: len(whole) // 2], "the photo is damaged or truncated"),
@@ -164,4 +164,4 @@ def test_a_damaged_or_empty_label_picture_is_named(tmp_path: Path) -> None:
     assert [p.name for p in found.photos] == ["a.jpg"]
     reasons = {photo.path: reason for reason, photos in found.skipped.items() for photo in photos}
     assert reasons["b.jpg"] == "no masks"
-    assert reasons["c.jpg"].endswith("c.png: the mask cannot be read (not a picture of a known format)")
+    assert "c.png: the mask cannot be read (the picture is not a photo in a known format" in reasons["c.jpg"]

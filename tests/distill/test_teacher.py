@@ -8,13 +8,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from mobilesam.data.photo import decode
 from mobilesam.data.store import Store
 from mobilesam.data.tar import index_tar
 from mobilesam.data.views import make_view
 from mobilesam.distill.teacher import embed, verify
 from mobilesam.errors import DataError
-from mobilesam.image import resize_long_side
+from mobilesam.image import open_photo, resize_long_side
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
@@ -26,7 +25,7 @@ def test_each_record_is_what_the_teacher_says_of_that_photo(recipes, tiny_checkp
     done = embed(recipes(data={"paths": [str(shard)]}, store={"views": 3}), show_progress=False)
     assert done.written == [str(tmp_path / "store" / "wide.npz")]
     store, model = Store(Path(done.written[0])), checkpoint.load(tiny_checkpoint)
-    rgb = decode(index_tar(shard)[0]["wide_2"].read())
+    rgb = open_photo(index_tar(shard)[0]["wide_2"].read())
     for i in range(3):
         seen = resize_long_side(np.ascontiguousarray(make_view("wide_2", i, (40, 80), 0).cut(rgb)), 64)
         with torch.inference_mode():

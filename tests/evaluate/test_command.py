@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mobilesam
 from mobilesam import extras
 from mobilesam.evaluate import report
+from tests.helpers.scenes import add_member
 
 needs_coco_eval = pytest.mark.skipif(not find_spec("faster_coco_eval"), reason="the extra eval is not installed")
 
@@ -178,7 +182,7 @@ def test_a_broken_photo_is_named_with_its_data_set(run, tmp_path: Path) -> None:
 
     wide_shard(tmp_path / "wide.tar")
     code, out, err = run("evaluate", "wide.tar", "-p", "box", "--json")
-    assert code == 0
+    assert code == 1  # nothing else is in it
     assert "problem: wide/wide_1: " in err
     assert json.loads(out)["counts"] == {"photos": 2, "objects": 0, "left_out": 0, "problems": 1}
 
@@ -198,3 +202,35 @@ assert not {{"torch", "onnxruntime", "numpy", "cv2", "faster_coco_eval"}} & set(
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "Usage: mobilesam evaluate" in result.stdout
+
+
+def test_an_evaluation_that_measured_nothing_fails_and_says_so(run, shard: Path, tmp_path: Path) -> None:
+    code, _, err = run("evaluate", shard, "-p", "box", "--min-area", "1000000", "-o", "r.json")
+    assert code == 1
+    assert "nothing was measured: no object of 12 photos was asked about" in err
+    assert Path("r.json").exists()
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        add_member(tar, "a.jpg", b"no photo")
+        add_member(tar, "a.json", b'{"annotations": []}')
+    code, _, err = run("evaluate", "bad.tar", "-p", "box", "-o", "bad.json")
+    assert code == 1
+    assert "problem: bad/a" in err
+    assert "nothing was measured: none of 1 photos" in err
+
+
+def test_the_frame_of_photos_that_do_not_tell_is_an_option(run, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    rgb = np.full((96, 128, 3), 60, np.uint8)
+    rgb[10:40, 10:40] = 230
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    Image.fromarray(rgb).save(tmp_path / "set" / "images" / "a.png", exif=exif.tobytes())
+    Image.fromarray((rgb[..., 0] > 100).astype(np.uint8)).save(tmp_path / "set" / "masks" / "a.png")
+    means = []
+    for frame in ("stored", "upright"):
+        run("evaluate", "set", "-p", "box", "--unclear-frame", frame, "-o", "r.json")
+        written = json.loads(Path("r.json").read_text())
+        assert written["settings"]["unclear_frame"] == frame
+        means.append(written["summary"]["box"]["mean_iou"])
+    assert means[0] > means[1] + 0.1

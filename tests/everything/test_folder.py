@@ -6,7 +6,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mobilesam
 from mobilesam import EverythingSettings, PhotoResult, segment_folder
@@ -130,6 +132,35 @@ def test_what_is_asked_otherwise_is_done_again(embedded: mobilesam.Predictor) ->
     prints |= {fingerprint(embedded, replace(settings, refine=True), ALL), fingerprint(embedded, settings, ALL[1:])}
     assert len(prints) == 5
     assert fingerprint(embedded, settings, ALL[::-1]) in prints
+
+
+def test_deep_photos_are_opened_by_the_range_asked_for_and_done_again_by_another(
+    embedded: mobilesam.Predictor, tmp_path: Path
+) -> None:
+    deep = (np.add.outer(np.arange(100), np.arange(120)) * 10).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+
+    def overlay(value_range: tuple[float, float] | None) -> tuple[bool, bytes]:
+        (photo,) = segment_folder(
+            embedded, tmp_path / "a.png", tmp_path / "out", settings=FEW, forms=["overlay"], value_range=value_range
+        ).photos
+        return photo.skipped, (tmp_path / "out" / "a_overlay.jpg").read_bytes()
+
+    narrow, wide, again, none = overlay((0, 100)), overlay((0, 9000)), overlay((0.0, 9000.0)), overlay(None)
+    assert [skipped for skipped, _ in (narrow, wide, again, none)] == [False, False, True, False]
+    assert narrow[1] != wide[1]
+    with pytest.raises(SettingsError, match="value_range takes two numbers"):
+        segment_folder(embedded, tmp_path / "a.png", tmp_path / "other", value_range=(9, 1))
+    assert not (tmp_path / "other").exists()
+
+
+def test_sub_folders_and_the_limit_of_pixels(embedded: mobilesam.Predictor, two: tuple[Path, Path]) -> None:
+    folder = two[0].parent.parent
+    result = segment_folder(
+        embedded, folder, folder / "out", settings=FEW, forms=(), recursive=True, max_pixels=451 * 300
+    )
+    assert [(photo.name, photo.error is None) for photo in result.photos] == [("one_a_png", False), ("two_a_png", True)]
+    assert "600x400" in str(result.failed[0].error)
 
 
 QUICK = ("--points-per-side", "4", "--json")

@@ -17,6 +17,7 @@ from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
+from mobilesam.cli.messages import listen
 from mobilesam.cli.models import models_app
 from mobilesam.cli.segment import segment
 from mobilesam.cli.train import train
@@ -43,6 +44,7 @@ def main() -> None:
     """Run the command line; the exit code is 0, 1 (failed) or 2 (bad usage)."""
     # No verb of the inference side multiplies matrices in numpy; its thread pool only slows a cold start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    listen()
     try:
         app()
     except (PromptError, SettingsError) as error:

@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 from mobilesam.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mobilesam.data.photo import Problem
     from mobilesam.evaluate.records import PhotoResult
     from mobilesam.evaluate.settings import EvaluateSettings
@@ -76,6 +78,7 @@ def run_protocols(
     device: options.Device = "cpu",
     teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
     images: Images = "",
+    unclear_frame: options.UnclearFrame = "upright",
     min_area: Annotated[int, typer.Option(min=0, help="Leave out objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(min=0, help="Only the largest objects of each photo; 0 takes all.")] = 0,
     zoom: options.ZoomName = "auto",
@@ -103,6 +106,7 @@ def run_protocols(
         device=device,
         teacher=teacher,
         images=images,
+        unclear_frame=unclear_frame,
         min_area=min_area,
         max_objects=max_objects,
         everything=parse_search(overrides or []),
@@ -147,6 +151,24 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
         f"{to_markdown(built)}\nwrote {output} and {len(files) - 1} more",
         as_json,
     )
+    refuse_nothing(results)
+
+
+def refuse_nothing(results: Sequence[PhotoResult]) -> None:
+    """An evaluation that measured nothing is no success, whoever reads its exit code.
+
+    Raises:
+        DataError: no photo was read, or no object of one was asked about.
+    """
+    from mobilesam.errors import DataError
+
+    if not any(result.is_read for result in results):
+        raise DataError(f"nothing was measured: none of {len(results)} photos and their annotations could be read")
+    if not any(result.rows or (result.search and result.search.num_objects) for result in results):
+        raise DataError(
+            f"nothing was measured: no object of {len(results)} photos was asked about; look at the problems above, "
+            "and at --min-area"
+        )
 
 
 def name_problems(problems: tuple[Problem, ...]) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from mobilesam.choices import DenseWhere, Form
 from mobilesam.cli import options
+from mobilesam.cli.photos import count_failures, parse_range
 
 if TYPE_CHECKING:
     from mobilesam.everything.folder import PhotoResult
@@ -57,14 +58,18 @@ def everything(
     precision: options.PrecisionName = "float32",
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
+    recursive: options.Recursive = False,
+    max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
     from mobilesam.everything.folder import segment_folder
     from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.image import MAX_PIXELS
     from mobilesam.predict.load import load
 
-    wanted = forms or ["labels", "overlay"]
+    shown = None if value_range is None else parse_range(value_range)
     given = {
         "points_per_side": points_per_side,
         "pred_iou_thresh": pred_iou_thresh,
@@ -90,15 +95,17 @@ def everything(
         photos,
         output,
         settings=settings,
-        forms=wanted,
+        forms=forms or ("labels", "overlay"),
         workers=workers,
+        recursive=recursive,
+        max_pixels=max_pixels or MAX_PIXELS,
+        value_range=shown,
         on_result=lambda photo: tell(photo, as_json),
         show_progress=not as_json and sys.stderr.isatty(),
     )
     if result.coco is not None:
         options.say({"coco": str(result.coco)}, f"wrote {result.coco}", as_json)
-    if result.failed:
-        raise typer.Exit(1)
+    count_failures(len(result.failed), len(result.photos))
 
 
 def tell(result: PhotoResult, as_json: bool) -> None:

@@ -29,6 +29,21 @@ ZoomName = Annotated[
     choices.ZoomWord,
     typer.Option("--zoom", help="A second look at what is asked about, by itself; auto: at what is small."),
 ]
+MaxPixels = Annotated[
+    int | None, typer.Option("--max-pixels", min=1, help="Refuse larger photos; default 200000000, width times height.")
+]
+Range = Annotated[
+    str | None,
+    typer.Option("--range", help="LOW,HIGH: values shown black and white in photos of more than 8 bits."),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders inside folders too.")]
+UnclearFrame = Annotated[
+    choices.Frame,
+    typer.Option(
+        "--unclear-frame",
+        help="Pixels that annotations are of which do not tell, where EXIF says how to turn the photo.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]

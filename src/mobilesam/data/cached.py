@@ -43,6 +43,7 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, 
             refuse_changed(dataset, group, unused)
             missing += [photo.id for photo in group]
             continue
+        check_frame(store, group[0])
         found.update((photo.id, store) for photo in group if photo.name in store.photos)
         missing += [p.id for p in group if p.name not in store.photos and p.name not in store.skipped]
     if missing:
@@ -52,6 +53,19 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, 
             "run `mobilesam distill embed` on the same data"
         )
     return found
+
+
+def check_frame(store: Store, photo: PhotoRef) -> None:
+    """Refuse embeddings of photos that may have been opened another way up.
+
+    Raises:
+        DataError: the settings differ.
+    """
+    if store.header.unclear_frame != photo.unclear_frame:
+        raise DataError(
+            f"{store.path} was made with data.unclear_frame '{store.header.unclear_frame}', the recipe says "
+            f"'{photo.unclear_frame}'; use one of them, or delete that file and run `mobilesam distill embed` again"
+        )
 
 
 def choose(stores: Iterable[Store], listing: str, photos: Sequence[PhotoRef]) -> Store | None:

@@ -76,7 +76,7 @@ def from_record(
     found = find_photo(name, path.parent, photos)
     if found is None:
         return Problem(id, NOT_THERE)
-    truth = CocoTruth(path.stem, tuple(file.by_image.get(number, ())), file.ids_repeat)
+    truth = CocoTruth(path.stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
     return PhotoRef(id, FileRef(str(found)), truth, image_id=number)
 
 

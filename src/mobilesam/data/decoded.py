@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mobilesam.data.photo import PhotoId, PhotoRef, decode
+from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.data.shapes import Labels, PixelShape, RleShape, Shape
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
@@ -29,7 +29,7 @@ class DecodedPhoto:
     id: PhotoId
     source: str
     rgb: Rgb
-    """(H, W, 3)"""
+    """(H, W, 3), in the frame that its annotation was drawn in."""
     run_lengths: tuple[Rle, ...]
     """Of each object, crowds left out."""
     areas: tuple[float, ...]
@@ -71,15 +71,18 @@ def read_bytes(photo: PhotoRef) -> bytes:
 
 
 def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) -> DecodedPhoto:
-    """Decode a photo whose bytes have been read. Arguments and errors are those of `read_photo`."""
+    """Decode a photo whose bytes have been read, in the frame of its annotation (`PhotoRef.decode`).
+
+    Arguments and errors are those of `read_photo`.
+    """
     try:
-        rgb = decode(encoded)
+        rgb = photo.decode(encoded)
         if not need_masks:
             return DecodedPhoto(photo.id, UNREAD, rgb, (), ())
         annotation = photo.annotation()
         shapes = [one.shape for one in annotation.objects if not one.is_crowd]
         objects = measure(shapes, (rgb.shape[0], rgb.shape[1]))
-    except (OSError, ValueError, SyntaxError, DataError) as error:
+    except (OSError, ValueError, DataError) as error:
         raise _damaged(photo, error) from error
     return DecodedPhoto(
         photo.id, annotation.source, rgb, tuple(rle for rle, _ in objects), tuple(area for _, area in objects)

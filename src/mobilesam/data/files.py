@@ -1,12 +1,18 @@
-"""Files on disk and in tars: bytes that have not been read yet, and pictures that have."""
+"""Bytes on disk that have not been read yet."""
 
 from __future__ import annotations
 
 import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from PIL import Image, UnidentifiedImageError
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,17 @@ class FileRef:
 
     @property
     def num_bytes(self) -> int:
-        """Size in bytes."""
-        return Path(self.path).stat().st_size if self.member is None else self.member[1]
+        """Size in bytes.
+
+        Raises:
+            OSError: it is missing, or a pipe or a device, which would be waited for without end.
+        """
+        if self.member is not None:
+            return self.member[1]
+        status = Path(self.path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"'{self.path}' is not a file")
+        return status.st_size
 
     def read(self) -> bytes:
         """All bytes."""
@@ -34,14 +49,43 @@ class FileRef:
             file.seek(offset + max(0, size - count))
             return file.read(min(count, size))
 
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """The file, to be read in parts; of a member of a tar, its bytes alone."""
+        size = self.num_bytes
+        with open(self.path, "rb") as file:
+            if self.member is None:
+                yield file
+            else:
+                yield cast("BinaryIO", io.BufferedReader(Window(file, self.member[0], size)))
 
-def open_picture(encoded: bytes) -> Image.Image:
-    """Encoded picture → Pillow's image, whose pixels are not read yet.
 
-    Raises:
-        OSError, ValueError, SyntaxError: it is damaged or no picture.
-    """
-    try:
-        return Image.open(io.BytesIO(encoded))
-    except UnidentifiedImageError:  # Pillow's own message names an object in memory
-        raise OSError("not a picture of a known format") from None
+class Window(io.RawIOBase):
+    """A part of an open file as a file of its own."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        super().__init__()
+        self.file, self.offset, self.size, self.position = file, offset, size, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a byte of the part."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = max(0, start + offset)
+        return self.position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read what fits into the buffer, up to the end of the part."""
+        view = memoryview(buffer)
+        self.file.seek(self.offset + self.position)
+        data = self.file.read(max(0, min(len(view), self.size - self.position)))
+        view[: len(data)] = data
+        self.position += len(data)
+        return len(data)

@@ -21,6 +21,7 @@ import glob
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mobilesam.data.coco import read_coco
@@ -29,33 +30,39 @@ from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import NO_PHOTO, read_tar
 from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
-from mobilesam.image import SUFFIXES
+from mobilesam.image import SUFFIXES, Frame, is_photo_name
 
 TWICE = "a photo of this name was there before"
 
 
-def read_all(patterns: Sequence[str], *, photos: Path | None = None) -> Iterator[Item]:
+def read_all(
+    patterns: Sequence[str], *, photos: Path | None = None, unclear_frame: Frame = "upright"
+) -> Iterator[Item]:
     """Every photo of several data sets, and every one that cannot be used.
 
     Args:
         patterns: shards, folders and annotation files; shell patterns are expanded.
         photos: folder of the photos of COCO and LVIS files; by default found near each file.
+        unclear_frame: see `PhotoRef.unclear_frame`.
 
     Raises:
         DataError: a data set is missing or of no known layout.
     """
     paths = expand(patterns)
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        yield from read(path, dataset=dataset, photos=photos)
+        yield from read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame)
 
 
-def read(path: Path, *, dataset: str = "", photos: Path | None = None) -> Iterator[Item]:
+def read(
+    path: Path, *, dataset: str = "", photos: Path | None = None, unclear_frame: Frame = "upright"
+) -> Iterator[Item]:
     """Every photo of one data set, and every one that cannot be used.
 
     Args:
         path: a shard, a folder or an annotation file, as listed above.
         dataset: its name in the identity of its photos; the file's or folder's own where empty.
         photos: folder of the photos of a COCO or LVIS file; by default found near it.
+        unclear_frame: see `PhotoRef.unclear_frame`.
 
     Raises:
         DataError: it is missing or of no known layout.
@@ -66,7 +73,7 @@ def read(path: Path, *, dataset: str = "", photos: Path | None = None) -> Iterat
             yield Problem(item.id, TWICE)
             continue
         seen.add(item.id)
-        yield item
+        yield replace(item, unclear_frame=unclear_frame) if isinstance(item, PhotoRef) else item
 
 
 def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
@@ -136,7 +143,7 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
     """An SA-1B shard that was unpacked, or LabelMe's files: NAME.jpg beside NAME.json."""
-    for record in sorted(path.glob("*.json")):
+    for record in sorted(p for p in path.glob("*.json") if not p.name.startswith(".")):
         photo, id = _photo_beside(record), PhotoId(dataset, record.stem)
         yield PhotoRef(id, FileRef(str(photo)), RecordTruth(FileRef(str(record)))) if photo else Problem(id, NO_PHOTO)
 
@@ -148,7 +155,7 @@ def _photo_beside(record: Path) -> Path | None:
 
 def photos_in(folder: Path) -> list[Path]:
     """Photos of a folder and its subfolders, in order."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in folder.rglob("*") if is_photo_name(p.name))
 
 
 def beside(photo: Path, photos: Path, truth: Path) -> Path | None:

@@ -7,17 +7,17 @@ travel to another process and a list of a million of them fits in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam.data.files import FileRef, open_picture
+from mobilesam.data.files import FileRef
 from mobilesam.data.shapes import Shape
 from mobilesam.errors import DataError, first_line
-from mobilesam.image import Rgb
+from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
+from mobilesam.pixels import SIDEWAYS, turn
 
-DAMAGED = "the photo is damaged or truncated"
 MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)
 """What reading a record raises that is not what it should be."""
 
@@ -72,8 +72,20 @@ class Annotation:
     where `objects` is empty and this is not, nothing of the photo's annotation is usable."""
 
 
+Size: TypeAlias = tuple[int, int]
+"""(height, width)"""
+
+
 class Truth(Protocol):
     """Reads the annotation of one photo when it is asked for."""
+
+    def sizes(self) -> tuple[Size, ...]:
+        """Sizes of the photo that the annotation states, those of masks first; none where it states none.
+
+        Raises:
+            DataError, OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
+        """
+        ...
 
     def read(self, photo: PhotoId) -> Annotation:
         """The annotation; an object that is malformed is named in `broken` and costs only itself.
@@ -82,6 +94,40 @@ class Truth(Protocol):
             DataError, OSError, ValueError, KeyError, TypeError: the record as a whole is missing or malformed.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Which pixels of a photo its annotation was drawn on."""
+
+    frame: Frame
+    orientation: int = 1
+    """EXIF's, 1-8. The two frames differ unless it is 1."""
+    is_certain: bool = True
+    """False where nothing tells, so that `PhotoRef.unclear_frame` was taken."""
+
+
+def frame_of(stored_hw: Size, orientation: int, sizes: tuple[Size, ...], unclear: Frame) -> Framing:
+    """Decide which pixels an annotation was drawn on.
+
+    Only a photo that lies on its side (orientation 5-8) has another size when upright. The first stated size that
+    fits one of the two decides; a size that fits neither says nothing here and is a problem of its own mask.
+
+    Args:
+        stored_hw: size of the stored photo.
+        orientation: its EXIF orientation, 1-8.
+        sizes: what the annotation states, the most trustworthy first.
+        unclear: the frame where that does not tell: photos turned by 180 degrees, mirrored or square, and
+            annotations without a size.
+    """
+    if orientation == 1:
+        return Framing("upright")
+    upright_hw = stored_hw[::-1] if orientation in SIDEWAYS else stored_hw
+    if upright_hw != stored_hw:
+        for size in sizes:
+            if size in (stored_hw, upright_hw):
+                return Framing("stored" if size == stored_hw else "upright", orientation)
+    return Framing(unclear, orientation, is_certain=False)
 
 
 @dataclass(frozen=True)
@@ -94,23 +140,92 @@ class PhotoRef:
     """None where nothing is annotated."""
     image_id: int | str | None = None
     """COCO's, for detection files; as `coco.image_key` spells it."""
+    unclear_frame: Frame = "upright"
+    """Which pixels an annotation is taken to be drawn on that does not tell. Tools for labelling show photos upright,
+    and the files of `mobilesam everything` are made so."""
 
     @property
     def name(self) -> str:
         """Path in its data set; not an identity."""
         return self.id.path
 
-    def open(self) -> Rgb:
-        """The photo as stored, (H, W, 3). It is not turned by its EXIF orientation: annotations are made on the stored
-        pixels.
+    def open(
+        self,
+        *,
+        frame: Frame | None = None,
+        max_pixels: int = MAX_PIXELS,
+        max_side: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Rgb:
+        """The photo, (H, W, 3), in the frame that its annotation was drawn in, so that masks lie on their objects.
+
+        Args:
+            frame: "stored" or "upright" pixels instead; upright is what the predictor sees.
+            max_pixels, max_side, value_range: see `mobilesam.image.open_photo`.
 
         Raises:
-            DataError: it is missing, damaged or truncated.
+            DataError: it is missing, damaged, truncated or too large.
         """
         try:
-            return decode(self.file.read())
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"{self.file.path}: photo '{self.name}' cannot be read ({first_line(error)})") from error
+            with self.file.open() as file:
+                return self.decode(file, frame=frame, max_pixels=max_pixels, max_side=max_side, value_range=value_range)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def decode(
+        self,
+        encoded: bytes | BinaryIO,
+        *,
+        frame: Frame | None = None,
+        max_pixels: int = MAX_PIXELS,
+        max_side: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> Rgb:
+        """The same as `open`, of a file that has been read or opened already.
+
+        Args:
+            encoded: bytes of the photo's file, or the file.
+            frame, max_pixels, max_side, value_range: as of `open`.
+
+        Raises:
+            ImageError: it is damaged, truncated or too large.
+        """
+        rgb, orientation = open_stored(
+            encoded, what="the photo", max_pixels=max_pixels, max_side=max_side, value_range=value_range
+        )
+        hw = (rgb.shape[0], rgb.shape[1])
+        if orientation != 1 and frame is None and max_side is not None:
+            hw, _ = read_header(encoded, "the photo", max_pixels)  # the size before it was reduced
+        if orientation == 1 or (frame or self.framing_of(hw, orientation).frame) == "stored":
+            return rgb
+        return turn(rgb, orientation)
+
+    def header(self) -> tuple[Size, int]:
+        """Size of the stored pixels and EXIF orientation (1-8); only the beginning of the file is read where it says.
+
+        Raises:
+            DataError: the photo is missing or damaged.
+        """
+        try:
+            with self.file.open() as file:
+                return read_header(file, "the photo")
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def framing(self) -> Framing:
+        """Which pixels its annotation was drawn on, and whether that is certain; errors are those of `header`."""
+        return self.framing_of(*self.header())
+
+    def framing_of(self, stored_hw: Size, orientation: int) -> Framing:
+        """The same, of a photo whose header has been read."""
+        try:
+            sizes = () if self.truth is None or orientation not in SIDEWAYS else self.truth.sizes()
+        except (*MALFORMED, OSError):  # `annotation` names what is wrong
+            sizes = ()
+        return frame_of(stored_hw, orientation, sizes, self.unclear_frame)
+
+    def _unreadable(self, error: Exception) -> DataError:
+        return DataError(f"{self.file.path}: photo '{self.name}' cannot be read ({first_line(error)})")
 
     def annotation(self) -> Annotation:
         """What is annotated on it.
@@ -149,13 +264,3 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"no {first_line(error)}"
     return f"{type(error).__name__} {first_line(error)}"
-
-
-def decode(encoded: bytes) -> Rgb:
-    """Encoded photo → (H, W, 3) RGB. Pillow refuses a truncated photo, which OpenCV would fill up with grey.
-
-    Raises:
-        OSError, ValueError, SyntaxError: it is damaged or no photo.
-    """
-    with open_picture(encoded) as photo:
-        return np.asarray(photo.convert("RGB"))

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilesam.data.files import FileRef, open_picture
+from mobilesam.data.files import FileRef
 from mobilesam.data.polygons import check_polygons, fill
-from mobilesam.errors import DataError, first_line
+from mobilesam.encoded import opened
+from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.masks import Rle, from_rle, to_rle
 from mobilesam.rle import check_rle
 
@@ -25,7 +26,7 @@ from mobilesam.rle import check_rle
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
 WITH_ALPHA = ("LA", "RGBA", "PA")
 LOSSY = ("JPEG", "MPO")
-PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000")
+PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
 OPAQUE = 255
 NOISE = 8  # of a JPEG around its black
 
@@ -157,6 +158,16 @@ def is_lossy(file: FileRef) -> bool:
         return image.format in LOSSY
 
 
+def label_size(file: FileRef) -> tuple[int, int]:
+    """(height, width) of a label picture, from its header.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    with _label_picture(file) as image:
+        return image.height, image.width
+
+
 def _values(image: Image.Image) -> Labels:
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32)
@@ -178,9 +189,9 @@ def _label_picture(file: FileRef) -> Iterator[Image.Image]:
         DataError: it is missing or damaged.
     """
     try:
-        with open_picture(file.read()) as image:
+        with file.open() as data, opened(data, "the picture") as image:
             yield image
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ImageError) as error:
         raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
 
 

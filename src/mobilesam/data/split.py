@@ -48,7 +48,7 @@ def hold_out(photos: Survey, count: int) -> tuple[list[DecodedPhoto], Survey]:
     for photo in sorted(photos.photos, key=lambda p: (zlib.crc32(b"validation" + p.id.path.encode()), p.id)):
         if len(held_out) == count:
             break
-        if look_at_annotation(photo)[1] is None:
+        if look_at_annotation(photo).reason is None:
             with contextlib.suppress(DataError):
                 held_out.append(read_photo(photo))
     return held_out, photos.without(photo.id for photo in held_out)

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
 from mobilesam.data.photo import PhotoRef
 from mobilesam.errors import DataError
+from mobilesam.image import Frame
 
 # C channels, gh gw cells of the grid that the photo covers
 
@@ -64,6 +65,8 @@ class StoreHeader:
     views: int = 1
     view_seed: int = 0
     keeps_padding: bool = False
+    unclear_frame: Frame = "upright"
+    """Of the photos; see `PhotoRef.unclear_frame`."""
     preprocessing: str = PREPROCESSING
     format: int = FORMAT
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from PIL import Image
-
 from mobilesam.data.decoded import UNREAD
-from mobilesam.data.files import FileRef, open_picture
+from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read_all
-from mobilesam.data.photo import DAMAGED, PhotoId, PhotoRef, Problem, decode
-from mobilesam.data.shapes import PixelShape, RleShape, Shape
+from mobilesam.data.photo import PhotoId, PhotoRef, Problem
+from mobilesam.data.shapes import PixelShape, RleShape, Shape, label_size
 from mobilesam.data.store import listing_checksum
-from mobilesam.errors import DataError
+from mobilesam.encoded import opened
+from mobilesam.errors import DataError, ImageError
+from mobilesam.image import Frame, open_stored
+from mobilesam.pixels import SIDEWAYS
 
 JPEG_END = b"\xff\xd9"
 PNG_START = b"\x89PNG"
@@ -39,18 +40,26 @@ class Survey:
     """Reason → objects of photos that can be used but for these, as "photo: object"."""
     listings: dict[str, str] = field(default_factory=dict)
     """Data set → checksum of all its photos' names and sizes, by which a store of embeddings is found."""
+    unclear: list[PhotoId] = field(default_factory=list)
+    """Photos with an EXIF orientation whose annotation does not tell on which pixels it is drawn (`photo.frame_of`)."""
 
     def without(self, photos: Iterable[PhotoId]) -> Survey:
         """The same without some photos, which are not counted as skipped."""
         left_out = set(photos)
         kept = [(p, source) for p, source in zip(self.photos, self.sources, strict=True) if p.id not in left_out]
-        return Survey([p for p, _ in kept], [source for _, source in kept], self.skipped, self.broken, self.listings)
+        unclear = [id for id in self.unclear if id not in left_out]
+        sources = [source for _, source in kept]
+        return replace(self, photos=[p for p, _ in kept], sources=sources, unclear=unclear)
 
     def summary(self) -> str:
         """One line: how many photos, and what was skipped."""
         parts = [f"{len(self.photos)} photos"]
         parts += [f"skipped {len(photos)}: {reason} ({some(photos)})" for reason, photos in self.skipped.items()]
         parts += [f"left out {len(them)} objects: {reason} ({some(them)})" for reason, them in self.broken.items()]
+        if self.unclear:
+            frame = next(photo.unclear_frame for photo in self.photos if photo.id == self.unclear[0])
+            told = f"annotations of {len(self.unclear)} turned photos may be of stored or of upright pixels"
+            parts.append(f"{told}, {frame} is taken: unclear_frame ({some(self.unclear)})")
         return "; ".join(parts)
 
 
@@ -59,13 +68,20 @@ def some(things: Sequence[PhotoId | str]) -> str:
     return ", ".join(str(thing) for thing in things[:NAMED]) + (", ..." if len(things) > NAMED else "")
 
 
-def survey(patterns: Sequence[str], *, photos: Path | None = None, need_masks: bool = True) -> Survey:
+def survey(
+    patterns: Sequence[str],
+    *,
+    photos: Path | None = None,
+    need_masks: bool = True,
+    unclear_frame: Frame = "upright",
+) -> Survey:
     """Look at every photo of some data sets once, without decoding it where that can be avoided.
 
     Args:
         patterns: shards, folders and annotation files of any layout (`layouts.read_all`).
         photos: folder of the photos of COCO and LVIS files; by default found near each file.
         need_masks: read the annotations too, and skip photos that have none.
+        unclear_frame: see `PhotoRef.unclear_frame`.
 
     Raises:
         DataError: a data set cannot be read, or no photo is left.
@@ -75,23 +91,27 @@ def survey(patterns: Sequence[str], *, photos: Path | None = None, need_masks: b
     listed: dict[str, list[PhotoRef]] = defaultdict(list)
     kept: list[PhotoRef] = []
     sources: list[str] = []
-    for item in read_all(patterns, photos=photos):
+    unclear: list[PhotoId] = []
+    for item in read_all(patterns, photos=photos, unclear_frame=unclear_frame):
         if isinstance(item, Problem):
             skipped[item.reason].append(item.id)
             continue
         listed[item.id.dataset].append(item)
         source, reason = UNREAD, damage(item.file)
         if need_masks and not reason:
-            source, reason, lost = look_at_annotation(item)
-            for object_id, why in lost:
+            looked = look_at_annotation(item)
+            source, reason = looked.source, looked.reason
+            for object_id, why in looked.broken:
                 broken[why].append(f"{item.id}: {object_id}")
+            if looked.is_unclear:
+                unclear.append(item.id)
         if reason:
             skipped[reason].append(item.id)
         else:
             kept.append(item)
             sources.append(source)
     listings = {dataset: listing_checksum(members) for dataset, members in listed.items()}
-    found = Survey(kept, sources, dict(skipped), dict(broken), listings)
+    found = Survey(kept, sources, dict(skipped), dict(broken), listings, unclear)
     if not kept:
         raise DataError(f"no photo can be used: {found.summary()}")
     return found
@@ -107,28 +127,46 @@ def damage(file: FileRef) -> str | None:
             return None
         encoded = file.read()
         if encoded.startswith(PNG_START):
-            with open_picture(encoded) as photo:
+            with opened(encoded, "the photo") as photo:
                 photo.verify()
         else:
-            decode(encoded)
-    except (OSError, ValueError, SyntaxError):
-        return DAMAGED
+            open_stored(encoded, what="the photo")
+    except ImageError as error:
+        return str(error).partition(" (")[0]  # without what the decoder says, so that equal reasons are counted as one
+    except OSError:
+        return "the photo is missing or cannot be read"
     return None
 
 
-def look_at_annotation(photo: PhotoRef) -> tuple[str, str | None, tuple[tuple[str, str], ...]]:
-    """The photo's source, why its annotation as a whole cannot be used, and the objects that cannot."""
+@dataclass(frozen=True)
+class Look:
+    """What the annotation of one photo is good for."""
+
+    source: str = ""
+    reason: str | None = None
+    """Why it cannot be used as a whole."""
+    broken: tuple[tuple[str, str], ...] = ()
+    """The objects that cannot, and why."""
+    is_unclear: bool = False
+    """Whether nothing tells on which pixels it was drawn."""
+
+
+def look_at_annotation(photo: PhotoRef) -> Look:
+    """Read a photo's annotation and its header."""
     try:
         annotation = photo.annotation()
         shapes = [one.shape for one in annotation.objects if not one.is_crowd]
         if not any(map(has_pixels, shapes)):
-            return "", f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else "no masks", ()
-        # The size of a photo inside a tar is not looked up: that would read the whole of it.
-        if photo.file.member is None and (found := sizes(shapes)) and found != {stored_hw(photo.file)}:
-            return "", "a mask of another size than the photo", ()
+            return Look(reason=f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else "no masks")
+        hw, orientation = photo.header()
+        framing = photo.framing_of(hw, orientation)
+        if framing.frame == "upright" and orientation in SIDEWAYS:
+            hw = hw[::-1]
+        if photo.file.member is None and (found := sizes(shapes)) and found != {hw}:
+            return Look(reason="a mask of another size than the photo")
     except (OSError, ValueError, DataError) as error:
-        return "", str(error), ()
-    return annotation.source, None, annotation.broken
+        return Look(reason=str(error))
+    return Look(annotation.source, None, annotation.broken, not framing.is_certain)
 
 
 def has_pixels(shape: Shape) -> bool:
@@ -140,10 +178,4 @@ def sizes(shapes: Iterable[Shape]) -> set[tuple[int, int]]:
     """The sizes (H, W) of masks that have one of their own; polygons take the photo's."""
     files = {shape.file for shape in shapes if isinstance(shape, PixelShape)}
     stated = {(s.run_lengths["size"][0], s.run_lengths["size"][1]) for s in shapes if isinstance(s, RleShape)}
-    return stated | {stored_hw(file) for file in files}
-
-
-def stored_hw(file: FileRef) -> tuple[int, int]:
-    """Height and width of a picture that is a file of its own; only its first bytes are read."""
-    with Image.open(file.path) as picture:
-        return picture.height, picture.width
+    return stated | {label_size(file) for file in files}

@@ -46,7 +46,8 @@ def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
             for member in tar:
                 stem, dot, suffix = member.name.rpartition(".")
                 kind = records if suffix == "json" else photos if f".{suffix}".lower() in SUFFIXES else None
-                if kind is not None and dot and member.isfile():
+                is_hidden = stem.rpartition("/")[2].startswith(".")  # macOS packs a ._NAME beside each photo
+                if kind is not None and dot and member.isfile() and not is_hidden:
                     kind[stem] = FileRef(str(path), (member.offset_data, member.size))
     except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError) as error:  # sizes in headers are foreign
         raise DataError(

@@ -14,9 +14,9 @@ import numpy as np
 
 from mobilesam.data import labelme
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import MALFORMED, Annotation, ObjectRef, PhotoId, reason
+from mobilesam.data.photo import MALFORMED, Annotation, ObjectRef, PhotoId, Size, reason
 from mobilesam.data.polygons import check_polygon
-from mobilesam.data.shapes import PixelShape, PolygonShape, is_lossy, label_pixels, to_shape
+from mobilesam.data.shapes import PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.text import decode_text, parse_json
@@ -70,6 +70,13 @@ class RecordTruth:
 
     file: FileRef
 
+    def sizes(self) -> tuple[Size, ...]:
+        """Those of the masks, then the record's: SA-1B's of its image, or LabelMe's."""
+        record = parse_json(self.file.read())
+        if "annotations" not in record:
+            return _sizes([[record.get("imageHeight"), record.get("imageWidth")]])
+        return _stated(record["annotations"], record.get("image"))
+
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the record."""
         record = parse_json(self.file.read())
@@ -94,6 +101,12 @@ class CocoTruth:
     records: tuple[dict[str, Any], ...]
     ids_repeat: bool = False
     """Whether ids of the file are unique in a photo at best; the photo's path is then put before them."""
+    image: dict[str, Any] | None = None
+    """The record of the photo itself, for its width and height."""
+
+    def sizes(self) -> tuple[Size, ...]:
+        """Those of the masks, then the photo's record's."""
+        return _stated(self.records, self.image)
 
     def read(self, photo: PhotoId) -> Annotation:
         """Convert the records."""
@@ -116,6 +129,10 @@ class PixelTruth:
     file: FileRef
     rule: Rule
     ignore: int | None = None
+
+    def sizes(self) -> tuple[Size, ...]:
+        """The picture's own."""
+        return (label_size(self.file),)
 
     def read(self, photo: PhotoId) -> Annotation:
         """Look which values there are."""
@@ -146,6 +163,10 @@ class YoloTruth:
 
     source: str
     file: FileRef
+
+    def sizes(self) -> tuple[Size, ...]:
+        """None: the polygons are fractions of the photo."""
+        return ()
 
     def read(self, photo: PhotoId) -> Annotation:
         """Parse the lines."""
@@ -186,3 +207,15 @@ def _area(record: dict[str, Any]) -> int | None:
     area: Any = record.get("area")
     is_area = isinstance(area, (int, float)) and not isinstance(area, bool) and 0 <= area < np.inf
     return int(area) if is_area else None
+
+
+def _stated(annotations: Iterable[Any], image: Any) -> tuple[Size, ...]:
+    """Sizes (height, width) that records state: of the run lengths, then of the photo. Malformed ones are left out."""
+    parts = [one.get("segmentation") for one in annotations if isinstance(one, dict)]
+    pairs = [part.get("size") for part in parts if isinstance(part, dict)]
+    return _sizes([*pairs, [image.get("height"), image.get("width")] if isinstance(image, dict) else None])
+
+
+def _sizes(pairs: Iterable[Any]) -> tuple[Size, ...]:
+    lists = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return tuple((int(height), int(width)) for height, width in lists if is_whole(height) and is_whole(width))

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mobilesam.data.layouts import expand, name_datasets, read
-from mobilesam.data.photo import PhotoRef, Problem, decode
+from mobilesam.data.photo import PhotoRef, Problem
 from mobilesam.data.store import (
     SUFFIX,
     Embedding,
@@ -89,7 +89,8 @@ def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
     result = Embedded()
     for dataset, path in zip(names, paths, strict=True):
         photos = []
-        for item in read(path, dataset=dataset, photos=photo_folder(recipe.data)):
+        data = recipe.data
+        for item in read(path, dataset=dataset, photos=photo_folder(data), unclear_frame=data.unclear_frame):
             if isinstance(item, Problem):
                 result.skipped[str(item.id)] = item.reason
             else:
@@ -213,8 +214,8 @@ def read_views(photo: PhotoRef, header: StoreHeader) -> list[Asked] | str:
     """The resized views of one photo, or why it cannot be read."""
     try:
         encoded = photo.file.read()
-        rgb = decode(encoded)
-    except (OSError, ValueError, SyntaxError) as error:
+        rgb = photo.decode(encoded)
+    except (OSError, ValueError) as error:
         return first_line(error)
     hw, checksum = (rgb.shape[0], rgb.shape[1]), photo_checksum(encoded)
     views = [make_view(photo.name, i, hw, header.view_seed) for i in range(header.views)]
@@ -239,7 +240,7 @@ class Teacher:
     """A frozen network that says what an image embedding should be."""
 
     def __init__(self, model: Sam, recipe: DistillRecipe) -> None:
-        self.config = recipe.store
+        self.config, self.unclear_frame = recipe.store, recipe.data.unclear_frame
         self.batch_size = recipe.teacher.batch_size
         self.sha256 = weights_sha256(model)
         self.device = pick_device(recipe.teacher.device)
@@ -259,6 +260,7 @@ class Teacher:
             views=self.config.views,
             view_seed=self.config.view_seed,
             keeps_padding=self.config.keep_padding,
+            unclear_frame=self.unclear_frame,
         )
 
     @torch.inference_mode()

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 
-from mobilesam.choices import BackendName, Precision
+from mobilesam.choices import BackendName, Frame, Precision
 from mobilesam.errors import SettingsError
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
@@ -40,6 +40,8 @@ class EvaluateSettings(Settings):
     """The model that `teacher` and `two-point` compare with."""
     images: str = ""
     """Folder of a COCO file's photos."""
+    unclear_frame: Frame = "upright"
+    """Which pixels of a photo with an EXIF orientation an annotation is taken to be drawn on that does not tell."""
     min_area: CountOrZero = 1
     """Objects with fewer pixels are left out."""
     max_objects: CountOrZero = 0

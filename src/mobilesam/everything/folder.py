@@ -17,9 +17,10 @@ from mobilesam.errors import ImageError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import COCO_FILE, ENDINGS, FORMS, write, write_coco
-from mobilesam.image import find_photos, open_photo
+from mobilesam.image import MAX_PIXELS, find_photos, open_photo
 from mobilesam.names import absolute, output_names
 from mobilesam.predict.predictor import Predictor
+from mobilesam.tones import check_range
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,17 @@ def segment_folder(
     settings: EverythingSettings | None = None,
     forms: Sequence[str] = ("labels", "overlay"),
     workers: int = 1,
+    recursive: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
     on_result: Callable[[PhotoResult], None] | None = None,
     show_progress: bool = False,
 ) -> FolderResult:
     """Find all masks of many photos and write them to a folder, as `mobilesam everything` does.
 
-    Can be stopped and called again: a photo is skipped where its record was made by the same model, settings and forms
-    and the photo has the same path, size and time of change. Results of another photo are never overwritten; a photo
-    whose stem is taken gets a longer name (`mobilesam.names.output_names`).
+    Can be stopped and called again: a photo is skipped where its record was made by the same model, settings, range of
+    values and forms and the photo has the same path, size and time of change. Results of another photo are never
+    overwritten; a photo whose stem is taken gets a longer name (`mobilesam.names.output_names`).
 
     Args:
         predictor: the model.
@@ -78,6 +82,8 @@ def segment_folder(
         settings: how to search.
         forms: "labels", "overlay", "masks", "yolo", "coco"; each photo gets its record NAME.json besides.
         workers: photos at once. Load the model with `threads=1` for more than one.
+        recursive: search folders inside folders too.
+        max_pixels, value_range: how photos are opened; see `mobilesam.image.open_photo`.
         on_result: called after each photo, in the order given.
         show_progress: draw bars on the terminal.
 
@@ -85,16 +91,25 @@ def segment_folder(
         What became of each photo; one that cannot be read does not stop the others.
 
     Raises:
-        SettingsError: there is no such form.
+        SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
         ImageError: a folder holds no photos.
         OSError: the output folder cannot be made.
     """
     check_forms(forms)
-    given = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos)
+    value_range = None if value_range is None else check_range(value_range)
+    given = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos, recursive=recursive)
     paths = list({absolute(path): os.fspath(path) for path in given}.values())
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    job = Job(predictor, settings or EverythingSettings(), tuple(forms), output, {absolute(path) for path in paths})
+    job = Job(
+        predictor,
+        settings or EverythingSettings(),
+        tuple(forms),
+        output,
+        {absolute(path) for path in paths},
+        max_pixels=max_pixels,
+        value_range=value_range,
+    )
     done = []
     for result in job.results(paths, workers, show_progress):
         done.append(result)
@@ -115,11 +130,18 @@ def check_forms(forms: Sequence[str]) -> None:
         raise SettingsError(f"results are written as {', '.join(FORMS)}, not as '{unknown[0]}'")
 
 
-def fingerprint(predictor: Predictor, settings: EverythingSettings, forms: Sequence[str]) -> str:
+def fingerprint(
+    predictor: Predictor,
+    settings: EverythingSettings,
+    forms: Sequence[str],
+    value_range: tuple[float, float] | None = None,
+) -> str:
     """Identity of what is asked for: a photo finished otherwise is done again."""
     info = predictor.info
     precision = getattr(predictor.backend, "precision", "float32")  # OpenVINO's alone is a choice
     asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
+    if value_range is not None:  # left out where it is not given, so that earlier records stay valid
+        asked.append(value_range)
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -133,11 +155,13 @@ class Job:
     output: Path
     inputs: set[str]
     """Absolute paths of the photos, which no result may overwrite."""
+    max_pixels: int = MAX_PIXELS
+    value_range: tuple[float, float] | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name → what its record says of the photo and of how it was made, once read."""
 
     def __post_init__(self) -> None:
-        self.identity = fingerprint(self.predictor, self.settings, self.forms)
+        self.identity = fingerprint(self.predictor, self.settings, self.forms, self.value_range)
 
     def results(self, paths: list[str], workers: int, show_progress: bool) -> Iterator[PhotoResult]:
         """Each photo's result, in order, with a bar over the folder."""
@@ -156,7 +180,7 @@ class Job:
             made = {"photo": photo, "made_by": self.identity}
             if photo is not None and self.record(name) == made:
                 return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
-            rgb = open_photo(path)
+            rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
             self.refuse_inputs(name)
             with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
 

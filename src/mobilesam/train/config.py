@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
+from mobilesam.choices import Frame
 from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS
 from mobilesam.recipe import (
@@ -51,6 +52,9 @@ class DataConfig(Settings):
     """Older name of `paths`, for COCO annotation files; its patterns are added."""
     photos: str = ""
     """Folder of the photos of COCO and LVIS files; looked for near each file when empty."""
+    unclear_frame: Frame = "upright"
+    """Which pixels of a photo with an EXIF orientation an annotation is taken to be drawn on that does not tell: those
+    that are turned upright, or those that the file stores."""
     only_sources: tuple[str, ...] = ()
     """Sources to take; all when empty."""
     fraction: Fraction = 1.0

@@ -39,6 +39,9 @@ def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
         DataError: the recipe names no data, a data set cannot be read, or no photo is left.
     """
     found = survey(
-        data_patterns(config), photos=photo_folder(config), need_masks=need_masks or bool(config.only_sources)
+        data_patterns(config),
+        photos=photo_folder(config),
+        need_masks=need_masks or bool(config.only_sources),
+        unclear_frame=config.unclear_frame,
     )
     return keep_fraction(found, config.fraction, config.only_sources)

@@ -1,0 +1,248 @@
+"""Encoded photos: which files are opened, how large they may be, and what is said about those that are not.
+
+Everything that reads pixels comes through `opened`: prediction, training, evaluation and distillation, photos and
+label pictures. Inside it, whatever a decoder raises becomes an `ImageError` that names the photo.
+
+Pillow's plugins are called here one by one and not by `Image.open`. That function tries some forty formats, of which
+EPS starts another program, and its limit of pixels is a global of the host process: to raise it here would raise it
+for everyone, and to catch its warning is not safe in threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from PIL import Image, ImageFile
+
+from mobilesam.errors import ImageError, MissingExtraError, first_line
+from mobilesam.extras import install_command, is_installed
+
+MAX_PIXELS = 200_000_000
+"""Pixels (width times height) of the largest photo that is opened unless another limit is given: above the largest
+cameras of telephones; its pixels take 600 MB, and opening it twice that."""
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"}
+    | {".heic", ".heif"}
+)
+"""What counts as a photo when a folder is searched."""
+
+PLUGINS = {
+    "JPEG": "JpegImagePlugin",  # and MPO
+    "PNG": "PngImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "GIF": "GifImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "AVIF": "AvifImagePlugin",
+}
+"""The formats, and Pillow's module for each."""
+
+READ = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF, HEIC"
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+FOREIGN = {
+    b"%!PS": "an EPS drawing",
+    b"\xc5\xd0\xd3\xc6": "an EPS drawing",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF document",
+    b"<svg": "an SVG drawing",
+    b"<!DOC": "a web page",
+    b"<html": "a web page",
+    b"version https://": "a Git LFS pointer; fetch the photo itself with 'git lfs pull'",
+    b"\x00\x05\x16\x07": "what macOS keeps beside a photo",
+}
+"""How files begin that are taken for photos."""
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
+"""A path or the bytes of a file."""
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether a file of that name, without its folder, counts as a photo: a known suffix, and not hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+@contextmanager
+def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
+    """A photo whose header was read and whose pixels were not; closed at the end of the block.
+
+    Args:
+        source: a path, the bytes of a file, or an open file, which is not closed.
+        what: how messages call it.
+        max_pixels: refuse a photo whose width times height is more, before it takes memory.
+
+    Raises:
+        ImageError: it is missing, damaged, too large, of another format or no file; or anything else was raised
+            inside the block.
+    """
+    with explained(what), _file(source, what) as file:
+        image = _identify(file, what)
+        try:
+            check_size(image.size, what, max_pixels)
+            yield image
+        finally:
+            image.close()
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Decoders raise exceptions of any kind; inside this block each becomes an `ImageError`."""
+    try:
+        yield
+    except (ImageError, MissingExtraError):
+        raise
+    except MemoryError:
+        raise ImageError(f"{what} needs more memory than there is") from None
+    except Exception as error:
+        raise ImageError(f"{what} is damaged or truncated ({first_line(error)})") from error
+
+
+def check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
+    """Refuse a photo of no pixels or too many.
+
+    Raises:
+        ImageError: `size`, (width, height), is empty or above the limit.
+    """
+    width, height = size
+    if min(size) < 1:
+        raise ImageError(f"{what} is empty")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{what} has too many pixels: {width}x{height}, {width * height / 1e6:.0f} million; the limit is "
+            f"{max_pixels / 1e6:g} million, raise it with max_pixels (--max-pixels)"
+        )
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file: reading a pipe waits for ever.
+
+    Raises:
+        ImageError: it is missing, a folder, a pipe, a device or a socket, or cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise ImageError(f"'{path}' does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"'{path}' cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if stat.S_ISDIR(mode):
+        raise ImageError(f"'{path}' is a folder; give a photo")
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"'{path}' is a pipe, a device or a socket, not a photo")
+
+
+@contextmanager
+def _file(source: Source | BinaryIO, what: str) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        source.seek(0)
+        yield source
+        return
+    path = Path(source)
+    check_file(path)
+    try:
+        file = path.open("rb")
+    except PermissionError:
+        raise ImageError(f"{what} may not be read (permission denied)") from None
+    with file:
+        yield file
+
+
+def _identify(file: BinaryIO, what: str) -> ImageFile.ImageFile:
+    """The photo's header, by the first format that it begins like."""
+    head = file.read(64)
+    if is_heif(head):
+        return _heif(file, what)
+    reason = ""
+    for name, plugin in PLUGINS.items():
+        importlib.import_module(f"PIL.{plugin}")
+        factory, accept = Image.OPEN[name]
+        answer = accept(head[:16]) if accept else True
+        if isinstance(answer, str):  # this Pillow was built without the decoder
+            reason = answer
+        elif answer:
+            file.seek(0)
+            try:
+                return factory(file, "")
+            except (SyntaxError, IndexError, TypeError, struct.error) as error:
+                reason = first_line(error)
+    for start, kind in FOREIGN.items():
+        if head.startswith(start):
+            raise ImageError(f"{what} is {kind}, not a photo in a known format ({READ})")
+    if reason:
+        raise ImageError(f"{what} is damaged or truncated ({reason})")
+    raise ImageError(f"{what} is not a photo in a known format ({READ})")
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file begins as HEIC does. AVIF shares its container and may share its first brand."""
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head
+
+
+def _heif(file: BinaryIO, what: str) -> ImageFile.ImageFile:
+    if not is_installed("pillow_heif"):
+        raise ImageError(f"{what} is a HEIC photo, which needs {install_command('heif')}; or convert it to JPEG")
+    from pillow_heif import HeifImageFile  # its opener is not registered, which would change Pillow for the host
+
+    file.seek(0)
+    image: ImageFile.ImageFile = HeifImageFile(file, "")  # type: ignore[no-untyped-call]
+    return image
+
+
+def tiff_orientation(image: Image.Image) -> int:
+    """The orientation of a TIFF that was not loaded yet, else 1: Pillow turns a TIFF while it loads it."""
+    value = image.tag_v2.get(ORIENTATION, 1) if image.format == "TIFF" and hasattr(image, "tag_v2") else 1
+    return value if value in TURNS else 1
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1-8, of a photo; 1, as stored, where there is none or it cannot be read.
+
+    A PNG that was not loaded is decoded only where something that may be EXIF lies behind its pixels.
+    """
+    try:
+        if image.format == "PNG" and "exif" not in image.info and not _tells_after_pixels(image):
+            value = Image.Image.getexif(image).get(ORIENTATION, 1)
+        else:
+            value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a broken block of EXIF is no reason to refuse the photo
+        return 1
+    return value if value in TURNS else 1
+
+
+ORIENTATION = 0x0112
+TURNS = range(2, 9)
+
+
+def _tells_after_pixels(image: Image.Image) -> bool:
+    """Whether a PNG has EXIF, or a text that may hold it, behind its pixels, where it is read only with them."""
+    file = getattr(image, "fp", None)
+    if file is None:  # loaded and closed: all of it was read
+        return False
+    position, is_behind = file.tell(), False
+    try:
+        file.seek(len(PNG_START))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if is_behind and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            is_behind |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        file.seek(position)
+
+
+PNG_START = b"\x89PNG\r\n\x1a\n"

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from mobilesam.image import open_photo, open_stored
+from mobilesam.pixels import on_white, turn
+
+PEAK = """
+import sys
+from mobilesam.image import open_photo
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+open_photo(sys.argv[2])
+before = peak()
+height, width, _ = open_photo(sys.argv[1]).shape
+print((peak() - before) / (height * width))
+"""
+
+
+def draw(mode: str, side: int) -> Image.Image:
+    if mode in ("I;16", "I", "F"):
+        kind, unit = {"I;16": (np.uint16, 1), "I": (np.int32, 9), "F": (np.float32, 1)}[mode]
+        return Image.fromarray((np.add.outer(np.arange(side), np.arange(side)) * unit).astype(kind))
+    ramp = Image.linear_gradient("L").resize((side, side))
+    return ramp.convert("RGB").convert("P") if mode == "P" else ramp.convert(mode)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("mode", "suffix", "orientation"),
+    [
+        ("RGBA", "png", 1),
+        ("RGB", "jpg", 6),
+        ("RGB", "png", 1),
+        ("LA", "png", 1),
+        ("I;16", "png", 1),
+        ("1", "png", 1),
+        ("P", "gif", 1),
+        ("F", "tif", 1),
+        ("I", "tif", 1),
+        ("RGB", "tif", 1),
+    ],
+)
+def test_an_open_photo_takes_six_bytes_a_pixel(tmp_path: Path, mode: str, suffix: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name, side in (("large", 4000), ("small", 64)):
+        extra: dict[str, Any] = {"exif": exif.tobytes()} if orientation != 1 else {}
+        draw(mode, side).save(tmp_path / f"{name}.{suffix}", **extra)
+    command = [sys.executable, "-c", PEAK, *(str(tmp_path / f"{name}.{suffix}") for name in ("large", "small"))]
+    taken = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert taken < 7  # 16 million pixels: 6 bytes each, and 16 MB for strips and samples
+
+
+def test_alpha_on_white_is_rounded_as_it_always_was() -> None:
+    colour, alpha = (a.ravel().astype(np.uint8) for a in np.mgrid[:256, :256])
+    rgba = np.stack([colour, colour[::-1], colour, alpha], axis=-1)[None]
+    part = rgba[..., 3:].astype(np.float32) / 255
+    expected = np.round(rgba[..., :3] * part + 255 * (1 - part)).astype(np.uint8)
+    np.testing.assert_array_equal(on_white(rgba), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA", "CMYK"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "JPEG", "GIF"])
+def test_strips_give_what_pillow_gives_for_the_whole(mode: str, form: str) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (700, 900, 4)).astype(np.uint8))  # three strips
+    image = (image if mode in ("RGBA", "LA") else image.convert("RGB")).convert(mode)
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, form)
+    except (OSError, ValueError):
+        pytest.skip(f"{form} has no {mode}")
+    with Image.open(buffer) as whole:
+        if whole.mode in ("RGBA", "LA") or "transparency" in whole.info:
+            expected = on_white(np.asarray(whole.convert("RGBA")))
+        else:
+            expected = np.asarray(whole.convert("RGB"))
+    opened = open_photo(buffer.getvalue())
+    np.testing.assert_array_equal(opened, expected)
+    assert opened.flags.c_contiguous
+
+
+def test_a_callers_image_is_not_changed() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 4)).astype(np.uint8))
+    before = image.tobytes()
+    open_photo(image)
+    assert image.tobytes() == before
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_each_orientation_is_turned_as_pillow_turns_it(form: str, orientation: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(buffer, form, exif=exif if form == "TIFF" else exif.tobytes())
+    plain = io.BytesIO()
+    Image.fromarray(rgb).save(plain, form)
+    stored, found = open_stored(buffer.getvalue())
+    assert found == orientation
+    np.testing.assert_array_equal(stored, open_photo(plain.getvalue()))
+    with Image.open(buffer) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    np.testing.assert_array_equal(open_photo(buffer.getvalue()), upright)
+    np.testing.assert_array_equal(turn(stored, orientation), upright)
+
+
+def test_a_jpeg_is_decoded_smaller_only_where_that_was_asked_for() -> None:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((1600, 1200)).convert("RGB").save(buffer, "JPEG")
+    assert open_photo(buffer.getvalue()).shape == (1200, 1600, 3)
+    assert open_photo(buffer.getvalue(), max_side=512).shape == (600, 800, 3)
+    assert open_photo(buffer.getvalue(), max_side=1601).shape == (1200, 1600, 3)
