@@ -6,11 +6,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mobilesam
+from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.predict.backend import Precision
 from tests.helpers.closeness import assert_same_function
@@ -65,6 +67,20 @@ def test_threads_share_it(in_openvino: mobilesam.Predictor, coffee: Path) -> Non
         together = list(pool.map(lambda p: image.predict(points=[p]).low_res, points))
     for a, b in zip(alone, together, strict=True):
         assert_same_function(b, a)
+
+
+def test_a_call_that_fails_does_not_spoil_the_next(in_openvino: mobilesam.Predictor, coffee: Path) -> None:
+    image = in_openvino.embed(coffee)
+    backend: Any = in_openvino.backend
+    before = image.predict(points=[(290, 120)]).low_res
+    side = in_openvino.info.low_res
+    shapes = (image.array.shape, (1, 3, 2), (1, 2), (1, 1, side, side), (1,), ())  # 3 points, 2 labels
+    names = (*contract.DECODER_INPUTS, contract.DECODER_MIN_SCORE)
+    feed = {name: np.zeros(shape, np.float32) for name, shape in zip(names, shapes, strict=True)}
+    feed[contract.DECODER_MIN_SCORE] = np.array(-np.inf, np.float32)
+    with pytest.raises(RuntimeError):  # stands for what no check foresees, such as memory that runs out
+        backend._run(backend._decoder, feed, contract.DECODER_OUTPUTS)
+    assert_same_function(image.predict(points=[(290, 120)]).low_res, before)
 
 
 SIGNALLED = """

@@ -175,3 +175,26 @@ def test_points_that_are_not_sure_enough_are_left_out_and_the_others_answered_al
     left_out = set(range(len(points))) - {i for i, _ in sure}
     assert all(everyone[i].scores.max() <= threshold + 1e-3 for i in left_out)
     assert image.predict_points(points, min_score=9.0) == []
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])
+def test_arrays_that_do_not_belong_together_are_refused_alike_and_spoil_nothing(backend: str, coffee: Path) -> None:
+    if not is_installed(backend.replace("onnx", "onnxruntime")):
+        pytest.skip(f"{backend} is not installed")
+    sam = mobilesam.load(backend=backend)  # type: ignore[arg-type]
+    image, side = sam.embed(coffee), sam.info.low_res
+    before = image.predict(points=[POINT]).low_res
+
+    def ask(points: tuple[int, ...], labels: tuple[int, ...], prior: tuple[int, ...] = (1, 1, side, side)) -> None:
+        shapes = (points, labels, prior, prior[:1])
+        sam.backend.decode(image.array, *(np.zeros(shape, np.float32) for shape in shapes))
+
+    for points, labels in (((1, 3, 2), (1, 2)), ((1, 2, 2), (1, 1)), ((24, 2, 2), (24, 3)), ((1, 2, 3), (1, 2))):
+        with pytest.raises(PromptError, match="must be"):
+            ask(points, labels)
+    with pytest.raises(PromptError, match="mask_input"):
+        ask((1, 2, 2), (1, 2), (1, 1, side, side // 2))
+    for shape in ((1, 5, 64, 512), (1, 3, 64, 64), (3, 64, 512)):
+        with pytest.raises(ImageError, match="the longer of H and W at 512"):
+            sam.backend.encode(np.zeros(shape, np.float32))
+    assert_same_function(image.predict(points=[POINT]).low_res, before)

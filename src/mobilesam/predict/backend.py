@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.contract import PATCH_SIZE, check_side, read_sides
+from mobilesam.errors import ImageError, PromptError
 
 Floats = NDArray[np.float32]
 Precision = Literal["float32", "bfloat16"]
@@ -89,3 +90,44 @@ class Backend(Protocol):
         Only the S prompts whose best score exceeds `min_score` get logits, in their order.
         """
         ...
+
+
+def check_image(image: Floats, info: ModelInfo) -> None:
+    """Refuse what an encoder is not made for, before native code sees it.
+
+    Raises:
+        ImageError: the array is not (B, 3, H, W) with its longer side at the model's.
+    """
+    if image.ndim != 4 or image.shape[1] != 3 or max(image.shape[2:]) != info.image_size or 0 in image.shape:
+        raise ImageError(
+            f"the encoder of '{info.name}' takes (B, 3, H, W) with the longer of H and W at {info.image_size}, "
+            f"not {image.shape}"
+        )
+
+
+def check_prompts(
+    info: ModelInfo,
+    embedding: Floats,
+    point_coords: Floats,
+    point_labels: Floats,
+    mask_input: Floats,
+    has_mask_input: Floats,
+) -> None:
+    """Refuse arrays that do not belong together, before native code sees them: OpenVINO answers some of them at random.
+
+    Raises:
+        PromptError: names the array, its shape and the one expected.
+    """
+    n, p = (*point_coords.shape, 0, 0)[:2]
+    rest = (info.embed_dim, info.grid, info.grid)
+    shapes = {
+        "point_coords": (point_coords, {(n, p, 2)}),
+        "point_labels": (point_labels, {(n, p)}),
+        "embedding": (embedding, {(1, *rest), (n, *rest)}),
+        "mask_input": (mask_input, {(m, 1, info.low_res, info.low_res) for m in (1, n)}),
+        "has_mask_input": (has_mask_input, {(len(mask_input),) if mask_input.ndim else ()}),
+    }
+    for name, (array, allowed) in shapes.items():
+        if array.shape not in allowed:
+            expected = " or ".join(map(str, sorted(allowed)))
+            raise PromptError(f"{name} of {n} prompts of {p} points must be {expected}, not {array.shape}")

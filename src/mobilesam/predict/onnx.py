@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
 from mobilesam.predict.backend import Floats
 from mobilesam.predict.pair import Feed, PairBackend
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
 
 
 class OnnxBackend(PairBackend[ort.InferenceSession]):

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
 from mobilesam.predict.backend import Floats, Precision
 from mobilesam.predict.pair import Feed, PairBackend
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
 
 MADE = "made"  # an output added to the decoders: (1, S), which prompts got masks
 ROUNDING = 2**-7  # twice bfloat16's
@@ -79,9 +82,11 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
     def _run(self, graph: ov.CompiledModel, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
         # On a request of this thread's own: requests are not safe to share.
         requests = self._local.__dict__.setdefault("requests", {})
-        request = requests.get(id(graph)) or requests.setdefault(id(graph), graph.create_infer_request())
+        request = requests.pop(id(graph), None) or graph.create_infer_request()
         results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
-        return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+        answers = [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+        requests[id(graph)] = request  # not one that failed: it would fail ever after
+        return answers
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
-from mobilesam.predict.backend import Floats, ModelInfo
+from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
 
 Graph = TypeVar("Graph")
 Feed = Mapping[str, Floats]
@@ -69,6 +69,7 @@ class PairBackend(ABC, Generic[Graph]):
 
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        check_image(image, self._info)
         return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
     def decode(
@@ -81,6 +82,8 @@ class PairBackend(ABC, Generic[Graph]):
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
         """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        check_prompts(self._info, *inputs)
         if len(embedding) > 1 and not self._takes_photos:
             answers = [
                 self.decode(e[None], xy[None], codes[None], mask_input, has_mask_input, min_score)
@@ -88,7 +91,6 @@ class PairBackend(ABC, Generic[Graph]):
             ]
             low_res, scores = zip(*answers, strict=True)
             return np.concatenate(low_res), np.concatenate(scores)
-        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
         feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
         if are_many(feed) and self._many is not None:
