@@ -120,7 +120,7 @@ def check_prompts(
     """
     n, p = (*point_coords.shape, 0, 0)[:2]
     rest = (info.embed_dim, info.grid, info.grid)
-    shapes = {
+    shapes: dict[str, tuple[Floats, set[tuple[int, ...]]]] = {
         "point_coords": (point_coords, {(n, p, 2)}),
         "point_labels": (point_labels, {(n, p)}),
         "embedding": (embedding, {(1, *rest), (n, *rest)}),
