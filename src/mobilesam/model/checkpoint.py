@@ -20,6 +20,7 @@ from torch import Tensor
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
 from mobilesam.files import replacing
+from mobilesam.integrity import check_files, described
 from mobilesam.model.config import (
     CONFIGS,
     EMBEDDED,
@@ -131,13 +132,15 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
 
     state: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
-    for name in (contract.ENCODER_FILE, contract.DECODER_FILE):
+    halves = (contract.ENCODER_FILE, contract.DECODER_FILE)
+    check_files(folder, [name for name in halves if (folder / name).is_file()])
+    for name in halves:
         try:
             model = onnx.load(folder / name)
         except FileNotFoundError:
             raise ModelError(f"{folder}: expected an exported pair, but {name} is missing") from None
         except Exception as error:  # protobuf's DecodeError lies in a private module
-            raise ModelError(f"{folder / name}: damaged or not an ONNX model ({error})") from error
+            raise ModelError(f"{folder / name}: damaged or not an ONNX model{described(folder / name)} ({error})") from error
         metadata |= {prop.key: prop.value for prop in model.metadata_props}
         for initializer in model.graph.initializer:
             state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())

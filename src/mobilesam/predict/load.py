@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import is_installed, require
+from mobilesam.integrity import SOURCE, read_card
 from mobilesam.predict.backend import Backend, Precision
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -122,6 +123,7 @@ def _find_pair(model: str | os.PathLike[str]) -> Path:
     folder = pair_folder(spec)
     if spec.name != EMBEDDED and not has_pair(folder):
         convert(spec, folder)
+    check_source(spec, folder)
     return folder
 
 
@@ -135,4 +137,19 @@ def convert(spec: ModelSpec, folder: Path) -> None:
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
 
-    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence)
+    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence, source_sha256=spec.sha256)
+
+
+def check_source(spec: ModelSpec, folder: Path) -> None:
+    """Refuse a pair in the cache that was not converted from the checkpoint whose name it goes by.
+
+    Raises:
+        ModelError: says to delete it.
+    """
+    found = read_card(folder).get(SOURCE)
+    if spec.name != EMBEDDED and found != spec.sha256:
+        origin = f"the checkpoint with sha256 {found}" if found else "another"
+        raise ModelError(
+            f"{folder} holds no '{spec.name}': its pair was made from {origin}, not from the published checkpoint; "
+            "delete the folder, and it is made again"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
+from mobilesam.integrity import described
 from mobilesam.predict.backend import Floats
 from mobilesam.predict.pair import Feed, PairBackend
 from mobilesam.quiet import without_telemetry
@@ -91,4 +92,4 @@ def open_session(
     try:
         return ort.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # onnxruntime's errors share no public base class
-        raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+        raise ModelError(f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})") from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.integrity import described
 from mobilesam.predict.backend import Floats, Precision
 from mobilesam.predict.pair import Feed, PairBackend
 from mobilesam.quiet import without_telemetry
@@ -117,7 +118,7 @@ class OpenVinoBackend(PairBackend[Renewable]):
             name_the_made(graph)
             return the_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
-            raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+            raise ModelError(f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})") from error
 
     def _run(self, graph: Renewable, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
         used = graph.compiled
