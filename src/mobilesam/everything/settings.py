@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from mobilesam.errors import SettingsError
@@ -13,6 +15,35 @@ DenseWhere = Literal["small", "uncovered"]
 # A small model's scores are low, so the thresholds made for SAM would leave little of its masks. These keep 86 % of the
 # recall with an eighth of the masks, on training photos: benchmarks/thresholds.py, docs/results/everything.md.
 _THRESHOLDS = {"embedded": (0.4, 0.7)}
+
+# What makes sense of each number, and beyond it what turns a filter off (no overlap is above 1).
+_WHOLE = {
+    "points_per_side": (1, 1024),
+    "points_per_batch": (1, 2**16),
+    "crop_n_layers": (0, 8),
+    "crop_n_points_downscale_factor": (1, 1024),
+    "min_mask_region_area": (0, 2**40),
+    "coarse_factor": (1, 1024),
+}
+_REAL = {
+    "pred_iou_thresh": (0, 2),
+    "stability_score_thresh": (0, 1),
+    "stability_score_offset": (0, 1e6),
+    "box_nms_thresh": (0, 2),
+    "crop_nms_thresh": (0, 2),
+    "crop_overlap_ratio": (0, 1),
+    "small_share": (0, 2),
+}
+
+
+def is_whole(value: object) -> bool:
+    """A whole number of Python's or numpy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> bool:
+    """A number; not a bool, not NaN."""
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(float(value))
 
 
 @dataclass(frozen=True)
@@ -53,15 +84,20 @@ class EverythingSettings:
     """Ask once more at the innermost pixel of each mask found, which is a better prompt than a grid's."""
 
     def __post_init__(self) -> None:
-        positive = ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor", "coarse_factor")
-        for name in positive:
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, (least, most) in _WHOLE.items():
+            value = getattr(self, name)
+            is_open = value is None and name == "points_per_batch"
+            if not is_open and not (is_whole(value) and least <= value <= most):
+                raise SettingsError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+        for name, (low, high) in _REAL.items():
+            value = getattr(self, name)
+            is_open = value is None and name in ("pred_iou_thresh", "stability_score_thresh")
+            if not is_open and not (is_real(value) and low <= value <= high):
+                raise SettingsError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
+        if not isinstance(self.refine, bool):
+            raise SettingsError(f"refine must be True or False, not {self.refine!r}")
         if self.dense_where not in get_args(DenseWhere):
             raise SettingsError(f"dense_where is {' or '.join(get_args(DenseWhere))}, not '{self.dense_where}'")
-        for name in ("crop_n_layers", "min_mask_region_area", "stability_score_offset"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name} must not be negative, but is {getattr(self, name)}")
 
     def for_model(self, info: ModelInfo) -> EverythingSettings:
         """The same with what was left open filled in."""

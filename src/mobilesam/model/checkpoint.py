@@ -140,7 +140,9 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         except FileNotFoundError:
             raise ModelError(f"{folder}: expected an exported pair, but {name} is missing") from None
         except Exception as error:  # protobuf's DecodeError lies in a private module
-            raise ModelError(f"{folder / name}: damaged or not an ONNX model{described(folder / name)} ({error})") from error
+            raise ModelError(
+                f"{folder / name}: damaged or not an ONNX model{described(folder / name)} ({error})"
+            ) from error
         metadata |= {prop.key: prop.value for prop in model.metadata_props}
         for initializer in model.graph.initializer:
             state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import is_installed, require
-from mobilesam.integrity import SOURCE, read_card
+from mobilesam.integrity import SOURCE, check_files, read_card
 from mobilesam.predict.backend import Backend, Precision
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -21,11 +21,13 @@ from mobilesam.weights import (
     EMBEDDED,
     MODELS,
     ModelSpec,
+    checkpoint_path,
     download,
     find_checkpoint,
     get_spec,
     has_pair,
     in_run,
+    is_verified,
     pair_folder,
 )
 
@@ -153,3 +155,38 @@ def check_source(spec: ModelSpec, folder: Path) -> None:
             f"{folder} holds no '{spec.name}': its pair was made from {origin}, not from the published checkpoint; "
             "delete the folder, and it is made again"
         )
+
+
+def verify(model: str | os.PathLike[str]) -> list[str]:
+    """Check the files that run under a name: the pair, and the published checkpoint where it was downloaded.
+
+    Args:
+        model: a name of `mobilesam models`, or a folder with a pair.
+
+    Returns:
+        What was found to be right, a sentence for each.
+
+    Raises:
+        ModelError: a file is not the published or exported one, cannot be verified, or there is none.
+    """
+    is_folder = Path(model).is_dir()
+    spec = None if is_folder else get_spec(str(model))
+    folder = Path(model) if spec is None else pair_folder(spec)
+    claims = []
+    if spec is not None and checkpoint_path(spec).is_file() and spec.name != EMBEDDED:
+        if not is_verified(spec):
+            raise ModelError(
+                f"{checkpoint_path(spec)} has another sha256 than {spec.sha256}; delete it and download again"
+            )
+        claims.append(f"{checkpoint_path(spec)} has sha256 {spec.sha256}")
+    if is_folder or has_pair(folder):
+        files = check_files(folder)
+        if not files:
+            raise ModelError(f"{folder} cannot be verified: its model.json gives no sha256; export the model again")
+        if spec is not None:
+            check_source(spec, folder)
+        _onnx_backend(folder, "cpu", None, True, None)
+        claims.append(f"{', '.join(files)} in {folder} have the sha256 that model.json gives, and load")
+    if not claims:
+        raise ModelError(f"'{model}' is not on this machine; mobilesam models download {model}")
+    return claims

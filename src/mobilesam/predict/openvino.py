@@ -118,7 +118,9 @@ class OpenVinoBackend(PairBackend[Renewable]):
             name_the_made(graph)
             return the_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
-            raise ModelError(f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})") from error
+            raise ModelError(
+                f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})"
+            ) from error
 
     def _run(self, graph: Renewable, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
         used = graph.compiled
