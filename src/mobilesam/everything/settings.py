@@ -38,12 +38,12 @@ _REAL = {
 
 def is_whole(value: object) -> bool:
     """A whole number of Python's or numpy's; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is not bool and isinstance(value, Integral)
 
 
 def is_real(value: object) -> bool:
     """A number; not a bool, not NaN."""
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(float(value))
+    return type(value) is not bool and isinstance(value, Real) and not math.isnan(float(value))
 
 
 @dataclass(frozen=True)

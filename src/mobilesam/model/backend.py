@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
-from mobilesam.model.checkpoint import is_unused
+from mobilesam.model.checkpoint import digest
 from mobilesam.model.sam import Sam
 from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
 
@@ -89,10 +87,5 @@ def describe(model: Sam, licence: str) -> ModelInfo:
 
 
 def weights_sha256(model: Sam) -> str:
-    """Identity of the weights that matter: sha256 over names and float32 values, whatever file they came from."""
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        if not is_unused(key):
-            digest.update(key.encode())
-            digest.update(value.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    """Identity of a network's weights, which its exported pair carries."""
+    return digest(model.state_dict())

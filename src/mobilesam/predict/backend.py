@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.contract import PATCH_SIZE, check_side, read_sides
-from mobilesam.errors import ImageError, PromptError
+from mobilesam.errors import ImageError, ModelError, PromptError
 
 Floats = NDArray[np.float32]
 Precision = Literal["float32", "bfloat16"]
@@ -90,6 +91,23 @@ class Backend(Protocol):
         Only the S prompts whose best score exceeds `min_score` get logits, in their order.
         """
         ...
+
+
+def picklable(backend: Backend) -> Backend:
+    """The same, if it can be sent to another process.
+
+    Raises:
+        ModelError: it cannot; says what to send instead.
+    """
+    if not type(backend).__module__.startswith("mobilesam."):  # ours can, and the weights in torch's are large
+        try:
+            pickle.dumps(backend)
+        except Exception as error:  # whatever its parts raise
+            raise ModelError(
+                f"the backend {type(backend).__name__} cannot be pickled ({error}); load the model in the other "
+                "process, and send it photos, or embeddings as files (image.save)"
+            ) from error
+    return backend
 
 
 def check_image(image: Floats, info: ModelInfo) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
-from mobilesam.predict.backend import Backend, Floats
+from mobilesam.predict.backend import Backend, Floats, picklable
 from mobilesam.predict.embedding_file import Header, read_embedding, write_embedding
 from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
@@ -24,7 +24,7 @@ from mobilesam.predict.zoom import Zoom, look_again
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
-    """Made by `Predictor.embed`; immutable and safe to share between threads."""
+    """Made by `Predictor.embed`; immutable and safe to share between threads, and to pickle for other processes."""
 
     backend: Backend = field(repr=False)
     array: Floats = field(repr=False)
@@ -33,6 +33,9 @@ class ImageEmbedding:
     input_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False)
     """The photo itself, for cut-outs and second looks; absent after `load` without it."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "backend": picklable(self.backend)}
 
     @property
     def image_size(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,9 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
     ) -> None:
         self._device, self._threads, self._quick_start = device, threads, quick_start
         super().__init__(folder, image_size)
+
+    def _options(self) -> dict[str, Any]:
+        return {"device": self._device, "threads": self._threads, "quick_start": self._quick_start}
 
     def _open(self, path: Path, grid: int | None) -> tuple[ort.InferenceSession, Mapping[str, str]]:
         is_busy = path.name == contract.MANY_FILE

@@ -88,11 +88,15 @@ class OpenVinoBackend(PairBackend[Renewable]):
     ) -> None:
         if precision not in _TYPES:
             raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
+        self._threads, self._precision = threads, precision
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._local = threading.local()
         super().__init__(folder, image_size)
+
+    def _options(self) -> dict[str, Any]:
+        return {"threads": self._threads, "precision": self._precision}
 
     def _answer(self, graph: Renewable, feed: Feed) -> tuple[Floats, Floats]:
         # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.

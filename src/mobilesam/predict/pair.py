@@ -6,16 +6,16 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
 from mobilesam.integrity import check_files
-from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
+from mobilesam.predict.backend import Backend, Floats, ModelInfo, check_image, check_prompts
 
 Graph = TypeVar("Graph")
 Feed = Mapping[str, Floats]
@@ -39,6 +39,7 @@ class PairBackend(ABC, Generic[Graph]):
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
+        self._asked_size = image_size
         check_files(folder, [graph_file(folder, name).name for name in (contract.ENCODER_FILE, contract.DECODER_FILE)])
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
@@ -48,6 +49,21 @@ class PairBackend(ABC, Generic[Graph]):
         self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
         if read_info(decoder_data, folder) != own:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]:
+        """The constructor's arguments besides the folder, to open the pair again in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the folder and how to open it; the copy of a backend, which never changes, is itself."""
+        options = {**self._options(), "image_size": self._asked_size}
+        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info)
+
+    def __deepcopy__(self, memo: object) -> PairBackend[Graph]:
+        return self
+
+    def __copy__(self) -> PairBackend[Graph]:
+        return self
 
     @abstractmethod
     def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:
@@ -116,6 +132,22 @@ class PairBackend(ABC, Generic[Graph]):
         if not is_known:  # else both have the sha256 that one export gave them
             check_many(metadata, path)
         return graph
+
+
+@lru_cache(maxsize=1)
+def reopen(cls: type[Backend], folder: str, options: tuple[tuple[str, Any], ...], info: ModelInfo) -> Backend:
+    """The backend that was pickled: one for all the embeddings that come to a process, one after the other.
+
+    Raises:
+        ModelError: its folder is not on this machine, or holds another model now.
+    """
+    found = cls(folder, **dict(options))  # type: ignore[call-arg]
+    if found.info != info:
+        raise ModelError(
+            f"{folder} holds '{found.info.name}' ({found.info.weights_sha256[:12]}) now, but what was pickled belongs "
+            f"to '{info.name}' ({info.weights_sha256[:12]}); load the model again"
+        )
+    return found
 
 
 def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
