@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,25 @@ def test_a_good_write_takes_the_name_and_normal_permissions(tmp_path: Path) -> N
         assert not target.exists()
     assert target.read_text() == "new"
     assert target.stat().st_mode == plain.stat().st_mode
+
+
+def test_the_umask_of_the_process_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(mask: int) -> int:
+        raise AssertionError("another thread's new file would get it")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    with replacing(tmp_path / "a.txt") as partial:
+        partial.write_text("new")
+
+
+def test_a_strict_umask_holds(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with replacing(tmp_path / "a.txt") as partial:
+            partial.write_text("new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o077 == 0
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

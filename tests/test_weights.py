@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import threading
 import time
@@ -99,6 +100,22 @@ def test_a_bad_download_fails_clearly_and_leaves_nothing(server: str, home: Path
 def test_no_connection_fails_clearly(home: Path) -> None:
     with pytest.raises(DownloadError, match="could not download"):
         weights.download(spec_at("http://127.0.0.1:9/x.pt"), show_progress=False, timeout=1, retries=0)
+
+
+def test_the_hosts_logging_is_left_as_it_is(server: str, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import pooch
+
+    logger = pooch.get_logger()
+    before = logger.level
+    logger.addHandler(caplog.handler)
+    try:
+        logger.setLevel("INFO")
+        weights.download(spec_at(f"{server}/flaky.pt"), show_progress=False)
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_a_failed_download_is_tried_again(server: str, home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +19,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: the folder does not exist or cannot be written.
     """
     path = Path(path)
+    partial = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        # Not by tempfile, whose files are private: the result shall have the permissions of any new file, and the umask
+        # that decides them can only be asked for by changing it, under the feet of other threads.
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise OSError(f"cannot write '{path}': folder '{path.parent}': {error.strerror}") from error
-    os.close(handle)
-    partial = Path(name)
     try:
         yield partial
-        # mkstemp makes private files; the result gets the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mobilesam import contract
 from mobilesam.errors import DownloadError, ModelError, first_line
+from mobilesam.files import replacing
 
 
 @dataclass(frozen=True)
@@ -149,22 +151,36 @@ def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30
     import pooch
 
     target = checkpoint_path(spec)
-    pooch.get_logger().setLevel("ERROR")
-    cache = pooch.create(
-        path=target.parent,
-        base_url="",
-        registry={target.name: f"sha256:{spec.sha256}"},
-        urls={target.name: spec.url},
-        retry_if_failed=retries,
-    )
+    if is_verified(spec):
+        return target
+    # pooch.retrieve would do the rest too, but speaks through a logger that belongs to the host.
     downloader = pooch.HTTPDownloader(progressbar=show_progress, timeout=timeout)
-    try:
-        return Path(cache.fetch(target.name, downloader=downloader))
-    except Exception as error:  # requests, urllib3, pooch and the file system each raise their own
-        raise DownloadError(
-            f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch "
-            f"the file by other means, check its sha256 ({spec.sha256}) and put it at {target}"
-        ) from error
+    for attempts_left in range(retries, -1, -1):
+        try:
+            fetch(spec, target, downloader)
+            break
+        except Exception as error:  # requests, urllib3 and the file system each raise their own
+            if not attempts_left:
+                raise DownloadError(
+                    f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch "
+                    f"the file by other means, check its sha256 ({spec.sha256}) and put it at {target}"
+                ) from error
+    return target
+
+
+def fetch(spec: ModelSpec, target: Path, downloader: Callable[..., object]) -> None:
+    """One attempt to get a checkpoint's bytes to their place.
+
+    Raises:
+        DownloadError: they are not the published ones.
+        Exception: whatever the downloader raises.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as partial:
+        downloader(spec.url, str(partial), None)
+        found = file_sha256(partial)
+        if found != spec.sha256:
+            raise DownloadError(f"its sha256 is {found}")
 
 
 def is_verified(spec: ModelSpec) -> bool:
