@@ -28,7 +28,7 @@ _WEB = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
 _GIT = ("fatal:", "error:", "remote:", "warning:", "hint:")
 
 
-def sha256_of(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BLOCK))
@@ -82,7 +82,7 @@ def check_files(folder: str | os.PathLike[str], names: Iterable[str] | None = No
             continue
         if Path(name).name != name or not path.is_file():
             raise ModelError(f"{path} is missing; export the model again, or delete {folder} and download it again")
-        if sha256_of(path) != hashes.get(name):
+        if file_sha256(path) != hashes.get(name):
             raise ModelError(
                 f"{path} is damaged or replaced{described(path)}: its sha256 is not the one in {contract.CARD_FILE}; "
                 f"export the model again, or delete {folder} and download it again"

@@ -22,7 +22,7 @@ from mobilesam.errors import ExportError
 from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.files import replacing
-from mobilesam.integrity import HASHES, SOURCE, sha256_of
+from mobilesam.integrity import HASHES, SOURCE, file_sha256
 from mobilesam.model.backend import describe
 from mobilesam.model.sam import Sam
 
@@ -93,7 +93,7 @@ def export_pair(
         report = verify_pair(sam, partial)
         card = {**asdict(info), "verified": report}
         card |= {SOURCE: source_sha256} if source_sha256 else {}
-        card |= {HASHES: {path.name: sha256_of(path) for path in sorted(partial.iterdir())}}
+        card |= {HASHES: {path.name: file_sha256(path) for path in sorted(partial.iterdir())}}
         (partial / contract.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         # The card goes last: a folder with a card holds a whole pair.
         names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))

@@ -6,8 +6,9 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class PairBackend(ABC, Generic[Graph]):
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
+        self._many_lock = Lock()
+        self._many_graphs: list[Graph | None] = []  # one when it was looked for
         self._asked_size = image_size
         check_files(folder, [graph_file(folder, name).name for name in (contract.ENCODER_FILE, contract.DECODER_FILE)])
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
@@ -121,9 +124,15 @@ class PairBackend(ABC, Generic[Graph]):
         low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
-    @cached_property
+    @property
     def _many(self) -> Graph | None:
         """The decoder for many prompts, where the folder has one; a click never waits for it."""
+        with self._many_lock:  # threads that come at once shall not each open it: it takes a second and memory
+            if not self._many_graphs:
+                self._many_graphs.append(self._open_many())
+            return self._many_graphs[0]
+
+    def _open_many(self) -> Graph | None:
         path = self._folder / contract.MANY_FILE
         if not path.is_file():
             return None
