@@ -108,6 +108,30 @@ def test_calls_that_fail_in_one_thread_do_not_spoil_those_of_others(coffee: Path
                 assert_same_function(found, before)
 
 
+AT_ONCE = """
+import sys, threading
+import numpy as np
+import mobilesam
+sam = mobilesam.load(backend="openvino", threads=1, image_size=256)
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(8)
+image = np.zeros((1, 3, 256, 256), np.float32)
+def call():
+    start.wait()
+    sam.backend.encode(image)
+threads = [threading.Thread(target=call, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("turn", range(3))  # it hung in one of three
+def test_threads_may_come_at_once_to_the_first_inference(turn: int) -> None:
+    subprocess.run([sys.executable, "-c", AT_ONCE], check=True, timeout=120)
+
+
 SIGNALLED = """
 import os, signal
 import mobilesam

@@ -244,7 +244,8 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         for initializer in model.graph.initializer:
             state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
     if "config" not in metadata:
-        raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata)")
+        what = described(folder / contract.ENCODER_FILE)
+        raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata){what}")
     config = _read_config(metadata["config"], folder)
     # What no graph computes with is not in the pair: step counters, and the published checkpoint's ImageNet head.
     for key, value in Sam(config).state_dict().items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,31 @@ MADE = "made"  # an output added to the decoders: (1, S), which prompts got mask
 ROUNDING = 2**-7  # twice bfloat16's
 
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class FirstAlone:
+    """Lets the first inference of the process be over before others begin.
+
+    In it OpenVINO's binding looks numpy up, and lets go of Python's lock while it holds one of its own: two threads that
+    come at once may wait for each other for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Around every inference."""
+        if self._is_over:
+            yield
+            return
+        with self._lock:
+            yield
+            self._is_over = True
+
+
+_alone = FirstAlone()
 
 
 class Renewable:
@@ -147,8 +173,10 @@ class OpenVinoBackend(PairBackend[Renewable]):
         if of is not used:
             request = used.create_infer_request()
             requests[id(graph)] = used, request
-        results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
-        return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+        with _alone.first():
+            arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
+            results = request.infer(arrays, share_inputs=True)
+            return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
 
 
 @cache
