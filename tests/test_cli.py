@@ -255,3 +255,20 @@ def test_a_pair_may_be_exported_for_another_side(run, tiny_lite_checkpoint: Path
     code, _, err = run("export", tiny_checkpoint, "-o", "no", "--image-size", 256)
     assert (code, Path("no").exists()) == (2, False)
     assert "tiny works at 64 px only" in err
+
+
+@pytest.mark.parametrize(
+    "point", ["1,2,0.5", "1,2,nan", "1,2,inf", "1,2,-1", "1,2,2", "nan,2", "1,inf", "1", "1,2,3,4", "a,b", ""]
+)
+def test_a_point_that_is_none_is_refused_with_advice(run, coffee: Path, point: str) -> None:
+    code, _, err = run("segment", coffee, "--point", point)
+    assert code == 2
+    assert "--point" in err
+    assert "Traceback" not in err
+
+
+def test_a_box_that_is_none_is_refused_with_advice(run, coffee: Path) -> None:
+    for box in ("1,2,3", "1,2,nan,4", "1,2,3,inf"):
+        code, _, err = run("segment", coffee, "--box", box)
+        assert code == 2
+        assert "X0,Y0,X1,Y1" in err

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 
 import mobilesam
 from mobilesam import weights
+from mobilesam.downloads import sweep
 from mobilesam.errors import DownloadError, ModelError
 from mobilesam.weights import MODELS, ModelSpec
 
@@ -24,10 +28,11 @@ PAYLOAD = bytes(range(256)) * 400
 
 
 class Misbehaving(BaseHTTPRequestHandler):
-    """/good, /truncate, /corrupt, /stall, /refuse; /flaky fails once, then is good."""
+    """/good, /truncate, /corrupt, /stall, /refuse, /endless; /flaky fails once, then is good."""
 
     failures: ClassVar[dict[str, int]] = {}
     payload = PAYLOAD
+    sent: ClassVar[int] = 0
 
     def do_GET(self) -> None:
         behaviour = self.path.strip("/").split(".")[0]
@@ -38,6 +43,13 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.send_error(403, "Forbidden")
             return
         self.send_response(200)
+        if behaviour == "endless":
+            self.end_headers()
+            with suppress(OSError):  # until the client leaves
+                for _ in range(2000):
+                    self.wfile.write(self.payload)
+                    Misbehaving.sent += len(self.payload)
+            return
         self.send_header("Content-Length", str(len(self.payload)))
         self.end_headers()
         if behaviour == "good":
@@ -57,6 +69,7 @@ class Misbehaving(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     Misbehaving.failures.clear()
+    Misbehaving.sent = 0
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
     httpd.daemon_threads = True
     thread = threading.Thread(target=httpd.serve_forever, args=(0.05,))
@@ -95,6 +108,42 @@ def test_a_bad_download_fails_clearly_and_leaves_nothing(server: str, home: Path
         weights.download(spec, show_progress=False, timeout=0.5, retries=0)
     assert not [p for p in home.rglob("*") if p.is_file()]
     assert not weights.is_verified(spec)
+
+
+def test_a_server_that_does_not_end_is_left_at_the_known_size(server: str, home: Path) -> None:
+    spec = spec_at(f"{server}/endless.pt")
+    with pytest.raises(DownloadError, match=r"more than the 102,400 bytes"):
+        weights.download(spec, show_progress=False, retries=0)
+    assert Misbehaving.sent < 200 * len(PAYLOAD)  # of 2000: what fits into buffers
+    assert not [p for p in home.rglob("*") if p.is_file()]
+
+
+KILLED = """
+import sys
+from mobilesam import weights
+from mobilesam.downloads import sweep
+spec = weights.ModelSpec("m", "", "", sys.argv[1], sys.argv[2], int(sys.argv[3]))
+print("starts", flush=True)
+weights.download(spec, show_progress=False, timeout=60)
+"""
+
+
+def test_what_a_killed_download_left_is_swept_and_one_under_way_is_not(server: str, home: Path) -> None:
+    home.mkdir()
+    mine = home / "tmp-of-mine.pt"
+    mine.write_bytes(b"x")
+    spec = spec_at(f"{server}/stall.pt")
+    arguments = [sys.executable, "-c", KILLED, spec.url, spec.sha256, str(spec.num_bytes)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+        while len(left := [p for p in home.iterdir() if p.stat().st_size > 1000]) < 1:
+            time.sleep(0.02)
+        good = replace(spec, url=f"{server}/good.pt")
+        sweep(weights.checkpoint_path(good))
+        assert left[0].exists(), "somebody writes it"
+        process.kill()
+    assert left[0].exists()
+    path = weights.download(good, show_progress=False)
+    assert sorted(home.iterdir()) == sorted([mine, path])
 
 
 def test_no_connection_fails_clearly(home: Path) -> None:

@@ -10,7 +10,6 @@ The cache is the user's cache folder, or `MOBILESAM_HOME`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mobilesam import contract
+from mobilesam.downloads import Bounded, hold, sweep
 from mobilesam.errors import DownloadError, ModelError, first_line
 from mobilesam.files import replacing
+from mobilesam.integrity import file_sha256 as file_sha256  # also this module's
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30
     """Fetch a checkpoint into the cache, unless a verified one is there.
 
     The bytes go to a temporary name and get their own only when the sha256 is right; an interrupted download
-    starts again and leaves nothing behind.
+    starts again and leaves nothing behind, and what a killed process left is removed. A server that sends more than
+    the published number of bytes is left at once.
 
     Args:
         show_progress: a bar on stderr.
@@ -176,26 +178,21 @@ def fetch(spec: ModelSpec, target: Path, downloader: Callable[..., object]) -> N
         Exception: whatever the downloader raises.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as partial:
-        downloader(spec.url, str(partial), None)
+    sweep(target)
+    with replacing(target) as partial, partial.open("r+b") as file:
+        hold(file)
+        downloader(spec.url, Bounded(file, spec.num_bytes), None)
+        file.flush()
         found = file_sha256(partial)
         if found != spec.sha256:
             raise DownloadError(f"its sha256 is {found}")
+        file.close()  # Windows moves no open file
 
 
 def is_verified(spec: ModelSpec) -> bool:
     """Whether the cached checkpoint has the published sha256."""
     path = checkpoint_path(spec)
     return path.is_file() and file_sha256(path) == spec.sha256
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def in_run(path: str | os.PathLike[str]) -> Path:

@@ -14,7 +14,7 @@ from PIL import Image
 import mobilesam
 from mobilesam import masks
 from mobilesam.boxes import to_inclusive
-from mobilesam.errors import SettingsError
+from mobilesam.errors import PromptError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.grid import point_grid
 from mobilesam.everything.settings import EverythingSettings
@@ -249,3 +249,68 @@ def test_a_photo_of_24_megapixels_takes_less_than_a_gigabyte() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"boxes": [(1, 2, 3)]}, PromptError, r"boxes must be \(N, 4\).*found shape \(1, 3\)"),
+        ({"boxes": np.zeros((4, 3))}, PromptError, r"found shape \(4, 3\)"),
+        ({"boxes": [(1, 2, 3, np.nan)]}, PromptError, "boxes must be finite"),
+        ({"boxes": "all"}, PromptError, "boxes must be numbers"),
+        ({"points": [(1, 2, 3)]}, PromptError, r"points must be \(N, 2\)"),
+        ({"points": [(700, 2)], "region": np.ones((400, 600), bool)}, PromptError, "outside the photo"),
+        ({"region": [[True]]}, SettingsError, r"\(400, 600\), not \(1, 1\)"),
+        ({"region": [[True], [True, False]]}, SettingsError, "region must be an array of the photo's size"),
+        ({"region": np.full((400, 600), 0.5)}, SettingsError, "True and False"),
+        ({"region": np.full((400, 600), "x")}, SettingsError, "True and False"),
+        ({"point_grids": [[(0.5, 0.5, 0.5)]]}, PromptError, "point_grids"),
+    ],
+)
+def test_what_is_given_in_another_shape_is_refused(
+    embedded: mobilesam.Predictor,
+    coffee_embedding: mobilesam.ImageEmbedding,
+    arguments: dict[str, object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        mobilesam.segment_everything(embedded, coffee_embedding, settings=QUICK, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_region_may_be_a_list_and_a_picture(
+    embedded: mobilesam.Predictor, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
+    region = np.zeros((400, 600), np.uint8)
+    region[:, 300:] = 255
+    points = [(600, 100), (10, 10), (450, 100)]
+    forms = [region > 0, region, (region > 0).tolist()]
+    found = [
+        mobilesam.segment_everything(embedded, coffee_embedding, settings=QUICK, points=points, region=form)
+        for form in forms
+    ]
+    assert [[m.area for m in masks] for masks in found[1:]] == [[m.area for m in found[0]]] * 2
+    assert not {mask.point for mask in found[0]} & {(10, 10)}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"points_per_side": "x"}, {"points_per_side": 2.5}, {"points_per_side": True}, {"points_per_side": None},
+        {"points_per_side": 100_000}, {"points_per_batch": 0}, {"crop_n_layers": -1}, {"crop_n_layers": 40},
+        {"pred_iou_thresh": float("nan")}, {"stability_score_thresh": float("nan")}, {"box_nms_thresh": float("nan")},
+        {"crop_nms_thresh": -0.1}, {"stability_score_thresh": 1.5}, {"stability_score_offset": float("inf")},
+        {"pred_iou_thresh": "0.5"}, {"crop_overlap_ratio": float("nan")}, {"small_share": -1}, {"refine": "yes"},
+        {"min_mask_region_area": 1.5}, {"crop_n_points_downscale_factor": 0}, {"dense_where": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_named(setting: dict[str, object]) -> None:
+    (name,) = setting
+    with pytest.raises(SettingsError, match=name):
+        mobilesam.EverythingSettings(**setting)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_settings_too() -> None:
+    settings = mobilesam.EverythingSettings(points_per_side=np.int64(4), pred_iou_thresh=np.float32(0.5))  # type: ignore[arg-type]
+    assert settings.points_per_side == 4

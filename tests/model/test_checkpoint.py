@@ -128,3 +128,91 @@ def test_an_unknown_suffix_and_a_missing_file_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_configuration_survives_json(config: SamConfig) -> None:
     assert SamConfig.from_dict(config.to_dict()) == config
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:6dbb90523a35330fedd7f1d3dfc66f99\nsize 40728226\n"
+WHAT_CAME_INSTEAD = {
+    LFS: "a Git LFS pointer.*git lfs pull",
+    "<!DOCTYPE html><html><head><title>Virus scan warning</title></head></html>": "a web page",
+    "fatal: repository 'https://example.org/x.git/' not found\n": "a message of Git, 'fatal: repository",
+    "404: Not Found": "a text, '404: Not Found'",
+    "": "empty",
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
+@pytest.mark.parametrize(("content", "message"), WHAT_CAME_INSTEAD.items())
+def test_what_came_in_place_of_a_checkpoint_is_named(content: str, message: str, suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"m{suffix}").write_text(content)
+    with pytest.raises(ModelError, match=message) as caught:
+        checkpoint.load(tmp_path / f"m{suffix}")
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [LFS, "<html>"])
+def test_what_came_in_place_of_a_graph_is_named(content: str, tmp_path: Path) -> None:
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ModelError, match=r"a Git LFS pointer|a web page"):
+        checkpoint.load(tmp_path)
+
+
+def test_weights_are_found_inside_what_trainers_write(model: Sam, tmp_path: Path) -> None:
+    state = model.state_dict()
+    parallel = {f"module.{key}": value for key, value in state.items()}
+    compiled = {f"_orig_mod.{key}": value for key, value in parallel.items()}
+    forms = [
+        {"model": state, "epoch": 3},
+        {"state_dict": state},
+        {"model_state_dict": state, "optimizer": {}, "epoch": 3},
+        parallel,
+        {"model": parallel, "epoch": 1},
+        {"state_dict": {"model": compiled}},
+    ]
+    for i, form in enumerate(forms):
+        torch.save(form, tmp_path / f"{i}.pt")
+        assert weights_sha256(checkpoint.load(tmp_path / f"{i}.pt")) == weights_sha256(model)
+    save_file(parallel, tmp_path / "m.safetensors")
+    assert weights_sha256(checkpoint.load(tmp_path / "m.safetensors")) == weights_sha256(model)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(model: Sam, tmp_path: Path, bad: float) -> None:
+    with torch.no_grad():
+        model.mask_decoder.iou_token.weight[0, 0] = bad
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    checkpoint.save(model, tmp_path / "m.safetensors")
+    for name in ("m.pt", "m.safetensors"):
+        with pytest.raises(ModelError, match=r"mask_decoder\.iou_token\.weight holds values that are not finite"):
+            checkpoint.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_changed_bit_of_a_weight_is_found(model: Sam, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".pt":
+        torch.save(model.state_dict(), path)
+    else:
+        checkpoint.save(model, path)
+    data = bytearray(path.read_bytes())
+    weight = model.mask_decoder.iou_token.weight.detach().numpy().tobytes()
+    data[data.index(weight)] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({1: torch.zeros(1)}, "by their names, found 1"),
+        ({"a.b": "text"}, "found 'a.b': str"),
+        ({"a.b": torch.zeros(2, 2).to_sparse()}, "no plain tensor"),
+        ({"a.b": torch.zeros(1).expand(10**12)}, "claims more values"),
+        ({"image_encoder.pos_embed": torch.zeros(3)}, "shape that no SAM has"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_named(state: object, message: str, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=message):
+        checkpoint.load(tmp_path / "m.pt")

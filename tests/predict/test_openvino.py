@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mobilesam
+from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.predict.backend import Precision
 from tests.helpers.closeness import assert_same_function
@@ -65,6 +68,68 @@ def test_threads_share_it(in_openvino: mobilesam.Predictor, coffee: Path) -> Non
         together = list(pool.map(lambda p: image.predict(points=[p]).low_res, points))
     for a, b in zip(alone, together, strict=True):
         assert_same_function(b, a)
+
+
+def wrong_feed(sam: mobilesam.Predictor, embedding: np.ndarray) -> dict[str, np.ndarray]:
+    """Three points, two labels: stands for what no check foresees, such as memory that runs out."""
+    side = sam.info.low_res
+    shapes = (embedding.shape, (1, 3, 2), (1, 2), (1, 1, side, side), (1,))
+    feed = {name: np.zeros(shape, np.float32) for name, shape in zip(contract.DECODER_INPUTS, shapes, strict=True)}
+    return feed | {contract.DECODER_MIN_SCORE: np.array(-np.inf, np.float32)}
+
+
+def test_a_call_that_fails_does_not_spoil_the_next(coffee: Path) -> None:
+    sam = mobilesam.load(backend="openvino")  # threads as it likes: on one, this call does not fail
+    backend: Any = sam.backend
+    image = sam.embed(coffee)
+    before = image.predict(points=[(290, 120)]).low_res
+    for _ in range(2):
+        with suppress(RuntimeError):
+            backend._run(backend._decoder, wrong_feed(sam, image.array), contract.DECODER_OUTPUTS)
+        assert_same_function(image.predict(points=[(290, 120)]).low_res, before)
+
+
+def test_calls_that_fail_in_one_thread_do_not_spoil_those_of_others(coffee: Path) -> None:
+    sam = mobilesam.load(backend="openvino")
+    backend: Any = sam.backend
+    image = sam.embed(coffee)
+    before = image.predict(points=[(290, 120)]).low_res
+
+    def call(i: int) -> np.ndarray | None:
+        if i % 8 == 3:
+            with suppress(RuntimeError):
+                backend._run(backend._decoder, wrong_feed(sam, image.array), contract.DECODER_OUTPUTS)
+            return None
+        return image.predict(points=[(290, 120)]).low_res
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(call, range(16)):
+            if found is not None:
+                assert_same_function(found, before)
+
+
+AT_ONCE = """
+import sys, threading
+import numpy as np
+import mobilesam
+sam = mobilesam.load(backend="openvino", threads=1, image_size=256)
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(8)
+image = np.zeros((1, 3, 256, 256), np.float32)
+def call():
+    start.wait()
+    sam.backend.encode(image)
+threads = [threading.Thread(target=call, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("turn", range(3))  # it hung in one of three
+def test_threads_may_come_at_once_to_the_first_inference(turn: int) -> None:
+    subprocess.run([sys.executable, "-c", AT_ONCE], check=True, timeout=120)
 
 
 SIGNALLED = """

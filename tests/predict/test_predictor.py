@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -115,8 +116,6 @@ def test_an_embedding_survives_a_file(
 def test_an_embedding_of_another_model_is_refused(
     coffee_embedding: mobilesam.ImageEmbedding, embedded: mobilesam.Predictor, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     class Other:
         info = replace(embedded.info, name="other", weights_sha256="f" * 64)
 
@@ -175,3 +174,66 @@ def test_points_that_are_not_sure_enough_are_left_out_and_the_others_answered_al
     left_out = set(range(len(points))) - {i for i, _ in sure}
     assert all(everyone[i].scores.max() <= threshold + 1e-3 for i in left_out)
     assert image.predict_points(points, min_score=9.0) == []
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])
+def test_arrays_that_do_not_belong_together_are_refused_alike_and_spoil_nothing(backend: str, coffee: Path) -> None:
+    if not is_installed(backend.replace("onnx", "onnxruntime")):
+        pytest.skip(f"{backend} is not installed")
+    sam = mobilesam.load(backend=backend)  # type: ignore[arg-type]
+    image, side = sam.embed(coffee), sam.info.low_res
+    before = image.predict(points=[POINT]).low_res
+
+    def ask(points: tuple[int, ...], labels: tuple[int, ...], prior: tuple[int, ...] = (1, 1, side, side)) -> None:
+        shapes = (points, labels, prior, prior[:1])
+        sam.backend.decode(image.array, *(np.zeros(shape, np.float32) for shape in shapes))
+
+    for points, labels in (((1, 3, 2), (1, 2)), ((1, 2, 2), (1, 1)), ((24, 2, 2), (24, 3)), ((1, 2, 3), (1, 2))):
+        with pytest.raises(PromptError, match="must be"):
+            ask(points, labels)
+    with pytest.raises(PromptError, match="mask_input"):
+        ask((1, 2, 2), (1, 2), (1, 1, side, side // 2))
+    for shape in ((1, 5, 64, 512), (1, 3, 64, 64), (3, 64, 512)):
+        with pytest.raises(ImageError, match="the longer of H and W at 512"):
+            sam.backend.encode(np.zeros(shape, np.float32))
+    assert_same_function(image.predict(points=[POINT]).low_res, before)
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        (np.full((128, 128), np.nan), "finite"),
+        (np.full((128, 128), -np.inf), "finite"),
+        ([["x"] * 128] * 128, "prior must be numbers"),
+        ("here", "prior must be numbers"),
+        ([[1, 2], [3]], "prior must be numbers"),
+        (np.zeros((0, 0)), r"found shape \(0, 0\)"),
+        (np.zeros((3, 128, 128)), r"found shape \(3, 128, 128\)"),
+    ],
+)
+def test_a_prior_that_is_none_is_refused(
+    coffee_embedding: mobilesam.ImageEmbedding, prior: object, message: str
+) -> None:
+    with pytest.raises(PromptError, match=message):
+        coffee_embedding.predict(points=[POINT], prior=prior)  # type: ignore[arg-type]
+    broken = replace(coffee_embedding.predict(points=[POINT]), low_res=np.full((3, 128, 128), np.nan, np.float32))
+    with pytest.raises(PromptError, match="finite"):
+        coffee_embedding.predict(points=[POINT], prior=broken)
+
+
+def test_prompts_of_another_shape_are_refused(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    for points in ([], np.zeros((0, 2)), ()):
+        with pytest.raises(PromptError, match="no points"):
+            coffee_embedding.predict_points(points, min_score=0.5)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match=r"\(N, 2\)"):
+        coffee_embedding.predict_points(np.zeros((3, 3)), min_score=0.5)
+    with pytest.raises(PromptError, match="min_score must be a number"):
+        coffee_embedding.predict_points(np.array([POINT]), min_score=float("nan"))
+    with pytest.raises(PromptError, match=r"box must be \(x0, y0, x1, y1\); found shape \(3,\)"):
+        coffee_embedding.predict_batch(boxes=[(1, 2, 3)])
+    for wrong in (5, np.array(5)):
+        with pytest.raises(PromptError, match="one entry per prompt"):
+            coffee_embedding.predict_batch(boxes=wrong)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match="one entry per prompt"):
+        coffee_embedding.predict_batch(points=[POINT], labels=1)  # type: ignore[arg-type]
+    assert coffee_embedding.predict_batch(boxes=[]) == []

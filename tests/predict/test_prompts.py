@@ -50,6 +50,11 @@ def test_a_prior_alone_is_a_prompt_and_makes_a_point_unambiguous() -> None:
         ({"box": (1, 2, 3)}, r"\(x0, y0, x1, y1\)"),
         ({"box": [(1, 2, 3, 4)] * 2}, "predict_batch"),
         ({"box": (1, 2, np.inf, 4)}, "finite"),
+        ({"box": (1, 2, 1e300, 4)}, "finite"),
+        ({"box": [[1, 2], [3]]}, "numbers"),
+        ({"box": ("1", "2", "3", "4")}, "numbers"),
+        ({"points": [(1 + 2j, 1)]}, "numbers"),
+        ({"points": [(None, 1)]}, "finite|numbers"),
     ],
 )
 def test_a_bad_prompt_says_how_to_mend_it(arguments: dict[str, object], message: str) -> None:

@@ -59,16 +59,17 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
 
 
 @models_app.command("verify")
-def verify_model(name: Name, as_json: options.AsJson = False) -> None:
-    """Check that a model's files are whole; exit code 1 when not."""
-    from mobilesam.predict.load import load
-    from mobilesam.weights import EMBEDDED, checkpoint_path, get_spec, is_verified
+def verify_model(
+    name: Annotated[str, typer.Argument(help="A name of `mobilesam models`, or a folder with an exported pair.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Check that the files that run are those that were published or exported; exit code 1 when not."""
+    from mobilesam.errors import ModelError
+    from mobilesam.predict.load import verify
 
-    spec = get_spec(name)
-    if spec.name == EMBEDDED:
-        is_good, claim = bool(load().info), "the pair inside the package loads"
-    else:
-        is_good, claim = is_verified(spec), f"{checkpoint_path(spec)} has sha256 {spec.sha256}"
-    options.say({"model": name, "verified": is_good}, f"{name}: {claim}: {'yes' if is_good else 'NO'}", as_json)
-    if not is_good:
-        raise typer.Exit(1)
+    try:
+        claims = verify(name)
+    except ModelError as error:
+        options.say({"model": name, "verified": False, "reason": str(error)}, f"{name}: NO: {error}", as_json)
+        raise typer.Exit(1) from None
+    options.say({"model": name, "verified": True, "files": claims}, f"{name}: yes: {'; '.join(claims)}", as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -197,18 +198,21 @@ def parse_prompt(points: list[str], box: str | None) -> Prompt:
     if not points and not box:
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
     rows = [parse_numbers(t, 3 if t.count(",") == 2 else 2, "--point", "X,Y or X,Y,0") for t in points]
+    for text, row in zip(points, rows, strict=True):
+        if len(row) == 3 and row[2] not in (0, 1):
+            raise typer.BadParameter(f"--point takes X,Y,1 on the object or X,Y,0 off it, found '{text}'")
     labels = [int(row[2]) if len(row) == 3 else 1 for row in rows]
     corners = cast("Box", tuple(parse_numbers(box, 4, "--box", "X0,Y0,X1,Y1"))) if box else None
     return Prompt([(row[0], row[1]) for row in rows], labels, corners)
 
 
 def parse_numbers(text: str, count: int, option: str, form: str) -> list[float]:
-    """`count` numbers between commas."""
+    """`count` finite numbers between commas."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) != count:
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise typer.BadParameter(f"{option} takes {form}, found '{text}'")
     return numbers
 

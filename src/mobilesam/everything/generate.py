@@ -24,6 +24,7 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import PhotoLike, Rgb, open_photo
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.prompts import check_points, check_rows
 
 # N points, H W photo, L side of the logits
 
@@ -40,7 +41,7 @@ def segment_everything(
     settings: EverythingSettings | None = None,
     points: ArrayLike | None = None,
     boxes: ArrayLike | None = None,
-    region: NDArray[np.bool_] | None = None,
+    region: ArrayLike | None = None,
     point_grids: Sequence[NDArray[np.generic]] | None = None,
     progress: Progress | None = None,
 ) -> list[FoundMask]:
@@ -52,7 +53,7 @@ def segment_everything(
         settings: how to search.
         points: (N, 2) (x, y) in pixels of the photo, asked in place of the grid.
         boxes: (N, 4) xyxy of any detector, asked in place of the grid, one mask each.
-        region: (H, W), where to look: points elsewhere are not asked.
+        region: (H, W) of yes and no, where to look: points elsewhere are not asked.
         point_grids: for the photo and each layer of crops, points (N, 2) in the unit square in place of the grid.
         progress: called after each batch.
 
@@ -61,8 +62,8 @@ def segment_everything(
 
     Raises:
         ImageError: the photo cannot be opened.
-        PromptError: points or boxes do not lie in the photo.
-        SettingsError: crops are asked of an embedding, or the region has another size.
+        PromptError: points or boxes do not lie in the photo, or are of another shape.
+        SettingsError: crops are asked of an embedding, or the region has another size or other values.
     """
     settings = (settings or EverythingSettings()).for_model(predictor.info)
     if isinstance(photo, ImageEmbedding):
@@ -72,11 +73,11 @@ def segment_everything(
     else:
         rgb = open_photo(photo)
         whole, hw = None, (rgb.shape[0], rgb.shape[1])
-    if region is not None and region.shape != hw:
-        raise SettingsError(f"region must be the photo's size {hw}, not {region.shape}")
+    where = None if region is None else check_region(region, hw)
     if point_grids is not None and len(point_grids) != settings.crop_n_layers + 1:
         raise SettingsError(f"point_grids needs {settings.crop_n_layers + 1} grids, has {len(point_grids)}")
-    search = Search(predictor, settings, hw, rgb, region, point_grids, progress)
+    grids = None if point_grids is None else [check_rows(grid, 2, "point_grids", "(x, y)") for grid in point_grids]
+    search = Search(predictor, settings, hw, rgb, where, grids, progress)
     if points is not None or boxes is not None:
         image = whole or predictor.embed(rgb)  # type: ignore[arg-type]
         found = search.ask_given(image, points, boxes)
@@ -85,6 +86,23 @@ def segment_everything(
     if settings.min_mask_region_area:
         found = clean(found, settings)
     return sorted(found, key=lambda mask: -mask.score)
+
+
+def check_region(region: ArrayLike, hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where to look, as (H, W) of the photo's size.
+
+    Raises:
+        SettingsError: it has another size, or holds other values than yes and no.
+    """
+    try:
+        array = np.asarray(region)
+    except ValueError:  # rows of several lengths
+        raise SettingsError(f"region must be an array of the photo's size {hw}") from None
+    if array.shape != hw:
+        raise SettingsError(f"region must be the photo's size {hw}, not {array.shape}")
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1, 255)).all():
+        raise SettingsError(f"region must hold True and False, 0 and 1 or 0 and 255; found {array.dtype}")
+    return array.astype(np.bool_)
 
 
 @dataclass
@@ -151,7 +169,7 @@ class Search:
         """The points of a crop that lie in the region."""
         if self.region is None:
             return points
-        x, y = (points + crop[:2]).astype(int).T
+        x, y = np.minimum((points + crop[:2]).astype(int), (self.hw[1] - 1, self.hw[0] - 1)).T
         return points[self.region[y, x]]
 
     def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[Candidate]:
@@ -169,9 +187,11 @@ class Search:
         crop = (0, 0, self.hw[1], self.hw[0])
         found: list[Candidate] = []
         if points is not None:
-            found += self.ask_points(image, crop, self.wanted(np.asarray(points, float).reshape(-1, 2), crop))
+            asked = check_rows(points, 2, "points", "(x, y)")
+            check_points(asked, self.hw)
+            found += self.ask_points(image, crop, self.wanted(asked, crop))
         if boxes is not None:
-            for batch in self.batches(np.asarray(boxes, float).reshape(-1, 4)):
+            for batch in self.batches(check_rows(boxes, 4, "boxes", "(x0, y0, x1, y1)")):
                 predictions = image.predict_batch(boxes=batch, multimask=False, zoom=False)
                 for box, prediction in zip(batch, predictions, strict=True):
                     middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)

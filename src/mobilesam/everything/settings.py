@@ -18,7 +18,7 @@ _THRESHOLDS = {"embedded": (0.4, 0.7)}
 class EverythingSettings(Settings):
     """Settings of the search. The defaults are those of SAM's generator, but for what is left to the model."""
 
-    points_per_side: Count = 32
+    points_per_side: Annotated[int, Range(low=1, high=1024)] = 32
     """The grid has this many points along each side of a crop."""
     points_per_batch: Count | None = None
     """Prompts decoded at once; more cost memory and save time; None takes what suits the model."""
@@ -31,7 +31,7 @@ class EverythingSettings(Settings):
     """Stability: IoU of the masks cut at this many logits above and below the threshold."""
     box_nms_thresh: PositiveOrZero = 0.7
     """Of two masks of one crop whose boxes have a higher IoU, the better-scored stays; 1 keeps all."""
-    crop_n_layers: CountOrZero = 0
+    crop_n_layers: Annotated[int, Range(low=0, high=8)] = 0
     """Also search 4 crops, then 16, and so on: layer i has 2^i along each side."""
     crop_nms_thresh: PositiveOrZero = 0.7
     """As `box_nms_thresh` between masks of different crops, where the smaller crop's mask stays."""

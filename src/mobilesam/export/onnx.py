@@ -22,6 +22,7 @@ from mobilesam.errors import ExportError
 from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.files import replacing
+from mobilesam.integrity import HASHES, SOURCE, file_sha256
 from mobilesam.model.backend import describe
 from mobilesam.model.sam import Sam
 
@@ -41,7 +42,14 @@ class _Graph:
     dynamic: dict[str, dict[int, str]]
 
 
-def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_storage: bool = False) -> list[Path]:
+def export_pair(
+    sam: Sam,
+    folder: str | os.PathLike[str],
+    *,
+    licence: str,
+    fp16_storage: bool = False,
+    source_sha256: str = "",
+) -> list[Path]:
     """Write encoder.onnx, both decoders and model.json, checked against torch before they get their names.
 
     Args:
@@ -49,6 +57,7 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
         folder: made if missing.
         licence: of the weights, for the metadata.
         fp16_storage: keep weights as float16 in the file and compute in float32: half the size.
+        source_sha256: of the published checkpoint that the weights come from, for model.json.
 
     Returns:
         The files written.
@@ -82,8 +91,10 @@ def export_pair(sam: Sam, folder: str | os.PathLike[str], *, licence: str, fp16_
             helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
             write(model, partial / file)
         report = verify_pair(sam, partial)
-        card = json.dumps({**asdict(info), "verified": report}, indent=2) + "\n"
-        (partial / contract.CARD_FILE).write_text(card, encoding="utf-8")
+        card = {**asdict(info), "verified": report}
+        card |= {SOURCE: source_sha256} if source_sha256 else {}
+        card |= {HASHES: {path.name: file_sha256(path) for path in sorted(partial.iterdir())}}
+        (partial / contract.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         # The card goes last: a folder with a card holds a whole pair.
         names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
         for file in names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
@@ -13,6 +12,10 @@ from mobilesam import contract
 from mobilesam.errors import ExportError
 from mobilesam.export.graphs import SamDecoderGraph
 from mobilesam.model.sam import Sam
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
 
 # N prompts, P points, g grid
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
-from mobilesam.model.checkpoint import is_unused
+from mobilesam.model.checkpoint import digest
 from mobilesam.model.sam import Sam
-from mobilesam.predict.backend import Floats, ModelInfo
+from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
 
 
 class TorchBackend:
@@ -46,6 +44,7 @@ class TorchBackend:
     @torch.inference_mode()
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        check_image(image, self._info)
         return self._to_numpy(self._model.encode(self._to_torch(image), self._info.image_size))
 
     @torch.inference_mode()
@@ -60,6 +59,7 @@ class TorchBackend:
     ) -> tuple[Floats, Floats]:
         """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        check_prompts(self._info, *inputs)
         low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
         return self._to_numpy(low_res[scores.amax(dim=1) > min_score]), self._to_numpy(scores)
 
@@ -87,10 +87,5 @@ def describe(model: Sam, licence: str) -> ModelInfo:
 
 
 def weights_sha256(model: Sam) -> str:
-    """Identity of the weights that matter: sha256 over names and float32 values, whatever file they came from."""
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        if not is_unused(key):
-            digest.update(key.encode())
-            digest.update(value.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    """Identity of a network's weights, which its exported pair carries."""
+    return digest(model.state_dict())

@@ -6,11 +6,15 @@ shapes. Files written by `save` carry their configuration in the safetensors met
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +24,8 @@ from torch import Tensor
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
 from mobilesam.files import replacing
+from mobilesam.integrity import check_files, described
+from mobilesam.model.bounds import check_fit, config_from
 from mobilesam.model.config import (
     CONFIGS,
     EMBEDDED,
@@ -32,6 +38,9 @@ from mobilesam.model.config import (
 from mobilesam.model.sam import Sam
 
 _CONFIG_KEY = "mobilesam_config"
+_HASH_KEY = "weights_sha256"
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.")
 _PUBLISHED = {c.encoder: c.name for c in CONFIGS.values() if c.image_size == 1024}
 
 
@@ -49,13 +58,29 @@ def load(path: str | os.PathLike[str]) -> Sam:
     state, config = read(path)
     try:
         config = config or detect_config(state)
+        check_fit(config, state)
         model = Sam(config)
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=True)
+        check_finite(model.state_dict())
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, IndexError, MemoryError) as error:
         raise ModelError(f"{path}: the weights do not fit the architecture their keys describe: {error}") from error
     return model.eval()
+
+
+def check_finite(state: dict[str, Tensor]) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        ModelError: names the first.
+    """
+    for key, value in state.items():
+        if value.is_floating_point() and not is_unused(key) and not torch.isfinite(value).all():
+            raise ModelError(
+                f"{key} holds values that are not finite (NaN or infinity): the training diverged or the file is "
+                "damaged; take an earlier checkpoint"
+            )
 
 
 def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
@@ -69,8 +94,19 @@ def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch
         k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
         for k, v in model.state_dict().items()
     }
+    metadata = {_CONFIG_KEY: json.dumps(model.config.to_dict()), _HASH_KEY: digest(state)}
     with replacing(path) as partial:
-        save_file(state, partial, metadata={_CONFIG_KEY: json.dumps(model.config.to_dict())})
+        save_file(state, partial, metadata=metadata)
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Identity of the weights that matter: sha256 over names and float32 values, whatever file they came from."""
+    found = hashlib.sha256()
+    for key, value in sorted(state.items()):
+        if not is_unused(key):
+            found.update(key.encode())
+            found.update(value.detach().float().cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
@@ -91,32 +127,98 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        if what := described(path):
+            raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated ({error})") from error
+    if _HASH_KEY in metadata and metadata[_HASH_KEY] != digest(state):
+        raise ModelError(f"{path} is damaged: its weights are not those that were saved; copy or download it again")
     if _CONFIG_KEY not in metadata:
-        return state, None
+        return unprefixed(state), None
     return state, _read_config(metadata[_CONFIG_KEY], path)
 
 
 def _read_config(text: str, path: Path) -> SamConfig:
     try:
-        return SamConfig.from_dict(json.loads(text))
-    except (ValueError, TypeError) as error:  # a SettingsError is a ValueError, and so is broken JSON
-        raise ModelError(f"{path}: its description of the network does not fit this version: {error}") from error
+        return config_from(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: its configuration is no JSON ({error}); save or export it again") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
+    _check_zip(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # pickle, zip and torch each raise their own
+        if what := described(path):
+            raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(
             f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; "
             f"the file is truncated or something else ({first_line(error)})"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    return unprefixed(_check_tensors(_unwrapped(state), path))
+
+
+def _check_zip(path: Path) -> None:
+    """What torch leaves out: the sums of the zip that a checkpoint is, and how much it would unfold to.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # an old checkpoint is none; what is something else torch refuses
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > 4 * path.stat().st_size:
+                raise ModelError(f"{path} is damaged: it would unfold to several times its size; download it again")
+            damaged = archive.testzip()
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; it is damaged ({error})"
+        ) from error
+    if damaged:
+        raise ModelError(f"{path} is damaged at '{damaged}': copy or download it again")
+
+
+def _unwrapped(state: Any) -> Any:
+    """The weights inside what trainers put around them."""
+    for _ in range(3):
+        inside = [state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)]
+        if not inside:
+            break
+        state = inside[0]
+    return state
+
+
+def _check_tensors(state: Any, path: Path) -> dict[str, Tensor]:
+    """Names and plain tensors, each with as many values in the file as it claims.
+
+    Raises:
+        ModelError: says what was found.
+    """
+    if not isinstance(state, dict):
         raise ModelError(f"{path}: expected a dictionary of tensors, found {type(state).__name__}")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ModelError(
+                f"{path}: expected a dictionary of tensors by their names, found {key!r}: {type(value).__name__}; "
+                f"weights may lie under {', '.join(_WRAPPERS)}"
+            )
+        if value.layout != torch.strided or value.is_quantized or value.is_complex():
+            raise ModelError(f"{path}: {key} is no plain tensor ({value.layout}, {value.dtype}); save plain ones")
+        if value.nbytes > value.untyped_storage().nbytes():
+            raise ModelError(f"{path}: {key} claims more values than the file holds; save it by torch.save again")
+    return state
+
+
+def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights without what data-parallel training and torch.compile put before each name."""
+    for _ in range(len(_PREFIXES)):
+        for prefix in _PREFIXES:
+            if state and all(key.startswith(prefix) for key in state):
+                state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 
@@ -127,18 +229,23 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
 
     state: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
-    for name in (contract.ENCODER_FILE, contract.DECODER_FILE):
+    halves = (contract.ENCODER_FILE, contract.DECODER_FILE)
+    check_files(folder, [name for name in halves if (folder / name).is_file()])
+    for name in halves:
         try:
             model = onnx.load(folder / name)
         except FileNotFoundError:
             raise ModelError(f"{folder}: expected an exported pair, but {name} is missing") from None
         except Exception as error:  # protobuf's DecodeError lies in a private module
-            raise ModelError(f"{folder / name}: damaged or not an ONNX model ({error})") from error
+            raise ModelError(
+                f"{folder / name}: damaged or not an ONNX model{described(folder / name)} ({error})"
+            ) from error
         metadata |= {prop.key: prop.value for prop in model.metadata_props}
         for initializer in model.graph.initializer:
             state[initializer.name] = torch.from_numpy(numpy_helper.to_array(initializer).copy())
     if "config" not in metadata:
-        raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata)")
+        what = described(folder / contract.ENCODER_FILE)
+        raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata){what}")
     config = _read_config(metadata["config"], folder)
     # What no graph computes with is not in the pair: step counters, and the published checkpoint's ImageNet head.
     for key, value in Sam(config).state_dict().items():
@@ -181,7 +288,9 @@ def detect_config(state: dict[str, Tensor]) -> SamConfig:
         mask_channels = state["prompt_encoder.mask_downscaling.3.weight"].shape[0]
     except KeyError as error:
         raise ModelError(f"not a whole SAM checkpoint: the key {error} is missing") from None
-    return SamConfig(
+    except (ValueError, IndexError, ArithmeticError) as error:
+        raise ModelError(f"not a SAM checkpoint: a tensor has a shape that no SAM has ({error})") from None
+    found = SamConfig(
         name=_PUBLISHED.get(encoder, "custom"),
         image_size=image_size,
         encoder=encoder,
@@ -189,6 +298,7 @@ def detect_config(state: dict[str, Tensor]) -> SamConfig:
         decoder_mlp_dim=mlp_dim,
         mask_channels=mask_channels,
     )
+    return config_from(found.to_dict())
 
 
 def _detect_vit(state: dict[str, Tensor]) -> tuple[ViTConfig, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mobilesam.choices import Precision as Precision
 from mobilesam.contract import PATCH_SIZE, check_side, read_sides
+from mobilesam.errors import ImageError, ModelError, PromptError
 
 Floats = NDArray[np.float32]
 
@@ -89,3 +91,61 @@ class Backend(Protocol):
         Only the S prompts whose best score exceeds `min_score` get logits, in their order.
         """
         ...
+
+
+def picklable(backend: Backend) -> Backend:
+    """The same, if it can be sent to another process.
+
+    Raises:
+        ModelError: it cannot; says what to send instead.
+    """
+    if not type(backend).__module__.startswith("mobilesam."):  # ours can, and the weights in torch's are large
+        try:
+            pickle.dumps(backend)
+        except Exception as error:  # whatever its parts raise
+            raise ModelError(
+                f"the backend {type(backend).__name__} cannot be pickled ({error}); load the model in the other "
+                "process, and send it photos, or embeddings as files (image.save)"
+            ) from error
+    return backend
+
+
+def check_image(image: Floats, info: ModelInfo) -> None:
+    """Refuse what an encoder is not made for, before native code sees it.
+
+    Raises:
+        ImageError: the array is not (B, 3, H, W) with its longer side at the model's.
+    """
+    if image.ndim != 4 or image.shape[1] != 3 or max(image.shape[2:]) != info.image_size or 0 in image.shape:
+        raise ImageError(
+            f"the encoder of '{info.name}' takes (B, 3, H, W) with the longer of H and W at {info.image_size}, "
+            f"not {image.shape}"
+        )
+
+
+def check_prompts(
+    info: ModelInfo,
+    embedding: Floats,
+    point_coords: Floats,
+    point_labels: Floats,
+    mask_input: Floats,
+    has_mask_input: Floats,
+) -> None:
+    """Refuse arrays that do not belong together, before native code sees them: OpenVINO answers some of them at random.
+
+    Raises:
+        PromptError: names the array, its shape and the one expected.
+    """
+    n, p = (*point_coords.shape, 0, 0)[:2]
+    rest = (info.embed_dim, info.grid, info.grid)
+    shapes: dict[str, tuple[Floats, set[tuple[int, ...]]]] = {
+        "point_coords": (point_coords, {(n, p, 2)}),
+        "point_labels": (point_labels, {(n, p)}),
+        "embedding": (embedding, {(1, *rest), (n, *rest)}),
+        "mask_input": (mask_input, {(m, 1, info.low_res, info.low_res) for m in (1, n)}),
+        "has_mask_input": (has_mask_input, {(len(mask_input),) if mask_input.ndim else ()}),
+    }
+    for name, (array, allowed) in shapes.items():
+        if array.shape not in allowed:
+            expected = " or ".join(map(str, sorted(allowed)))
+            raise PromptError(f"{name} of {n} prompts of {p} points must be {expected}, not {array.shape}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mobilesam.contract import PATCH_SIZE
-from mobilesam.errors import ImageError, ModelError, PromptError
-from mobilesam.files import replacing
+from mobilesam.errors import ImageError, PromptError
 from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
-from mobilesam.predict.backend import Backend, Floats
-from mobilesam.predict.prompts import Prompt, alike, make_prompt, per_prompt
+from mobilesam.predict.backend import Backend, Floats, picklable
+from mobilesam.predict.embedding_file import Header, read_embedding, write_embedding
+from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
 
@@ -26,7 +24,7 @@ from mobilesam.predict.zoom import Zoom, look_again
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
-    """Made by `Predictor.embed`; immutable and safe to share between threads."""
+    """Made by `Predictor.embed`; immutable and safe to share between threads, and to pickle for other processes."""
 
     backend: Backend = field(repr=False)
     array: Floats = field(repr=False)
@@ -35,6 +33,9 @@ class ImageEmbedding:
     input_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False)
     """The photo itself, for cut-outs and second looks; absent after `load` without it."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "backend": picklable(self.backend)}
 
     @property
     def image_size(self) -> int:
@@ -96,7 +97,7 @@ class ImageEmbedding:
         given = [values for values in (points, boxes) if values is not None]
         if not given:
             raise PromptError("nothing to segment: give points= or boxes=, one entry per prompt")
-        count = len(given[0])
+        count = count_of(given[0], "boxes" if points is None else "points")
         columns = [per_prompt(v, count, n) for v, n in ((points, "points"), (labels, "labels"), (boxes, "boxes"))]
         prompts = [
             make_prompt(self.original_hw, points=point, labels=label, box=box)
@@ -120,9 +121,13 @@ class ImageEmbedding:
             (index of the point, its answer).
 
         Raises:
-            PromptError: a point lies outside the photo.
+            PromptError: there are no points, or one lies outside the photo.
         """
-        prompts = [make_prompt(self.original_hw, points=point) for point in points]
+        prompts = [make_prompt(self.original_hw, points=point) for point in check_rows(points, 2, "points", "(x, y)")]
+        if not prompts:
+            raise PromptError("predict_points was given no points; give (N, 2) with N at least 1")
+        if math.isnan(min_score):
+            raise PromptError("min_score must be a number, not nan; -inf keeps every point")
         low_res, scores = self._run(prompts, None, min_score)
         sure = np.flatnonzero(scores.max(axis=1) > min_score)
         return [
@@ -131,15 +136,7 @@ class ImageEmbedding:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one file that `Predictor.load_embedding` reads, with the model's identity; without the photo."""
-        header = {
-            "format": "mobilesam-embedding-1",
-            "model": self.backend.info.name,
-            "weights_sha256": self.backend.info.weights_sha256,
-            "original_hw": self.original_hw,
-            "input_hw": self.input_hw,
-        }
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), embedding=self.array)
+        write_embedding(path, Header.of(self.backend.info, self.original_hw, self.input_hw), self.array)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: Backend, *, photo: PhotoLike | None = None) -> ImageEmbedding:
@@ -154,46 +151,22 @@ class ImageEmbedding:
             ModelError: the file is no embedding, is damaged, or belongs to another model.
             ImageError: the photo cannot be opened or has another size than the one embedded.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-                header, array = json.loads(bytes(data["header"])), data["embedding"]
-        except FileNotFoundError:
-            raise ModelError(f"{path} does not exist") from None
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{path} is not an embedding saved by mobilesam, or is damaged ({error})") from error
-        info = backend.info
-        if header["weights_sha256"] != info.weights_sha256:
-            raise ModelError(
-                f"{path} was made by '{header['model']}' ({header['weights_sha256'][:12]}), this model is "
-                f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
-            )
-        side = array.shape[-1] * PATCH_SIZE
-        if side != info.image_size and side in info.sides:
-            raise ModelError(
-                f"{path} was made at image_size {side}, this model was loaded at {info.image_size}; "
-                f"load(..., image_size={side}), or embed the photo again"
-            )
-        original_hw, input_hw = tuple(header["original_hw"]), tuple(header["input_hw"])
+        header, array = read_embedding(path, backend.info)
         rgb = None if photo is None else open_photo(photo)
-        if rgb is not None and rgb.shape[:2] != original_hw:
+        h, w = header.original_hw
+        if rgb is not None and rgb.shape[:2] != (h, w):
             raise ImageError(
-                f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, {path} was made from one of "
-                f"{original_hw[1]}x{original_hw[0]}; give the photo that was embedded"
+                f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, {path} was made from one of {w}x{h}; "
+                "give the photo that was embedded"
             )
-        return cls(backend, array, original_hw, input_hw, rgb)
+        return cls(backend, array, header.original_hw, header.input_hw, rgb)
 
     def _prior_logits(self, prior: Prediction | NDArray[np.float32] | None) -> Floats | None:
         """A prior as (1, 1, L, L)."""
         if prior is None:
             return None
-        logits = prior.low_res[prior.best_index] if isinstance(prior, Prediction) else np.asarray(prior, np.float32)
-        side = self.backend.info.low_res
-        if logits.size != side * side or logits.shape[-2:] != (side, side):
-            raise PromptError(
-                f"prior must be a Prediction or logits ({side}, {side}), such as found.low_res[0]; "
-                f"found shape {logits.shape}"
-            )
-        return np.ascontiguousarray(logits, dtype=np.float32).reshape(1, 1, side, side)
+        logits = prior.low_res[prior.best_index] if isinstance(prior, Prediction) else prior
+        return check_prior(logits, self.backend.info.low_res)
 
     def _decode(self, prompts: list[Prompt], wants_three: list[bool], prior: Floats | None) -> list[Prediction]:
         """Run the decoder over prompts of equal length together, and give the answers in the order asked."""

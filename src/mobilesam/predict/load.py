@@ -14,6 +14,7 @@ from typing import get_args
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import install_command, is_installed, require
+from mobilesam.integrity import SOURCE, check_files, read_card
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -21,11 +22,13 @@ from mobilesam.weights import (
     EMBEDDED,
     MODELS,
     ModelSpec,
+    checkpoint_path,
     download,
     find_checkpoint,
     get_spec,
     has_pair,
     in_run,
+    is_verified,
     pair_folder,
 )
 
@@ -121,6 +124,7 @@ def _find_pair(model: str | os.PathLike[str]) -> Path:
     folder = pair_folder(spec)
     if spec.name != EMBEDDED and not has_pair(folder):
         convert(spec, folder)
+    check_source(spec, folder)
     return folder
 
 
@@ -134,4 +138,54 @@ def convert(spec: ModelSpec, folder: Path) -> None:
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
 
-    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence)
+    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence, source_sha256=spec.sha256)
+
+
+def check_source(spec: ModelSpec, folder: Path) -> None:
+    """Refuse a pair in the cache that was not converted from the checkpoint whose name it goes by.
+
+    Raises:
+        ModelError: says to delete it.
+    """
+    found = read_card(folder).get(SOURCE)
+    if spec.name != EMBEDDED and found != spec.sha256:
+        origin = f"the checkpoint with sha256 {found}" if found else "another"
+        raise ModelError(
+            f"{folder} holds no '{spec.name}': its pair was made from {origin}, not from the published checkpoint; "
+            "delete the folder, and it is made again"
+        )
+
+
+def verify(model: str | os.PathLike[str]) -> list[str]:
+    """Check the files that run under a name: the pair, and the published checkpoint where it was downloaded.
+
+    Args:
+        model: a name of `mobilesam models`, or a folder with a pair.
+
+    Returns:
+        What was found to be right, a sentence for each.
+
+    Raises:
+        ModelError: a file is not the published or exported one, cannot be verified, or there is none.
+    """
+    is_folder = Path(model).is_dir()
+    spec = None if is_folder else get_spec(str(model))
+    folder = Path(model) if spec is None else pair_folder(spec)
+    claims = []
+    if spec is not None and checkpoint_path(spec).is_file() and spec.name != EMBEDDED:
+        if not is_verified(spec):
+            raise ModelError(
+                f"{checkpoint_path(spec)} has another sha256 than {spec.sha256}; delete it and download again"
+            )
+        claims.append(f"{checkpoint_path(spec)} has sha256 {spec.sha256}")
+    if is_folder or has_pair(folder):
+        files = check_files(folder)
+        if not files:
+            raise ModelError(f"{folder} cannot be verified: its model.json gives no sha256; export the model again")
+        if spec is not None:
+            check_source(spec, folder)
+        _onnx_backend(folder, "cpu", None, True, None)
+        claims.append(f"{', '.join(files)} in {folder} have the sha256 that model.json gives, and load")
+    if not claims:
+        raise ModelError(f"'{model}' is not on this machine; mobilesam models download {model}")
+    return claims

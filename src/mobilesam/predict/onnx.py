@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, first_line
+from mobilesam.integrity import described
 from mobilesam.predict.backend import Floats
 from mobilesam.predict.pair import Feed, PairBackend
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
 
 
 class OnnxBackend(PairBackend[ort.InferenceSession]):
@@ -40,6 +45,9 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
     ) -> None:
         self._device, self._threads, self._quick_start = device, threads, quick_start
         super().__init__(folder, image_size)
+
+    def _options(self) -> dict[str, Any]:
+        return {"device": self._device, "threads": self._threads, "quick_start": self._quick_start}
 
     def _open(self, path: Path, grid: int | None) -> tuple[ort.InferenceSession, Mapping[str, str]]:
         is_busy = path.name == contract.MANY_FILE
@@ -106,4 +114,4 @@ def open_session(
     try:
         return ort.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # onnxruntime's errors share no public base class
-        raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+        raise ModelError(f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})") from error

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.integrity import described
 from mobilesam.predict.backend import Floats, Precision
 from mobilesam.predict.pair import Feed, PairBackend
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
 
 MADE = "made"  # an output added to the decoders: (1, S), which prompts got masks
 ROUNDING = 2**-7  # twice bfloat16's
@@ -23,7 +28,68 @@ ROUNDING = 2**-7  # twice bfloat16's
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVinoBackend(PairBackend[ov.CompiledModel]):
+class FirstAlone:
+    """Lets the first inference of the process be over before others begin.
+
+    In it OpenVINO's binding looks numpy up, and lets go of Python's lock while it holds one of its own: two threads
+    that come at once may wait for each other for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Around every inference."""
+        if self._is_over:
+            yield
+            return
+        with self._lock:
+            yield
+            self._is_over = True
+
+
+_alone = FirstAlone()
+
+
+class Renewable:
+    """A compiled graph, and how to compile it again.
+
+    A call that fails midway leaves the compiled graph with the shapes of some of its nodes changed, and the requests of
+    all threads share it: what comes next fails too, or answers wrongly.
+    """
+
+    def __init__(self, compiled: ov.CompiledModel, compile_again: Callable[[], ov.CompiledModel]) -> None:
+        self.compile_again = compile_again
+        self._compiled: ov.CompiledModel | None = compiled
+        self._lock = threading.Lock()
+
+    @property
+    def compiled(self) -> ov.CompiledModel:
+        """The one that all threads share."""
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = self.compile_again()
+            return self._compiled
+
+    def is_current(self, compiled: ov.CompiledModel) -> bool:
+        """Whether no call has failed on it."""
+        return self._compiled is compiled
+
+    def drop(self, failed: ov.CompiledModel) -> None:
+        """Let nobody use it again."""
+        with self._lock:
+            if self._compiled is failed:
+                self._compiled = None
+
+    def share(self, fresh: ov.CompiledModel) -> None:
+        """Give all threads one that has answered well, unless they have one."""
+        with self._lock:
+            self._compiled = self._compiled or fresh
+
+
+class OpenVinoBackend(PairBackend[Renewable]):
     """An exported pair in OpenVINO.
 
     Args:
@@ -48,6 +114,7 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
     ) -> None:
         if precision not in _TYPES:
             raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
+        self._threads, self._precision = threads, precision
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -55,7 +122,10 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         self._local = threading.local()
         super().__init__(folder, image_size)
 
-    def _answer(self, graph: ov.CompiledModel, feed: Feed) -> tuple[Floats, Floats]:
+    def _options(self) -> dict[str, Any]:
+        return {"threads": self._threads, "precision": self._precision}
+
+    def _answer(self, graph: Renewable, feed: Feed) -> tuple[Floats, Floats]:
         # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.
         min_score = float(feed[contract.DECODER_MIN_SCORE])
         lower = min_score - ROUNDING * (abs(min_score) + 1)
@@ -63,7 +133,11 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
         low_res, scores, made = self._run(graph, asked, (*contract.DECODER_OUTPUTS, MADE))
         return low_res[scores.max(axis=1)[made[0]] > min_score], scores
 
-    def _open(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
+    def _open(self, path: Path, grid: int | None) -> tuple[Renewable, Mapping[str, str]]:
+        compiled, metadata = self._compile(path, grid)
+        return Renewable(compiled, lambda: self._compile(path, grid)[0]), metadata
+
+    def _compile(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
         try:
             graph = the_core().read_model(path)
             keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, contract.MANY_DECODER_SHA256)
@@ -75,14 +149,35 @@ class OpenVinoBackend(PairBackend[ov.CompiledModel]):
             name_the_made(graph)
             return the_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
-            raise ModelError(f"{path} is damaged or not an ONNX model ({first_line(error)})") from error
+            raise ModelError(
+                f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})"
+            ) from error
 
-    def _run(self, graph: ov.CompiledModel, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
-        # On a request of this thread's own: requests are not safe to share.
-        requests = self._local.__dict__.setdefault("requests", {})
-        request = requests.get(id(graph)) or requests.setdefault(id(graph), graph.create_infer_request())
-        results = request.infer({name: np.asarray(array, order="C") for name, array in feed.items()}, share_inputs=True)
-        return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+    def _run(self, graph: Renewable, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
+        used = graph.compiled
+        try:
+            answers = self._infer(graph, used, feed, outputs)
+            if graph.is_current(used):
+                return answers
+        except RuntimeError:
+            graph.drop(used)
+        # The fault may lie with another thread's call on the same compiled graph, so ask one that nobody else has.
+        fresh = graph.compile_again()
+        answers = self._infer(graph, fresh, feed, outputs)
+        graph.share(fresh)
+        return answers
+
+    def _infer(self, graph: Renewable, used: ov.CompiledModel, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
+        """On a request of this thread's own: requests are not safe to share."""
+        requests: dict[int, tuple[ov.CompiledModel, ov.InferRequest]] = self._local.__dict__.setdefault("requests", {})
+        of, request = requests.get(id(graph), (None, None))
+        if of is not used:
+            request = used.create_infer_request()
+            requests[id(graph)] = used, request
+        with _alone.first():
+            arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
+            results = request.infer(arrays, share_inputs=True)
+            return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
 
 
 @cache

@@ -6,15 +6,17 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
-from mobilesam.predict.backend import Floats, ModelInfo
+from mobilesam.integrity import check_files
+from mobilesam.predict.backend import Backend, Floats, ModelInfo, check_image, check_prompts
 
 Graph = TypeVar("Graph")
 Feed = Mapping[str, Floats]
@@ -32,13 +34,16 @@ class PairBackend(ABC, Generic[Graph]):
 
     Raises:
         SettingsError: the model cannot take that side.
-        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
+        ModelError: a file is missing, damaged, not the one that was exported, of another contract, or the two do not
+            belong together.
     """
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
         self._many_lock = Lock()
         self._many_graphs: list[Graph | None] = []  # one when it was looked for
+        self._asked_size = image_size
+        check_files(folder, [graph_file(folder, name).name for name in (contract.ENCODER_FILE, contract.DECODER_FILE)])
         # One after the other: opening them in two threads is no faster to speak of and takes more memory.
         self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
         own = read_info(encoder_data, folder)
@@ -47,6 +52,21 @@ class PairBackend(ABC, Generic[Graph]):
         self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
         if read_info(decoder_data, folder) != own:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]:
+        """The constructor's arguments besides the folder, to open the pair again in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the folder and how to open it; the copy of a backend, which never changes, is itself."""
+        options = {**self._options(), "image_size": self._asked_size}
+        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info)
+
+    def __deepcopy__(self, memo: object) -> PairBackend[Graph]:
+        return self
+
+    def __copy__(self) -> PairBackend[Graph]:
+        return self
 
     @abstractmethod
     def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:
@@ -71,6 +91,7 @@ class PairBackend(ABC, Generic[Graph]):
 
     def encode(self, image: Floats) -> Floats:
         """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        check_image(image, self._info)
         return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
     def decode(
@@ -83,6 +104,8 @@ class PairBackend(ABC, Generic[Graph]):
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
         """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
+        check_prompts(self._info, *inputs)
         if len(embedding) > 1 and not self._takes_photos:
             answers = [
                 self.decode(e[None], xy[None], codes[None], mask_input, has_mask_input, min_score)
@@ -90,7 +113,6 @@ class PairBackend(ABC, Generic[Graph]):
             ]
             low_res, scores = zip(*answers, strict=True)
             return np.concatenate(low_res), np.concatenate(scores)
-        inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         feed = dict(zip(contract.DECODER_INPUTS, inputs, strict=True))
         feed[contract.DECODER_MIN_SCORE] = np.array(min_score, np.float32)
         if are_many(feed) and self._many is not None:
@@ -114,9 +136,27 @@ class PairBackend(ABC, Generic[Graph]):
         path = self._folder / contract.MANY_FILE
         if not path.is_file():
             return None
+        is_known = check_files(self._folder, [contract.MANY_FILE])
         graph, metadata = self._open(path, self._info.grid)
-        check_many(metadata, path)
+        if not is_known:  # else both have the sha256 that one export gave them
+            check_many(metadata, path)
         return graph
+
+
+@lru_cache(maxsize=1)
+def reopen(cls: type[Backend], folder: str, options: tuple[tuple[str, Any], ...], info: ModelInfo) -> Backend:
+    """The backend that was pickled: one for all the embeddings that come to a process, one after the other.
+
+    Raises:
+        ModelError: its folder is not on this machine, or holds another model now.
+    """
+    found = cls(folder, **dict(options))  # type: ignore[call-arg]
+    if found.info != info:
+        raise ModelError(
+            f"{folder} holds '{found.info.name}' ({found.info.weights_sha256[:12]}) now, but what was pickled belongs "
+            f"to '{info.name}' ({info.weights_sha256[:12]}); load the model again"
+        )
+    return found
 
 
 def graph_file(folder: str | os.PathLike[str], name: str) -> Path:

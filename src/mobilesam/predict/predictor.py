@@ -6,15 +6,21 @@ import os
 from dataclasses import dataclass
 
 from mobilesam.image import PhotoLike, input_size, open_photo, to_input
-from mobilesam.predict.backend import Backend, ModelInfo
+from mobilesam.predict.backend import Backend, ModelInfo, picklable
 from mobilesam.predict.embedding import ImageEmbedding
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model. Has no state, so threads may share it."""
+    """A loaded model. Has no state, so threads may share it.
+
+    It can be pickled, for other processes: they open the same files with the same options. A copy is the same model.
+    """
 
     backend: Backend
+
+    def __getstate__(self) -> dict[str, Backend]:
+        return {"backend": picklable(self.backend)}
 
     @property
     def info(self) -> ModelInfo:

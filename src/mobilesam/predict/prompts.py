@@ -134,15 +134,47 @@ def check_box(box: ArrayLike, original_hw: tuple[int, int]) -> NDArray[np.float3
     return np.array([x0, y0, x1, y1], np.float32)
 
 
+def check_prior(logits: ArrayLike, side: int) -> NDArray[np.float32]:
+    """The logits of an earlier answer as (1, 1, L, L), L = `side`."""
+    array = _as_floats(logits, "prior", shown=False)
+    if array.shape[-2:] != (side, side) or array.size != side * side:
+        raise PromptError(
+            f"prior must be a Prediction or logits ({side}, {side}), such as found.low_res[0]; "
+            f"found shape {array.shape}"
+        )
+    return np.ascontiguousarray(array).reshape(1, 1, side, side)
+
+
+def check_rows(rows: ArrayLike, width: int, name: str, form: str) -> NDArray[np.float64]:
+    """Many points or boxes, or one alone, as (N, width); none at all has no shape to be wrong."""
+    _as_floats(rows, name, shown=False)
+    array = np.asarray(rows, np.float64)
+    if array.size == 0:
+        return np.zeros((0, width))
+    if array.shape == (width,):
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != width:
+        raise PromptError(f"{name} must be (N, {width}): a list of {form}; found shape {array.shape}")
+    return array
+
+
 def per_prompt(
     values: Sequence[ArrayLike] | NDArray[np.generic] | None, count: int, name: str
 ) -> list[ArrayLike | None]:
     """One entry per prompt of a batch, None where the argument is absent."""
     if values is None:
         return [None] * count
-    if len(values) != count:
+    if count_of(values, name) != count:
         raise PromptError(f"predict_batch was given {count} prompts but {len(values)} {name}")
     return list(values)
+
+
+def count_of(values: Sequence[ArrayLike] | NDArray[np.generic], name: str) -> int:
+    """How many prompts a batch has."""
+    try:
+        return len(values)
+    except TypeError:
+        raise PromptError(f"{name} must be a list with one entry per prompt; found {values!r}") from None
 
 
 def alike(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
@@ -159,11 +191,17 @@ def alike(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
         yield from (indices[start : start + size] for start in range(0, len(indices), size))
 
 
-def _as_floats(values: ArrayLike, name: str) -> NDArray[np.float32]:
+def _as_floats(values: ArrayLike, name: str, *, shown: bool = True) -> NDArray[np.float32]:
+    """Finite numbers, or an error that shows what was found, if that is short."""
+    found = f"; found {values!r}" if shown else ""
     try:
-        array = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} must be numbers; found {values!r}") from error
+        array = np.asarray(values)
+        if array.dtype.kind in "cmMSU":
+            raise TypeError("not numbers")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and said to be so
+            array = array.astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PromptError(f"{name} must be numbers{found}") from error
     if not np.isfinite(array).all():
-        raise PromptError(f"{name} must be finite numbers; found {values!r}")
+        raise PromptError(f"{name} must be finite numbers{found}")
     return array

@@ -1,0 +1,110 @@
+"""Is a configuration that came from a file one that may be built? Asked before anything of its size is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mobilesam.errors import ModelError
+from mobilesam.model.config import KINDS, SamConfig
+from mobilesam.model.sam import Sam
+
+MAX_BLOCKS = 1000  # of an encoder, in all its stages
+MAX_WINDOW = 128  # cells; a global block of SAM has 64
+MAX_SIDE = 8192  # pixels
+MAX_BUFFERS = 2**28  # bytes, of tables that are computed, not read
+MAX_NUMBER = 2**20  # any other size; what the file holds bounds them further
+
+_DEPTHS, _WINDOWS = ("depth", "depths"), ("window_size", "window_sizes")
+
+
+def config_from(data: Any) -> SamConfig:
+    """A configuration out of JSON, whatever that holds.
+
+    Raises:
+        ModelError: it is not of the form that `SamConfig.to_dict` writes, or a size is out of all bounds.
+    """
+    try:
+        kind = data["encoder"]["kind"]
+        if kind not in KINDS:
+            raise ModelError(
+                f"its encoder is a '{str(kind)[:40]}', which this version does not know; known: {', '.join(KINDS)}"
+            )
+        for name, value in {**data, **data["encoder"]}.items():
+            _check_number(name, value)
+        config = SamConfig.from_dict(data)
+        _check_form(config.to_dict(), SamConfig)
+        _check_form(config.to_dict()["encoder"], KINDS[kind])
+        return config
+    except KeyError as error:
+        raise ModelError(f"its configuration lacks {error}; save or export it again") from None
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise ModelError(f"its configuration cannot be read ({error}); save or export it again") from error
+
+
+def _check_number(name: str, value: Any) -> None:
+    """One number, or several of one kind."""
+    numbers = [n for n in (value if isinstance(value, (list, tuple)) else [value]) if type(n) in (int, float)]
+    most = {"image_size": MAX_SIDE, **dict.fromkeys(_DEPTHS, MAX_BLOCKS), **dict.fromkeys(_WINDOWS, MAX_WINDOW)}
+    limit = most.get(name, MAX_NUMBER)
+    if not all(0 <= n <= limit for n in numbers) or (name in _DEPTHS and sum(numbers) > limit):
+        raise ValueError(f"{name} is {str(value)[:80]}, at most {limit} makes sense")
+
+
+def _check_form(data: Mapping[str, Any], cls: type) -> None:
+    """Each entry has the type of the class's field, and as many numbers."""
+    for field in fields(cls):
+        value, form = data[field.name], str(field.type)
+        is_right = {
+            "str": isinstance(value, str),
+            "bool": isinstance(value, bool),
+            "int": type(value) is int,
+            "float": type(value) in (int, float) and math.isfinite(value),
+        }.get(form, True)
+        if form.startswith("tuple["):
+            count = None if "..." in form else form.count("int")
+            is_right = isinstance(value, tuple) and all(type(n) is int for n in value) and count in (None, len(value))
+        if not is_right:
+            raise ValueError(f"{field.name} must be {form}, not {value!r}")
+
+
+def check_fit(config: SamConfig, state: Mapping[str, Tensor]) -> None:
+    """Compare the shapes a configuration asks for with those a file has; no memory is taken for either.
+
+    Raises:
+        ModelError: names keys that are missing, too many or of another shape.
+    """
+    with torch.device("meta"):
+        sam = Sam(config)
+    if sum(buffer.nbytes for buffer in sam.buffers()) > MAX_BUFFERS:
+        raise ModelError(f"its windows take over {MAX_BUFFERS} bytes to look up, which no model of this package does")
+    wanted = {key: tuple(value.shape) for key, value in sam.state_dict().items()}
+    lines = [
+        f"{what}: {_some(keys)}"
+        for what, keys in (
+            ("missing", [key for key in wanted if key not in state]),
+            ("unknown", [key for key in state if key not in wanted]),
+            (
+                "of another shape",
+                [
+                    f"{key} {tuple(state[key].shape)}, not {shape}"
+                    for key, shape in wanted.items()
+                    if key in state and tuple(state[key].shape) != shape
+                ],
+            ),
+        )
+        if keys
+    ]
+    if lines:
+        raise ModelError("the weights do not fit the architecture their keys describe: " + "; ".join(lines))
+
+
+def _some(keys: Iterable[str]) -> str:
+    """The first few of them."""
+    names = list(keys)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,143 @@
+"""The file of a saved embedding: a zip of two .npy arrays, JSON as bytes and the embedding itself.
+
+Everything is checked before it is used or takes memory: the file may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from mobilesam.contract import PATCH_SIZE
+from mobilesam.errors import ModelError
+from mobilesam.files import replacing
+from mobilesam.image import input_size
+from mobilesam.integrity import described
+from mobilesam.predict.backend import Floats, ModelInfo
+
+FORMAT = "mobilesam-embedding-1"
+MAX_PIXELS = 2**28
+"""Of the photo that an embedding is of: its masks get that many."""
+
+_MAX_HEADER = 2**16  # bytes
+_MAX_SIDE = 2**20 // PATCH_SIZE  # cells; no model comes near
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its embedding."""
+
+    format: str
+    model: str
+    weights_sha256: str
+    original_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, info: ModelInfo, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> Header:
+        """For an embedding that this model has just made."""
+        return cls(FORMAT, info.name, info.weights_sha256, original_hw, input_hw)
+
+
+def write_embedding(path: str | os.PathLike[str], header: Header, array: Floats) -> None:
+    """Write one file, through a temporary name."""
+    text = np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, header=text, embedding=np.ascontiguousarray(array))
+
+
+def read_embedding(path: str | os.PathLike[str], info: ModelInfo) -> tuple[Header, Floats]:
+    """Read a file for one model.
+
+    Returns:
+        The header and the embedding (1, C, g, g).
+
+    Raises:
+        ModelError: the file is no embedding, is damaged, or belongs to another model.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = _check_header(json.loads(_read_array(archive, "header.npy", np.uint8, _MAX_HEADER).tobytes()))
+            _check_model(path, header, info)
+            size = 4 * info.embed_dim * max(info.grid, info.sides.stop // PATCH_SIZE) ** 2
+            array = _read_array(archive, "embedding.npy", np.float32, size)
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist") from None
+    except ModelError:
+        raise
+    except Exception as error:  # zip, its compressions, numpy and JSON each raise their own
+        why = described(path) or f" ({error})"
+        raise ModelError(f"{path} is not an embedding saved by mobilesam, or is damaged{why}") from error
+    _check_array(path, header, array, info)
+    return header, array
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, dtype: type[np.generic], most: int) -> Any:
+    """One array of the zip, of one type, whose data have at most so many bytes."""
+    size = archive.getinfo(name).file_size
+    if size > most + _MAX_HEADER:
+        raise ValueError(f"{name} has {size} bytes, at most {most} were expected")
+    with archive.open(name) as file:
+        data = io.BytesIO(file.read(most + _MAX_HEADER))
+    version = npy.read_magic(data)
+    shape, is_fortran, found = npy.read_array_header_1_0(data) if version == (1, 0) else npy.read_array_header_2_0(data)
+    content = data.read()
+    if found != np.dtype(dtype) or is_fortran or math.prod(shape) * found.itemsize != len(content):
+        raise ValueError(f"{name} is {found} {shape} in {len(content)} bytes; expected {np.dtype(dtype)}")
+    return np.frombuffer(content, dtype).reshape(shape).copy()
+
+
+def _check_header(data: Any) -> Header:
+    """The header, if each entry is what it must be."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else data
+        raise ValueError(f"its format is {str(found)[:40]!r}, this version reads '{FORMAT}'")
+    texts = [data.get(key) for key in ("model", "weights_sha256")]
+    pairs = [data.get(key) for key in ("original_hw", "input_hw")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("'model' and 'weights_sha256' must be texts")
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and n > 0 for n in pair)):
+            raise ValueError("'original_hw' and 'input_hw' must be two whole numbers above 0 each")
+    original_hw, input_hw = ((pair[0], pair[1]) for pair in pairs)  # type: ignore[index]
+    if math.prod(original_hw) > MAX_PIXELS:
+        raise ValueError(f"a photo of {original_hw[1]}x{original_hw[0]} has over {MAX_PIXELS} pixels")
+    return Header(FORMAT, str(texts[0]), str(texts[1]), original_hw, input_hw)
+
+
+def _check_model(path: Path, header: Header, info: ModelInfo) -> None:
+    if header.weights_sha256 != info.weights_sha256:
+        raise ModelError(
+            f"{path} was made by '{header.model}' ({header.weights_sha256[:12]}), this model is "
+            f"'{info.name}' ({info.weights_sha256[:12]}); embed the photo again"
+        )
+
+
+def _check_array(path: Path, header: Header, array: Floats, info: ModelInfo) -> None:
+    """Shape, side and values of the embedding, and the two sizes of its photo."""
+    side = array.shape[-1] * PATCH_SIZE if array.ndim == 4 else 0
+    if side != info.image_size and side in info.sides:
+        raise ModelError(
+            f"{path} was made at image_size {side}, this model was loaded at {info.image_size}; "
+            f"load(..., image_size={side}), or embed the photo again"
+        )
+    expected = (1, info.embed_dim, info.grid, info.grid)
+    if array.shape != expected:
+        raise ModelError(f"{path} is damaged: its embedding is {array.shape}, not {expected}; embed the photo again")
+    if header.input_hw != input_size(header.original_hw, info.image_size):
+        raise ModelError(
+            f"{path} is damaged: a photo of {header.original_hw} is not resized to {header.input_hw}; "
+            "embed the photo again"
+        )
+    if not np.isfinite(array).all():
+        raise ModelError(f"{path} is damaged: its embedding has values that are not finite; embed the photo again")

@@ -1,0 +1,55 @@
+"""Nothing is sent home: the runtimes are loaded so that they neither report their use nor write what they would report.
+
+onnxruntime from 1.29 on makes a device id and a data base of events in the user's cache folder when its first session
+opens, and sends them. OpenVINO's Python package sends one event when it is imported, by the package
+`openvino-telemetry`, and keeps a client's number in the home folder. Both are on unless someone says no, so this
+package says no for its own loading of them; `MOBILESAM_TELEMETRY=1` leaves both as their makers ship them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+ASKED_FOR = "MOBILESAM_TELEMETRY"
+"""The user's environment variable: "1" lets the runtimes report."""
+ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"  # read once, by native code, when the first session opens
+OPENVINO_REPORTER = "openvino_telemetry"  # OpenVINO does without where it cannot be imported
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import a runtime inside this block, and it reports nothing.
+
+    A value that the user gave `ORT_DISABLE_TELEMETRY` stays. A runtime that was imported before is as it was then.
+    """
+    if os.environ.get(ASKED_FOR) == "1":
+        yield
+        return
+    if not os.environ.get(ONNXRUNTIME_SWITCH):  # an empty one counts as absent there too
+        os.environ[ONNXRUNTIME_SWITCH] = "1"
+    with hidden(OPENVINO_REPORTER):
+        yield
+    if sys.platform == "win32":  # where the variable does not count, and the system collects the events
+        _switch_off(sys.modules.get("onnxruntime"))
+
+
+@contextmanager
+def hidden(name: str) -> Iterator[None]:
+    """No import finds this module inside the block; one that was imported before is back afterwards."""
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: "not to be found"
+    before = {name: modules[name]} if name in modules else {}
+    modules[name] = None
+    try:
+        yield
+    finally:
+        del modules[name]
+        modules.update(before)
+
+
+def _switch_off(onnxruntime: ModuleType | None) -> None:
+    if onnxruntime is not None:
+        onnxruntime.disable_telemetry_events()
