@@ -31,8 +31,8 @@ _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 class FirstAlone:
     """Lets the first inference of the process be over before others begin.
 
-    In it OpenVINO's binding looks numpy up, and lets go of Python's lock while it holds one of its own: two threads that
-    come at once may wait for each other for ever.
+    In it OpenVINO's binding looks numpy up, and lets go of Python's lock while it holds one of its own: two threads
+    that come at once may wait for each other for ever.
     """
 
     def __init__(self) -> None:
