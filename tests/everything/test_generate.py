@@ -29,7 +29,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.torch
 def test_masks_boxes_and_scores_are_the_references() -> None:
-    from model.test_parity import build
+    from tests.helpers.networks import build
 
     from mobilesam.model.backend import TorchBackend
 
