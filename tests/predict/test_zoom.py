@@ -13,6 +13,7 @@ from mobilesam import boxes, contract, masks
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.predict import zoom
 from mobilesam.predict.results import Prediction
+from mobilesam.predict.zoom import Zoom
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 from tests.helpers.seer import SIZE, dark_photo, see, without_photo
 
@@ -275,21 +276,12 @@ def test_what_zoom_may_be_is_said(noise: np.ndarray) -> None:
 # With a prior
 
 
-def test_with_a_prior_auto_leaves_it_at_the_first_look() -> None:
+@pytest.mark.parametrize("zoom", ["auto", True])
+def test_with_a_prior_the_region_gives_the_mask_most_like_the_refined_one(zoom: Zoom) -> None:
     image = see(dark_photo(HW, SMALL), zoom_below=1.0, click_zoom_below=1.0)
     prior = image.predict(points=[(220, 115)])
-    image.backend.encoded.clear()
-    image.predict(points=[(220, 115)], prior=prior)
-    image.predict(box=SMALL, prior=prior)
-    assert not image.backend.encoded
-    assert image.backend.asked[-1]["has_mask_input"].all()
-
-
-def test_with_a_prior_true_looks_for_the_mask_most_like_the_refined_one() -> None:
-    image = see(dark_photo(HW, SMALL))
-    prior = image.predict(points=[(220, 115)])
     for prompt in ({"points": [(220, 115)]}, {"box": SMALL}):
-        refined = image.predict(**prompt, prior=prior, zoom=True)  # type: ignore[arg-type]
+        refined = image.predict(**prompt, prior=prior, zoom=zoom)  # type: ignore[arg-type]
         assert not image.backend.asked[-1]["has_mask_input"].any()  # of the region there is no rough mask
         assert refined.closeups
         assert np.abs(np.subtract(refined.best.box_xyxy, SMALL)).max() <= 2

@@ -62,8 +62,8 @@ class ImageEmbedding:
             multimask: three masks of different extent or one; None takes three for a single point alone.
             zoom: encode the region around the box, or around what the clicks found, once more by itself, for detail
                 that the whole photo's embedding lacks. "auto" does so for what is small, as measured for the model
-                (`ModelInfo.zoom_below`), and never with a prior; True always; False never. With a prior, True looks
-                again with the points and the box alone, for the mask most like the refined one.
+                (`ModelInfo.zoom_below`); True always; False never. With a prior, the region is asked with the points
+                and the box alone, and its mask most like the refined one is taken.
 
         Raises:
             PromptError: the prompt makes no sense for this photo, or zoom=True has no photo; says how to mend it.

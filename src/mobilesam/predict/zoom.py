@@ -52,15 +52,15 @@ def look_again(
         prompts: in pixels of the photo.
         first: what the first look answered.
         zoom: see `Zoom`.
-        has_prior: the first look refined an earlier answer. "auto" leaves it at that. True looks again with the points
-            and the box alone, and takes of the region's masks the one most like the refined one.
+        has_prior: the first look refined an earlier answer. The region is asked with the points and the box alone, and
+            of its masks the one most like the refined one is taken.
 
     Raises:
         PromptError: zoom is none of these, there is no photo, or nothing but a prior to ask with.
     """
     if not (zoom == "auto" or isinstance(zoom, bool)):
         raise PromptError(f'zoom must be "auto", True or False; found {zoom!r}')
-    if zoom is False or (zoom == "auto" and has_prior):
+    if zoom is False:
         return first
     if zoom is True and photo is None:
         raise PromptError(NO_PHOTO)
@@ -89,6 +89,8 @@ def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo
 
     It lies around the box, or around the first look's best mask where there are only points; small enough for "auto".
     """
+    if not prompt.asks_something:  # a prior alone, which belongs to the whole photo
+        return None
     below = info.click_zoom_below if prompt.box_xyxy is None else info.zoom_below
     if zoom == "auto" and below <= 0:  # said before the first mask is made
         return None
