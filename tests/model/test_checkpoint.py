@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,6 +201,34 @@ def test_a_changed_bit_of_a_weight_is_found(model: Sam, tmp_path: Path, suffix: 
     path.write_bytes(data)
     with pytest.raises(ModelError, match="damaged"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("old", [b'zoom_below\\": 0.0', b"mobilesam_config", b"mobilesam_sha256", b"click_zoom"])
+def test_a_changed_configuration_is_found(model: Sam, tmp_path: Path, old: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    checkpoint.save(model, path)
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, old[:-1] + bytes([old[-1] + 1])))
+    with pytest.raises(ModelError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_two_entries_of_one_name_are_refused(model: Sam, tmp_path: Path) -> None:
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt", "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("m/data/3", archive.read("m/data/4"))
+    with pytest.raises(ModelError, match="two entries have one name"):
+        checkpoint.load(tmp_path / "m.pt")
+
+
+def test_a_zip_in_several_parts_is_refused(model: Sam, tmp_path: Path) -> None:
+    torch.save(model.state_dict(), tmp_path / "m.pt")
+    data = bytearray((tmp_path / "m.pt").read_bytes())
+    data[data.rindex(b"PK\x06\x07") + 16] = 9  # number of parts
+    (tmp_path / "m.pt").write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        checkpoint.load(tmp_path / "m.pt")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ from mobilesam.model.config import (
 from mobilesam.model.sam import Sam
 
 _CONFIG_KEY = "mobilesam_config"
-_HASH_KEY = "weights_sha256"
+_HASH_KEY = "mobilesam_sha256"
+_OUR_KEYS = {_CONFIG_KEY, _HASH_KEY, "format"}
+_BLOCK = 2**20
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
 _PUBLISHED = {c.encoder: c.name for c in CONFIGS.values() if c.image_size == 1024}
@@ -94,9 +96,9 @@ def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch
         k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
         for k, v in model.state_dict().items()
     }
-    metadata = {_CONFIG_KEY: json.dumps(model.config.to_dict()), _HASH_KEY: digest(state)}
+    config = json.dumps(model.config.to_dict())
     with replacing(path) as partial:
-        save_file(state, partial, metadata=metadata)
+        save_file(state, partial, metadata={_CONFIG_KEY: config, _HASH_KEY: _seal(state, config)})
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -131,11 +133,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         if what := described(path):
             raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated ({error})") from error
-    if _HASH_KEY in metadata and metadata[_HASH_KEY] != digest(state):
-        raise ModelError(f"{path} is damaged: its weights are not those that were saved; copy or download it again")
-    if _CONFIG_KEY not in metadata:
+    if not metadata.keys() & {_CONFIG_KEY, _HASH_KEY}:
         return unprefixed(state), None
-    return state, _read_config(metadata[_CONFIG_KEY], path)
+    # Files of before have no hash; one whose hash or configuration goes by another name now is damaged.
+    text = metadata.get(_CONFIG_KEY)
+    is_whole = text is not None and metadata.keys() <= _OUR_KEYS
+    if not is_whole or metadata.get(_HASH_KEY) not in (None, _seal(state, str(text))):
+        raise ModelError(f"{path} is damaged: it does not hold what was saved; copy or download it again")
+    return state, _read_config(str(text), path)
+
+
+def _seal(state: Mapping[str, Tensor], config: str) -> str:
+    """sha256 over weights and configuration."""
+    return hashlib.sha256(f"{digest(state)} {config}".encode()).hexdigest()
 
 
 def _read_config(text: str, path: Path) -> SamConfig:
@@ -167,19 +177,24 @@ def _check_zip(path: Path) -> None:
     Raises:
         ModelError: the file is damaged.
     """
-    if not zipfile.is_zipfile(path):
-        return  # an old checkpoint is none; what is something else torch refuses
     try:
+        if not zipfile.is_zipfile(path):
+            return  # an old checkpoint is none; what is something else torch refuses
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > 4 * path.stat().st_size:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > 4 * path.stat().st_size:
                 raise ModelError(f"{path} is damaged: it would unfold to several times its size; download it again")
-            damaged = archive.testzip()
+            if len({entry.filename for entry in entries}) != len(entries):
+                raise zipfile.BadZipFile("two entries have one name")
+            for entry in entries:
+                with archive.open(entry) as file:
+                    while file.read(_BLOCK):
+                        pass
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; it is damaged ({error})"
+            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; it is damaged ({error}): "
+            "copy or download it again"
         ) from error
-    if damaged:
-        raise ModelError(f"{path} is damaged at '{damaged}': copy or download it again")
 
 
 def _unwrapped(state: Any) -> Any:
