@@ -220,8 +220,11 @@ def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:
     ("arguments", "message"),
     [
         (("--set", "smal_share=1"), "unknown key 'smal_share'; did you mean 'small_share'?"),
-        (("--set", "points_per_side=0"), "'points_per_side' must be an integer of at least 1, found 0"),
-        (("--points-per-side", "0"), "'points_per_side' must be an integer of at least 1, found 0"),
+        (
+            ("--set", "points_per_side=0"),
+            "'points_per_side' must be an integer of at least 1 and at most 1024, found 0",
+        ),
+        (("--points-per-side", "0"), "'points_per_side' must be an integer of at least 1 and at most 1024, found 0"),
         (("--set", "refine"), "--set takes key.path=value, found 'refine'"),
         (
             ("--points-per-side", "8", "--set", "points_per_side=9"),

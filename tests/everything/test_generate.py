@@ -290,7 +290,7 @@ def test_a_region_may_be_a_list_and_a_picture(
         for form in forms
     ]
     assert [[m.area for m in masks] for masks in found[1:]] == [[m.area for m in found[0]]] * 2
-    assert not {mask.point for mask in found[0]} & {(10, 10)}
+    assert not {mask.point_xy for mask in found[0]} & {(10, 10)}
 
 
 @pytest.mark.parametrize(

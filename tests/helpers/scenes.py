@@ -26,12 +26,14 @@ def draw_scene(rng: np.random.Generator, size: int = 96) -> tuple[NDArray[np.uin
     return rgb, [disc, square]
 
 
-def write_shard(path: Path, count: int, seed: int = 0) -> Path:
-    """Synthetic photos in the SA-1B schema, of two sources."""
+def write_shard(path: Path, count: int, seed: int = 0, *, scale: int = 1) -> Path:
+    """Synthetic photos in the SA-1B schema, of two sources; `scale` times larger, objects too."""
     rng = np.random.default_rng(seed)
     with tarfile.open(path, "w") as tar:
         for i in range(count):
             rgb, objects = draw_scene(rng)
+            rgb = rgb.repeat(scale, 0).repeat(scale, 1)
+            objects = [mask.repeat(scale, 0).repeat(scale, 1) for mask in objects]
             jpg = io.BytesIO()
             Image.fromarray(rgb).save(jpg, "JPEG", quality=95)
             annotations = [{"segmentation": masks.to_rle(m), "area": int(m.sum())} for m in objects]

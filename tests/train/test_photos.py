@@ -76,10 +76,11 @@ def test_training_goes_on_without_what_is_broken_in_any_layout(
 
 
 def damaged_inside(shard: Path, path: Path) -> Path:
-    """A copy whose second photo ends as a JPEG should but does not decode."""
+    """A copy whose second photo begins and ends as a JPEG should but does not decode: its Huffman codes are bogus."""
     data = bytearray(shard.read_bytes())
     start, size = index_tar(shard)[0]["photo_01"].member or (0, 0)
-    data[start + 2 : start + size - 2] = bytes(size - 4)
+    codes = data.index(b"\xff\xc4", start, start + size) + 5
+    data[codes : codes + 16] = b"\xff" * 16
     path.write_bytes(data)
     return path
 
