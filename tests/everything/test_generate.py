@@ -29,9 +29,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.torch
 def test_masks_boxes_and_scores_are_the_references() -> None:
-    from tests.helpers.networks import build
-
     from mobilesam.model.backend import TorchBackend
+    from tests.helpers.networks import build
 
     with np.load(GOLDEN / "everything.npz") as file:
         golden = {key: file[key] for key in file.files}
