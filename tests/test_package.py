@@ -52,7 +52,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "model.checkpoint": {"safetensors"},
     "train": PICTURES | {"torch", "lightning"},
     "train.log": {"tqdm"},
-    "recipe": {"cattrs", "tomli"},
+    "recipe": {"cattrs", "tomli", "tomllib"},  # the latter is of the standard library from Python 3.11 on
     "distill": {"numpy", "torch"},
     "distill.teacher": {"filelock", "tqdm"},
     "export": {"numpy", "torch"},
