@@ -262,7 +262,11 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (EmbeddingLossConfig, {"l1": -1.0}, "'l1' must be a number of at least 0, found -1.0"),
     (DistillRecipe, {"method": "x"}, '\'method\' must be one of "decoupled", "semi-coupled", "coupled", found \'x\''),
     (DistillRecipe, {"student_model": "x"}, "'student_model' must be one of tiny, tiny_lite, "),
-    (EverythingSettings, {"points_per_side": 0}, "'points_per_side' must be an integer of at least 1 and at most 1024, found 0"),
+    (
+        EverythingSettings,
+        {"points_per_side": 0},
+        "'points_per_side' must be an integer of at least 1 and at most 1024, found 0",
+    ),
     (
         EverythingSettings,
         {"points_per_batch": 0},
