@@ -1,4 +1,4 @@
-"""Out of memory as an error that says what to change, whichever library ran out."""
+"""Turning out-of-memory errors of any library into one that says which settings to lower."""
 
 from __future__ import annotations
 
