@@ -21,7 +21,7 @@ class Ask(NamedTuple):
 
     number: int
     side: int
-    """Input side in pixels; None for the recipe's."""
+    """Input side in pixels."""
     object_crop_probability: float | None = None
     """Probability of a crop around an object; None for the recipe's."""
 
