@@ -79,7 +79,7 @@ def check_side(side: int, image_size: int, sides: range, name: str) -> None:
     """Refuse a side in pixels that a model cannot take.
 
     Args:
-        side: what was asked for.
+        side: the requested side.
         image_size: the model's own.
         sides: the others it takes; empty where attention fixes the side.
         name: of the model, for the message.

@@ -1,7 +1,7 @@
 """Opening encoded photos: supported formats, size limits, and error messages for files that are refused.
 
-Everything that reads pixels comes through `opened`: prediction, training, evaluation and distillation, photos and
-label pictures. Inside it, whatever a decoder raises becomes an `ImageError` that names the photo.
+All code that reads pixels uses `opened`: prediction, training, evaluation and distillation, for photos and label
+pictures. Inside it, every exception of a decoder becomes an `ImageError` that names the photo.
 
 Pillow's plugins are called here one by one and not by `Image.open`. That function tries some forty formats, of which
 EPS starts another program, and its limit of pixels is a global of the host process: to raise it here would raise it

@@ -22,7 +22,7 @@ class SettingsError(MobileSamError, ValueError):
 
 
 class ModelError(MobileSamError):
-    """A model is unknown, damaged, foreign, or not the one that was expected."""
+    """A model is unknown, damaged, of an unsupported kind, or not the one that was expected."""
 
 
 class DownloadError(MobileSamError):

@@ -30,8 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     partial = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
     try:
-        # Not by tempfile, which makes files private: the result should have the permissions of any new file. They depend
-        # on the umask, which cannot be read without changing it for a moment, for all threads.
+        # Not by tempfile, which makes files private: the result should have the permissions of any new file. Those
+        # depend on the umask, which cannot be read without changing it for a moment, for all threads.
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise OSError(f"cannot write '{path}': folder '{path.parent}': {error.strerror}") from error

@@ -62,7 +62,7 @@ def check_files(folder: str | os.PathLike[str], names: Iterable[str] | None = No
 
     Args:
         folder: of the pair.
-        names: which files; all that model.json lists when None. Data beside a graph (NAME.data) belongs to it.
+        names: which files; all that model.json lists when None. The external data of a graph (NAME.data) is included.
 
     Returns:
         The files that were compared; none where model.json gives no sha256.

@@ -53,7 +53,7 @@ def trace(mask: NDArray[np.bool_]) -> list[Outline]:
     # The shoelace sum over horizontal edges; positive where the inside is on the right, with y downwards.
     (x, y), goes_left = points[0::2].T.astype(np.int64), points[0::2, 0].astype(np.int64) - points[1::2, 0]
     is_outer = np.add.reduceat(goes_left * y, firsts) > 0
-    # The pixel of the object beside each loop's first edge says to which piece the loop belongs.
+    # The label of the object pixel beside each loop's first edge is the number of the loop's piece.
     _, pieces = cv2.connectedComponents(part.view(np.uint8), connectivity=8)
     is_above = goes_left[firsts] > 0
     left = np.where(is_above, x[firsts] - goes_left[firsts], x[firsts])

@@ -2,12 +2,12 @@
 
 The rule, in this order:
 
-1. the range that was asked for (`value_range`);
-2. what the file says: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's MinSampleValue
-   and MaxSampleValue, or 9 to 15 bits per sample;
-3. what the values say: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64 is 0-255;
-   integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a quarter
-   of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
+1. the range that the user gives (`value_range`);
+2. the range in the file's tags: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's
+   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample;
+3. the range that the values suggest: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64
+   is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
+   quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
 4. else black is the 0.5 percentile of the finite values and white the 99.5 percentile. Of large photos a regular grid
    of at most a million pixels is counted.
 
@@ -100,7 +100,7 @@ def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, sa
         deep: the picture.
         what: how messages call it.
         value_range: (black, white), where it is given.
-        says: what the file says, see `from_file`.
+        says: the range in the file's tags, see `from_file`.
 
     Raises:
         ImageError: it holds no finite value.

@@ -24,7 +24,7 @@ Read = dict[PixelShape, Labels]
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """The pixels of a photo and its objects; masks stay encoded until they are asked for."""
+    """The pixels of a photo and its objects; masks stay encoded until they are used."""
 
     id: PhotoId
     source: str

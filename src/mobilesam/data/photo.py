@@ -1,7 +1,7 @@
 """References to the photos of a data set: identity, location of the bytes, and annotation.
 
-Everything here is a reference. Pixels, records and masks are read when they are asked for, so that a reference can
-travel to another process and a list of a million of them fits in memory.
+Everything here is a reference. Pixels, records and masks are read only on demand, so that a reference can
+be sent to another process and a list of a million of them fits in memory.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def frame_of(stored_hw: Size, orientation: int, sizes: tuple[Size, ...], unclear
         stored_hw: size of the stored photo.
         orientation: its EXIF orientation, 1-8.
         sizes: what the annotation states, the most trustworthy first.
-        unclear: the frame where that does not tell: photos turned by 180 degrees, mirrored or square, and
+        unclear: the frame to assume where that does not show it: photos turned by 180 degrees, mirrored or square, and
             annotations without a size.
     """
     if orientation == 1:

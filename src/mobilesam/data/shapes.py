@@ -1,6 +1,6 @@
 """Shapes of annotated objects: run lengths, polygons, and pixels of a label picture.
 
-A shape holds what the annotation says; `mask` and `rle` make pixels or run lengths of it.
+A shape holds the annotation's data; `mask` and `rle` convert it to pixels or run lengths.
 """
 
 from __future__ import annotations

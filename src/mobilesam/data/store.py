@@ -1,17 +1,17 @@
 """Cached image embeddings: one zip of .npy members per data set, with random access, that survives a killed writer.
 
     NAME.npz           header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
-    NAME.npz.partial   the same while it grows: whole records, perhaps a torn one at the end
+    NAME.npz.partial   the same while it grows: whole records, perhaps an incomplete one at the end
 
 A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
 a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
-and is scanned record by record when work goes on. `docs/decisions/0004-embedding-store.md` says why.
+and is scanned record by record when writing continues. `docs/decisions/0004-embedding-store.md` says why.
 
 Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
 
-Two checksums tell whether the photos are still those that were embedded: one of their names and sizes, which says whose
-store this is when it is opened, and one of each photo's bytes, compared whenever that photo is read. Stores of format 1
-lack the second and are read all the same.
+Two kinds of checksum show whether the photos have changed since they were embedded: one of all names and sizes, by
+which a store is matched to its data set, and one of each photo's bytes, compared whenever that photo is read. Stores
+of format 1 lack the second and can still be read.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 semi-coupled   the decoder is the teacher's, copied and frozen; only the encoder learns
 coupled        encoder and decoder learn together; fresh, or from a student that is already good
 
-Both are prompted at random, as arXiv 2306.14289, section 3.1 describes, and corrected where they are wrong when
-`prompts.round_weights` asks for more than one round: EdgeSAM's prompt-in-the-loop (arXiv 2312.06660, section 3.2).
+Both are prompted at random, as arXiv 2306.14289, section 3.1 describes, and get corrective points where they are wrong
+if `prompts.round_weights` allows more than one round: EdgeSAM's prompt-in-the-loop (arXiv 2312.06660, section 3.2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Computing the teacher's embedding of every photo once and storing it on disk (arXiv 2306.14289, section 3.2).
 
 Any number of processes on any number of machines may run the same command on a shared folder: each takes the data sets
-that nobody else is writing. A killed one is run again and goes on where it stopped.
+that no other process is writing. A killed process can be started again and continues where it stopped.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def embed_one(
 class StoreFinder:
     """Chooses the store file of each data set.
 
-    That is a file of the data set's name, which says its folder too where data sets of one name are embedded together.
+    The file has the data set's name, preceded by its folder where data sets of the same name are embedded together.
     A store that was written when the data set had another name is found by the checksum of its photos.
 
     Args:

@@ -10,8 +10,8 @@ projected once for all prompts, the written part is a product of two small matri
 length, which splits the same way, |a + b|² = |a|² + 2ab + |b|², and leaves a sum of the same form. This is exact; a
 test holds it to the plain form.
 
-Scores need one token's last look at the image, so the other tokens look, and masks are made, only where they pass.
-For one prompt `mobilesam.export.folded` is cheaper, and only there prompts may have masks.
+Scores need the final attention of one token only; the other tokens and the masks are computed only for prompts whose
+score is high enough. For one prompt `mobilesam.export.folded` is cheaper; mask inputs are supported only there.
 """
 
 from __future__ import annotations

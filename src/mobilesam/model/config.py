@@ -99,7 +99,8 @@ class SamConfig(Settings):
     """Whether each logit is averaged with its neighbours. SAM up-scales by two transposed convolutions whose four
     phases have separate weights, which shows as a checkerboard where the network is unsure."""
     zoom_below: Probability = 0.0
-    """Boxes whose longer side is below this share of the photo's get a second look by default; 0 for none."""
+    """Boxes whose longer side is below this fraction of the photo's are predicted again on an enlarged crop (a second
+    look) by default; 0 for none."""
     click_zoom_below: Probability = 0.0
     """The same for the box of the mask that a click found."""
 

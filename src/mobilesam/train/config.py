@@ -1,6 +1,6 @@
 """The settings of a training recipe as frozen dataclasses, which `mobilesam.recipe` reads from a TOML file.
 
-An unknown key or a value out of range is an error, so that a misspelt setting never trains the wrong thing for a day.
+An unknown key or a value out of range is an error, so that a misspelt setting is noticed before training.
 """
 
 from __future__ import annotations

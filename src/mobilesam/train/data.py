@@ -1,7 +1,7 @@
 """An endless, reproducible stream of training photos.
 
-Photo number i is a pure function of (seed, i) and of the side asked for: which source, which photo, which crop. Nothing
-has a state to save, so a run that was killed goes on at the next number and sees exactly what it would have seen.
+Item number i (its source, photo and crop) depends only on the seed, on i and on the requested side. There is no state
+to save, so a run that was killed continues with the next number and gets exactly the photos it would have had.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
     Args:
         photos: what there is.
         config: how often which, and what is done to them.
-        image_size: S where only a number is asked for.
+        image_size: S for items that are requested by number alone.
         seed: of everything drawn.
     """
 
@@ -156,12 +156,12 @@ def make_loader(
     It is iterated once, so its workers live as long as the run without being told to persist between epochs.
 
     Args:
-        dataset: item i, or `Ask` i, is a function of what is asked alone.
+        dataset: item i, or `Ask` i, depends on the request alone.
         run: photos per batch, and workers.
-        schedule: says the side of each batch.
-        start: step to go on from.
+        schedule: sets the side of each batch.
+        start: step to continue from.
         rank, world_size: this process among all.
-        pin_memory: put batches where a GPU can fetch them while the processor goes on.
+        pin_memory: put batches in pinned memory, from which a GPU copies them while the CPU continues.
 
     Raises:
         SettingsError: the processes cannot share a batch equally.

@@ -31,7 +31,7 @@ def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
     """Run `work` in every process that the recipe sets; returns the result of the first.
 
     Args:
-        recipe: its `run` says where.
+        recipe: its `run` sets the hardware.
         work: must be picklable where a CPU gets several processes: a function or a `functools.partial`, no closure.
 
     Raises:
@@ -120,8 +120,8 @@ def work_with_threads(work: Callable[[Fabric], R], threads: int, fabric: Fabric)
 def end_with_parent(every: float = 0.5) -> None:
     """Make this process end when its parent process is killed.
 
-    Else it would go on, and write the checkpoints of a run that has been resumed meanwhile. Torch asks for a signal in
-    this case, but what a shell runs in the background ignores that signal.
+    Otherwise it would continue, and write the checkpoints of a run that has been resumed meanwhile. Torch asks for a
+    signal in this case, but what a shell runs in the background ignores that signal.
     """
     parent = os.getppid()
 

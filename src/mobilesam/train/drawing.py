@@ -1,7 +1,7 @@
 """Drawing the random augmentation of a photo, as a plan that is applied later.
 
 A plan is a function of a random generator and of a few numbers about the photos, not of their pixels. `augment.py`
-carries plans out with OpenCV, `warp.py` with torch on a device.
+applies plans with OpenCV, `warp.py` with torch on a device.
 
 Frames, from the outside in: the photo → its window (cut out, perhaps rotated; an object of another photo pasted on) →
 the square (the window resized to fill its long side, perhaps mirrored, colours changed, padded right and bottom).
@@ -183,8 +183,7 @@ def draw_window(
 
 
 def draw_object(about: Facts, rng: np.random.Generator) -> int | None:
-    """An object to look at closely, the larger ones hardly more often; None where no object is large enough to see and
-    small enough to need it."""
+    """Draw an object to crop around, larger ones only a little more often; None if no object has a suitable size."""
     fits = np.flatnonzero((about.areas >= MIN_OBJECT) & (about.areas < 0.4 * about.hw[0] * about.hw[1]))
     if not len(fits):
         return None

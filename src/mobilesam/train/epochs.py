@@ -1,8 +1,8 @@
 """Data set that shows every photo once per epoch, prepared as at inference, with its cached embedding.
 
-Item i is photo permutation(seed, epoch)[i mod n] of epoch i div n: a function of (seed, i) alone, so a run that was
-killed in the middle of an epoch goes on with the very next photo. A photo may be shown as one of several views; which
-one is drawn by (seed, i) too.
+Item i is photo permutation(seed, epoch)[i mod n] of epoch i div n. It depends on (seed, i) alone, so a run that was
+killed in the middle of an epoch continues with the next photo. A photo may be shown as one of several views; which one
+is also drawn by (seed, i).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
     ) -> NDArray[np.uint8]:
         """Draw M masks of a view, resized to (h, w): (M, h, w); repeated where fewer are usable.
 
-        A view that cut every object away is asked about its middle half instead, which is as good a prompt.
+        If a view contains no object, its middle half is used as a mask; for distillation that is as good a prompt.
         """
         areas = np.sqrt([max(area, 1.0) for area in photo.areas])
         found: list[NDArray[np.uint8]] = []

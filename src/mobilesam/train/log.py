@@ -30,7 +30,7 @@ class Log:
     Args:
         output: the run's folder.
         recipe: how often steps are logged.
-        start: step the run goes on from.
+        start: step that the run continues from.
         schedule: how far it is, and its clock.
         fabric: which process this is, of how many.
         show_progress: draw the bar.

@@ -1,6 +1,6 @@
 """The training loop: Lightning Fabric for devices and precision, resumable checkpoints, and a log.
 
-It knows nothing of what is learnt: a `Job` brings the network, the step and the photos.
+It does not depend on what is learnt: a `Job` brings the network, the step and the photos.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         recipe: how to step, for how long.
         make_job: builds the network, the step and the photos; called once the processes run. Where a CPU gets several
             of them it must be picklable: a function or a `functools.partial`, no closure.
-        resume: go on from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
+        resume: continue from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
         show_progress: a progress bar with losses and photos/s.
 
     Returns:

@@ -10,7 +10,7 @@ import torch
 from mobilesam.errors import OutOfMemoryError, first_line
 from mobilesam.train.config import RunConfig
 
-# Only some libraries raise an error of its own kind; the others say it in a RuntimeError.
+# Only some libraries have an exception class for this; the others raise a RuntimeError with one of these texts.
 WORDS = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 

@@ -33,7 +33,7 @@ def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
 
     Args:
         config: which.
-        need_masks: skip photos without masks. Where only some sources are asked for, annotations are read all the same.
+        need_masks: skip photos without masks. If the recipe selects sources, annotations are read in any case.
 
     Raises:
         DataError: the recipe names no data, a data set cannot be read, or no photo is left.

@@ -104,7 +104,7 @@ def decode_all(photos: list[PhotoRef], side: int, workers: int) -> Iterator[Deco
     if not workers:
         yield from map(decode, photos)
         return
-    # Fresh processes: what a fork inherits of a GPU's context is of no use and may hang.
+    # Started afresh ("spawn"): a fork inherits the GPU's context, which it cannot use and which may make it hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(decode, photos, chunksize=16)
 
@@ -156,7 +156,8 @@ def open_resident(
     """Load all photos into the device's memory, if the recipe and the memory allow.
 
     Returns:
-        The batches from step `start` on, or None where photos are to be streamed; and a line that says which and why.
+        The batches from step `start` on, or None if photos have to be streamed; and a line for the log that says which
+        and why.
     """
     device = fabric.device
     if run.resident is False or (run.resident == "auto" and device.type != "cuda"):

@@ -61,7 +61,7 @@ class Schedule:
     Args:
         recipe: how long, and how many rounds.
         phases: of the run; may be none.
-        image_size: side of the pictures where no phase says otherwise.
+        image_size: input side where no phase sets another.
         clock: of the training.
         done: steps that are behind the run.
 
@@ -98,7 +98,7 @@ class Schedule:
     def ask(self, number: int) -> tuple[int, float | None]:
         """Choose the input side and the object crop probability of batch `number`.
 
-        By the clock, a batch belongs to the phase in which the data workers began it, a few steps before its own.
+        In a run limited by time, a batch belongs to the phase in which a data worker started it, a few steps earlier.
         """
         phase = self.phase(number)
         if phase is None or not phase.sides:

@@ -1,6 +1,6 @@
 """The folder of a run: its checkpoint, its averaged weights, and a record of its settings.
 
-state.pt              everything needed to go on
+state.pt              everything needed to resume
 weights.safetensors   the averaged weights
 recipe.json           the resolved recipe, versions, machine
 history.jsonl         numbers over time
@@ -51,10 +51,10 @@ def begin(output: Path, resume: bool) -> bool:
     """Create the run's folder; refuse to overwrite a run, or to resume one that does not exist.
 
     Returns:
-        Whether there is a checkpoint to go on from. A run that was killed before its first has none, and starts anew.
+        Whether there is a checkpoint to resume from. A run that was killed before its first one starts again.
 
     Raises:
-        SettingsError: says which of the two it is.
+        SettingsError: the run exists already, or there is none to resume.
     """
     has_checkpoint = (output / STATE_FILE).exists()
     if has_checkpoint and not resume:

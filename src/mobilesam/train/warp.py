@@ -1,8 +1,8 @@
 """Data augmentation of a whole batch of photos and masks on the device, with torch.
 
-The plans are `drawing.py`'s, and what comes out is what `augment.py` makes of them, but for how pixels are
-interpolated: every pixel of the square is looked up where it came from, through all steps in one, at twice the
-resolution, and averaged. Photos are at most a few times as large as the square, so this is enough against aliasing.
+The plans are those of `drawing.py`, and the result is that of `augment.py` except for the interpolation: all steps are
+one mapping from the square to the photo, whose pixels are sampled at twice the resolution and averaged. Photos are at
+most a few times as large as the square, so this is enough against aliasing.
 """
 
 from __future__ import annotations
