@@ -118,7 +118,7 @@ def fits(value: Any, kind: Any) -> bool:
         return len(value) == len(items) and all(map(fits, value, items))
     if origin is dict:
         return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
-    if kind in (int, float):  # numpy's numbers are none of int, and True is one
+    if kind in (int, float):  # a numpy integer is not an instance of int, but True is
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     return isinstance(value, kind)
 

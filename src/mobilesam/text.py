@@ -25,7 +25,7 @@ def parse_json(data: bytes) -> Any:
     """Parse the bytes of a JSON file.
 
     Raises:
-        DataError: it is no JSON, or nested too deep for any real file.
+        DataError: it is invalid JSON, or nested too deep for any real file.
     """
     text = decode_text(data)
     try:

@@ -86,7 +86,7 @@ def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[St
     for store in unused:
         if names & store.photos:
             raise DataError(
-                f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos are others; "
+                f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos differ; "
                 "delete that file and run `mobilesam distill embed` again"
             )
 

@@ -50,7 +50,7 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
         try:
             number = image_key(record["id"])
             if number in seen:
-                raise DataError(f"an image of the id {number} was there before; annotations cannot tell the two apart")
+                raise DataError(f"another image has the id {number} too; annotations cannot be matched to either")
             seen.add(number)
             yield from_record(record, number, file, path, dataset, photos)
         except (*MALFORMED, OSError) as error:

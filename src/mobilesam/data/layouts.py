@@ -32,7 +32,7 @@ from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
 from mobilesam.image import SUFFIXES, Frame, is_photo_name
 
-TWICE = "a photo of this name was there before"
+TWICE = "another photo has the same name"
 
 
 def read_all(

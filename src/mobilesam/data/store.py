@@ -177,7 +177,7 @@ class StoreWriter:
             return
         begun = _parse_header(_payload(self.file, self.members[0]), self.partial)
         if different := self.header.differences(begun):
-            raise DataError(f"{self.partial} was begun otherwise ({different}); delete it, or choose another folder")
+            raise DataError(f"{self.partial} has other settings ({different}); delete it, or choose another folder")
 
     def __contains__(self, photo_view: tuple[str, int]) -> bool:
         return record_name(*photo_view) in self.names

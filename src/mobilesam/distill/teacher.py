@@ -168,7 +168,7 @@ def check_store(path: Path, header: StoreHeader) -> dict[str, str]:
     """
     store = Store(path)
     if different := header.differences(store.header):
-        raise DataError(f"{path} was made otherwise ({different}); delete it, or choose another folder")
+        raise DataError(f"{path} has other settings or data ({different}); delete it, or choose another folder")
     return store.skipped
 
 

@@ -142,7 +142,7 @@ def _read_config(text: str, path: Path) -> SamConfig:
     try:
         return config_from(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: its configuration is no JSON ({error}); save or export it again") from error
+        raise ModelError(f"{path}: its configuration is invalid JSON ({error}); save or export it again") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
 

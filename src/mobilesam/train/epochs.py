@@ -96,7 +96,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
         """Refuse a photo that has changed since its embedding was stored.
 
         Raises:
-            DataError: its bytes are others.
+            DataError: its bytes have changed.
         """
         if self.stores is not None:
             self.stores[photo.id].check_photo(photo.name, encoded)
