@@ -1,4 +1,4 @@
-"""MobileSAM, done right: cut any object out of any photo, on a phone or a CPU.
+"""Promptable image segmentation (MobileSAM) that is fast on a CPU or a phone.
 
     import mobilesam
 

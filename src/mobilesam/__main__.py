@@ -1,4 +1,4 @@
-"""`python -m mobilesam`."""
+"""Entry point of `python -m mobilesam`, the command line."""
 
 from mobilesam.cli import main
 

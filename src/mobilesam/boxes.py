@@ -1,4 +1,4 @@
-"""Boxes. The format is in the name: `xyxy` corners or `xywh` corner and size, in pixels, right and bottom exclusive."""
+"""Bounding boxes in pixels, right and bottom exclusive; names say `xyxy` (corners) or `xywh` (corner and size)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def from_mask(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def from_rle(rle: Rle) -> tuple[int, int, int, int]:
-    """`from_mask` of COCO's run lengths, which are not decoded for it."""
+    """Tight xyxy box of COCO's run lengths, as `from_mask` but without decoding them."""
     x, y, width, height = (int(side) for side in coco_mask.toBbox(rle))
     return (x, y, x + width, y + height) if width and height else (0, 0, 0, 0)
 
 
 def xyxy_to_xywh(box_xyxy: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Corners → corner and size, COCO's `bbox`."""
+    """Convert corners to corner and size, the format of COCO's `bbox`."""
     x0, y0, x1, y1 = box_xyxy
     return x0, y0, x1 - x0, y1 - y0
 
 
 def to_inclusive(box_xyxy: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """First and last column and row, the last inside, as SAM's generator counts; an empty box stays as it is."""
+    """Convert to SAM's convention, in which right and bottom are inclusive; an empty box stays unchanged."""
     x0, y0, x1, y1 = box_xyxy
     return (x0, y0, x1 - 1, y1 - 1) if x1 > x0 and y1 > y0 else box_xyxy

@@ -1,6 +1,6 @@
-"""What an exported encoder/decoder pair promises, and nothing else.
+"""The interface of an exported encoder/decoder pair: file names, inputs, outputs and codes.
 
-Every client of a model (Python, browser, phone) and every producer of one (export) meets here. The numbers a
+Every client of a model (Python, browser, phone) and every producer of one (export) relies on it. The numbers a
 client needs at run time (image size, embedding channels) travel in each ONNX file's `metadata_props`; this file
 only fixes names, codes and rules. Changing anything a client can observe means a new `VERSION`.
 
@@ -34,7 +34,7 @@ Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 from mobilesam.errors import SettingsError
 
 VERSION = "3"
-READABLE = ("2", "3")  # 2 had one side, one photo a call, and a default for min_score; 1 wanted M = N, no min_score
+READABLE = ("2", "3")  # 2: one side, one photo per call, a default for min_score; 1: M = N only, no min_score
 
 ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
@@ -46,15 +46,16 @@ ENCODER_OUTPUT = "embedding"
 DECODER_INPUTS = ("embedding", "point_coords", "point_labels", "mask_input", "has_mask_input")
 DECODER_MIN_SCORE = "min_score"
 MANY_INPUTS = ("embedding", "point_coords", "point_labels", DECODER_MIN_SCORE)
-MANY_PROMPTS = 16  # from here on decoder_many.onnx is worth opening,
-MANY_POINTS = 8  # and to here: a prompt of more points writes too much to be of low rank
+MANY_PROMPTS = 16  # decoder_many.onnx is faster from this number of prompts on,
+MANY_POINTS = 8  # and up to this number of points per prompt; with more, its low-rank updates cost too much
 DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 
 # Keys of the ONNX metadata_props; every value is a string.
 MANY_DECODER_SHA256 = "decoder_sha256"  # of decoder_many.onnx only
 GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 pixels, a logit 4
 
-# From contract 3 on: the other sides, and which prompts get a second look where nobody says (shares of the photo).
+# Optional, from contract 3 on: other input sides, and the sizes (fractions of the photo) below which prompts get a
+# second look by default.
 IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW = OPTIONAL_KEYS = ("image_sizes", "zoom_below", "click_zoom_below")
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
@@ -78,7 +79,7 @@ def check_side(side: int, image_size: int, sides: range, name: str) -> None:
     """Refuse a side in pixels that a model cannot take.
 
     Args:
-        side: what was asked for.
+        side: the requested side.
         image_size: the model's own.
         sides: the others it takes; empty where attention fixes the side.
         name: of the model, for the message.
@@ -96,14 +97,14 @@ def check_side(side: int, image_size: int, sides: range, name: str) -> None:
 
 
 def write_sides(sides: range) -> str:
-    """`image_sizes` as it stands in the metadata; empty where the side is fixed."""
+    """Format a range of sides as `image_sizes` of the metadata; empty where the side is fixed."""
     if not sides:
         return ""
     return f"{sides.start}-{sides.stop - 1}/{sides.step}"
 
 
 def read_sides(text: str) -> range:
-    """Inverse of `write_sides`.
+    """Parse `image_sizes` of the metadata: the inverse of `write_sides`.
 
     Raises:
         ValueError: it is not of that form.

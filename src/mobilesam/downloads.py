@@ -1,4 +1,4 @@
-"""Downloads that end: not longer than they are known to be, and swept up when a killed process left them."""
+"""Helpers for safe downloads: a size limit, and removal of temporary files that killed processes left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if sys.platform != "win32":
 
 
 class Bounded:
-    """A file to write to, up to a number of bytes.
+    """A writable file that refuses more than a given number of bytes.
 
     Args:
         file: gets the bytes.
@@ -38,23 +38,23 @@ class Bounded:
         return self._file.write(data)
 
     def flush(self) -> None:
-        """Hand what was written to the operating system."""
+        """Flush written bytes to the operating system."""
         self._file.flush()
 
 
 def hold(file: IO[bytes]) -> None:
-    """Mark a file as one that a living process writes; the mark goes with the process. Windows does that by itself."""
+    """Lock a file while this process writes it; the lock ends with the process. Windows locks open files by itself."""
     if sys.platform != "win32":
-        with suppress(OSError):  # a file system without locks: nothing there is swept either
+        with suppress(OSError):  # a file system without locks: `sweep` removes nothing there either
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed processes left of downloads to one place: temporary files beside it that nobody writes."""
+    """Remove temporary files beside a download's target that killed processes left and no process is writing."""
     form = re.compile(rf"\.{re.escape(target.stem)}-[0-9a-f]{{16}}{re.escape(target.suffix)}")
     for name in os.listdir(target.parent):
         if form.fullmatch(name):
-            with suppress(OSError):  # somebody writes it, or has just moved it
+            with suppress(OSError):  # another process is writing it, or has just renamed it
                 _remove_unless_held(target.parent / name)
 
 

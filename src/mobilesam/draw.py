@@ -1,4 +1,4 @@
-"""Pictures of masks for people to look at."""
+"""Drawing masks and prompts onto photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mobilesam.image import Rgb
 
-# Okabe and Ito's palette without black: told apart by colour-blind eyes too.
+# Okabe and Ito's palette without black, whose colours colour-blind people can tell apart too.
 COLOURS = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (213, 94, 0), (0, 114, 178), (204, 121, 167), (240, 228, 66))
 
 
@@ -23,7 +23,7 @@ def overlay(
     box: tuple[float, float, float, float] | None = None,
     opacity: float = 0.5,
 ) -> Rgb:
-    """A copy of the photo with masks tinted and outlined, and the prompt drawn in.
+    """Draw masks, tinted and outlined, and their prompt onto a copy of the photo.
 
     Args:
         rgb: (H, W, 3).
@@ -54,7 +54,7 @@ def overlay(
 
 
 def overlay_labels(rgb: Rgb, labels: NDArray[np.uint16], *, opacity: float = 0.5) -> Rgb:
-    """A copy of the photo with many masks tinted and outlined, as fast for a thousand as for one.
+    """Draw many masks, tinted and outlined, onto a copy of the photo; the time does not depend on their number.
 
     Args:
         rgb: (H, W, 3).

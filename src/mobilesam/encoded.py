@@ -1,7 +1,7 @@
-"""Encoded photos: which files are opened, how large they may be, and what is said about those that are not.
+"""Opening encoded photos: supported formats, size limits, and error messages for files that are refused.
 
-Everything that reads pixels comes through `opened`: prediction, training, evaluation and distillation, photos and
-label pictures. Inside it, whatever a decoder raises becomes an `ImageError` that names the photo.
+All code that reads pixels uses `opened`: prediction, training, evaluation and distillation, for photos and label
+pictures. Inside it, every exception of a decoder becomes an `ImageError` that names the photo.
 
 Pillow's plugins are called here one by one and not by `Image.open`. That function tries some forty formats, of which
 EPS starts another program, and its limit of pixels is a global of the host process: to raise it here would raise it
@@ -46,7 +46,7 @@ PLUGINS = {
     "JPEG2000": "Jpeg2KImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
-"""The formats, and Pillow's module for each."""
+"""Supported formats, and Pillow's module for each."""
 
 READ = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF, HEIC"
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -61,10 +61,10 @@ FOREIGN = {
     b"version https://": "a Git LFS pointer; fetch the photo itself with 'git lfs pull'",
     b"\x00\x05\x16\x07": "what macOS keeps beside a photo",
 }
-"""How files begin that are taken for photos."""
+"""First bytes of other kinds of files that are often mistaken for photos, and what they are."""
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
-"""A path or the bytes of a file."""
+"""An encoded photo: a path, or the bytes of a file."""
 
 
 def is_photo_name(name: str) -> bool:
@@ -74,7 +74,7 @@ def is_photo_name(name: str) -> bool:
 
 @contextmanager
 def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile.ImageFile]:
-    """A photo whose header was read and whose pixels were not; closed at the end of the block.
+    """Open a photo and read its header but not its pixels; a context manager that closes it.
 
     Args:
         source: a path, the bytes of a file, or an open file, which is not closed.
@@ -96,7 +96,7 @@ def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Decoders raise exceptions of any kind; inside this block each becomes an `ImageError`."""
+    """Turn every exception of an image decoder, raised inside this block, into an `ImageError`."""
     try:
         yield
     except (ImageError, MissingExtraError):
@@ -108,7 +108,7 @@ def explained(what: str) -> Iterator[None]:
 
 
 def check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
-    """Refuse a photo of no pixels or too many.
+    """Refuse a photo without pixels, or with more than the limit.
 
     Raises:
         ImageError: `size`, (width, height), is empty or above the limit.
@@ -124,7 +124,7 @@ def check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file: reading a pipe waits for ever.
+    """Refuse a path that is not a regular file; reading a pipe could block for ever.
 
     Raises:
         ImageError: it is missing, a folder, a pipe, a device or a socket, or cannot be looked at.
@@ -161,7 +161,7 @@ def _file(source: Source | BinaryIO, what: str) -> Iterator[BinaryIO]:
 
 
 def _identify(file: BinaryIO, what: str) -> ImageFile.ImageFile:
-    """The photo's header, by the first format that it begins like."""
+    """Read the photo's header with the decoder whose signature matches its first bytes."""
     head = file.read(64)
     if is_heif(head):
         return _heif(file, what)
@@ -187,7 +187,7 @@ def _identify(file: BinaryIO, what: str) -> ImageFile.ImageFile:
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file begins as HEIC does. AVIF shares its container and may share its first brand."""
+    """Whether a file's first bytes are those of HEIC. AVIF has the same container and may have the same first brand."""
     return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head
 
 
@@ -202,13 +202,13 @@ def _heif(file: BinaryIO, what: str) -> ImageFile.ImageFile:
 
 
 def tiff_orientation(image: Image.Image) -> int:
-    """The orientation of a TIFF that was not loaded yet, else 1: Pillow turns a TIFF while it loads it."""
+    """The EXIF orientation of a TIFF that is not loaded yet, else 1: Pillow turns a TIFF while loading it."""
     value = image.tag_v2.get(ORIENTATION, 1) if image.format == "TIFF" and hasattr(image, "tag_v2") else 1
     return value if value in TURNS else 1
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1-8, of a photo; 1, as stored, where there is none or it cannot be read.
+    """The EXIF orientation (1-8) of a photo; 1 (as stored) where there is none or it cannot be read.
 
     A PNG that was not loaded is decoded only where something that may be EXIF lies behind its pixels.
     """

@@ -1,4 +1,4 @@
-"""Comparing records that hold arrays, which the `==` that dataclasses generate cannot do."""
+"""Equality of dataclasses with array fields, which the generated `==` cannot compare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def same_fields(a: DataclassInstance, b: DataclassInstance) -> bool:
 
 
 def same(a: object, b: object) -> bool:
-    """`==` as one bool; arrays are equal when their shapes and all their elements are, also inside tuples."""
+    """Compare two values as one bool; arrays are equal if shapes and all elements are, also inside tuples."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return np.array_equal(a, b)  # type: ignore[arg-type]
     if isinstance(a, tuple) and isinstance(b, tuple):

@@ -1,4 +1,4 @@
-"""Everything that can go wrong for a user, in one tree.
+"""The exceptions of this package, all derived from `MobileSamError`.
 
 Messages say what was found, what was expected and how to mend it. Bad arguments are also `ValueError`s, so code
 that catches those keeps working.
@@ -6,15 +6,15 @@ that catches those keeps working.
 
 
 class MobileSamError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ImageError(MobileSamError, ValueError):
-    """A photo cannot be opened or is not one."""
+    """A file or array cannot be opened as a photo."""
 
 
 class PromptError(MobileSamError, ValueError):
-    """Points, boxes, labels or a prior do not make a prompt."""
+    """Points, boxes, labels or a mask input are not a valid prompt."""
 
 
 class SettingsError(MobileSamError, ValueError):
@@ -22,11 +22,11 @@ class SettingsError(MobileSamError, ValueError):
 
 
 class ModelError(MobileSamError):
-    """A model is unknown, damaged, foreign, or not the one that was expected."""
+    """A model is unknown, damaged, of an unsupported kind, or not the one that was expected."""
 
 
 class DownloadError(MobileSamError):
-    """A download failed or its bytes are not the published ones."""
+    """A download failed, or its checksum is not the published one."""
 
 
 class DataError(MobileSamError):
@@ -42,7 +42,7 @@ class ExportError(MobileSamError):
 
 
 class MissingExtraError(MobileSamError, ImportError):
-    """An optional dependency is needed and absent."""
+    """An optional dependency that is needed is not installed."""
 
     def __init__(self, extra: str, purpose: str, *, command: str | None = None) -> None:
         from mobilesam.extras import install_command
@@ -52,5 +52,5 @@ class MissingExtraError(MobileSamError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, or its type where it has none; the rest is for its developers."""
+    """The first line of an exception's message, or its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

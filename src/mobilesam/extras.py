@@ -1,4 +1,4 @@
-"""Optional dependencies: whether they are here, and what to install when they are not."""
+"""Optional dependencies: whether they are installed, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mobilesam.errors import MissingExtraError
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module could be imported; it is not imported."""
+    """Whether a module can be found for import, without importing it."""
     return find_spec(module) is not None
 
 
 def require(module: str, extra: str, purpose: str) -> None:
-    """Refuse early what would fail later.
+    """Check that the modules of an extra are installed before they are needed.
 
     Raises:
         MissingExtraError: names the extra to install.
@@ -28,7 +28,7 @@ def require(module: str, extra: str, purpose: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """The command that adds an extra to this installation, from where pip noted that the package came from."""
+    """The command that adds an extra to this installation, based on where pip installed the package from."""
     source = _direct_url()
     url = str(source.get("url", ""))
     if "dir_info" in source:  # a checkout
@@ -43,7 +43,7 @@ def install_command(extra: str) -> str:
 
 
 def _direct_url() -> dict[str, Any]:
-    """What pip noted (PEP 610); empty where the package was not installed, or from an index."""
+    """The origin that pip recorded (PEP 610); empty if the package is not installed, or came from an index."""
     try:
         text = distribution("mobilesam").read_text("direct_url.json")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Writing files so that a kill at any moment leaves either the old file or the new one."""
+"""Atomic writing of files: a killed process leaves either the old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
     The temporary name keeps the suffix, because writers choose a format by it.
 
@@ -30,8 +30,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     partial = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
     try:
-        # Not by tempfile, whose files are private: the result shall have the permissions of any new file, and the umask
-        # that decides them can only be asked for by changing it, under the feet of other threads.
+        # Not by tempfile, which makes files private: the result should have the permissions of any new file. Those
+        # depend on the umask, which cannot be read without changing it for a moment, for all threads.
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise OSError(f"cannot write '{path}': folder '{path.parent}': {error.strerror}") from error
@@ -43,8 +43,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def to_picture(picture: Image | NDArray[np.generic]) -> Image:
-    """A PIL image, or an array (H, W) or (H, W, 3), as a PIL image; a Boolean array as 255 and 0."""
-    from PIL import Image  # here, because not everything that writes files has pictures
+    """Convert an array (H, W) or (H, W, 3) to a PIL image; Boolean arrays become 255 and 0."""
+    from PIL import Image  # imported here, because most code that writes files has no pictures
 
     if isinstance(picture, Image.Image):
         return picture
@@ -52,7 +52,7 @@ def to_picture(picture: Image | NDArray[np.generic]) -> Image:
 
 
 def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[str], *, quality: int = 90) -> Path:
-    """Write a picture, in the format that its name asks for, through a temporary name.
+    """Save a picture atomically, in the format of its file name's suffix.
 
     Args:
         picture: a PIL image, or an array (H, W) or (H, W, 3); a Boolean one is written as 255 and 0.
@@ -79,7 +79,7 @@ def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[s
 
 
 def save_json(record: Any, path: str | os.PathLike[str]) -> Path:
-    """Write a record as JSON on one line, through a temporary name; returns the path.
+    """Save a record atomically as JSON on one line; returns the path.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Photos: opening anything that is one, resizing as SAM does, and moving points between the two frames.
+"""Photos: opening them in any supported form, resizing them as SAM does, and scaling points accordingly.
 
 Frames: a photo has `original_hw`; the network sees it resized to `input_hw`, the long side at the model's
 `image_size`. The half-pixel rule lives here alone: a coordinate (x, y) names the pixel whose centre is at
@@ -88,7 +88,7 @@ def open_stored(
     max_side: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> tuple[Rgb, int]:
-    """Open a photo without turning it: its stored pixels, and its EXIF orientation (1-8) for `pixels.turn`.
+    """Open a photo without applying its orientation: stored pixels, and EXIF orientation (1-8) for `pixels.turn`.
 
     Args and errors are those of `open_photo`; `what` is how messages call the photo, which may be an open file too.
     """
@@ -132,12 +132,12 @@ def read_header(source: Source | BinaryIO, what: str = "", max_pixels: int = MAX
 
 
 def _name(source: Source | BinaryIO) -> str:
-    """How messages call a photo."""
+    """The name of a photo in messages."""
     return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "the bytes"
 
 
 def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> Iterator[Path | str]:
-    """Paths → photos: folders and patterns become what they hold, sorted; everything else stays as it is.
+    """Find photos: folders and patterns are replaced by the photos in them, sorted; other paths stay unchanged.
 
     So a missing file gets its own error where it is opened, and an address is refused there. Hidden files in folders
     and patterns are no photos.
@@ -164,27 +164,27 @@ def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = F
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """What lies in a folder; hidden folders are not entered, nor links to folders."""
+    """List the files in a folder and its subfolders, except hidden folders and links to folders."""
     for name, folders, files in os.walk(folder):
         yield from (Path(name) / file for file in files)
         folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
 
 
 def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:
-    """(height, width) after the long side is scaled to `image_size`, rounded as the reference rounds."""
+    """Size (height, width) of a photo resized to the long side `image_size`, rounded as in segment-anything."""
     scale = image_size / max(original_hw)
     h, w = (max(1, int(side * scale + 0.5)) for side in original_hw)
     return h, w
 
 
 def resize_long_side(rgb: Rgb, image_size: int) -> Rgb:
-    """Resize with Pillow's bilinear filter, which averages when shrinking, as the reference does."""
+    """Resize with Pillow's bilinear filter, which averages when shrinking, as segment-anything does."""
     h, w = input_size((rgb.shape[0], rgb.shape[1]), image_size)
     return np.array(Image.fromarray(rgb).resize((w, h), Image.Resampling.BILINEAR))
 
 
 def to_input(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
-    """Photo → what the encoder takes: (1, 3, H, W) float32 0-255, long side at `image_size`."""
+    """Convert a photo to the encoder's input: (1, 3, H, W) float32 0-255, with the long side at `image_size`."""
     resized = resize_long_side(rgb, image_size)
     return np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
 
@@ -192,6 +192,6 @@ def to_input(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
 def scale_points(
     points_xy: NDArray[np.float32], original_hw: tuple[int, int], input_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """(..., 2) points of the photo → points of the resized photo."""
+    """Scale (..., 2) points from the photo to the resized photo."""
     scale = np.array([input_hw[1] / original_hw[1], input_hw[0] / original_hw[0]])
     return (points_xy * scale).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Are a model's files what they say they are?
+"""Checksums of model files, and error messages for files that are damaged or of another kind.
 
 `model.json` of an exported pair carries the sha256 of every other file of its folder, under `sha256`. Pairs from before
 that have no such entry; they load, and cannot be verified.
@@ -22,7 +22,7 @@ SOURCE = "source_sha256"
 """Key of model.json: sha256 of the published checkpoint that a pair was converted from."""
 
 _BLOCK = 2**20
-_HEAD = 512  # bytes that tell what a file is
+_HEAD = 512  # bytes from which the kind of a file is recognised
 _LFS = b"version https://git-lfs"
 _WEB = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")
 _GIT = ("fatal:", "error:", "remote:", "warning:", "hint:")
@@ -39,7 +39,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What model.json says; empty where there is none.
+    """Read model.json of an exported pair; empty where there is none.
 
     Raises:
         ModelError: it is damaged.
@@ -62,7 +62,7 @@ def check_files(folder: str | os.PathLike[str], names: Iterable[str] | None = No
 
     Args:
         folder: of the pair.
-        names: which files; all that model.json lists when None. Data beside a graph (NAME.data) belongs to it.
+        names: which files; all that model.json lists when None. The external data of a graph (NAME.data) is included.
 
     Returns:
         The files that were compared; none where model.json gives no sha256.
@@ -92,7 +92,7 @@ def check_files(folder: str | os.PathLike[str], names: Iterable[str] | None = No
 
 
 def described(path: Path) -> str:
-    """What a file that cannot be a model is: " (it is a Git LFS pointer ...)"; empty where its bytes do not tell."""
+    """Describe a file that cannot be a model, such as " (it is a Git LFS pointer ...)"; empty where it is unclear."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -103,7 +103,7 @@ def described(path: Path) -> str:
 
 
 def _what_is(head: bytes) -> str:
-    """A name for what begins like this; empty for what may be a model."""
+    """Name the kind of file by its first bytes; empty where it may be a model."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         return "empty" if not head else ""

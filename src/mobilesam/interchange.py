@@ -1,4 +1,4 @@
-"""Masks in the forms of other tools: COCO, LabelMe, SVG and supervision."""
+"""Conversion of masks to the formats of other tools: COCO, LabelMe, SVG and supervision."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def to_labelme(
 
 
 def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None, image_path: str | None = None) -> str:
-    """Draw the masks of one photo as an SVG document: a path for each, larger ones first, so that smaller lie on top.
+    """Draw the masks of one photo as an SVG document: a path per mask, larger first, so that smaller ones lie on top.
 
     Args:
         masks: of the photo.
@@ -129,18 +129,18 @@ def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None,
 
 
 def svg_path(mask: NDArray[np.bool_]) -> str:
-    """(H, W) → the `d` of a path along the edges of its pixels, to be filled by the even-odd rule."""
+    """The `d` attribute of an SVG path along the pixel edges of a mask (H, W), for the even-odd fill rule."""
     rings = [ring for piece in trace(mask) for ring in (piece.outer, *piece.holes)]
     path = []
     for ring in rings:
-        # Every edge is level or upright; Z goes back to the first corner.
+        # Every edge is horizontal or vertical; Z closes the path.
         steps = [f"H{x}" if y == before[1] else f"V{y}" for before, (x, y) in pairwise(ring.tolist())]
         path.append(f"M{ring[0, 0]} {ring[0, 1]}{''.join(steps)}Z")
     return "".join(path)
 
 
 def to_supervision(masks: Sequence[Mask]) -> Any:
-    """Masks of one photo as `supervision.Detections`: boxes, masks and scores, in their order.
+    """Convert the masks of one photo to `supervision.Detections`: boxes, masks and scores, in their order.
 
     There is no class: colour by index, as in `supervision.MaskAnnotator(color_lookup=supervision.ColorLookup.INDEX)`.
 
@@ -161,7 +161,7 @@ def to_supervision(masks: Sequence[Mask]) -> Any:
 
 
 def photo_size(masks: Sequence[Mask], original_hw: tuple[int, int] | None) -> tuple[int, int]:
-    """(height, width), from the masks or as given.
+    """Size (height, width) of the photo, as given or else from the masks.
 
     Raises:
         SettingsError: it is unknown, or masks are of several sizes.
@@ -175,7 +175,7 @@ def photo_size(masks: Sequence[Mask], original_hw: tuple[int, int] | None) -> tu
 
 
 def per_mask(names: Sequence[str] | str, count: int, argument: str) -> Sequence[str]:
-    """A name for each mask.
+    """Return one name per mask: a single name is repeated for all masks.
 
     Raises:
         SettingsError: there are more or fewer names than masks.

@@ -1,4 +1,4 @@
-"""Masks as arrays: logits to the photo's pixels, run lengths, polygons."""
+"""Mask arrays: up-scaling of logits to the photo, and conversion to run lengths and polygons."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Polygon:
 def upscale(
     low_res: NDArray[np.float32], image_size: int, input_hw: tuple[int, int], original_hw: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Logits of the padded square → logits of the photo, in the reference's three steps.
+    """Resize logits of the padded square to the photo, in the three steps of segment-anything.
 
     Args:
         low_res: (L, L) over the padded square.
@@ -50,7 +50,7 @@ def upscale(
         (H, W); threshold at `contract.MASK_THRESHOLD` after this, never before: that is what makes edges jagged.
     """
     factor = image_size // len(low_res)
-    # Only what the photo covers, and one row and column more, which the last pixels lean on.
+    # Only the part that the photo covers, and one more row and column, which interpolating the last pixels needs.
     rows, columns = (min(len(low_res), -(-side // factor) + 1) for side in input_hw)
     size = (columns * factor, rows * factor)
     part = cv2.resize(low_res[:rows, :columns], size, interpolation=cv2.INTER_LINEAR)
@@ -59,19 +59,19 @@ def upscale(
 
 
 def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Logits → object or not."""
+    """Threshold logits to a Boolean mask."""
     return logits > MASK_THRESHOLD
 
 
 def to_rle(mask: NDArray[np.bool_]) -> Rle:
-    """(H, W) → COCO's compressed run lengths, JSON-able."""
+    """Encode a mask (H, W) as COCO's compressed run lengths, which JSON can hold."""
     turned = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))  # ten times faster than numpy's copy
     encoded = coco_mask.encode(turned.T)
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
 def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
-    """(H, W) → COCO's run lengths as numbers: column by column, the first run counts background."""
+    """Encode a mask (H, W) as COCO's run lengths in numbers: column by column, starting with background."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     edges = np.concatenate([[0], changes, [flat.size]])
@@ -80,7 +80,7 @@ def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
 
 
 def from_rle(rle: Rle | dict[str, Any], hw: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """Inverse of `to_rle` and of `to_uncompressed_rle`, safe for run lengths from anywhere.
+    """Decode run lengths, compressed or not, to a mask (H, W); damaged ones raise an error.
 
     Args:
         rle: {"size": [height, width], "counts": text, bytes or a list of numbers}.
@@ -96,12 +96,12 @@ def from_rle(rle: Rle | dict[str, Any], hw: tuple[int, int] | None = None) -> ND
 
 
 def area(rle: Rle) -> int:
-    """Number of pixels of a mask that is run lengths."""
+    """Count the pixels of a mask in run lengths."""
     return int(coco_mask.area(rle))
 
 
 def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
-    """(H, W) → its connected pieces, holes kept. `from_polygons` gives the same mask back."""
+    """Convert a mask (H, W) to polygons of its connected pieces, with holes; `from_polygons` restores it exactly."""
     contours, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return []
@@ -115,7 +115,7 @@ def to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
 
 
 def from_polygons(polygons: Sequence[Polygon], hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Fill polygons: inverse of `to_polygons`."""
+    """Fill polygons to a mask: the inverse of `to_polygons`."""
     canvas = np.zeros(hw, np.uint8)
     for polygon in polygons:
         piece = np.zeros(hw, np.uint8)
@@ -128,7 +128,7 @@ def from_polygons(polygons: Sequence[Polygon], hw: tuple[int, int]) -> NDArray[n
 
 
 def deepest_pixel(region: NDArray[np.bool_]) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the region's border, and that distance; the photo's border counts as one."""
+    """The pixel (x, y) farthest from the region's border, and its distance; the photo's border counts as border."""
     distance = cv2.distanceTransform(np.pad(region.astype(np.uint8), 1), cv2.DIST_L2, 0)[1:-1, 1:-1]
     y, x = np.unravel_index(int(distance.argmax()), distance.shape)
     return (int(x), int(y)), float(distance[y, x])

@@ -1,4 +1,4 @@
-"""Names of results: one for each photo, none of which overwrites another's."""
+"""Unique names for result files: one per photo, so that no result overwrites another."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-MAX_PARENTS = 3  # folders above the photo that a name may be made of
-MAX_LENGTH = 120  # of a name made of several parts; file systems allow 255 bytes, and a suffix is to come
+MAX_PARENTS = 3  # how many parent folders a name may include
+MAX_LENGTH = 120  # longest name in bytes; file systems allow 255, and a suffix follows
 
 
 def output_names(
@@ -17,7 +17,7 @@ def output_names(
     taken: Collection[str] = (),
     owner: Callable[[str], str | None] | None = None,
 ) -> list[str]:
-    """Name the results of photos.
+    """Choose a unique result name for each photo.
 
     A photo is named by its stem. Where several would get one name, all of them are named by more: the extension, then
     the folders above, at last a checksum of the whole path. So a name depends on which photos there are and never on
@@ -54,7 +54,7 @@ def output_names(
 
 
 def candidates(path: str) -> Iterator[str]:
-    """Names for the photo of an absolute path, each saying more than the one before."""
+    """Candidate names for the photo at an absolute path, each more specific than the one before."""
     folder, file = os.path.split(path)
     stem, suffix = os.path.splitext(file)
     yield stem
@@ -72,15 +72,15 @@ def candidates(path: str) -> Iterator[str]:
 
 
 def absolute(photo: str | os.PathLike[str]) -> str:
-    """The photo's identity: its path from the root, links not followed; an address stays as it is."""
+    """The absolute path of a photo, without following links; a URL stays unchanged."""
     text = os.fspath(photo)
     return text if "://" in text else os.path.abspath(text)
 
 
 def fold(name: str) -> str:
-    """What is equal for names that are one file on a file system that ignores case or spells accents its own way."""
+    """Normalise case and accents, so that names that some file systems treat as the same file become equal."""
     if name.isascii():
         return name.lower()
-    import unicodedata  # rarely needed, and a library of its own to load
+    import unicodedata  # rarely needed, and slow to import
 
     return unicodedata.normalize("NFC", name).casefold()

@@ -1,4 +1,4 @@
-"""Outlines of masks along the edges of pixels, so that filling them gives the mask back, pixel for pixel.
+"""Outlines of masks along pixel edges, so that filling them restores the mask exactly.
 
 trace(mask)          connected pieces, each with its holes
 join(outlines)       all of them as one polygon, as the forms that know neither holes nor parts want it
@@ -22,17 +22,17 @@ from mobilesam import boxes
 
 # H W mask, C corners, E = C / 2 horizontal edges, K vertices of an outline, L loops
 
-PAIRS = (2**8, 2**18)  # of vertices compared for one bridge: at least, at most
+PAIRS = (2**8, 2**18)  # smallest and largest number of vertices to compare for one bridge
 ALL_PAIRS = 2**25
-STRIP = 32  # pixels: the order of loops goes down in strips, so that those just before lie near
+STRIP = 32  # pixels: loops are sorted in strips of this height, so that consecutive ones are near each other
 
 
 @dataclass(frozen=True)
 class Outline:
-    """One piece of a mask, whose pixels touch at their sides or corners.
+    """Outline of one connected piece of a mask and of its holes; pixels connect at sides or corners.
 
-    Each is (K, 2) int32 (x, y) corners of pixels, 0 to W and 0 to H, not closed by a repeated vertex. Whoever follows
-    them has the object on the right, so that holes turn the other way round.
+    Each is (K, 2) int32 (x, y) corners of pixels, 0 to W and 0 to H, not closed by a repeated vertex. The object lies
+    to the right of each outline's direction, so that holes run the other way round.
     """
 
     outer: NDArray[np.int32]
@@ -40,7 +40,7 @@ class Outline:
 
 
 def trace(mask: NDArray[np.bool_]) -> list[Outline]:
-    """(H, W) → its connected pieces, holes kept; thin lines and single pixels are pieces too."""
+    """Trace the outlines of a mask's connected pieces (H, W), with holes, thin lines and single pixels."""
     x0, y0, x1, y1 = boxes.from_mask(mask)
     if x1 == x0:
         return []
@@ -53,7 +53,7 @@ def trace(mask: NDArray[np.bool_]) -> list[Outline]:
     # The shoelace sum over horizontal edges; positive where the inside is on the right, with y downwards.
     (x, y), goes_left = points[0::2].T.astype(np.int64), points[0::2, 0].astype(np.int64) - points[1::2, 0]
     is_outer = np.add.reduceat(goes_left * y, firsts) > 0
-    # The pixel of the object beside each loop's first edge says to which piece the loop belongs.
+    # The label of the object pixel beside each loop's first edge is the number of the loop's piece.
     _, pieces = cv2.connectedComponents(part.view(np.uint8), connectivity=8)
     is_above = goes_left[firsts] > 0
     left = np.where(is_above, x[firsts] - goes_left[firsts], x[firsts])
@@ -72,7 +72,7 @@ def trace(mask: NDArray[np.bool_]) -> list[Outline]:
 
 
 def join(outlines: Sequence[Outline]) -> NDArray[np.int32]:
-    """All pieces and holes as one polygon: (K, 2) int32, empty for none.
+    """Join all pieces and holes into one polygon: (K, 2) int32, empty for none.
 
     Bridges between loops are walked there and back, so they have no width, and filling is as exact as without them.
     Each loop is tied to a near vertex of those before it.
@@ -83,7 +83,7 @@ def join(outlines: Sequence[Outline]) -> NDArray[np.int32]:
     loops.sort(key=lambda loop: (int(loop[0, 0]) // STRIP, int(loop[0, 1])))
     starts = np.cumsum([0, *(len(loop) for loop in loops)]).tolist()
     points = np.concatenate(loops)  # (K, 2)
-    # Who follows whom; a bridge from a to b adds copies of both, for the way back.
+    # The successor of each vertex; a bridge from a to b adds copies of both, for the way back.
     copies = np.arange(len(points) + 2 * len(loops))
     after = [i + 1 for i in range(starts[-1])] + [0] * (2 * len(loops))
     for start, end in pairwise(starts):
@@ -104,7 +104,7 @@ def join(outlines: Sequence[Outline]) -> NDArray[np.int32]:
 
 
 def _corners(padded: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Corners of a padded mask's outlines: (C, 2) (x, y), numbered so that i and i ^ 1 end one horizontal edge.
+    """Find the corners of a padded mask's outlines: (C, 2) (x, y); corners i and i ^ 1 share a horizontal edge.
 
     The second array holds, for a corner where a loop's horizontal edge begins, the corner where its next one begins;
     -1 for corners where one ends.
@@ -135,7 +135,7 @@ def _corners(padded: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.i
 
 
 def _loops(following: NDArray[np.int64]) -> list[list[int]]:
-    """Cycles of the corners where horizontal edges begin."""
+    """Follow the outlines: cycles of the corners where horizontal edges begin."""
     after = following.tolist()
     loops: list[list[int]] = []
     for first in range(len(after)):
@@ -149,7 +149,7 @@ def _loops(following: NDArray[np.int64]) -> list[list[int]]:
 
 
 def _nearest(points: NDArray[np.int32], start: int, end: int, budget: int) -> tuple[int, int]:
-    """A vertex before `start` and one of start to end that lie close together, the closest where few are to compare."""
+    """Find a vertex before `start` and one in start to end that are close; the closest if few are to compare."""
     loop = points[start:end]
     step = max(1, len(loop) // max(1, budget // 16))
     loop = loop[::step]

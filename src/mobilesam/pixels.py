@@ -1,4 +1,4 @@
-"""Pixels of an open photo → (H, W, 3) uint8, holding at most 6 bytes a pixel at any moment.
+"""Converting the pixels of an open photo to (H, W, 3) uint8, using at most 6 bytes per pixel.
 
 A colour photo takes 4 bytes a pixel while it is decoded and 3 as a result. Where Pillow lets us, it decodes into our
 memory, and the result is packed into the front of that same memory. Everything else goes in strips.
@@ -24,13 +24,13 @@ Bytes: TypeAlias = NDArray[np.uint8]
 ValueRange: TypeAlias = tuple[float, float]
 WITH_ALPHA = ("RGBA", "LA", "PA")
 GREY = ("1", "L", "LA")
-IN_PLACE = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB")  # 4 bytes a pixel, of which 3 remain
+IN_PLACE = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB")  # 4 bytes per pixel, of which 3 are kept
 SIDEWAYS = range(5, 9)  # orientations that exchange width and height
 BACK = {6: 8, 8: 6}  # orientations that do not undo themselves
 
 
 def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None) -> tuple[Bytes, int]:
-    """Load a photo that was just opened: (H, W) or (H, W, 3) as stored, and its EXIF orientation.
+    """Load the pixels of an opened photo: (H, W) or (H, W, 3) as stored, and its EXIF orientation.
 
     The photo is of no use afterwards.
     """
@@ -47,12 +47,12 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
 
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether a photo that was not loaded yet has three channels of 16 bits, of which Pillow keeps the upper 8."""
+    """Whether a photo that is not loaded yet has 16-bit colour channels, of which Pillow keeps the upper 8 bits."""
     return image.mode == "RGB" and any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def read_deep_colour(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None) -> Bytes | None:
-    """All 16 bits of such a photo, scaled to (H, W, 3) as stored; None where OpenCV cannot read it."""
+    """Read a photo with 16-bit colours, scaled to 8 bits (H, W, 3) as stored; None where OpenCV cannot read it."""
     assert image.fp is not None
     says = tones.from_file(image)
     image.fp.seek(0)
@@ -64,7 +64,7 @@ def read_deep_colour(image: ImageFile.ImageFile, what: str, value_range: ValueRa
 
 
 def read(image: Image.Image, what: str, value_range: ValueRange | None, says: tones.Tones | None = None) -> Bytes:
-    """Pixels of a loaded PIL image: (H, W) where they are grey, else (H, W, 3)."""
+    """Convert a loaded PIL image to pixels: (H, W) if it is grey, else (H, W, 3)."""
     width, height = image.size
     if image.mode.startswith(("I", "F")):
         kind = np.asarray(_crop(image, slice(0, 1))).dtype
@@ -80,7 +80,7 @@ def read(image: Image.Image, what: str, value_range: ValueRange | None, says: to
 
 
 def converter(image: Image.Image) -> Callable[[slice], Bytes]:
-    """The function that gives some rows of a loaded 8-bit image as RGB or grey."""
+    """Choose the function that converts rows of a loaded 8-bit image to RGB or grey."""
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         return lambda part: on_white(np.asarray(_crop(image, part).convert("RGBA")))
     mode = "L" if image.mode in GREY else "RGB"
@@ -93,40 +93,40 @@ def _crop(image: Image.Image, rows: slice) -> Image.Image:
 
 @dataclass
 class Memory:
-    """Memory of ours that a photo of 4 bytes a pixel is decoded into."""
+    """Buffer of 4 bytes per pixel that Pillow decodes a photo into, so that it can be converted in place."""
 
     core: Any
-    """Pillow's inner image over it."""
+    """Pillow's internal image that uses the buffer."""
     buffer: Bytes
     """(H * W * 4,)"""
 
     @classmethod
     def of(cls, image: ImageFile.ImageFile) -> Memory | None:
-        """Memory for a photo that was not loaded yet; None where Pillow takes its own."""
+        """Allocate a buffer for a photo that is not loaded yet; None where Pillow must allocate its own."""
         if image.mode not in IN_PLACE:
             return None
         buffer = np.zeros(image.height * image.width * 4, np.uint8)
         try:
             core = Image.core.map_buffer(buffer, image.size, "raw", 0, (image.mode, 0, 1))  # type: ignore[attr-defined]
-        except (AttributeError, TypeError, ValueError):  # no public part of Pillow, and only memory is at stake
+        except (AttributeError, TypeError, ValueError):  # a private part of Pillow, not vital
             return None
         image.im = core
         return cls(core, buffer)
 
     def pack(self, image: ImageFile.ImageFile) -> Bytes:
-        """The pixels as (H, W, 3), in the same memory. A strip is read before anything is written over it."""
+        """Convert to (H, W, 3) in the same memory; each strip is read before it is overwritten."""
         width, height = image.size
         for part, strip in self.converted(image):
             start, stop = (3 * width * row for row in (part.start, part.stop))
             self.buffer[start:stop] = strip.reshape(-1)
         image.close()
         result = self.buffer
-        del self.core, self.buffer  # nothing else looks at this memory when it shrinks
+        del self.core, self.buffer  # no other array uses this memory when it shrinks
         result.resize((height, width, 3), refcheck=False)
         return result
 
     def converted(self, image: ImageFile.ImageFile) -> Iterator[tuple[slice, Bytes]]:
-        """Strips (h, W, 3) from top to bottom."""
+        """Yield converted strips (h, W, 3) from top to bottom."""
         source, convert = self.buffer.reshape(image.height, image.width, 4), converter(image)
         for part in strips(image.height, image.width):
             if image.mode == "RGBA":
@@ -138,7 +138,7 @@ class Memory:
 
 
 def lend_memory(image: ImageFile.ImageFile, turned: int) -> Memory | None:
-    """Decide where a photo is decoded that was not loaded yet."""
+    """Choose the memory that a photo which is not loaded yet is decoded into."""
     if image.format == "TIFF" and (turned != 1 or image.mode not in IN_PLACE):
         # Asked for memory by itself, this format applies Pillow's limit of pixels, which is the host's.
         size = image.size[::-1] if turned in SIDEWAYS else image.size
@@ -148,7 +148,7 @@ def lend_memory(image: ImageFile.ImageFile, turned: int) -> Memory | None:
 
 
 def from_array(array: NDArray[np.generic], what: str, value_range: ValueRange | None, max_pixels: int) -> Bytes:
-    """A caller's array, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as (H, W, 3).
+    """Convert a caller's array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) to (H, W, 3).
 
     Raises:
         ImageError: it has another shape, too many pixels, or does not hold numbers.
@@ -176,18 +176,18 @@ def from_array(array: NDArray[np.generic], what: str, value_range: ValueRange | 
 
 
 def on_white(rgba: Bytes) -> Bytes:
-    """(h, W, 4) → (h, W, 3), laid on white; 255 - alpha * (255 - colour) / 255, which is never halfway."""
+    """Blend RGBA onto white: (h, W, 4) → (h, W, 3); 255 - alpha * (255 - colour) / 255, which is never halfway."""
     shade = rgba[..., 3:].astype(np.uint16) * (255 - rgba[..., :3])
     return (255 - (shade + 127) // 255).astype(np.uint8)
 
 
 def in_colour(pixels: Bytes) -> Bytes:
-    """(H, W) or (H, W, 3) → (H, W, 3)."""
+    """Convert grey to RGB: (H, W) or (H, W, 3) → (H, W, 3)."""
     return pixels if pixels.ndim == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def turn(pixels: Bytes, orientation: int) -> Bytes:
-    """Stored pixels → upright pixels, as EXIF's `orientation` (1-8) says. `BACK` has the way back."""
+    """Turn stored pixels upright by the EXIF `orientation` (1-8); `BACK` maps it to the inverse orientation."""
     if orientation == 1:
         return pixels
     if orientation == 5:

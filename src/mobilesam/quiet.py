@@ -1,4 +1,4 @@
-"""Nothing is sent home: the runtimes are loaded so that they neither report their use nor write what they would report.
+"""Telemetry off: loading the inference runtimes so that they neither send usage data nor store it on disk.
 
 onnxruntime from 1.29 on makes a device id and a data base of events in the user's cache folder when its first session
 opens, and sends them. OpenVINO's Python package sends one event when it is imported, by the package
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from types import ModuleType
 
 ASKED_FOR = "MOBILESAM_TELEMETRY"
-"""The user's environment variable: "1" lets the runtimes report."""
+"""Name of the environment variable that allows telemetry if the user sets it to "1"."""
 ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"  # read once, by native code, when the first session opens
 OPENVINO_REPORTER = "openvino_telemetry"  # OpenVINO does without where it cannot be imported
 
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Import a runtime inside this block, and it reports nothing.
+    """Disable the telemetry of a runtime that is imported inside this block.
 
     A value that the user gave `ORT_DISABLE_TELEMETRY` stays. A runtime that was imported before is as it was then.
     """
@@ -39,7 +39,7 @@ def without_telemetry() -> Iterator[None]:
 
 @contextmanager
 def hidden(name: str) -> Iterator[None]:
-    """No import finds this module inside the block; one that was imported before is back afterwards."""
+    """Hide a module from imports inside this block; a module that was imported before is restored afterwards."""
     modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: "not to be found"
     before = {name: modules[name]} if name in modules else {}
     modules[name] = None

@@ -1,4 +1,4 @@
-"""Settings: TOML files and `name=value` texts become frozen dataclasses whose values are checked.
+"""Reading settings from TOML files and `name=value` texts into frozen dataclasses, with checks of every value.
 
 A settings class derives from `Settings`. Its annotations say what each value may be: plain types, `Literal` for
 choices, `Annotated[float, Range(...)]` for bounds; the names below stand for the usual ones. The values are checked
@@ -32,7 +32,7 @@ T = TypeVar("T", bound="Settings")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Range:
-    """Bounds of a number, written into an annotation: `Annotated[int, Range(low=1)]`. NaN and infinity are outside."""
+    """Bounds of a number, as part of an annotation: `Annotated[int, Range(low=1)]`. NaN and infinity are refused."""
 
     low: float | None = None
     """The smallest value."""
@@ -68,18 +68,18 @@ CountOrZero = Annotated[int, Range(low=0)]
 Positive = Annotated[float, Range(above=0)]
 PositiveOrZero = Annotated[float, Range(low=0)]
 Probability = Annotated[float, Range(low=0, high=1)]
-"""Also any share of which 0 makes sense."""
+"""A probability, or any fraction for which 0 makes sense."""
 Fraction = Annotated[float, Range(above=0, high=1)]
-"""A share of which nothing would be left at 0."""
+"""A fraction above 0."""
 Side = Annotated[int, Range(low=32, multiple_of=32)]
-"""Of the square that the network sees, in pixels."""
+"""Side of the network's square input, in pixels."""
 SideOrZero = Annotated[int, Range(low=0, multiple_of=32)]
-"""The same, 0 for the model's own."""
+"""Side of the network's square input, in pixels; 0 for the model's own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Base of all settings: refuses a value that its annotation does not allow.
+    """Base class of all settings; it refuses values that the field's annotation does not allow.
 
     A subclass may check more in `__post_init__` after calling this one. Its messages begin with the name of the field
     in single quotes, so that the reader can put the table's name before it: 'steps' becomes 'run.steps'.
@@ -98,7 +98,7 @@ class Settings:
 
 @cache
 def kinds(cls: Any) -> dict[str, Any]:
-    """The fields of a settings class and their types, with their ranges."""
+    """The fields of a settings class and their annotated types."""
     return get_type_hints(cls, include_extras=True)
 
 
@@ -118,13 +118,13 @@ def fits(value: Any, kind: Any) -> bool:
         return len(value) == len(items) and all(map(fits, value, items))
     if origin is dict:
         return isinstance(value, dict) and all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
-    if kind in (int, float):  # numpy's numbers are none of int, and True is one
+    if kind in (int, float):  # a numpy integer is not an instance of int, but True is
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
 def describe(kind: Any) -> str:
-    """What an annotation allows, in words."""
+    """Describe in words what an annotation allows."""
     origin, inner = _parts(kind)
     if origin is Annotated:
         return " ".join([describe(inner[0]), *(str(rule) for rule in inner[1:] if isinstance(rule, Range))])
@@ -145,7 +145,7 @@ def describe(kind: Any) -> str:
 
 
 def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """`tuple[int, str]` → tuple, (int, str); a plain type → None, ()."""
+    """Split a generic type: `tuple[int, str]` → tuple, (int, str); a plain type → None, ()."""
     return get_origin(kind), get_args(kind)
 
 
@@ -176,7 +176,7 @@ def load_recipe(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str], option: str = "--set") -> dict[str, Any]:
-    """A copy of plain settings with `key.path=value` texts put in.
+    """Apply `key.path=value` texts to a copy of plain settings.
 
     Args:
         data: nested settings.
@@ -212,7 +212,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _toml() -> Any:
-    """The reader of TOML: a part of Python from 3.11 on."""
+    """The TOML parser: part of Python from 3.11 on."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -221,7 +221,7 @@ def _toml() -> Any:
 
 
 def from_dict(cls: type[T], data: dict[str, Any]) -> T:
-    """Settings from plain data such as parsed TOML or JSON: tables are dictionaries, tuples are lists.
+    """Build settings from plain data such as parsed TOML or JSON, with dictionaries and lists.
 
     One text is accepted for a list of texts, an integer for a number, and "none" where None is allowed.
 
@@ -239,7 +239,7 @@ def from_dict(cls: type[T], data: dict[str, Any]) -> T:
 
 @cache
 def _converter() -> Converter:
-    """cattrs with tables and lists converted, and every other value left for `Settings.__post_init__` to judge."""
+    """A cattrs converter for tables and lists; other values are passed on for `Settings.__post_init__` to check."""
     from cattrs import Converter
     from cattrs.gen import make_dict_structure_fn
 
@@ -287,7 +287,7 @@ def _is_of(origins: tuple[Any, ...], kind: Any) -> bool:
 
 
 def _messages(error: BaseException, path: str) -> Iterator[str]:
-    """cattrs' tree of errors → one line for each; `path` leads to where the error arose."""
+    """Flatten cattrs' tree of errors to one line per error; `path` is where in the settings it arose."""
     from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
     before = f"{path}." if path else ""

@@ -1,4 +1,4 @@
-"""COCO's run lengths, read without trusting them.
+"""Checking and decoding COCO run lengths from untrusted files.
 
 A mask is the lengths of its runs, column by column, background first; compressed, they are a text of base-32 digits.
 pycocotools checks none of it: runs that end early give uninitialised memory as a mask, and a size of a million squared
@@ -18,9 +18,9 @@ from mobilesam.errors import DataError
 # H W photo, R runs
 
 MAX_PIXELS = 2**28
-"""Of a mask whose photo's size is not known."""
+"""Most pixels of a mask whose photo's size is not known."""
 MAX_RUNS = 2**24
-"""And characters of the compressed form: ten times the noisiest mask of a 12-megapixel photo."""
+"""Most runs, or characters of the compressed form: ten times the noisiest mask of a 12-megapixel photo."""
 MAX_DIGITS = 7  # of one number: 7 * 5 bits hold every difference of two 32-bit runs
 
 
@@ -33,7 +33,7 @@ class Rle(TypedDict):
 
 
 def check_rle(rle: Any, hw: tuple[int, int] | None = None) -> Rle:
-    """Run lengths that native code may read: their size is plausible, and the runs add up to it.
+    """Check run lengths before native code reads them: the size is plausible, and the runs add up to it.
 
     Args:
         rle: {"size": [height, width], "counts": text, bytes or a list of numbers}.
@@ -56,7 +56,7 @@ def check_rle(rle: Any, hw: tuple[int, int] | None = None) -> Rle:
 
 
 def decode_rle(rle: Any, hw: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """Run lengths → (H, W); arguments and errors as in `check_rle`."""
+    """Decode run lengths to a mask (H, W); arguments and errors as in `check_rle`."""
     (height, width), runs = _parse(rle, hw)
     is_object = np.zeros(len(runs), bool)
     is_object[1::2] = True
@@ -95,14 +95,14 @@ def _size(size: Any) -> tuple[int, int]:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is an integer, or a float that equals one; True and False are none."""
+    """Whether a value is an integer, or a float that equals one; True and False are not."""
     if isinstance(value, (bool, np.bool_)):
         return False
     return isinstance(value, (int, np.integer)) or (isinstance(value, (float, np.floating)) and value % 1 == 0)
 
 
 def _numbers(counts: list[Any] | tuple[Any, ...]) -> NDArray[np.int64]:
-    """Runs that are written as numbers: (R,)"""
+    """Read runs that are given as a list of numbers: (R,)"""
     if len(counts) > MAX_RUNS:
         raise DataError(f"{len(counts)} run lengths are more than {MAX_RUNS}")
     try:
@@ -116,7 +116,7 @@ def _numbers(counts: list[Any] | tuple[Any, ...]) -> NDArray[np.int64]:
 
 
 def _digits(text: str | bytes) -> NDArray[np.int64]:
-    """Runs in COCO's compressed text: (R,)
+    """Decode runs from COCO's compressed text: (R,)
 
     A character holds 5 bits and whether more follow, the lowest bits first; from the fourth number on, each is the
     difference to the number two before it.

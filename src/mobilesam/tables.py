@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Formatting tables in Markdown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of a Markdown table; cells are written as `str` gives them."""
+    """Format a Markdown table as lines; cells are converted by `str`."""
     lines = (header, ["---"] * len(header), *rows)
     return ["| " + " | ".join(str(cell) for cell in cells) + " |" for cells in lines]

@@ -1,4 +1,4 @@
-"""Text and JSON as other programs write them: UTF-8 with or without a byte-order mark, UTF-16, UTF-32."""
+"""Reading text and JSON in UTF-8, with or without a byte-order mark, in UTF-16 and in UTF-32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mobilesam.errors import DataError, first_line
 
 
 def decode_text(data: bytes) -> str:
-    """Bytes of a text file → its text, without the byte-order mark that Windows' editors write.
+    """Decode the bytes of a text file, without the byte-order mark that Windows editors write.
 
     Raises:
         DataError: it is no text in UTF-8, UTF-16 or UTF-32.
@@ -22,10 +22,10 @@ def decode_text(data: bytes) -> str:
 
 
 def parse_json(data: bytes) -> Any:
-    """Bytes of a JSON file → its value.
+    """Parse the bytes of a JSON file.
 
     Raises:
-        DataError: it is no JSON, or nested too deep for any real file.
+        DataError: it is invalid JSON, or nested too deep for any real file.
     """
     text = decode_text(data)
     try:

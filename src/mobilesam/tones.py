@@ -1,13 +1,13 @@
-"""Values of deep photos (more than 8 bits, or floating point) → 8 bits: which value is black and which white.
+"""Scaling deep photos (more than 8 bits, or floating point) to 8 bits: which value becomes black, which white.
 
 The rule, in this order:
 
-1. the range that was asked for (`value_range`);
-2. what the file says: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's MinSampleValue
-   and MaxSampleValue, or 9 to 15 bits per sample;
-3. what the values say: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64 is 0-255;
-   integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a quarter
-   of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
+1. the range that the user gives (`value_range`);
+2. the range in the file's tags: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's
+   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample;
+3. the range that the values suggest: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64
+   is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
+   quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
 4. else black is the 0.5 percentile of the finite values and white the 99.5 percentile. Of large photos a regular grid
    of at most a million pixels is counted.
 
@@ -30,9 +30,9 @@ from PIL import Image
 
 from mobilesam.errors import ImageError, SettingsError
 
-STRIP = 1 << 18  # pixels that are worked on at a time
+STRIP = 1 << 18  # pixels that are converted at a time
 PERCENTILES = (0.5, 99.5)
-SAMPLE = 1_000_000  # pixels that percentiles are taken from
+SAMPLE = 1_000_000  # largest number of pixels from which percentiles are computed
 FULL = {8: (0.0, 255.0), 16: (0.0, 65535.0)}
 LARGEST_OF_14_BITS = 16383
 UNIT = (0.0, 1.0)
@@ -53,33 +53,33 @@ class Tones:
     low: float
     high: float
     because: str = ""
-    """Why these, for the message; empty where there is nothing to say."""
+    """How they were chosen, for the log message; empty where no message is needed."""
     no_data: float | None = None
-    """A value that means nothing."""
+    """The value of pixels without data; None where there is none."""
 
 
 @dataclass(frozen=True)
 class Deep:
-    """A picture of deep values, read a strip at a time so that no second copy of it is made."""
+    """A picture of deep values, read in strips so that no second copy of it is needed."""
 
     rows: Rows
     hw: tuple[int, int]
     dtype: np.dtype[np.generic]
 
     def strips(self) -> Iterator[tuple[slice, NDArray[np.generic]]]:
-        """The picture from top to bottom."""
+        """Yield strips of the picture from top to bottom, with their rows."""
         for part in strips(*self.hw):
             yield part, self.rows(part)
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """Rows of a picture, some at a time."""
+    """Split the rows of a picture into strips."""
     step = max(1, STRIP // width)
     return (slice(y, min(y + step, height)) for y in range(0, height, step))
 
 
 def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
-    """A range that was asked for.
+    """Check a `value_range` that the user gave.
 
     Raises:
         SettingsError: it is not two finite numbers, the lower first.
@@ -94,13 +94,13 @@ def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
 
 
 def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, says: Tones | None) -> NDArray[np.uint8]:
-    """Deep values as 8 bits, of the picture's shape, by the rule above.
+    """Convert deep values to 8 bits, in the picture's shape, by the rules in the module's docstring.
 
     Args:
         deep: the picture.
         what: how messages call it.
         value_range: (black, white), where it is given.
-        says: what the file says, see `from_file`.
+        says: the range in the file's tags, see `from_file`.
 
     Raises:
         ImageError: it holds no finite value.
@@ -120,7 +120,7 @@ def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, sa
 
 
 def choose(deep: Deep, what: str, says: Tones | None) -> Tones:
-    """Rules 2 to 4: by the file or by the values."""
+    """Choose black and white by rules 2 to 4: from the file's tags or from the values."""
     no_data = None if says is None else says.no_data
     low, high = extremes(deep, no_data, what)
     if says is not None and says.because and says.low < high and says.high > low:
@@ -135,7 +135,7 @@ def choose(deep: Deep, what: str, says: Tones | None) -> Tones:
 
 
 def by_values(low: float, high: float, is_floating: bool) -> tuple[float, float] | None:
-    """Rule 3: what values from `low` to `high` say by themselves; None where that is nothing."""
+    """Rule 3: choose black and white from the range of values, `low` to `high`; None where it is not conclusive."""
     if low < 0:
         return None
     if is_floating:
@@ -149,7 +149,7 @@ def by_values(low: float, high: float, is_floating: bool) -> tuple[float, float]
 
 
 def from_file(image: Image.Image) -> Tones | None:
-    """Rule 2: what the tags of a TIFF say about its values."""
+    """Rule 2: read black and white from the tags of a TIFF; None where it has none."""
     tags = getattr(image, "tag_v2", None)
     if tags is None:
         return None
@@ -171,7 +171,7 @@ def from_file(image: Image.Image) -> Tones | None:
 
 
 def extremes(deep: Deep, no_data: float | None, what: str) -> tuple[float, float]:
-    """The smallest and largest finite value.
+    """Find the smallest and the largest finite value.
 
     Raises:
         ImageError: there is none.
@@ -187,14 +187,14 @@ def extremes(deep: Deep, no_data: float | None, what: str) -> tuple[float, float
 
 
 def sample(deep: Deep, no_data: float | None) -> NDArray[np.float64]:
-    """Finite values on a regular grid of at most `SAMPLE` pixels."""
+    """Sample the finite values on a regular grid of at most `SAMPLE` pixels."""
     step = math.ceil(math.sqrt(deep.hw[0] * deep.hw[1] / SAMPLE))
     parts = [_finite(values[-part.start % step :: step, ::step], no_data) for part, values in deep.strips()]
     return np.concatenate(parts).astype(np.float64)
 
 
 def scaler(tones: Tones, dtype: np.dtype[np.generic]) -> Callable[[NDArray[np.generic]], NDArray[np.uint8]]:
-    """The function from values to 8 bits."""
+    """Make the function that scales values to 8 bits; for 16-bit integers it looks them up in a table."""
     if dtype.kind == "u" and dtype.itemsize == 2:
         table = scale(np.arange(1 << 16, dtype=np.uint16), tones)
         return lambda values: table[values]
@@ -202,12 +202,12 @@ def scaler(tones: Tones, dtype: np.dtype[np.generic]) -> Callable[[NDArray[np.ge
 
 
 def scale(values: NDArray[np.generic], tones: Tones) -> NDArray[np.uint8]:
-    """Values to 8 bits, linear between black and white."""
+    """Scale values to 8 bits, linearly between black and white."""
     unit: NDArray[np.floating[Any]]
     if (tones.low, tones.high) == UNIT and values.dtype.kind == "f":
         unit = values.astype(np.float32)  # as photos in 0-1 have always been rounded
     else:
-        # Halves, because the difference of two huge values is no number.
+        # Halves, because the difference of two huge values would overflow to infinity.
         half = values.astype(np.float64) / 2 - tones.low / 2
         unit = half / (tones.high / 2 - tones.low / 2) if tones.high > tones.low else half * 0
     if tones.no_data is not None:
@@ -217,7 +217,7 @@ def scale(values: NDArray[np.generic], tones: Tones) -> NDArray[np.uint8]:
 
 
 def tell(what: str, tones: Tones) -> None:
-    """Say how a photo was scaled: a warning for the first of a process, information for the others."""
+    """Log how a photo was scaled: as a warning for the first one of a process, as information for the others."""
     level = logging.INFO if _was_said.is_set() else logging.WARNING
     _was_said.set()
     log.log(
@@ -238,7 +238,7 @@ def _finite(values: NDArray[np.generic], no_data: float | None) -> NDArray[np.ge
 
 
 def _number(tag: object) -> float | None:
-    """A tag as a finite number: the first, where it has one for each channel."""
+    """Read a tag as a finite number: the first one, where it has one per channel."""
     first = tag[0] if isinstance(tag, tuple) and tag else tag
     try:
         value = float(str(first).strip("\0 "))

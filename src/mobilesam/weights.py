@@ -1,4 +1,4 @@
-"""The table of models, and how their weights get onto this machine: verified, atomically, into a cache.
+"""The list of published models, and downloading their weights into a cache, with checksums.
 
     name          where it comes from
     embedded      inside this package; no download
@@ -20,12 +20,12 @@ from mobilesam import contract
 from mobilesam.downloads import Bounded, hold, sweep
 from mobilesam.errors import DownloadError, ModelError, first_line
 from mobilesam.files import replacing
-from mobilesam.integrity import file_sha256 as file_sha256  # also this module's
+from mobilesam.integrity import file_sha256 as file_sha256  # re-exported: importers of this module use it
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One row of the table."""
+    """A published model: its name, licence, download address and checksum."""
 
     name: str
     description: str
@@ -35,7 +35,7 @@ class ModelSpec:
     sha256: str = ""
     num_bytes: int = 0
     score: str = ""
-    """One published or measured number, with its protocol."""
+    """One published or measured accuracy, with its protocol."""
 
     @property
     def file_name(self) -> str:
@@ -46,7 +46,7 @@ class ModelSpec:
 EMBEDDED = "embedded"
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 RUN_WEIGHTS = "weights.safetensors"
-"""The averaged weights in the folder of a training run; the folder's name stands for them."""
+"""File of the averaged weights in a training run's folder, which is used when a model is given by that folder."""
 
 # A false sha256 of mobile_sam.pt circulates that begins with f3c0d8cd: it is the file's md5 with an invented tail.
 MODELS = {
@@ -98,7 +98,7 @@ MODELS = {
 
 
 def get_spec(name: str) -> ModelSpec:
-    """Look a model up.
+    """Look up a published model by its name.
 
     Raises:
         ModelError: lists the known names.
@@ -109,7 +109,7 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def cache_folder() -> Path:
-    """`MOBILESAM_HOME`, or the user's cache folder."""
+    """Folder for downloaded models: `MOBILESAM_HOME`, or the user's cache folder."""
     home = os.environ.get("MOBILESAM_HOME")
     if home:
         return Path(home).expanduser()
@@ -119,24 +119,24 @@ def cache_folder() -> Path:
 
 
 def checkpoint_path(spec: ModelSpec) -> Path:
-    """Where the downloaded checkpoint lies, or will lie."""
+    """Path of the downloaded checkpoint, whether it exists or not."""
     return cache_folder() / spec.file_name
 
 
 def pair_folder(spec: ModelSpec) -> Path:
-    """Where the ONNX pair lies, or will lie. The contract's version is in the name: an old pair is made anew."""
+    """Folder of the ONNX pair, which may not exist yet; its name has the contract's version, so old ones are unused."""
     if spec.name == EMBEDDED:
         return Path(__file__).parent / "builtin"
     return cache_folder() / f"{spec.name}-{spec.sha256[:8]}-onnx-v{contract.VERSION}"
 
 
 def has_pair(folder: Path) -> bool:
-    """Whether a folder holds a whole pair; the card is written last."""
+    """Whether a folder holds a complete ONNX pair; model.json is written last."""
     return all((folder / n).is_file() for n in (contract.ENCODER_FILE, contract.DECODER_FILE, contract.CARD_FILE))
 
 
 def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30, retries: int = 1) -> Path:
-    """Fetch a checkpoint into the cache, unless a verified one is there.
+    """Download a checkpoint into the cache, unless a verified one is there.
 
     The bytes go to a temporary name and get their own only when the sha256 is right; an interrupted download
     starts again and leaves nothing behind, and what a killed process left is removed. A server that sends more than
@@ -155,13 +155,13 @@ def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30
     target = checkpoint_path(spec)
     if is_verified(spec):
         return target
-    # pooch.retrieve would do the rest too, but speaks through a logger that belongs to the host.
+    # pooch.retrieve would do the rest too, but logs through a global logger that belongs to the application.
     downloader = pooch.HTTPDownloader(progressbar=show_progress, timeout=timeout)
     for attempts_left in range(retries, -1, -1):
         try:
             fetch(spec, target, downloader)
             break
-        except Exception as error:  # requests, urllib3 and the file system each raise their own
+        except Exception as error:  # requests, urllib3 and the file system each raise exceptions of their own
             if not attempts_left:
                 raise DownloadError(
                     f"could not download '{spec.name}' from {spec.url}: {first_line(error)}. Try again, or fetch "
@@ -171,7 +171,7 @@ def download(spec: ModelSpec, *, show_progress: bool = True, timeout: float = 30
 
 
 def fetch(spec: ModelSpec, target: Path, downloader: Callable[..., object]) -> None:
-    """One attempt to get a checkpoint's bytes to their place.
+    """Make one attempt to download a checkpoint.
 
     Raises:
         DownloadError: they are not the published ones.
@@ -186,7 +186,7 @@ def fetch(spec: ModelSpec, target: Path, downloader: Callable[..., object]) -> N
         found = file_sha256(partial)
         if found != spec.sha256:
             raise DownloadError(f"its sha256 is {found}")
-        file.close()  # Windows moves no open file
+        file.close()  # Windows cannot rename an open file
 
 
 def is_verified(spec: ModelSpec) -> bool:
@@ -196,13 +196,13 @@ def is_verified(spec: ModelSpec) -> bool:
 
 
 def in_run(path: str | os.PathLike[str]) -> Path:
-    """The weights inside a training run's folder; any other path as it is."""
+    """The weights file inside a training run's folder; any other path is returned unchanged."""
     inside = Path(path) / RUN_WEIGHTS
     return inside if inside.is_file() else Path(path)
 
 
 def find_checkpoint(model: str | os.PathLike[str]) -> Path:
-    """The file or folder that holds a model's torch weights; downloads a published one.
+    """Find the file or folder that holds a model's torch weights; a published model is downloaded if needed.
 
     Args:
         model: a checkpoint, a run's folder, an exported pair, or a name of the table.

@@ -119,7 +119,7 @@ def test_image_records_need_no_size_and_may_be_broken_one_by_one(tmp_path: Path)
 def test_two_images_of_one_id_cannot_be_told_apart(tmp_path: Path) -> None:
     photos, problems = items(coco(tmp_path, ONE, images=[{"id": 1, "file_name": f"p{i}.jpg"} for i in (1, 2)]))
     assert list(photos) == ["p1.jpg"]
-    assert "was there before" in problems["images[1]"]
+    assert "another image has the id 1 too" in problems["images[1]"]
 
 
 @pytest.mark.parametrize("pair", [(2, "2"), ("2", 2.0), (2.0, 2), ("photo-2", "photo-2"), ("002", "002")])

@@ -243,7 +243,7 @@ def test_a_photo_that_is_there_twice_is_named_the_second_time(tmp_path: Path) ->
     first, second = read(path)
     assert isinstance(first, PhotoRef)
     assert isinstance(second, Problem)
-    assert "was there before" in second.reason
+    assert "has the same name" in second.reason
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_partial_store_of_another_kind_is_not_continued(tmp_path: Path) -> None:
     StoreWriter(tmp_path / "s.npz", HEADER).file.close()
-    with pytest.raises(DataError, match=r"begun otherwise \(teacher is t, not other\)"):
+    with pytest.raises(DataError, match=r"has other settings \(teacher is t, not other\)"):
         StoreWriter(tmp_path / "s.npz", replace(HEADER, teacher="other"))
 
 

@@ -137,7 +137,7 @@ def test_a_second_photo_of_one_name_is_a_problem_and_the_first_is_kept(
     first, second = run(coco, tmp_path / "j")[0]
     assert len(first.rows) == 1
     assert not second.is_read
-    assert "was there before" in second.problems[0].reason
+    assert "has the same name" in second.problems[0].reason
 
 
 def test_a_folder_of_photos_without_a_coco_file_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def test_every_size_of_this_package_is_within_bounds(config: SamConfig) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "invalid JSON"),
+        ("[" * 100_000, "invalid JSON"),
         ("{}", "lacks 'encoder'"),
         ("[1]", "cannot be read"),
         ('{"encoder": 3}', "cannot be read"),

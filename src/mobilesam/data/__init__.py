@@ -1,1 +1,1 @@
-"""Data sets on disk: which photos there are, what is annotated on them, and what is broken. Free of torch."""
+"""Data sets on disk: their photos, their annotations, and what is broken in them. Does not import torch."""

@@ -1,4 +1,4 @@
-"""A folder of embedding stores against the photos of a recipe: all there, of the right teacher, or a clear refusal."""
+"""Opening cached embeddings for training: checks that they are complete and come from the right teacher and photos."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_paddin
 
 
 def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, Store]:
-    """The store that has each photo's embedding; photos that the teacher could not read are left out.
+    """Find the embedding store of each photo; photos that the teacher could not read are left out.
 
-    A store belongs to the data set whose photos' names and sizes it was made of, whatever that data set is called.
+    A store is matched to a data set by the names and sizes of its photos, so the data set may have been renamed.
 
     Args:
         folder: of `mobilesam distill embed`.
@@ -56,7 +56,7 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, 
 
 
 def check_frame(store: Store, photo: PhotoRef) -> None:
-    """Refuse embeddings of photos that may have been opened another way up.
+    """Refuse embeddings of photos that may have been opened in another orientation.
 
     Raises:
         DataError: the settings differ.
@@ -69,7 +69,7 @@ def check_frame(store: Store, photo: PhotoRef) -> None:
 
 
 def choose(stores: Iterable[Store], listing: str, photos: Sequence[PhotoRef]) -> Store | None:
-    """The store of a data set. Of several whose photos have the same names and sizes, the one of the same bytes."""
+    """Choose the store of a data set: by the photos' names and sizes, then by checksum where several stores match."""
     candidates = [store for store in stores if store.header.listing == listing]
     if len(candidates) < 2:
         return next(iter(candidates), None)
@@ -77,7 +77,7 @@ def choose(stores: Iterable[Store], listing: str, photos: Sequence[PhotoRef]) ->
 
 
 def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[Store]) -> None:
-    """Refuse a data set that has no store, if a store that nothing else belongs to has photos of the same names.
+    """Refuse a data set without a store if an unmatched store has photos of the same names: its photos have changed.
 
     Raises:
         DataError: names the store.
@@ -86,13 +86,13 @@ def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[St
     for store in unused:
         if names & store.photos:
             raise DataError(
-                f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos are others; "
+                f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos differ; "
                 "delete that file and run `mobilesam distill embed` again"
             )
 
 
 def check_agreement(stores: list[Store], teacher: str) -> None:
-    """Refuse stores of another teacher, or made differently.
+    """Refuse stores that come from another teacher, or that were written with different settings.
 
     Raises:
         DataError: names the file and what differs.

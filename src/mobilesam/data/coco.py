@@ -22,19 +22,19 @@ NOT_THERE = "the photo is not there; give the folder of the photos"
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The records of a COCO or LVIS file, none of them checked yet but for the image that each annotation names."""
+    """The records of a COCO or LVIS file; only the `image_id` of each annotation has been checked."""
 
     images: list[Any]
     by_image: dict[ImageKey, list[Record]]
     """Annotations of each image."""
     lost: list[tuple[int, str]]
-    """Annotations that name no image: their number in the file, and why."""
+    """Annotations without a usable `image_id`, as (index in the file, reason)."""
     ids_repeat: bool
-    """Whether two annotations have one id."""
+    """Whether two annotations share an id."""
 
 
 def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[Item]:
-    """Every photo of a COCO or LVIS file, and every annotation that belongs to none.
+    """Read every photo of a COCO or LVIS file, and report annotations that belong to no photo.
 
     Args:
         path: the JSON file.
@@ -50,7 +50,7 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
         try:
             number = image_key(record["id"])
             if number in seen:
-                raise DataError(f"an image of the id {number} was there before; annotations cannot tell the two apart")
+                raise DataError(f"another image has the id {number} too; annotations cannot be matched to either")
             seen.add(number)
             yield from_record(record, number, file, path, dataset, photos)
         except (*MALFORMED, OSError) as error:
@@ -68,7 +68,7 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
 def from_record(
     record: Record, number: ImageKey, file: CocoFile, path: Path, dataset: str, photos: Path | None
 ) -> Item:
-    """One photo of a COCO or LVIS file."""
+    """Convert one image record of a COCO or LVIS file to a photo reference."""
     name = photo_name(record)
     if not name:
         raise KeyError("file_name")
@@ -81,7 +81,7 @@ def from_record(
 
 
 def read_annotations(path: Path) -> CocoFile:
-    """A COCO or LVIS file.
+    """Parse a COCO or LVIS file and group its annotations by image.
 
     Raises:
         DataError: the file is no COCO file.
@@ -105,7 +105,7 @@ def read_annotations(path: Path) -> CocoFile:
 
 
 def image_key(id: Any) -> ImageKey:
-    """The id of an image as others may spell it: 7, 7.0 and "7" are one image; "007" and "a" are other ones.
+    """Normalise an image id: 7, 7.0 and "7" mean the same image; "007" and "a" are texts of their own.
 
     Raises:
         DataError: it is neither a number nor a text.
@@ -118,12 +118,12 @@ def image_key(id: Any) -> ImageKey:
 
 
 def photo_name(record: Record) -> str:
-    """File name of a photo. LVIS has no file_name; the end of its coco_url is the split's folder and the name."""
+    """File name of a photo; LVIS has no `file_name`, so its split folder and name come from the end of `coco_url`."""
     return str(record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:]))
 
 
 def find_photo(name: str, beside: Path, folder: Path | None) -> Path | None:
-    """The photo of that name, in its folder or near the annotation file; a file from Windows may write it with "\\"."""
+    """Find a photo by name, in its folder or near the annotation file; the name may have Windows separators."""
     candidates = [folder] if folder else [beside, beside / "images", beside.parent, beside.parent / "images"]
     slashed = name.replace("\\", "/")
     names = (name, slashed, Path(slashed).name)

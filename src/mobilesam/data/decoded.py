@@ -1,4 +1,4 @@
-"""A photo that has been read: its pixels, and its objects as run lengths."""
+"""Decoding a photo: its pixels, and the masks of its objects as run lengths."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from mobilesam.masks import Rle, from_rle, to_rle
 # H W photo
 
 UNREAD = "unread"
-"""The source of photos whose annotations nobody asked for."""
+"""The source that is reported for photos whose annotations were not read."""
 Read = dict[PixelShape, Labels]
 
 
 @dataclass(frozen=True)
 class DecodedPhoto:
-    """The pixels of a photo and its objects; masks stay encoded until they are asked for."""
+    """The pixels of a photo and its objects; masks stay encoded until they are used."""
 
     id: PhotoId
     source: str
     rgb: Rgb
     """(H, W, 3), in the frame that its annotation was drawn in."""
     run_lengths: tuple[Rle, ...]
-    """Of each object, crowds left out."""
+    """Masks of the objects, without crowd regions."""
     areas: tuple[float, ...]
-    """Of each object in pixels: as the annotation states them, else counted."""
+    """Area of each object in pixels: the one that the annotation states, otherwise the number of mask pixels."""
 
     def mask(self, index: int) -> NDArray[np.bool_]:
-        """Object `index` as (H, W)."""
+        """The mask (H, W) of object `index`."""
         return from_rle(self.run_lengths[index])
 
 
@@ -54,12 +54,12 @@ def read_photo(photo: PhotoRef, *, need_masks: bool = True) -> DecodedPhoto:
 
 
 def warn_left_out(error: DataError) -> None:
-    """Name a photo that turned out to be damaged only when it was decoded; the caller takes another."""
+    """Warn that a photo is left out because decoding it failed; the caller uses another photo instead."""
     warnings.warn(f"left out: {error}", stacklevel=2)
 
 
 def read_bytes(photo: PhotoRef) -> bytes:
-    """The encoded photo.
+    """Read the encoded bytes of a photo.
 
     Raises:
         DataError: its file cannot be read.
@@ -71,7 +71,7 @@ def read_bytes(photo: PhotoRef) -> bytes:
 
 
 def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) -> DecodedPhoto:
-    """Decode a photo whose bytes have been read, in the frame of its annotation (`PhotoRef.decode`).
+    """Decode a photo from its encoded bytes, in the orientation of its annotation (`PhotoRef.decode`).
 
     Arguments and errors are those of `read_photo`.
     """
@@ -90,7 +90,7 @@ def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) ->
 
 
 def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]:
-    """Run lengths and areas of shapes on a photo of that size; a shape that turns out to have no pixel is left out.
+    """Compute run lengths and areas of shapes on a photo of size `hw`; shapes that cover no pixel are left out.
 
     Raises:
         DataError: a mask has another size than the photo, or its file is damaged.
@@ -109,10 +109,10 @@ def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]
 
 
 def run_lengths(shape: Shape, hw: tuple[int, int], labels: Read) -> Rle:
-    """Run lengths of one shape. A label picture is decoded once for all objects of a photo and kept in `labels`."""
+    """Compute the run lengths of one shape; a label picture is decoded once per photo and cached in `labels`."""
     if not isinstance(shape, PixelShape):
         return shape.rle(hw)
-    picture = replace(shape, value=None if shape.value is None else 0)  # equal for all objects of one picture
+    picture = replace(shape, value=None if shape.value is None else 0)  # one cache key per picture
     if picture not in labels:
         labels[picture] = shape.pixels()
     return to_rle(shape.select(labels[picture]))

@@ -1,4 +1,4 @@
-"""Bytes on disk that have not been read yet."""
+"""References to bytes on disk: a file, or a member of an uncompressed tar, read only on demand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FileRef:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """The file, to be read in parts; of a member of a tar, its bytes alone."""
+        """Open the file for reading in parts; for a member of a tar, only its own bytes."""
         size = self.num_bytes
         with open(self.path, "rb") as file:
             if self.member is None:
@@ -61,7 +61,7 @@ class FileRef:
 
 
 class Window(io.RawIOBase):
-    """A part of an open file as a file of its own."""
+    """A range of bytes of an open file, presented as a file object."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Window(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read what fits into the buffer, up to the end of the part."""
+        """Fill the buffer, at most up to the end of the range."""
         view = memoryview(buffer)
         self.file.seek(self.offset + self.position)
         data = self.file.read(max(0, min(len(view), self.size - self.position)))

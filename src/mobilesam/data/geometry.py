@@ -1,4 +1,4 @@
-"""Arrays into the frame of the network: shrinking masks, and padding to a square."""
+"""Fitting arrays to the network's square input: shrinking masks, and padding to a square."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shrink(mask: NDArray[np.bool_], hw: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def pad_square(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Zeros right and bottom: (K, h, w) → (K, size, size)."""
+    """Pad with zeros at the right and the bottom: (K, h, w) → (K, size, size)."""
     out = np.zeros((array.shape[0], size, size), array.dtype)
     out[:, : array.shape[1], : array.shape[2]] = array
     return out

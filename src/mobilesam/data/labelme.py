@@ -16,7 +16,7 @@ FINEST = 720  # vertices of a circle
 
 
 def group(shapes: Any) -> list[tuple[str, list[Any]]]:
-    """Shapes → objects, each as its number and its shapes: those of one label and one group_id are one object.
+    """Group shapes into objects, as (index, shapes); shapes with the same label and group_id form one object.
 
     Raises:
         DataError: `shapes` is no list.
@@ -34,7 +34,7 @@ def group(shapes: Any) -> list[tuple[str, list[Any]]]:
 
 
 def to_shape(shapes: list[Any]) -> PolygonShape:
-    """The shapes of one object as polygons.
+    """Convert the LabelMe shapes of one object to polygons.
 
     Raises:
         DataError: one of them is malformed, or has no inside.
@@ -43,7 +43,7 @@ def to_shape(shapes: list[Any]) -> PolygonShape:
 
 
 def outline(shape: Any) -> tuple[float, ...]:
-    """One shape as (x0, y0, x1, y1, ...): a polygon, or a rectangle or circle as one.
+    """Convert one shape (polygon, rectangle or circle) to a polygon x0, y0, x1, y1, ...
 
     Raises:
         DataError: it is malformed, or of another kind.

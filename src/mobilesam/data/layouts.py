@@ -1,4 +1,4 @@
-"""Layouts of data sets on disk, each read into the same references to photos.
+"""Readers of all supported data set layouts, which all produce the same references to photos.
 
 read("eval.tar")                  SA-1B shard
 read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
@@ -32,13 +32,13 @@ from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
 from mobilesam.image import SUFFIXES, Frame, is_photo_name
 
-TWICE = "a photo of this name was there before"
+TWICE = "another photo has the same name"
 
 
 def read_all(
     patterns: Sequence[str], *, photos: Path | None = None, unclear_frame: Frame = "upright"
 ) -> Iterator[Item]:
-    """Every photo of several data sets, and every one that cannot be used.
+    """Read several data sets: every photo, and a `Problem` for everything that cannot be used.
 
     Args:
         patterns: shards, folders and annotation files; shell patterns are expanded.
@@ -56,7 +56,7 @@ def read_all(
 def read(
     path: Path, *, dataset: str = "", photos: Path | None = None, unclear_frame: Frame = "upright"
 ) -> Iterator[Item]:
-    """Every photo of one data set, and every one that cannot be used.
+    """Read one data set: every photo, and a `Problem` for everything that cannot be used.
 
     Args:
         path: a shard, a folder or an annotation file, as listed above.
@@ -103,7 +103,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 
 def name_datasets(paths: Sequence[Path]) -> list[str]:
-    """A name for each data set, unique among them: its own, with as many parent folders as it takes.
+    """Give each data set a unique name: its own, preceded by as many parent folders as that needs.
 
     The names depend on which data sets there are, not on their order.
     """
@@ -126,7 +126,7 @@ def _name_at(path: Path, depth: int) -> str:
 
 
 def read_folder(path: Path, dataset: str) -> Iterator[Item]:
-    """A folder, by the names of what is in it.
+    """Read a folder whose layout is recognised by the names of its files and subfolders.
 
     Raises:
         DataError: no layout fits.
@@ -159,7 +159,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def beside(photo: Path, photos: Path, truth: Path) -> Path | None:
-    """The file of the same relative stem under another folder."""
+    """Find the file with the same relative path under another folder, whatever its suffix."""
     stem = photo.relative_to(photos).with_suffix("")
     return next(iter(sorted((truth / stem.parent).glob(glob.escape(stem.name) + ".*"))), None)
 

@@ -1,7 +1,7 @@
-"""A photo of a data set: its identity, where its bytes lie, and what is annotated on it.
+"""References to the photos of a data set: identity, location of the bytes, and annotation.
 
-Everything here is a reference. Pixels, records and masks are read when they are asked for, so that a reference can
-travel to another process and a list of a million of them fits in memory.
+Everything here is a reference. Pixels, records and masks are read only on demand, so that a reference can
+be sent to another process and a list of a million of them fits in memory.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
 from mobilesam.pixels import SIDEWAYS, turn
 
 MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a record raises that is not what it should be."""
+"""The exceptions that reading a malformed record raises."""
 
 
 @dataclass(frozen=True, order=True)
 class PhotoId:
-    """Identity of a photo: two photos are one only if both fields are equal.
+    """Identity of a photo: its data set and its path in it; photos are the same only if both are equal.
 
     Results, embeddings and held-out sets are keyed by it, never by a bare file name, which other data sets use too.
     """
@@ -46,10 +46,10 @@ class ObjectRef:
     """Unique in its data set."""
     shape: Shape
     is_crowd: bool = False
-    """A region of many objects, which is no object itself (COCO's `iscrowd`)."""
+    """Whether it is a region of many objects rather than one object (COCO's `iscrowd`)."""
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W) mask on a photo of that size.
+        """The object's mask (H, W) on a photo of size `hw`.
 
         Raises:
             DataError: the shape does not fit the photo or is malformed; the message names the object.
@@ -62,10 +62,10 @@ class ObjectRef:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is annotated on one photo."""
+    """The annotation of one photo: its objects, and those that cannot be read."""
 
     source: str
-    """Name of the data set that the record says it comes from, for weights and tables by source."""
+    """The data set that the record names as its origin; sampling weights and tables are per source."""
     objects: tuple[ObjectRef, ...]
     broken: tuple[tuple[str, str], ...] = ()
     """What is annotated but cannot be used, as (object id, reason). An object is here or in `objects`, never in both;
@@ -77,10 +77,10 @@ Size: TypeAlias = tuple[int, int]
 
 
 class Truth(Protocol):
-    """Reads the annotation of one photo when it is asked for."""
+    """Reader of the annotation of one photo, which reads it only on demand."""
 
     def sizes(self) -> tuple[Size, ...]:
-        """Sizes of the photo that the annotation states, those of masks first; none where it states none.
+        """Sizes of the photo that the annotation states, those of masks first; empty where it states none.
 
         Raises:
             DataError, OSError, ValueError, KeyError, TypeError: the record is missing or malformed.
@@ -88,7 +88,7 @@ class Truth(Protocol):
         ...
 
     def read(self, photo: PhotoId) -> Annotation:
-        """The annotation; an object that is malformed is named in `broken` and costs only itself.
+        """Read the annotation; a malformed object is reported in `broken` and does not affect the others.
 
         Raises:
             DataError, OSError, ValueError, KeyError, TypeError: the record as a whole is missing or malformed.
@@ -98,17 +98,17 @@ class Truth(Protocol):
 
 @dataclass(frozen=True)
 class Framing:
-    """Which pixels of a photo its annotation was drawn on."""
+    """The orientation in which a photo was annotated: as stored in the file, or turned upright."""
 
     frame: Frame
     orientation: int = 1
-    """EXIF's, 1-8. The two frames differ unless it is 1."""
+    """EXIF orientation, 1-8; stored and upright pixels differ unless it is 1."""
     is_certain: bool = True
-    """False where nothing tells, so that `PhotoRef.unclear_frame` was taken."""
+    """False where the annotation does not show it, so that `PhotoRef.unclear_frame` was assumed."""
 
 
 def frame_of(stored_hw: Size, orientation: int, sizes: tuple[Size, ...], unclear: Frame) -> Framing:
-    """Decide which pixels an annotation was drawn on.
+    """Decide whether an annotation was drawn on the stored or on the upright pixels.
 
     Only a photo that lies on its side (orientation 5-8) has another size when upright. The first stated size that
     fits one of the two decides; a size that fits neither says nothing here and is a problem of its own mask.
@@ -117,7 +117,7 @@ def frame_of(stored_hw: Size, orientation: int, sizes: tuple[Size, ...], unclear
         stored_hw: size of the stored photo.
         orientation: its EXIF orientation, 1-8.
         sizes: what the annotation states, the most trustworthy first.
-        unclear: the frame where that does not tell: photos turned by 180 degrees, mirrored or square, and
+        unclear: the frame to assume where that does not show it: photos turned by 180 degrees, mirrored or square, and
             annotations without a size.
     """
     if orientation == 1:
@@ -137,16 +137,16 @@ class PhotoRef:
     id: PhotoId
     file: FileRef
     truth: Truth | None
-    """None where nothing is annotated."""
+    """The reader of its annotation; None where the photo has none."""
     image_id: int | str | None = None
-    """COCO's, for detection files; as `coco.image_key` spells it."""
+    """COCO's image id in the form of `coco.image_key`, to match files of detections."""
     unclear_frame: Frame = "upright"
-    """Which pixels an annotation is taken to be drawn on that does not tell. Tools for labelling show photos upright,
+    """The frame assumed for an annotation that does not show it. Labelling tools show photos upright,
     and the files of `mobilesam everything` are made so."""
 
     @property
     def name(self) -> str:
-        """Path in its data set; not an identity."""
+        """Path in its data set; not unique across data sets."""
         return self.id.path
 
     def open(
@@ -157,7 +157,7 @@ class PhotoRef:
         max_side: int | None = None,
         value_range: tuple[float, float] | None = None,
     ) -> Rgb:
-        """The photo, (H, W, 3), in the frame that its annotation was drawn in, so that masks lie on their objects.
+        """Open the photo as (H, W, 3) in the orientation that its annotation was drawn in, so that masks fit.
 
         Args:
             frame: "stored" or "upright" pixels instead; upright is what the predictor sees.
@@ -181,7 +181,7 @@ class PhotoRef:
         max_side: int | None = None,
         value_range: tuple[float, float] | None = None,
     ) -> Rgb:
-        """The same as `open`, of a file that has been read or opened already.
+        """Decode the photo as `open` does, from a file that has been read or opened already.
 
         Args:
             encoded: bytes of the photo's file, or the file.
@@ -201,7 +201,7 @@ class PhotoRef:
         return turn(rgb, orientation)
 
     def header(self) -> tuple[Size, int]:
-        """Size of the stored pixels and EXIF orientation (1-8); only the beginning of the file is read where it says.
+        """Size of the stored pixels and EXIF orientation (1-8); reads only the file's beginning where that suffices.
 
         Raises:
             DataError: the photo is missing or damaged.
@@ -213,11 +213,11 @@ class PhotoRef:
             raise self._unreadable(error) from error
 
     def framing(self) -> Framing:
-        """Which pixels its annotation was drawn on, and whether that is certain; errors are those of `header`."""
+        """The orientation that its annotation was drawn in, and whether it is certain; errors are those of `header`."""
         return self.framing_of(*self.header())
 
     def framing_of(self, stored_hw: Size, orientation: int) -> Framing:
-        """The same, of a photo whose header has been read."""
+        """As `framing`, for a photo whose header has been read."""
         try:
             sizes = () if self.truth is None or orientation not in SIDEWAYS else self.truth.sizes()
         except (*MALFORMED, OSError):  # `annotation` names what is wrong
@@ -228,7 +228,7 @@ class PhotoRef:
         return DataError(f"{self.file.path}: photo '{self.name}' cannot be read ({first_line(error)})")
 
     def annotation(self) -> Annotation:
-        """What is annotated on it.
+        """Read the photo's annotation.
 
         Raises:
             DataError: there is no annotation, or it is malformed.

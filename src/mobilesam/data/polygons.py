@@ -1,4 +1,4 @@
-"""Polygons from annotation files, checked before native code fills them.
+"""Polygons from annotation files: checking, clipping and filling them.
 
 pycocotools makes five points for each pixel of an outline and checks none of its numbers: a coordinate of 1e9 takes all
 memory, and one that is not a number ends the process.
@@ -19,7 +19,7 @@ from mobilesam.rle import Rle
 # H W photo, K vertices
 
 MIN_NUMBERS = 6
-"""Of a polygon: three (x, y) pairs."""
+"""Fewest numbers in a polygon: three (x, y) pairs."""
 MAX_OUTLINE = 2**22
 """Pixels of outline of one object: a second and 400 MB in pycocotools. A border around 12 megapixels has 14,000."""
 FAR = 1e12  # beyond it, scaling and cutting an edge would overflow
@@ -27,7 +27,7 @@ AT_ONCE = 32  # pieces that are merged in one call, whose time grows with their 
 
 
 def check_polygon(polygon: Any) -> NDArray[np.float64]:
-    """One polygon, x0, y0, x1, y1, ..., as (K, 2) vertices.
+    """Check one polygon x0, y0, x1, y1, ... and return its vertices (K, 2).
 
     Raises:
         DataError: it is no list of at least three pairs of finite numbers.
@@ -48,7 +48,7 @@ def check_polygon(polygon: Any) -> NDArray[np.float64]:
 
 
 def check_polygons(polygons: Any) -> tuple[tuple[float, ...], ...]:
-    """The polygons of one object.
+    """Check the polygons of one object.
 
     Raises:
         DataError: there is none, or one of them is malformed.
@@ -85,7 +85,7 @@ def fill(polygons: Iterable[tuple[float, ...]], hw: tuple[int, int], scale: tupl
 
 
 def clip(polygon: NDArray[np.float64], hw: tuple[int, int]) -> NDArray[np.float64]:
-    """(K, 2) polygon, cut at one side of the photo beyond its border; the shape inside stays what it was."""
+    """Clip a polygon (K, 2) beyond the photo's border, which leaves the shape inside the photo unchanged."""
     side = max(hw)
     if polygon.min() >= -side and polygon.max() <= 2 * side:
         return polygon
@@ -96,7 +96,7 @@ def clip(polygon: NDArray[np.float64], hw: tuple[int, int]) -> NDArray[np.float6
 
 
 def outline_length(polygon: NDArray[np.float64]) -> float:
-    """What pycocotools will step along, in pixels, of (K, 2) vertices: the longer side of each edge, and its ends."""
+    """Length in pixels of the outline that pycocotools will trace for (K, 2) vertices, which bounds its memory."""
     steps = np.abs(polygon - np.roll(polygon, -1, axis=0)).max(axis=1)
     return float(steps.sum()) + len(polygon)
 

@@ -1,6 +1,6 @@
 """Shapes of annotated objects: run lengths, polygons, and pixels of a label picture.
 
-A shape holds what the annotation says; `mask` and `rle` make pixels or run lengths of it.
+A shape holds the annotation's data; `mask` and `rle` convert it to pixels or run lengths.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WITH_ALPHA = ("LA", "RGBA", "PA")
 LOSSY = ("JPEG", "MPO")
 PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
 OPAQUE = 255
-NOISE = 8  # of a JPEG around its black
+NOISE = 8  # grey values: compression makes the black of a JPEG vary by this much
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class RleShape:
 
     run_lengths: Rle
     area: int | None = None
-    """Pixels, as the annotation states them."""
+    """Area in pixels that the annotation states; None where it states none."""
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W). A DataError where the mask has another size, or its runs do not add up to it."""
+        """The mask (H, W). A DataError where it has another size, or its runs do not add up to it."""
         return from_rle(self.run_lengths, hw)
 
     def rle(self, hw: tuple[int, int]) -> Rle:
@@ -57,7 +57,7 @@ class PolygonShape:
     is_normalised: bool = False
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W). A DataError where a polygon is malformed or absurdly long."""
+        """The mask (H, W). A DataError where a polygon is malformed or absurdly long."""
         return from_rle(self.rle(hw))
 
     def rle(self, hw: tuple[int, int]) -> Rle:
@@ -67,7 +67,7 @@ class PolygonShape:
 
 @dataclass(frozen=True)
 class PixelShape:
-    """One value, or every value but 0 and `ignore`, of a label picture."""
+    """An object given by pixel values of a label picture: one value, or every value but 0 and `ignore`."""
 
     file: FileRef
     value: int | None = None
@@ -79,11 +79,11 @@ class PixelShape:
         return self.select(self.pixels())
 
     def pixels(self) -> Labels:
-        """(H, W) of the label picture, as `select` takes it."""
+        """The values (H, W) of the label picture, as `select` takes them."""
         return label_pixels(self.file) if self.value is not None else object_pixels(self.file, self.ignore)
 
     def select(self, pixels: Labels) -> NDArray[np.bool_]:
-        """(H, W) of a label picture that has been read."""
+        """The mask (H, W) of this object in a label picture that has been read."""
         if self.value is not None:
             return pixels == self.value
         return (pixels != 0) & (pixels != self.ignore)
@@ -93,7 +93,7 @@ class PixelShape:
         return to_rle(self.mask(hw))
 
     def ignored(self) -> NDArray[np.bool_] | None:
-        """(H, W) pixels that count neither way."""
+        """The pixels (H, W) that evaluation does not count, neither as object nor as background."""
         return None if self.ignore is None else self.pixels() == self.ignore
 
 
@@ -101,7 +101,7 @@ Shape = RleShape | PolygonShape | PixelShape
 
 
 def to_shape(segmentation: Any, area: int | None = None) -> RleShape | PolygonShape:
-    """COCO's three forms of a segmentation (polygons, run lengths, compressed run lengths) as a shape.
+    """Convert a COCO segmentation (polygons, run lengths or compressed run lengths) to a shape.
 
     Raises:
         DataError: it is none of the three, or its numbers are impossible.
@@ -114,7 +114,7 @@ def to_shape(segmentation: Any, area: int | None = None) -> RleShape | PolygonSh
 
 
 def label_pixels(file: FileRef) -> Labels:
-    """A label picture as (H, W): palette indices, grey values of 8 or 16 bits, or the largest channel of a colour.
+    """Read a label picture as (H, W): palette indices, 8 or 16-bit grey values, or a colour's largest channel.
 
     Raises:
         DataError: it is missing or damaged.
@@ -149,7 +149,7 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
 
 
 def is_lossy(file: FileRef) -> bool:
-    """Whether a label picture is of a format that does not keep values, so that they cannot tell objects apart.
+    """Whether a label picture has a lossy format, whose values cannot tell objects apart.
 
     Raises:
         DataError: it is missing or damaged.
@@ -159,7 +159,7 @@ def is_lossy(file: FileRef) -> bool:
 
 
 def label_size(file: FileRef) -> tuple[int, int]:
-    """(height, width) of a label picture, from its header.
+    """Read the size (height, width) of a label picture from its header.
 
     Raises:
         DataError: it is missing or damaged.
@@ -196,7 +196,7 @@ def _label_picture(file: FileRef) -> Iterator[Image.Image]:
 
 
 def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArray[np.bool_]:
-    """The mask, if it has the photo's size.
+    """Return the mask, if it has the photo's size.
 
     Raises:
         DataError: it has not.

@@ -1,4 +1,4 @@
-"""Parts of data sets that are the same in every run: a share of the photos, and photos that are never trained on.
+"""Reproducible subsets of photos: a fraction to train on, and photos held out from training.
 
 Draws depend on a photo's path in its data set, not on what the data set is called.
 """
@@ -14,7 +14,7 @@ from mobilesam.errors import DataError
 
 
 def keep_fraction(photos: Survey, fraction: float, only_sources: tuple[str, ...] = ()) -> Survey:
-    """A share of the photos, the same ones in every run; a smaller share lies within a larger one.
+    """Keep a fraction of the photos, the same ones in every run; a smaller fraction is a subset of a larger one.
 
     Args:
         photos: all there are.
@@ -36,7 +36,7 @@ def keep_fraction(photos: Survey, fraction: float, only_sources: tuple[str, ...]
 
 
 def hold_out(photos: Survey, count: int) -> tuple[list[DecodedPhoto], Survey]:
-    """Split off photos that are never trained on, at most a tenth of all.
+    """Split off held-out photos, which are never trained on, at most a tenth of all.
 
     Returns:
         The held-out photos, decoded, and the rest. A photo that is damaged or has no usable annotation stays in the
@@ -44,7 +44,7 @@ def hold_out(photos: Survey, count: int) -> tuple[list[DecodedPhoto], Survey]:
     """
     count = min(count, len(photos.photos) // 10)
     held_out: list[DecodedPhoto] = []
-    # Photos of one path in two data sets draw the same number: the second part decides, whichever came first.
+    # Photos of the same path in two data sets have the same hash; the second part breaks the tie, whatever the order.
     for photo in sorted(photos.photos, key=lambda p: (zlib.crc32(b"validation" + p.id.path.encode()), p.id)):
         if len(held_out) == count:
             break

@@ -1,17 +1,17 @@
-"""Cached image embeddings: one zip of .npy members per data set, read by seeking, safe under a kill at any moment.
+"""Cached image embeddings: one zip of .npy members per data set, with random access, that survives a killed writer.
 
     NAME.npz           header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
-    NAME.npz.partial   the same while it grows: whole records, perhaps a torn one at the end
+    NAME.npz.partial   the same while it grows: whole records, perhaps an incomplete one at the end
 
 A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
 a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
-and is scanned record by record when work goes on. `docs/decisions/0004-embedding-store.md` says why.
+and is scanned record by record when writing continues. `docs/decisions/0004-embedding-store.md` says why.
 
 Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
 
-Two checksums tell whether the photos are still those that were embedded: one of their names and sizes, which says whose
-store this is when it is opened, and one of each photo's bytes, compared whenever that photo is read. Stores of format 1
-lack the second and are read all the same.
+Two kinds of checksum show whether the photos have changed since they were embedded: one of all names and sizes, by
+which a store is matched to its data set, and one of each photo's bytes, compared whenever that photo is read. Stores
+of format 1 lack the second and can still be read.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Embedding = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What the embeddings are of; all of it must agree before they are used or added to."""
+    """How a store's embeddings were made; it must match before they are used or more are added."""
 
     teacher: str
     """sha256 of the weights (`model.backend.weights_sha256`)."""
@@ -66,7 +66,7 @@ class StoreHeader:
     view_seed: int = 0
     keeps_padding: bool = False
     unclear_frame: Frame = "upright"
-    """Of the photos; see `PhotoRef.unclear_frame`."""
+    """The frame assumed for unclear annotations; see `PhotoRef.unclear_frame`."""
     preprocessing: str = PREPROCESSING
     format: int = FORMAT
 
@@ -76,7 +76,7 @@ class StoreHeader:
         return self.shard.rpartition(" ")[2]
 
     def differences(self, other: StoreHeader) -> str:
-        """What differs, in words; empty when nothing that matters does: neither the data set's name nor the format."""
+        """Describe how two headers differ; empty if they are compatible. Data set name and format may differ."""
         mine, others = asdict(self), asdict(other)
         keys = {key for key in mine if mine[key] != others[key]} - {"format"}
         if self.listing == other.listing:
@@ -85,7 +85,7 @@ class StoreHeader:
 
 
 def listing_checksum(photos: Iterable[PhotoRef]) -> str:
-    """Checksum of the names and sizes of a data set's photos, in order, whatever the data set is called.
+    """Checksum of the names and sizes of a data set's photos, in order; independent of the data set's name.
 
     Equal for two data sets only if their photos can be told apart by nothing but their bytes.
     """
@@ -96,7 +96,7 @@ def listing_checksum(photos: Iterable[PhotoRef]) -> str:
 def _size(photo: PhotoRef) -> int:
     try:
         return photo.file.num_bytes
-    except OSError:  # a link to nowhere: named as damaged by whoever reads it
+    except OSError:  # a broken link: reading the photo reports it as damaged
         return -1
 
 
@@ -106,34 +106,34 @@ def photo_checksum(encoded: bytes) -> str:
 
 
 def covered_cells(input_hw: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the grid that a resized photo touches."""
+    """Number of rows and columns of the embedding grid that a resized photo covers."""
     return -(-input_hw[0] // PATCH_SIZE), -(-input_hw[1] // PATCH_SIZE)
 
 
 def record_name(photo: str, view: int) -> str:
-    """Member that holds one view of one photo."""
+    """Name of the zip member that holds one view of one photo."""
     return f"{photo}.{view}.npy"
 
 
 def scale_name(photo: str, view: int) -> str:
-    """Member that holds the channels' scales of an int8 record."""
+    """Name of the zip member that holds the channels' scales of an int8 record."""
     return f"{photo}.{view}.scale.npy"
 
 
 def checksum_name(photo: str) -> str:
-    """Member that holds the checksum of a photo's file."""
+    """Name of the zip member that holds the checksum of a photo's file."""
     return f"{photo}.crc32"
 
 
 def to_npy(array: NDArray[np.generic]) -> bytes:
-    """An array as the bytes of a .npy file."""
+    """Serialise an array as the bytes of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 class StoreWriter:
-    """Adds records to a store that is not finished; goes on where a killed one stopped.
+    """Writer of an unfinished store, which continues where a killed writer stopped.
 
     Args:
         path: the finished file's name.
@@ -147,7 +147,7 @@ class StoreWriter:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
         self.header = header
-        # Unbuffered: what was written is the system's, and closing after a full disk has nothing left to fail on.
+        # Unbuffered: every write reaches the system at once, so that closing the file on a full disk cannot fail.
         self.file = open(self.partial, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
         self.members: list[zipfile.ZipInfo] = []
         try:
@@ -163,12 +163,12 @@ class StoreWriter:
         self.file.close()
 
     def recover(self) -> None:
-        """Keep the whole records of a torn file and cut the rest off."""
+        """Keep the complete records of a file whose writer was killed, and truncate the rest."""
         self.members = list(scan(self.file))
         while self.members and self.members[-1].filename.endswith((".scale.npy", ".crc32")):
-            self.members.pop()  # scales and checksums whose record never arrived
+            self.members.pop()  # scales and checksums whose record was not written any more
         if self.members and self.members[-1].filename == SKIPPED:
-            self.members.pop()  # it was all but finished; the last member is written again
+            self.members.pop()  # the writer was killed while finishing; the last member is written again
         self.names = {member.filename for member in self.members}
         end = _end(self.members[-1]) if self.members else 0
         self.file.truncate(end)
@@ -177,7 +177,7 @@ class StoreWriter:
             return
         begun = _parse_header(_payload(self.file, self.members[0]), self.partial)
         if different := self.header.differences(begun):
-            raise DataError(f"{self.partial} was begun otherwise ({different}); delete it, or choose another folder")
+            raise DataError(f"{self.partial} has other settings ({different}); delete it, or choose another folder")
 
     def __contains__(self, photo_view: tuple[str, int]) -> bool:
         return record_name(*photo_view) in self.names
@@ -207,14 +207,14 @@ class StoreWriter:
             self.write(record_name(photo, view), to_npy(embedding.astype(np.float16)))
 
     def write(self, name: str, data: bytes) -> None:
-        """Append one member."""
+        """Append one zip member."""
         member = zipfile.ZipInfo(name, _EPOCH)
         member.CRC = zlib.crc32(data)
         member.compress_size = member.file_size = len(data)
         try:
             member.header_offset = self.file.seek(0, os.SEEK_END)
             rest = memoryview(member.FileHeader() + data)
-            while rest:  # a nearly full disk takes a part, then refuses
+            while rest:  # a nearly full disk accepts a part, then fails
                 rest = rest[self.file.write(rest) :]
         except OSError as error:
             raise DataError(
@@ -238,7 +238,7 @@ class StoreWriter:
         try:
             with open(self.partial, "r+b") as file:
                 file.seek(0, os.SEEK_END)
-                with zipfile.ZipFile(file, "w") as archive:  # adds its directory behind what is there
+                with zipfile.ZipFile(file, "w") as archive:  # appends its directory to the members that are there
                     archive.filelist = self.members
                 file.flush()
                 os.fsync(file.fileno())
@@ -271,10 +271,10 @@ class Store:
         self.photos = {name.removesuffix(".0.npy") for name in self.members if name.endswith(".0.npy")}
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        return Store, (self.path,)  # a worker process maps the file itself
+        return Store, (self.path,)  # a mapping cannot be pickled: each worker process maps the file itself
 
     def payload(self, name: str) -> memoryview:
-        """Bytes of one member, checked.
+        """Read the bytes of one zip member and check them.
 
         Raises:
             DataError: they are not what was written.
@@ -302,7 +302,7 @@ class Store:
         return values.astype(np.float32)
 
     def check_photo(self, photo: str, encoded: bytes) -> None:
-        """Refuse a photo that is not the one that was embedded. Stores of format 1 cannot tell.
+        """Refuse a photo that has changed since it was embedded. Stores of format 1 have no checksums to compare.
 
         Args:
             photo: its path in its data set.
@@ -318,17 +318,17 @@ class Store:
             )
 
     def differs(self, photo: str, encoded: bytes) -> bool:
-        """Whether a photo's file is known to be another than the one that was embedded."""
+        """Whether a photo's file is known to differ from the one that was embedded."""
         name = checksum_name(photo)
         return name in self.members and bytes(self.payload(name)).decode() != photo_checksum(encoded)
 
     def is_of(self, photos: Sequence[PhotoRef]) -> bool:
-        """Whether the first of some photos that has an embedding here is the very photo that was embedded."""
+        """Whether the store was made from these photos, judged by the checksum of the first one that it holds."""
         first = next((photo for photo in photos if photo.name in self.photos), None)
         return first is not None and not self.differs(first.name, first.file.read())
 
     def verify(self) -> list[str]:
-        """Read everything; the names of damaged members."""
+        """Read the whole store and return the names of damaged members."""
         damaged = []
         for name in self.members:
             try:
@@ -339,7 +339,7 @@ class Store:
 
 
 def find_stores(folder: Path) -> list[Path]:
-    """The finished stores of a folder.
+    """Find the finished stores of a folder.
 
     Raises:
         DataError: there is none.
@@ -351,7 +351,7 @@ def find_stores(folder: Path) -> list[Path]:
 
 
 def read_header(path: Path) -> StoreHeader | None:
-    """What a store says of itself, finished or not, read without its directory; None where there is no whole header."""
+    """Read the header of a store, finished or not, without the zip directory; None where it is incomplete."""
     with open(path, "rb") as file:
         first = next(scan(file), None)
         if first is None or first.filename != HEADER:
@@ -367,7 +367,7 @@ def _parse_header(data: bytes, path: Path) -> StoreHeader:
 
 
 def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
-    """The whole members at the start of a zip without a directory; ends at the first that is torn."""
+    """Yield the complete members of a zip that has no directory yet; stops at the first incomplete one."""
     offset = 0
     while True:
         file.seek(offset)

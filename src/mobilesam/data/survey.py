@@ -1,4 +1,4 @@
-"""What data sets hold before anything is learnt from them: which photos, of which sources, and what is wrong with them.
+"""Survey of data sets before training: their photos, the sources of these, and everything that is broken.
 
 Nothing is dropped silently. A photo that cannot be used is counted and named with its reason, and the others are used;
 a data set that cannot be read at all is an error.
@@ -24,7 +24,7 @@ from mobilesam.pixels import SIDEWAYS
 
 JPEG_END = b"\xff\xd9"
 PNG_START = b"\x89PNG"
-NAMED = 3  # of the photos skipped for one reason, how many a message names
+NAMED = 3  # how many skipped photos a message names per reason
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Survey:
 
     photos: list[PhotoRef]
     sources: list[str]
-    """Of each photo; all "unread" when the annotations were not asked for."""
+    """Source of each photo; all "unread" where annotations were not requested."""
     skipped: dict[str, list[PhotoId]]
     """Reason → photos."""
     broken: dict[str, list[str]] = field(default_factory=dict)
-    """Reason → objects of photos that can be used but for these, as "photo: object"."""
+    """Reason → broken objects, as "photo: object", of photos that are usable otherwise."""
     listings: dict[str, str] = field(default_factory=dict)
-    """Data set → checksum of all its photos' names and sizes, by which a store of embeddings is found."""
+    """Data set → checksum of the names and sizes of all its photos, by which its embedding store is found."""
     unclear: list[PhotoId] = field(default_factory=list)
-    """Photos with an EXIF orientation whose annotation does not tell on which pixels it is drawn (`photo.frame_of`)."""
+    """Photos with an EXIF orientation whose annotation does not show if it was drawn upright (`photo.frame_of`)."""
 
     def without(self, photos: Iterable[PhotoId]) -> Survey:
-        """The same without some photos, which are not counted as skipped."""
+        """A copy without some photos, which are not counted as skipped."""
         left_out = set(photos)
         kept = [(p, source) for p, source in zip(self.photos, self.sources, strict=True) if p.id not in left_out]
         unclear = [id for id in self.unclear if id not in left_out]
@@ -75,7 +75,7 @@ def survey(
     need_masks: bool = True,
     unclear_frame: Frame = "upright",
 ) -> Survey:
-    """Look at every photo of some data sets once, without decoding it where that can be avoided.
+    """Check every photo of some data sets once, without decoding the pixels where that can be avoided.
 
     Args:
         patterns: shards, folders and annotation files of any layout (`layouts.read_all`).
@@ -118,7 +118,7 @@ def survey(
 
 
 def damage(file: FileRef) -> str | None:
-    """Why a file's bytes cannot be a whole photo.
+    """Say why a photo's file is damaged or incomplete, judged by its bytes; None where it seems fine.
 
     A JPEG that ends as it should is believed, and a PNG whose checksums are right; any other is decoded.
     """
@@ -140,19 +140,19 @@ def damage(file: FileRef) -> str | None:
 
 @dataclass(frozen=True)
 class Look:
-    """What the annotation of one photo is good for."""
+    """Result of checking the annotation of one photo."""
 
     source: str = ""
     reason: str | None = None
-    """Why it cannot be used as a whole."""
+    """Why the whole annotation is unusable; None where it is usable."""
     broken: tuple[tuple[str, str], ...] = ()
-    """The objects that cannot, and why."""
+    """Objects that are unusable, as (object id, reason)."""
     is_unclear: bool = False
-    """Whether nothing tells on which pixels it was drawn."""
+    """Whether the annotation does not show if it was drawn on stored or upright pixels."""
 
 
 def look_at_annotation(photo: PhotoRef) -> Look:
-    """Read a photo's annotation and its header."""
+    """Check a photo's annotation and header."""
     try:
         annotation = photo.annotation()
         shapes = [one.shape for one in annotation.objects if not one.is_crowd]
@@ -170,12 +170,12 @@ def look_at_annotation(photo: PhotoRef) -> Look:
 
 
 def has_pixels(shape: Shape) -> bool:
-    """Whether there is an object. Of label pictures that say nothing but object or not, some are empty."""
+    """Whether a shape covers any pixel. Only label pictures with a single object can be empty."""
     return not isinstance(shape, PixelShape) or shape.value is not None or bool(shape.mask((0, 0)).any())
 
 
 def sizes(shapes: Iterable[Shape]) -> set[tuple[int, int]]:
-    """The sizes (H, W) of masks that have one of their own; polygons take the photo's."""
+    """Collect the sizes (H, W) that masks have of their own; polygons have none."""
     files = {shape.file for shape in shapes if isinstance(shape, PixelShape)}
     stated = {(s.run_lengths["size"][0], s.run_lengths["size"][1]) for s in shapes if isinstance(s, RleShape)}
     return stated | {label_size(file) for file in files}

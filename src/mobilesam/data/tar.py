@@ -20,7 +20,7 @@ NO_PHOTO = "an annotation without a photo of its name"
 
 
 def read_tar(path: Path, dataset: str) -> Iterator[Item]:
-    """Every photo of a shard, in the order of the tar, with its annotation where there is one.
+    """Read every photo of a shard, in the order of the tar, with its annotation where there is one.
 
     Raises:
         DataError: it is no readable, uncompressed tar.
@@ -34,7 +34,7 @@ def read_tar(path: Path, dataset: str) -> Iterator[Item]:
 
 
 def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
-    """Where the photos and the .json records of a shard lie, by their names without suffixes.
+    """Locate the photos and the .json records of a shard, by their names without suffixes.
 
     Raises:
         DataError: it is no readable, uncompressed tar.
@@ -49,7 +49,7 @@ def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
                 is_hidden = stem.rpartition("/")[2].startswith(".")  # macOS packs a ._NAME beside each photo
                 if kind is not None and dot and member.isfile() and not is_hidden:
                     kind[stem] = FileRef(str(path), (member.offset_data, member.size))
-    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError) as error:  # sizes in headers are foreign
+    except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError) as error:  # any size may be stated
         raise DataError(
             f"{path}: not a readable, uncompressed tar ({first_line(error)}); fetch it again, or leave it out"
         ) from error

@@ -1,6 +1,6 @@
-"""Annotations of the layouts, each read for one photo when it is asked for.
+"""Annotation readers of the layouts: each reads the annotation of one photo, on demand.
 
-One malformed object costs itself: it is named in `Annotation.broken`, and the others of its photo are read.
+A malformed object is reported in `Annotation.broken`; the other objects of its photo are still read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.text import decode_text, parse_json
 
-VOID = 255  # of DAVIS and Pascal VOC: pixels that count neither way
+VOID = 255  # of DAVIS and Pascal VOC: pixels that are not evaluated
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
 GROUPS = range(24, 34)  # of Cityscapes: things that were annotated as a group
 BOX_NUMBERS = 4  # of a YOLO line that holds a box: its centre and its sides
@@ -31,7 +31,7 @@ Rule = Literal["object", "frames", "instances", "cityscapes"]
 
 
 def gather(source: str, records: Iterable[tuple[str, Any]], to_object: Callable[[str, Any], ObjectRef]) -> Annotation:
-    """Records of objects, by their ids → the objects that can be read, and why the others cannot."""
+    """Convert (id, record) pairs to objects; records that cannot be read are reported with their reason."""
     objects: list[ObjectRef] = []
     broken: list[tuple[str, str]] = []
     for id, record in records:
@@ -43,7 +43,7 @@ def gather(source: str, records: Iterable[tuple[str, Any]], to_object: Callable[
 
 
 def record_ids(records: Sequence[Any], prefix: str = "", nameless: str = "") -> list[str]:
-    """An id for each record, unique among them: its own after `prefix`, or its number after `nameless`."""
+    """Give each record a unique id: its own after `prefix`, or its index after `nameless` where it has none."""
     ids: dict[str, None] = {}
     times: Counter[str] = Counter()
     for i, record in enumerate(records):
@@ -57,7 +57,7 @@ def record_ids(records: Sequence[Any], prefix: str = "", nameless: str = "") -> 
 
 
 def record_id(record: Any) -> str | None:
-    """The id that a record gives itself, whole numbers without a fraction; None where it has none."""
+    """The record's own id as a text, 7.0 written as "7"; None where it has none."""
     own: Any = record.get("id") if isinstance(record, dict) else None
     if is_whole(own):
         return str(int(own))
@@ -66,12 +66,12 @@ def record_id(record: Any) -> str | None:
 
 @dataclass(frozen=True)
 class RecordTruth:
-    """A JSON record beside its photo: of the SA-1B schema, whose source is "sa1b" where it names none, or LabelMe's."""
+    """A JSON file per photo: LabelMe's, or of the SA-1B schema, whose source is "sa1b" unless it names another."""
 
     file: FileRef
 
     def sizes(self) -> tuple[Size, ...]:
-        """Those of the masks, then the record's: SA-1B's of its image, or LabelMe's."""
+        """Sizes that the masks state, then the size that the record states for its photo."""
         record = parse_json(self.file.read())
         if "annotations" not in record:
             return _sizes([[record.get("imageHeight"), record.get("imageWidth")]])
@@ -95,17 +95,17 @@ class RecordTruth:
 
 @dataclass(frozen=True)
 class CocoTruth:
-    """Annotation records of one photo of a COCO or LVIS file."""
+    """The annotation records of one photo in a COCO or LVIS file."""
 
     source: str
     records: tuple[dict[str, Any], ...]
     ids_repeat: bool = False
-    """Whether ids of the file are unique in a photo at best; the photo's path is then put before them."""
+    """Whether annotation ids repeat within the file; ids are then prefixed by the photo's path."""
     image: dict[str, Any] | None = None
     """The record of the photo itself, for its width and height."""
 
     def sizes(self) -> tuple[Size, ...]:
-        """Those of the masks, then the photo's record's."""
+        """Sizes that the masks state, then the size in the image record."""
         return _stated(self.records, self.image)
 
     def read(self, photo: PhotoId) -> Annotation:
@@ -116,7 +116,7 @@ class CocoTruth:
 
 @dataclass(frozen=True)
 class PixelTruth:
-    """A label picture.
+    """A label picture per photo, whose pixel values tell objects apart.
 
     Rules, by which values become objects:
         object: everything but 0 and `ignore` is one object (GrabCut, Berkeley, DAVIS 2016).
@@ -131,11 +131,11 @@ class PixelTruth:
     ignore: int | None = None
 
     def sizes(self) -> tuple[Size, ...]:
-        """The picture's own."""
+        """Size of the label picture."""
         return (label_size(self.file),)
 
     def read(self, photo: PhotoId) -> Annotation:
-        """Look which values there are."""
+        """Find the objects: one, or one per value, by `rule`."""
         name = photo.path
         if self.rule == "object":
             return Annotation(self.source, (ObjectRef(name, PixelShape(self.file, None, self.ignore)),))
@@ -146,7 +146,7 @@ class PixelTruth:
         return Annotation(self.source, tuple(self.by_value(name)))
 
     def by_value(self, name: str) -> list[ObjectRef]:
-        """The objects of a picture that holds a value for each."""
+        """The objects of a label picture with one value per object."""
         values = [int(value) for value in np.unique(label_pixels(self.file))]
         if self.rule == "cityscapes":
             kept = [v for v in values if v >= FIRST_INSTANCE or v in GROUPS]
@@ -159,13 +159,13 @@ class PixelTruth:
 
 @dataclass(frozen=True)
 class YoloTruth:
-    """A YOLO-seg label file: a line per object, its class and a polygon in 0-1. Lines that hold a box are named."""
+    """A YOLO-seg label file: one line per object, a class and a polygon in 0-1. Lines that hold a box are reported."""
 
     source: str
     file: FileRef
 
     def sizes(self) -> tuple[Size, ...]:
-        """None: the polygons are fractions of the photo."""
+        """Empty: the polygons are fractions of the photo and state no size."""
         return ()
 
     def read(self, photo: PhotoId) -> Annotation:
@@ -175,7 +175,7 @@ class YoloTruth:
 
 
 def check_list(value: Any) -> list[Any]:
-    """A list of records.
+    """Check that a value is a list of records, and return it.
 
     Raises:
         DataError: it is no list.
@@ -203,14 +203,14 @@ def _yolo_object(id: str, line: list[str]) -> ObjectRef:
 
 
 def _area(record: dict[str, Any]) -> int | None:
-    """The stated area, where it is a number of pixels at all."""
+    """The area that a record states; None where it is not a non-negative number."""
     area: Any = record.get("area")
     is_area = isinstance(area, (int, float)) and not isinstance(area, bool) and 0 <= area < np.inf
     return int(area) if is_area else None
 
 
 def _stated(annotations: Iterable[Any], image: Any) -> tuple[Size, ...]:
-    """Sizes (height, width) that records state: of the run lengths, then of the photo. Malformed ones are left out."""
+    """Sizes (height, width) stated by run lengths, then by the image record; malformed sizes are left out."""
     parts = [one.get("segmentation") for one in annotations if isinstance(one, dict)]
     pairs = [part.get("size") for part in parts if isinstance(part, dict)]
     return _sizes([*pairs, [image.get("height"), image.get("width")] if isinstance(image, dict) else None])

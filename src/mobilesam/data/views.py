@@ -1,4 +1,4 @@
-"""Views of a photo: the whole of it, or a mirrored crop that a seed alone decides.
+"""Views of a photo for distillation: the whole photo, or random crops that depend only on a seed.
 
 A view is not stored: the code that caches something about it and the code that uses the cache draw the same numbers
 (TinyViT, arXiv 2207.10666, section 3.2, keeps the seed of each augmentation beside the teacher's answer).
@@ -28,13 +28,13 @@ class View:
     is_mirrored: bool = False
 
     def cut(self, array: NDArray[T]) -> NDArray[T]:
-        """The window of a photo (H, W, 3) or a mask (H, W)."""
+        """Cut the window out of a photo (H, W, 3) or a mask (H, W)."""
         window = array[self.y : self.y + self.height, self.x : self.x + self.width]
         return window[:, ::-1] if self.is_mirrored else window
 
 
 def make_view(name: str, index: int, hw: tuple[int, int], seed: int) -> View:
-    """View `index` of a photo: 0 is all of it, any other a random crop, half of them mirrored.
+    """Make view `index` of a photo: 0 is the whole photo, any other a random crop, mirrored half of the time.
 
     Args:
         name: the photo's path in its data set, so that draws do not depend on what the data set is called.

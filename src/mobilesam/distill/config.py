@@ -1,4 +1,4 @@
-"""A distillation recipe: one kind for caching the teacher's embeddings and for learning from them."""
+"""The distillation recipe, shared by caching the teacher's embeddings and by training the student."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Method = Literal["decoupled", "semi-coupled", "coupled"]
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig(Settings):
-    """Who is imitated."""
+    """The teacher network, and how it is run."""
 
     checkpoint: str = "sam_vit_h"
     """A checkpoint, a run's folder, an exported pair, or a name of `mobilesam models`."""
     image_size: SideOrZero = 0
-    """Side in pixels at which it embeds, and its student learns; 0 for its own. Attention leaves no choice."""
+    """Input side in pixels for teacher and student; 0 for the teacher's own, the only one if it has attention."""
     batch_size: Count = 8
-    """Photos that it embeds at once."""
+    """Photos per batch when embedding."""
     device: str = "auto"
-    """Where it embeds: "cpu", "cuda", or "auto": a GPU where there is one."""
+    """Device to embed on: "cpu", "cuda", or "auto": a GPU where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig(Settings):
-    """Its answers on disk."""
+    """The store of the teacher's embeddings on disk."""
 
     path: str = "runs/embeddings"
     """Folder with one file per data set."""
@@ -39,25 +39,25 @@ class StoreConfig(Settings):
     views: Count = 1
     """Embeddings per photo: the whole photo, then mirrored crops."""
     view_seed: CountOrZero = 0
-    """Of the crops."""
+    """Random seed of the crops."""
     keep_padding: bool = False
     """Also keep the cells of the grid that the photo does not cover."""
     live: bool = False
-    """No store: the teacher runs at every step, and each epoch shows another view when `views` is above 1."""
+    """Use no store: run the teacher at every step, on another view in each epoch if `views` is above 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingLossConfig(Settings):
-    """Weights of the terms between two embeddings. The paper's is the mean squared error (section 3.2)."""
+    """Weights of the terms of the loss between embeddings. The paper uses the mean squared error (section 3.2)."""
 
     mse: PositiveOrZero = 1.0
     """Mean squared error."""
     l1: PositiveOrZero = 0.0
     """Mean absolute error."""
     huber: PositiveOrZero = 0.0
-    """Squared where the error is small, absolute where it is large."""
+    """Smooth L1 loss: squared where the error is small, absolute where it is large."""
     cosine: PositiveOrZero = 0.0
-    """1 - cosine of the angle between the two vectors of a cell."""
+    """1 - cosine similarity of the two vectors of a cell."""
     padding: bool = False
     """Count the cells outside the photo too, as the paper's plain error does; needs store.keep_padding."""
 
@@ -69,36 +69,36 @@ class EmbeddingLossConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillRecipe(Settings):
-    """Everything `mobilesam distill` needs to know."""
+    """All settings of `mobilesam distill`."""
 
     method: Method = "decoupled"
     """decoupled: the student's embedding imitates the teacher's; its decoder is the teacher's, untouched.
     semi-coupled: the loss is on masks, through the teacher's decoder, copied and frozen.
-    coupled: the loss is on masks, and the decoder learns too: from nothing, or from `start_from`."""
+    coupled: the loss is on masks, and the decoder is trained too: from random weights, or from `start_from`."""
     student: TinyViTConfig = MOBILE_SAM.encoder  # type: ignore[assignment]
     """Any encoder of the TinyViT family; MobileSAM's by default."""
     student_model: str = ""
     """A name in `mobilesam.model.config.CONFIGS`, whose encoder is the student instead."""
     start_from: str = ""
-    """A student to go on from; fine-tuning is a mask method that starts from a decoupled run."""
+    """A student to continue from; to fine-tune, use a method with a loss on masks after a decoupled run."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    """Who is imitated."""
+    """The teacher."""
     store: StoreConfig = field(default_factory=StoreConfig)
-    """Where the teacher's embeddings lie."""
+    """The store of the teacher's embeddings."""
     data: DataConfig = field(default_factory=DataConfig)
-    """Which photos."""
+    """The photos to train on."""
     embedding_loss: EmbeddingLossConfig = field(default_factory=EmbeddingLossConfig)
-    """What the decoupled method minimises."""
+    """Loss of the decoupled method."""
     prompts: PromptConfig = field(default_factory=PromptConfig)
-    """How masks become prompts, for the methods with a loss on masks."""
+    """How prompts are drawn from masks, for the methods with a loss on masks."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What those methods minimise."""
+    """Loss of the methods with a loss on masks."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    """How the weights move."""
+    """Optimizer and learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
-    """How long, on what, and where to."""
+    """Length, hardware and output folder of the run."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """What is looked at meanwhile."""
+    """Validation on held-out photos during the run."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,5 +107,5 @@ class DistillRecipe(Settings):
 
     @property
     def encoder(self) -> EncoderConfig:
-        """The student's."""
+        """The configuration of the student's image encoder."""
         return CONFIGS[self.student_model].encoder if self.student_model else self.student

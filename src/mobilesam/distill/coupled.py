@@ -1,10 +1,10 @@
-"""Distillation through masks: what the paper argues against, and what fine-tunes a decoupled student afterwards.
+"""Distillation with a loss on masks, which fine-tunes a student after decoupled distillation.
 
 semi-coupled   the decoder is the teacher's, copied and frozen; only the encoder learns
 coupled        encoder and decoder learn together; fresh, or from a student that is already good
 
-Both are prompted at random, as arXiv 2306.14289, section 3.1 describes, and corrected where they are wrong when
-`prompts.round_weights` asks for more than one round: EdgeSAM's prompt-in-the-loop (arXiv 2312.06660, section 3.2).
+Both are prompted at random, as arXiv 2306.14289, section 3.1 describes, and get corrective points where they are wrong
+if `prompts.round_weights` allows more than one round: EdgeSAM's prompt-in-the-loop (arXiv 2312.06660, section 3.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mobilesam.train.prompts import first_prompts
 
 
 class MaskStep(nn.Module):
-    """One forward is one step: prompts from the annotated objects, targets from the teacher.
+    """Training step of distillation on masks: prompts from annotated objects, target masks from the teacher.
 
     Args:
         student: what of it learns is decided by its caller.
@@ -36,7 +36,7 @@ class MaskStep(nn.Module):
         self.student, self.teacher, self.recipe = student, teacher, recipe
 
     def forward(self, batch: dict[str, Any], draws: Draws) -> StepResult:
-        """Ask both the same, and compare their masks.
+        """Compute the loss between the student's and the teacher's masks for the same prompts.
 
         Args:
             batch: `image` (B, 3, S, S) uint8, `input_hw` (B, 2), `masks` (B, M, S, S) bool, `embedding` (B, C, g, g).
@@ -52,7 +52,7 @@ class MaskStep(nn.Module):
 
     @torch.no_grad()
     def answer(self, embedding: Tensor, prompts: Prompts) -> Tensor:
-        """The mask the teacher would show for each prompt: (N, L, L) of 0 and 1."""
+        """The teacher's best-scored mask for each prompt: (N, L, L) of 0 and 1."""
         side = 4 * embedding.shape[-1]
         none = embedding.new_zeros(len(embedding), 1, side, side)
         logits, scores = self.teacher.decode(embedding, prompts.coords, prompts.labels, none, none[:, 0, 0, 0])

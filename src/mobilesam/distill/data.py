@@ -1,4 +1,4 @@
-"""The photos of a distillation, split, with the teacher's embeddings beside them."""
+"""Loading the photos of a distillation, split into training and held-out photos, with the teacher's embeddings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mobilesam.train.validation import Validation
 def load_photos(
     recipe: DistillRecipe, teacher: Sam, *, need_masks: bool
 ) -> tuple[EpochPhotos, Survey, Validation | None]:
-    """What to train on, a description of it, and the held-out photos.
+    """Load the training photos, their survey, and the validation on held-out photos.
 
     Args:
         recipe: data, store, validation.
@@ -34,7 +34,7 @@ def load_photos(
         SettingsError: the loss wants padding that the store did not keep.
     """
     config = teacher.config
-    # A step that needs no masks does not wait for 110,000 annotation files to be read.
+    # Reading 110,000 annotation files takes long; a step that needs no masks skips it.
     held_out, rest = hold_out(find_photos(recipe.data, need_masks=need_masks), recipe.validation.photos)
     stores: dict[PhotoId, Store] | None = None
     views, view_seed = recipe.store.views, recipe.store.view_seed

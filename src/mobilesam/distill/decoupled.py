@@ -1,4 +1,4 @@
-"""Decoupled distillation: the student's embedding imitates the teacher's; no prompt, no mask, no decoder.
+"""Decoupled distillation: a loss between image embeddings, without prompts, masks or a decoder.
 
 arXiv 2306.14289, section 3.2.
 """
@@ -21,7 +21,7 @@ from mobilesam.train.square import in_photo
 
 
 def encode_padded(model: Sam, images: Tensor, input_hw: Tensor) -> Tensor:
-    """Embed photos of several shapes at once, each padded as at inference: with zeros after normalisation.
+    """Embed a batch of photos of different shapes, each padded as at inference: with zeros after normalisation.
 
     Args:
         images: (B, 3, S, S) uint8, anything outside the photo.
@@ -33,7 +33,7 @@ def encode_padded(model: Sam, images: Tensor, input_hw: Tensor) -> Tensor:
 
 
 class DecoupledStep(nn.Module):
-    """One forward is one step.
+    """Training step of decoupled distillation: one forward pass computes the loss of one batch.
 
     Args:
         student: its encoder learns.
@@ -46,7 +46,7 @@ class DecoupledStep(nn.Module):
         self.config = recipe.embedding_loss
 
     def forward(self, batch: dict[str, Any], draws: Draws) -> StepResult:
-        """Compare embeddings where the photo is.
+        """Compute the loss between the embeddings of student and teacher over the cells that the photo covers.
 
         Args:
             batch: `image` (B, 3, S, S) uint8, `input_hw` (B, 2), and the cached `embedding` (B, C, g, g) or a teacher.
@@ -63,5 +63,5 @@ class DecoupledStep(nn.Module):
 
 @torch.no_grad()
 def teach(teacher: Sam, images: Tensor, input_hw: Tensor) -> Tensor:
-    """What a live teacher says: (B, C, g, g)."""
+    """Run the teacher on the batch: its embeddings (B, C, g, g)."""
     return encode_padded(teacher, images, input_hw).float()

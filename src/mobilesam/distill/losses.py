@@ -1,4 +1,4 @@
-"""How far the student's embedding is from the teacher's."""
+"""The loss between the student's and the teacher's image embeddings."""
 
 from __future__ import annotations
 

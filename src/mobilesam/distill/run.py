@@ -1,4 +1,4 @@
-"""A distillation recipe, run to its end."""
+"""Running a distillation recipe."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mobilesam.train.loop import Job, fit
 
 
 def distill(recipe: DistillRecipe, *, resume: bool = False, show_progress: bool = True) -> Path:
-    """Train a student. Returns the file with its averaged weights; raises as `train.loop.fit` does."""
+    """Train a student and return the file with its averaged weights; raises as `train.loop.fit` does."""
     return fit(recipe, partial(make_job, recipe), resume=resume, show_progress=show_progress)
 
 
 def make_job(recipe: DistillRecipe) -> Job:
-    """Student, step and photos of a recipe.
+    """Build the student, the training step and the photos of a recipe.
 
     Raises:
         ModelError: the teacher does not load, or the student to start from does not fit it.

@@ -1,4 +1,4 @@
-"""The student: a small encoder before the teacher's own prompt encoder and mask decoder."""
+"""Building the student: a small image encoder with the teacher's prompt encoder and mask decoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DECODER = ("prompt_encoder", "mask_decoder")
 
 
 def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
-    """A fresh student, or the one to go on from; its decoder is frozen unless the method is coupled.
+    """Build a new student, or load the one to continue from; its decoder is frozen unless the method is coupled.
 
     Raises:
         ModelError: the student to start from does not fit the teacher.
@@ -23,7 +23,7 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
         student = load_model(recipe.start_from)
         check_fit(student.config, teacher.config)
     else:
-        # Second looks are on by default only where they were measured to help, which is the teacher.
+        # Second looks (a second pass on a crop) are off: they were measured to help for the teacher only.
         config = dataclasses.replace(
             teacher.config, name="student", encoder=recipe.encoder, zoom_below=0.0, click_zoom_below=0.0
         )
@@ -38,7 +38,7 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
 
 
 def check_fit(student: SamConfig, teacher: SamConfig) -> None:
-    """Refuse a student whose embedding has another shape.
+    """Refuse a student whose embedding has another shape than the teacher's.
 
     Raises:
         ModelError: names both shapes.

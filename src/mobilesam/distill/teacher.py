@@ -1,7 +1,7 @@
-"""The teacher looks at every photo once, and what it says is kept (arXiv 2306.14289, section 3.2).
+"""Computing the teacher's embedding of every photo once and storing it on disk (arXiv 2306.14289, section 3.2).
 
 Any number of processes on any number of machines may run the same command on a shared folder: each takes the data sets
-that nobody else is writing. A killed one is run again and goes on where it stopped.
+that no other process is writing. A killed process can be started again and continues where it stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ READERS = 4  # threads that decode photos while the teacher computes
 
 @dataclass
 class Embedded:
-    """What one call did."""
+    """Summary of one call of `embed`: stores written, present or busy, and photos skipped."""
 
     written: list[str] = field(default_factory=list)
     """Stores finished by this call."""
@@ -62,14 +62,14 @@ class Embedded:
 
 
 class Asked(NamedTuple):
-    """One view that the teacher is asked about."""
+    """One view of a photo, ready to be embedded."""
 
     photo: str
     view: int
     rgb: Rgb
     """(h, w, 3), resized."""
     checksum: str
-    """Of the photo's file."""
+    """Checksum of the photo's file."""
 
 
 def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
@@ -109,7 +109,7 @@ def embed_one(
     result: Embedded,
     show_progress: bool,
 ) -> None:
-    """Write or check the store of one data set, unless another process is at it, and note what was done."""
+    """Write or check the store of one data set and record the outcome; skip it if another process is writing it."""
     try:
         with FileLock(path.with_name(path.name + ".lock"), timeout=0):
             if path.exists():
@@ -125,10 +125,10 @@ def embed_one(
 
 
 class StoreFinder:
-    """Says which file keeps the embeddings of each data set.
+    """Chooses the store file of each data set.
 
-    That is a file of the data set's name, which says its folder too where data sets of one name are embedded together.
-    A store that was written when the data set was called otherwise is found by its photos.
+    The file has the data set's name, preceded by its folder where data sets of the same name are embedded together.
+    A store that was written when the data set had another name is found by the checksum of its photos.
 
     Args:
         folder: where the stores lie.
@@ -141,7 +141,7 @@ class StoreFinder:
         self.free = {path: header.listing for path, header in headers.items() if header}
 
     def find(self, dataset: str, header: StoreHeader, photos: Sequence[PhotoRef]) -> Path:
-        """The file of a data set; no file is given to two."""
+        """Choose the file of a data set; no file is chosen for two data sets."""
         own = self.own[dataset]
         others = [path for path in self.free if path not in self.own.values()]
         for path in (own, *others):
@@ -152,7 +152,7 @@ class StoreFinder:
 
 
 def verify(folder: Path) -> dict[str, list[str]]:
-    """Read every store of a folder whole: file → its damaged records.
+    """Read and check every store of a folder completely: file → its damaged records.
 
     Raises:
         DataError: there is none, or one is no store at all.
@@ -161,21 +161,21 @@ def verify(folder: Path) -> dict[str, list[str]]:
 
 
 def check_store(path: Path, header: StoreHeader) -> dict[str, str]:
-    """Refuse a finished store that does not hold what is asked for. Returns the photos without embedding, and why.
+    """Refuse a finished store that was made with other settings; returns its photos without embedding, and why.
 
     Raises:
         DataError: says what differs.
     """
     store = Store(path)
     if different := header.differences(store.header):
-        raise DataError(f"{path} was made otherwise ({different}); delete it, or choose another folder")
+        raise DataError(f"{path} has other settings or data ({different}); delete it, or choose another folder")
     return store.skipped
 
 
 def fill(
     path: Path, header: StoreHeader, photos: Sequence[PhotoRef], teacher: Teacher, show_progress: bool
 ) -> dict[str, str]:
-    """Embed every photo of a data set that the store does not have yet. Returns the photos skipped, and why."""
+    """Embed every photo of a data set that the store does not have yet; returns the skipped photos, and why."""
     skipped: dict[str, str] = {}
     with StoreWriter(path, header) as store, tqdm(total=len(photos), unit="photo", disable=not show_progress) as bar:
         bar.set_description(path.stem)
@@ -198,7 +198,7 @@ def fill(
 
 
 def read_ahead(photos: Iterable[PhotoRef], header: StoreHeader) -> Iterator[tuple[PhotoRef, list[Asked] | str]]:
-    """Photos as resized views, or why there are none, in order, decoded while the teacher computes."""
+    """Decode photos in threads while the teacher computes: yields their views, or why there are none, in order."""
     with ThreadPoolExecutor(READERS) as pool:
         waiting: deque[tuple[PhotoRef, Future[list[Asked] | str]]] = deque()
         for photo in photos:
@@ -211,7 +211,7 @@ def read_ahead(photos: Iterable[PhotoRef], header: StoreHeader) -> Iterator[tupl
 
 
 def read_views(photo: PhotoRef, header: StoreHeader) -> list[Asked] | str:
-    """The resized views of one photo, or why it cannot be read."""
+    """Read the resized views of one photo, or say why it cannot be read."""
     try:
         encoded = photo.file.read()
         rgb = photo.decode(encoded)
@@ -224,7 +224,7 @@ def read_views(photo: PhotoRef, header: StoreHeader) -> list[Asked] | str:
 
 
 def load_teacher(config: TeacherConfig) -> Sam:
-    """The network to imitate, at the side that the recipe asks for, in eval mode.
+    """Load the teacher at the input side that the recipe sets, in eval mode.
 
     Raises:
         ModelError: there is no such file, or it does not load.
@@ -237,7 +237,7 @@ def load_teacher(config: TeacherConfig) -> Sam:
 
 
 class Teacher:
-    """A frozen network that says what an image embedding should be."""
+    """The frozen teacher network, which computes the target embeddings."""
 
     def __init__(self, model: Sam, recipe: DistillRecipe) -> None:
         self.config, self.unclear_frame = recipe.store, recipe.data.unclear_frame
@@ -250,7 +250,7 @@ class Teacher:
         self.model.image_encoder.to(memory_format=self.layout)  # type: ignore[call-overload]
 
     def header(self, dataset: str, photos: Sequence[PhotoRef]) -> StoreHeader:
-        """What a store of this teacher says of itself."""
+        """Make the store header for this teacher and the photos of a data set."""
         return StoreHeader(
             teacher=self.sha256,
             image_size=self.model.config.image_size,
@@ -265,19 +265,19 @@ class Teacher:
 
     @torch.inference_mode()
     def embed(self, photos: list[Rgb]) -> Tensor:
-        """Resized photos (h, w, 3) → (B, C, g, g)."""
+        """Compute the embeddings of resized photos (h, w, 3): (B, C, g, g)."""
         tensors = [torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].to(self.device) for rgb in photos]
         batch = torch.cat([self.model.preprocess(t.float()) for t in tensors])
         return self.model.image_encoder(batch.contiguous(memory_format=self.layout))
 
     def store_batch(self, store: StoreWriter, batch: list[Asked]) -> None:
-        """Embed some views and write them down."""
+        """Embed a batch of views and add them to the store."""
         answers = self.embed([asked.rgb for asked in batch]).float().cpu().numpy()
         for asked, embedding in zip(batch, answers, strict=True):
             store.add(asked.photo, asked.view, self.crop(embedding, asked.rgb), asked.checksum)
 
     def crop(self, embedding: Embedding, rgb: Rgb) -> Embedding:
-        """Leave out the cells that the photo does not cover, unless they are to be kept."""
+        """Drop the cells that the photo does not cover, unless the recipe keeps them."""
         if self.config.keep_padding:
             return embedding
         h, w = covered_cells((rgb.shape[0], rgb.shape[1]))

@@ -1,1 +1,1 @@
-"""Torch → files that run without it. Needs the extra `torch`."""
+"""Export of torch models to ONNX files, which run without torch. Needs the extra `torch`."""

@@ -1,4 +1,4 @@
-"""The mask decoder with its products re-associated: the same function, with much less work.
+"""The mask decoder for export, with matrix products re-associated: the same function with much less computation.
 
 A prompt has about seven tokens, an image 4096 cells. The plain decoder projects every cell (4096 × 256 × 128, four
 times a block) to meet the tokens' width. Matrix products may be taken in another order: project the tokens to the
@@ -76,14 +76,14 @@ def predict_masks(
 
 
 def first_tokens(decoder: MaskDecoder, sparse: Tensor) -> Tensor:
-    """The output tokens before each prompt's own (N, P, C): (N, 1 + 4 + P, C)."""
+    """Put the output tokens before the prompt tokens (N, P, C): (N, 1 + 4 + P, C)."""
     output_tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None]  # (1, 1 + 4, C)
     # Added to zeros of the prompts' shape rather than expanded: exporters write an Expand as a dozen nodes.
     return torch.cat([output_tokens + 0 * sparse[:, :1], sparse], dim=1)
 
 
 def finish_upscaling(upscaling: nn.Sequential, product: Tensor, num_cells: int) -> Tensor:
-    """What the first convolution makes of the cells, (NK, C), through the rest of the up-scaling: (N, 16K, C/8).
+    """Apply the up-scaling after its first convolution, from (NK, C) cells on: (N, 16K, C/8).
 
     The channels stay last throughout, so that nothing large is moved in memory; the four sub-pixels of a cell lie one
     after the other.
@@ -98,7 +98,7 @@ def finish_upscaling(upscaling: nn.Sequential, product: Tensor, num_cells: int) 
 
 
 def as_product(convolution: nn.Module) -> tuple[Tensor, Tensor]:
-    """A transposed 2×2 convolution of stride 2 as one product per cell: matrix (in, 4*out) and bias (4*out,)."""
+    """Convert a transposed 2×2 convolution of stride 2 to one product per cell: matrix (in, 4*out), bias (4*out,)."""
     assert isinstance(convolution, nn.ConvTranspose2d)
     assert convolution.bias is not None
     inner, outer, _, _ = static_shape(convolution.weight)
@@ -130,7 +130,7 @@ def transform(transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, to
 def block(
     layer: TwoWayAttentionBlock, cells: Tensor, cell_pe: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One block, step by step as `TwoWayAttentionBlock.forward`."""
+    """Compute one block with the same steps as `TwoWayAttentionBlock.forward`."""
     tokens = layer.read_each_other(tokens, token_pe)
     keys = cells + cell_pe
     tokens = layer.norm2(tokens + token_to_image(layer.cross_attn_token_to_image, tokens + token_pe, keys, cells))
@@ -140,7 +140,7 @@ def block(
 
 
 def token_to_image(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Tokens (N, T, C) read cells (M, K, C): (N, T, C)."""
+    """Attention of tokens (N, T, C) to cells (M, K, C): (N, T, C)."""
     h = attention.num_heads
     t, c = queries.shape[1], static_shape(keys)[2]
     q = attention.heads(attention.q_proj(queries))  # (N, h, T, d)
@@ -154,7 +154,7 @@ def token_to_image(attention: Attention, queries: Tensor, keys: Tensor, values: 
 
 
 def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What cells (M, K, C) read from tokens (N, T, C): (N, K, C)."""
+    """Attention of cells (M, K, C) to tokens (N, T, C): (N, K, C)."""
     h = attention.num_heads
     t = keys.shape[1]
     k = attention.heads(attention.k_proj(keys))  # (N, h, T, d)
@@ -172,10 +172,10 @@ def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: 
 
 
 def per_head_in(weight: Tensor, num_heads: int) -> Tensor:
-    """A projection (hd, C) head by head: (h, d, C)."""
+    """Split an input projection (hd, C) by head: (h, d, C)."""
     return weight.view(num_heads, -1, static_shape(weight)[1])
 
 
 def per_head_out(weight: Tensor, num_heads: int) -> Tensor:
-    """An output projection (C, hd) head by head, transposed: (h, d, C)."""
+    """Split an output projection (C, hd) by head and transpose it: (h, d, C)."""
     return weight.T.reshape(num_heads, -1, static_shape(weight)[0])

@@ -1,4 +1,4 @@
-"""The modules that are traced: the network's two halves with the contract's inputs and outputs.
+"""Modules to trace for export: encoder and decoders with the inputs and outputs of `mobilesam.contract`.
 
 Submodules keep the names they have in `Sam`, so that an initializer's name in the ONNX file is the official
 state-dict key and the weights can be read back from the pair.
@@ -36,7 +36,7 @@ class EncoderGraph(nn.Module):
 
 
 class PromptHalf(nn.Module):
-    """The half of the network that answers prompts."""
+    """Base of the decoder graphs: prompt encoder and mask decoder of a network."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class SamDecoderGraph(nn.Module):
         return self.upscale(low_res, orig_im_size), scores, low_res
 
     def upscale(self, low_res: Tensor, orig_im_size: Tensor) -> Tensor:
-        """(1, 4, 4g, 4g) → (1, 4, H, W): to the square, without its padding, to the photo."""
+        """Resize (1, 4, 4g, 4g) logits to the square, crop its padding, and resize to the photo: (1, 4, H, W)."""
         square = F.interpolate(low_res, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
         scale = self.image_size / torch.max(orig_im_size)
         input_hw = torch.floor(scale * orig_im_size + 0.5).to(torch.int64)

@@ -1,4 +1,4 @@
-"""The mask decoder for many prompts of one photo: what prompts share is computed once, the rest stays small.
+"""The mask decoder for many prompts per photo: shared parts are computed once, the others as low-rank updates.
 
 A prompt's seven tokens write into 4096 cells of 256 channels, but what they write has the rank of their attention: one
 row of 256 channels for each head and token (56), spread over the cells by weights. The cells are never built. They are
@@ -10,8 +10,8 @@ projected once for all prompts, the written part is a product of two small matri
 length, which splits the same way, |a + b|² = |a|² + 2ab + |b|², and leaves a sum of the same form. This is exact; a
 test holds it to the plain form.
 
-Scores need one token's last look at the image, so the other tokens look, and masks are made, only where they pass.
-For one prompt `mobilesam.export.folded` is cheaper, and only there prompts may have masks.
+Scores need the final attention of one token only; the other tokens and the masks are computed only for prompts whose
+score is high enough. For one prompt `mobilesam.export.folded` is cheaper; mask inputs are supported only there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayT
 
 @dataclass(frozen=True)
 class Written:
-    """What the tokens of one block wrote into the cells: weightsᵀ rows."""
+    """The low-rank update of the cells by the tokens of one block: weightsᵀ rows."""
 
     weights: Tensor
     """(N, hT, K) how much of each row a cell got."""
@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Cells:
-    """scale ∘ (image + Σ weightsᵀ rows) + offset: (N, K, C), never built."""
+    """Image cells in factored form, scale ∘ (image + Σ weightsᵀ rows) + offset; the (N, K, C) array is never built."""
 
     image: Tensor
     """(K, C) shared by all prompts."""
@@ -59,7 +59,7 @@ class Cells:
     """(C,)"""
 
     def of(self, prompts: Tensor) -> Cells:
-        """Those of some prompts."""
+        """The cells of some of the prompts."""
         kept = [
             replace(w, weights=w.weights[prompts], rows=w.rows[prompts], values=w.values[prompts]) for w in self.written
         ]
@@ -99,7 +99,7 @@ def predict_masks(
 def block(
     layer: TwoWayAttentionBlock, cells: Cells, positions: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> tuple[Tensor, Cells]:
-    """One block, step by step as `TwoWayAttentionBlock.forward`."""
+    """Compute one block with the same steps as `TwoWayAttentionBlock.forward`."""
     tokens = layer.read_each_other(tokens, token_pe)
     tokens = layer.norm2(tokens + read(layer.cross_attn_token_to_image, tokens + token_pe, cells, positions))
     tokens = layer.norm3(tokens + layer.mlp(tokens))
@@ -110,13 +110,13 @@ def block(
 def last_look(
     transformer: TwoWayTransformer, cells: Cells, positions: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> Tensor:
-    """The final attention, for some of the tokens: (N, T, C)."""
+    """Apply the final attention of the tokens to the cells, for some of the tokens: (N, T, C)."""
     attended = read(transformer.final_attn_token_to_image, tokens + token_pe, cells, positions)
     return transformer.norm_final_attn(tokens + attended)
 
 
 def read(attention: Attention, queries: Tensor, cells: Cells, positions: Tensor) -> Tensor:
-    """What tokens (N, T, C) read from the cells: (N, T, C)."""
+    """Attention of tokens (N, T, C) to the cells: (N, T, C)."""
     h, t = attention.num_heads, queries.shape[1]
     c = static_shape(cells.image)[1]
     q = attention.heads(attention.q_proj(queries))  # (N, h, T, d)
@@ -133,7 +133,7 @@ def read(attention: Attention, queries: Tensor, cells: Cells, positions: Tensor)
 
 
 def write(attention: Attention, cells: Cells, positions: Tensor, queries: Tensor, values: Tensor) -> Cells:
-    """The cells with what tokens (N, T, C) write into them."""
+    """Add the attention of the cells to tokens (N, T, C), as another low-rank update."""
     h, t = attention.num_heads, queries.shape[1]
     c = static_shape(cells.image)[1]
     q = attention.heads(attention.k_proj(queries))  # (N, h, T, d)
@@ -152,7 +152,7 @@ def write(attention: Attention, cells: Cells, positions: Tensor, queries: Tensor
 
 
 def normalise(norm: nn.LayerNorm, cells: Cells) -> Cells:
-    """A layer norm over the channels of cells without an offset."""
+    """Apply a layer norm over the channels of cells that have no offset yet."""
     image = centred(cells.image)
     written = tuple(replace(w, rows=centred(w.rows), basis=centred(w.basis)) for w in cells.written)
     length = squared_length(image, written) * cells.scale**2  # (N, 1, K)
@@ -162,7 +162,7 @@ def normalise(norm: nn.LayerNorm, cells: Cells) -> Cells:
 
 
 def squared_length(image: Tensor, written: tuple[Written, ...]) -> Tensor:
-    """Of image + Σ weightsᵀ rows, cell by cell: (N, 1, K)."""
+    """Squared length of each cell of image + Σ weightsᵀ rows: (N, 1, K)."""
     total = (image * image).sum(dim=1)[None, None]
     for i, part in enumerate(written):
         heads = static_shape(part.basis)[0]
@@ -175,7 +175,7 @@ def squared_length(image: Tensor, written: tuple[Written, ...]) -> Tensor:
 
 
 def meet(tokens: Tensor, cells: Cells, positions: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Products of tokens (N, h, T, d) with the projected cells and their positions: (N, hT, K)."""
+    """Compute products of tokens (N, h, T, d) with the projected cells and their positions: (N, hT, K)."""
     _, h, _, _ = static_shape(tokens)
     t = tokens.shape[2]
     k, c = cells.image.shape[0], static_shape(cells.image)[1]
@@ -189,7 +189,7 @@ def meet(tokens: Tensor, cells: Cells, positions: Tensor, weight: Tensor, bias: 
 
 
 def times(cells: Cells, matrix: Tensor, bias: Tensor) -> Tensor:
-    """cells @ matrix (C, out) + bias (out,): (N, K, out)."""
+    """Compute cells @ matrix (C, out) + bias (out,): (N, K, out)."""
     # Joined while they are small: every pass over (N, K, out) counts.
     weights = torch.cat([part.weights for part in cells.written], dim=1)
     rows = torch.cat([part.rows for part in cells.written], dim=1) @ matrix
@@ -198,7 +198,7 @@ def times(cells: Cells, matrix: Tensor, bias: Tensor) -> Tensor:
 
 
 def project(image: Tensor, weight: Tensor, num_heads: int, bias: Tensor | None = None) -> Tensor:
-    """(K, C) through a projection (hd, C), head by head: (1, h, d, K). The same for all prompts."""
+    """Project (K, C) by (hd, C) and split by head: (1, h, d, K). The same for all prompts."""
     product = weight @ image.T
     if bias is not None:
         product = product + bias[:, None]
@@ -206,10 +206,10 @@ def project(image: Tensor, weight: Tensor, num_heads: int, bias: Tensor | None =
 
 
 def by_head(x: Tensor, num_heads: int, num_tokens: int) -> Tensor:
-    """(N, hT, K) → (N, h, T, K)."""
+    """Split the first axis of tokens by head: (N, hT, K) → (N, h, T, K)."""
     return x.reshape(-1, num_heads, num_tokens, x.shape[2])
 
 
 def centred(x: Tensor) -> Tensor:
-    """Without its mean over the channels, the last dimension."""
+    """Subtract the mean over the channels, the last dimension."""
     return x - x.mean(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Write the ONNX pair of `mobilesam.contract`, or SAM's official decoder layout."""
+"""Export to ONNX: the encoder/decoder pair of `mobilesam.contract`, or SAM's official decoder layout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROTOBUF_LIMIT = 1_900_000_000  # bytes; a file of 2 GiB cannot be parsed
 
 @dataclass(frozen=True)
 class _Graph:
-    """What torch.onnx.export needs to know of one graph."""
+    """A graph to export: module, example inputs, output names and dynamic axes."""
 
     module: nn.Module
     inputs: dict[str, Tensor]
@@ -50,7 +50,7 @@ def export_pair(
     fp16_storage: bool = False,
     source_sha256: str = "",
 ) -> list[Path]:
-    """Write encoder.onnx, both decoders and model.json, checked against torch before they get their names.
+    """Export encoder.onnx, both decoders and model.json into a folder, after comparing their outputs with torch.
 
     Args:
         sam: the network; its weights are rounded in place when `fp16_storage` is set.
@@ -95,7 +95,7 @@ def export_pair(
         card |= {SOURCE: source_sha256} if source_sha256 else {}
         card |= {HASHES: {path.name: file_sha256(path) for path in sorted(partial.iterdir())}}
         (partial / contract.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        # The card goes last: a folder with a card holds a whole pair.
+        # model.json is moved last, so that a folder that has it holds a complete pair.
         names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
         for file in names:
             os.replace(partial / file, folder / file)
@@ -103,7 +103,7 @@ def export_pair(
 
 
 def export_sam_decoder(sam: Sam, path: str | os.PathLike[str]) -> Path:
-    """Write the decoder with SAM's official ONNX signature, checked against torch.
+    """Export the decoder with SAM's official ONNX signature, after comparing its outputs with torch.
 
     Raises:
         ExportError: onnxruntime and torch disagree; nothing is left under `path`.
@@ -118,7 +118,7 @@ def export_sam_decoder(sam: Sam, path: str | os.PathLike[str]) -> Path:
 
 
 def encoder_graph(sam: Sam) -> _Graph:
-    """The encoder with a dynamic batch and photo size."""
+    """The encoder graph with dynamic batch and photo size."""
     size = sam.config.image_size
     return _Graph(
         EncoderGraph(sam),
@@ -129,7 +129,7 @@ def encoder_graph(sam: Sam) -> _Graph:
 
 
 def decoder_graph(sam: Sam) -> _Graph:
-    """The decoder with dynamic numbers of prompts and points, and a dynamic grid where the encoder has one."""
+    """The decoder graph with dynamic numbers of prompts and points, and a dynamic grid where the encoder has one."""
     grid = sam.config.grid
     inputs = (
         torch.rand(1, sam.config.embed_dim, grid, grid),
@@ -156,7 +156,7 @@ def decoder_graph(sam: Sam) -> _Graph:
 
 
 def many_graph(sam: Sam) -> _Graph:
-    """The decoder for many prompts: `decoder_graph` without masks."""
+    """The graph of the decoder for many prompts: `decoder_graph` without mask inputs."""
     graph = decoder_graph(sam)
     inputs = {name: graph.inputs[name] for name in contract.MANY_INPUTS}
     known = {*inputs, *graph.outputs}
@@ -166,7 +166,7 @@ def many_graph(sam: Sam) -> _Graph:
 
 
 def sam_decoder_graph(sam: Sam) -> _Graph:
-    """SAM's official layout: one prompt, any number of points, any photo size."""
+    """The decoder graph in SAM's official layout: one prompt, any number of points, any photo size."""
     grid, size = sam.config.grid, sam.config.image_size
     inputs = {
         "image_embeddings": torch.rand(1, sam.config.embed_dim, grid, grid),
@@ -185,7 +185,7 @@ def sam_decoder_graph(sam: Sam) -> _Graph:
 
 
 def trace(graph: _Graph, scratch: Path) -> onnx.ModelProto:
-    """Trace one graph without folding anything, so that every weight keeps its name and value."""
+    """Trace one graph without constant folding, so that every weight keeps its name and value."""
     options: dict[str, Any] = {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
     # A folder of its own, because weights over 2 GB come as one file per tensor.
     with tempfile.TemporaryDirectory(dir=scratch) as folder, warnings.catch_warnings():
@@ -206,14 +206,14 @@ def trace(graph: _Graph, scratch: Path) -> onnx.ModelProto:
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:
-    """Save and check; weights beyond protobuf's 2 GB go into one file beside the graph (ViT-H in float32)."""
+    """Save and check a graph; weights beyond protobuf's 2 GB go into a file beside it (ViT-H in float32)."""
     size = sum(len(initializer.raw_data) for initializer in model.graph.initializer)
     onnx.save(model, path, save_as_external_data=size > PROTOBUF_LIMIT, location=path.name + ".data")
     onnx.checker.check_model(str(path))
 
 
 def share_weights(model: onnx.ModelProto, holder: Path) -> str:
-    """Replace a graph's weights by their places in the bytes of another file, and return that file's sha256."""
+    """Replace a graph's weights by references into the bytes of another file, and return that file's sha256."""
     content = holder.read_bytes()
     for weight in model.graph.initializer:
         start = content.find(weight.raw_data) if len(weight.raw_data) >= SHARED_FROM else -1

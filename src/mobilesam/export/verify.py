@@ -1,4 +1,4 @@
-"""Does the file compute what the network computes? Asked of every export before it gets its name."""
+"""Checking exported graphs: comparing the outputs of onnxruntime with torch before an export is kept."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def verify_pair(sam: Sam, folder: Path) -> dict[str, float]:
 
 
 def open_session(path: Path) -> ort.InferenceSession:
-    """As it comes: without the names of sides fixed, which a client may do."""
+    """Open an ONNX file in onnxruntime, with all dynamic axes left dynamic."""
     return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
-    """A landscape, a portrait and a square photo, and one of the smallest side where the side is free."""
+    """Compare the encoder on a landscape, a portrait and a square photo, and at the smallest side it allows."""
     rng = np.random.default_rng(0)
     size = sam.config.image_size
     session = open_session(path)
@@ -63,9 +63,10 @@ def verify_encoder(sam: Sam, path: Path) -> dict[str, float]:
 
 
 def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
-    """One and several prompts, of one and several points, with a prior each, with none, and with one none for all.
+    """Compare the decoder on several shapes of prompts, with and without mask inputs.
 
-    The last two also with a photo for each prompt, and of the smallest side where the side is free.
+    There are one and several prompts, of one and several points; mask inputs per prompt, none, and one empty mask
+    input for all prompts, the latter also with a photo per prompt and at the smallest side that the model allows.
     """
     feeds = [decoder_feed(sam, 1, 2, 0.0), decoder_feed(sam, 3, 5, 1.0), decoder_feed(sam, 3, 2, 0.0)]
     feeds += [
@@ -77,7 +78,7 @@ def verify_decoder(sam: Sam, path: Path) -> dict[str, float]:
 
 
 def verify_many(sam: Sam, path: Path) -> dict[str, float]:
-    """As many prompts as the graph is made for, of one point each and of several."""
+    """Compare the decoder for many prompts, with one point per prompt and with several."""
     feeds = [decoder_feed(sam, contract.MANY_PROMPTS, num_points, 0.0) for num_points in (2, 5)]
     feeds += [decoder_feed(sam, contract.MANY_PROMPTS, 2, 0.0, side) for side in sam.config.sides[:1]]
     known = [{name: (feed | EVERYONE)[name] for name in contract.MANY_INPUTS} for feed in feeds]
@@ -85,7 +86,7 @@ def verify_many(sam: Sam, path: Path) -> dict[str, float]:
 
 
 def compare_decoders(sam: Sam, path: Path, feeds: list[tuple[Feed, Feed]]) -> dict[str, float]:
-    """The largest error of each output over pairs of the graph's inputs and the same for torch."""
+    """Largest error of each output, over pairs of inputs for the graph and for torch."""
     session = open_session(path)
     worst = dict.fromkeys(contract.DECODER_OUTPUTS, 0.0)
     for given, feed in feeds:
@@ -98,7 +99,7 @@ def compare_decoders(sam: Sam, path: Path, feeds: list[tuple[Feed, Feed]]) -> di
 
 
 def verify_sam_decoder(sam: Sam, path: Path) -> None:
-    """SAM's official layout: the masks at the size of two photos, against torch.
+    """Compare SAM's official decoder layout with torch, on masks at the sizes of two photos.
 
     Raises:
         ExportError: an output differs.
@@ -120,7 +121,7 @@ def verify_sam_decoder(sam: Sam, path: Path) -> None:
 def decoder_feed(
     sam: Sam, num_prompts: int, num_points: int, has_prior: float, side: int | None = None, num_photos: int = 1
 ) -> Feed:
-    """Fixed random inputs in the contract's order, for a side in pixels."""
+    """Make reproducible random decoder inputs in the contract's order, for an input side in pixels."""
     rng = np.random.default_rng(num_prompts)
     size = side or sam.config.image_size
     grid = size // contract.PATCH_SIZE
@@ -135,7 +136,7 @@ def decoder_feed(
 
 
 def compare(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Largest error relative to the largest expected magnitude.
+    """Compute the largest error relative to the largest expected magnitude.
 
     Raises:
         ExportError: the shapes differ, or the error exceeds `TOLERANCE`.

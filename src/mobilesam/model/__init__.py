@@ -1,1 +1,1 @@
-"""The network, and nothing else. Needs the extra `torch`."""
+"""The SAM networks in torch, and reading and writing their checkpoints. Needs the extra `torch`."""

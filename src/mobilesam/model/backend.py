@@ -1,4 +1,4 @@
-"""The torch network behind the same seam as the exported pair, for GPUs and for comparing the two."""
+"""The torch backend: the same interface as the exported ONNX pair, for GPUs and for comparing the two."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class TorchBackend:
 
     @property
     def info(self) -> ModelInfo:
-        """The model it runs."""
+        """Description of the model that it runs."""
         return self._info
 
     @torch.inference_mode()
     def encode(self, image: Floats) -> Floats:
-        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        """Run the image encoder: (B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
         check_image(image, self._info)
         return self._to_numpy(self._model.encode(self._to_torch(image), self._info.image_size))
 
@@ -57,7 +57,7 @@ class TorchBackend:
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """Decode N prompts on (1 or N, C, g, g): low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         check_prompts(self._info, *inputs)
         low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
@@ -72,7 +72,7 @@ class TorchBackend:
 
 
 def describe(model: Sam, licence: str) -> ModelInfo:
-    """What the metadata of an exported pair says of this network."""
+    """Describe a network as the metadata of its exported pair does."""
     config = model.config
     return ModelInfo(
         name=config.name,
@@ -87,5 +87,5 @@ def describe(model: Sam, licence: str) -> ModelInfo:
 
 
 def weights_sha256(model: Sam) -> str:
-    """Identity of a network's weights, which its exported pair carries."""
+    """Checksum of a network's weights, which its exported pair carries too."""
     return digest(model.state_dict())

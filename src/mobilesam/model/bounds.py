@@ -1,4 +1,4 @@
-"""Is a configuration that came from a file one that may be built? Asked before anything of its size is made."""
+"""Validation of a configuration that was read from a file, before memory for its network is allocated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_BLOCKS = 1000  # of an encoder, in all its stages
 MAX_WINDOW = 128  # cells; a global block of SAM has 64
 MAX_SIDE = 8192  # pixels
 MAX_BUFFERS = 2**28  # bytes, of tables that are computed, not read
-MAX_NUMBER = 2**20  # any other size; what the file holds bounds them further
+MAX_NUMBER = 2**20  # any other size; `check_fit` compares with the file's tensors, a tighter bound
 
 _DEPTHS, _WINDOWS = ("depth", "depths"), ("window_size", "window_sizes")
 
 
 def config_from(data: Any) -> SamConfig:
-    """A configuration out of JSON, whatever that holds.
+    """Convert parsed JSON to a configuration, checking every value.
 
     Raises:
         ModelError: it is not of the form that `SamConfig.to_dict` writes, or a size is out of all bounds.
@@ -48,7 +48,7 @@ def config_from(data: Any) -> SamConfig:
 
 
 def _check_number(name: str, value: Any) -> None:
-    """One number, or several of one kind."""
+    """Refuse a number, or a list of numbers, that is out of bounds."""
     numbers = [n for n in (value if isinstance(value, (list, tuple)) else [value]) if type(n) in (int, float)]
     most = {"image_size": MAX_SIDE, **dict.fromkeys(_DEPTHS, MAX_BLOCKS), **dict.fromkeys(_WINDOWS, MAX_WINDOW)}
     limit = most.get(name, MAX_NUMBER)
@@ -57,7 +57,7 @@ def _check_number(name: str, value: Any) -> None:
 
 
 def _check_form(data: Mapping[str, Any], cls: type) -> None:
-    """Each entry has the type of the class's field, and as many numbers."""
+    """Refuse entries whose type or length differs from that of the class's field."""
     for field in fields(cls):
         value, form = data[field.name], str(field.type)
         is_right = {
@@ -74,7 +74,7 @@ def _check_form(data: Mapping[str, Any], cls: type) -> None:
 
 
 def check_fit(config: SamConfig, state: Mapping[str, Tensor]) -> None:
-    """Compare the shapes a configuration asks for with those a file has; no memory is taken for either.
+    """Compare the tensor shapes of a configuration with those in a file, without allocating memory.
 
     Raises:
         ModelError: names keys that are missing, too many or of another shape.
@@ -105,6 +105,6 @@ def check_fit(config: SamConfig, state: Mapping[str, Tensor]) -> None:
 
 
 def _some(keys: Iterable[str]) -> str:
-    """The first few of them."""
+    """List the first few keys and count the others, for a message."""
     names = list(keys)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""Weights on disk ↔ the network, strictly.
+"""Loading and saving checkpoints, with strict checks.
 
 Published SAM checkpoints carry no description of themselves, so the architecture is read off their keys and
 shapes. Files written by `save` carry their configuration in the safetensors metadata.
@@ -47,7 +47,7 @@ _PUBLISHED = {c.encoder: c.name for c in CONFIGS.values() if c.image_size == 102
 
 
 def load(path: str | os.PathLike[str]) -> Sam:
-    """Build the network a file describes and load its weights, on the CPU, in eval mode.
+    """Build the network that a checkpoint describes and load its weights, on the CPU, in eval mode.
 
     Args:
         path: `.pt` or `.pth` (read with weights_only=True), `.safetensors`, or a folder with an exported pair,
@@ -72,7 +72,7 @@ def load(path: str | os.PathLike[str]) -> Sam:
 
 
 def check_finite(state: dict[str, Tensor]) -> None:
-    """Refuse weights that are no numbers.
+    """Refuse weights that are NaN or infinite.
 
     Raises:
         ModelError: names the first.
@@ -86,7 +86,7 @@ def check_finite(state: dict[str, Tensor]) -> None:
 
 
 def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
-    """Write weights and configuration as safetensors, through a temporary name.
+    """Save weights and configuration as safetensors; a file is replaced only when the new one is complete.
 
     Args:
         dtype: storage type of floating-point tensors; `load` always gives float32 back.
@@ -102,7 +102,7 @@ def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """Identity of the weights that matter: sha256 over names and float32 values, whatever file they came from."""
+    """Checksum of the weights in use: sha256 over names and float32 values, independent of the file format."""
     found = hashlib.sha256()
     for key, value in sorted(state.items()):
         if not is_unused(key):
@@ -112,7 +112,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
-    """The raw state dict of a file, and its configuration where it carries one."""
+    """Read the state dict of a file, and its configuration where the file has one."""
     if path.is_dir():
         return _read_pair(path)
     if not path.is_file():
@@ -152,7 +152,7 @@ def _read_config(text: str, path: Path) -> SamConfig:
     try:
         return config_from(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: its configuration is no JSON ({error}); save or export it again") from error
+        raise ModelError(f"{path}: its configuration is invalid JSON ({error}); save or export it again") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
 
@@ -161,7 +161,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     _check_zip(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch each raise their own
+    except Exception as error:  # pickle, zip and torch each raise exceptions of their own
         if what := described(path):
             raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(
@@ -172,14 +172,14 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _check_zip(path: Path) -> None:
-    """What torch leaves out: the sums of the zip that a checkpoint is, and how much it would unfold to.
+    """Check what torch does not: the checksums and the unpacked size of the zip archive that a checkpoint is.
 
     Raises:
         ModelError: the file is damaged.
     """
     try:
         if not zipfile.is_zipfile(path):
-            return  # an old checkpoint is none; what is something else torch refuses
+            return  # old checkpoints are not zip archives; torch refuses any other file
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > 4 * path.stat().st_size:
@@ -198,7 +198,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _unwrapped(state: Any) -> Any:
-    """The weights inside what trainers put around them."""
+    """Find the state dict inside the dictionaries that training scripts wrap around it."""
     for _ in range(3):
         inside = [state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)]
         if not inside:
@@ -208,7 +208,7 @@ def _unwrapped(state: Any) -> Any:
 
 
 def _check_tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    """Names and plain tensors, each with as many values in the file as it claims.
+    """Check that a state dict maps names to plain tensors whose values are all in the file.
 
     Raises:
         ModelError: says what was found.
@@ -229,7 +229,7 @@ def _check_tensors(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights without what data-parallel training and torch.compile put before each name."""
+    """Remove the prefixes that data-parallel training and torch.compile put before each name."""
     for _ in range(len(_PREFIXES)):
         for prefix in _PREFIXES:
             if state and all(key.startswith(prefix) for key in state):
@@ -238,7 +238,7 @@ def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
-    """Weights back out of an exported pair, whose initializers are named by the state-dict keys."""
+    """Read the weights of an exported pair, whose initializers are named by the state-dict keys."""
     import onnx  # here, so that reading a checkpoint does not need it
     from onnx import numpy_helper
 
@@ -262,7 +262,7 @@ def _read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         what = described(folder / contract.ENCODER_FILE)
         raise ModelError(f"{folder}: not exported by mobilesam (no 'config' in the metadata){what}")
     config = _read_config(metadata["config"], folder)
-    # What no graph computes with is not in the pair: step counters, and the published checkpoint's ImageNet head.
+    # The pair lacks entries that no graph uses: step counters, and the published checkpoint's ImageNet head.
     for key, value in Sam(config).state_dict().items():
         if is_unused(key):
             state[key] = torch.zeros_like(value)
@@ -275,7 +275,7 @@ def is_unused(key: str) -> bool:
 
 
 def detect_config(state: dict[str, Tensor]) -> SamConfig:
-    """Read the architecture off the keys and shapes of a SAM-family state dict.
+    """Infer the architecture from the keys and shapes of a SAM-family state dict.
 
     The image size of a TinyViT or an EfficientNet-Lite is not in its weights. The published 1024 is assumed for the
     one, and the embedded model's for the other, which takes any.
@@ -367,5 +367,5 @@ def _four(values: list[int]) -> tuple[int, int, int, int]:
 
 
 def _count(state: dict[str, Tensor], prefix: str) -> int:
-    """How many numbered modules stand behind a prefix."""
+    """Count the numbered submodules under a prefix."""
     return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""Sizes of the networks, as data. A size is a Python constant, never a file."""
+"""Configurations of the networks, and the named ones that the package knows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class TinyViTConfig(Settings):
     window_sizes: Four
     """Sides of the attention windows, in cells."""
     mlp_ratio: Positive = 4.0
-    """Hidden channels of an MLP, by its input's."""
+    """Hidden channels of an MLP, as a multiple of its input channels."""
     mbconv_expand_ratio: Positive = 4.0
-    """Hidden channels of the first stage's blocks, by their input's."""
+    """Hidden channels of the first stage's blocks, as a multiple of their input channels."""
     num_classes: CountOrZero = 0
     """Rows of the unused ImageNet head that the published checkpoint still carries; 0 leaves the head out."""
     neck_groups: Count = 1
@@ -50,7 +50,7 @@ class ViTConfig(Settings):
     window_size: Count = 14
     """Side of an attention window, in cells."""
     mlp_ratio: Positive = 4.0
-    """Hidden channels of an MLP, by its input's."""
+    """Hidden channels of an MLP, as a multiple of its input channels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ KINDS: dict[str, type[EncoderConfig]] = {
     "vit": ViTConfig,
     "efficientnet_lite": EfficientNetLiteConfig,
 }
-"""How a configuration on disk names its encoder."""
+"""Encoder kinds by the name that a saved configuration uses."""
 
 FREE_SIDES = range(256, 1024 + 1, 32)
 """Sides in pixels at which a convolutional encoder is offered, whatever side it was trained at."""
@@ -82,7 +82,7 @@ class SamConfig(Settings):
     """Image encoder, prompt encoder and mask decoder of one model."""
 
     name: str
-    """As `mobilesam models` lists it; "custom" where nothing says it."""
+    """Name as in `mobilesam models`; "custom" where it is unknown."""
     image_size: Annotated[int, Range(low=32, multiple_of=16)]
     """Side in pixels of the padded square the network is made for; a multiple of 32 for an EfficientNet-Lite."""
     encoder: EncoderConfig
@@ -96,10 +96,11 @@ class SamConfig(Settings):
     mask_channels: Count = 16
     """Channels inside the prompt encoder's mask branch."""
     smooth_masks: bool = False
-    """Each logit is a mean of itself and its neighbours. SAM up-scales by two transposed convolutions whose four phases
-    are weights of their own, and where the network is unsure a checkerboard of them shows."""
+    """Whether each logit is averaged with its neighbours. SAM up-scales by two transposed convolutions whose four
+    phases have separate weights, which shows as a checkerboard where the network is unsure."""
     zoom_below: Probability = 0.0
-    """Boxes whose longer side is below this share of the photo's get a second look by default; 0 for none."""
+    """Boxes whose longer side is below this fraction of the photo's are predicted again on an enlarged crop (a second
+    look) by default; 0 for none."""
     click_zoom_below: Probability = 0.0
     """The same for the box of the mask that a click found."""
 
@@ -110,11 +111,11 @@ class SamConfig(Settings):
 
     @property
     def sides(self) -> range:
-        """The sides that may be chosen besides `image_size`; none where attention fixes the side."""
+        """Input sides that may be chosen besides `image_size`; empty where attention fixes the side."""
         return FREE_SIDES if isinstance(self.encoder, EfficientNetLiteConfig) else range(0)
 
     def at(self, side: int) -> SamConfig:
-        """The same network for pictures of another side.
+        """The same configuration with another input side.
 
         Raises:
             SettingsError: its encoder cannot take that side.
@@ -178,7 +179,7 @@ EFFICIENTNET_LITE = {
     "lite2": EfficientNetLiteConfig(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)),
 }
 
-# What the project trains itself. The shares for second looks were measured: docs/results/second_look.md.
+# Trained by this project. The thresholds for second looks were measured: docs/results/second_look.md.
 EMBEDDED = SamConfig(
     name="embedded",
     image_size=512,

@@ -32,7 +32,7 @@ NORM_EPS = 1e-3  # TensorFlow's, which the ImageNet weights were trained with
 
 
 class EfficientNetLite(nn.Module):
-    """The image encoder.
+    """EfficientNet-Lite image encoder with a pyramid neck.
 
     Args:
         config: widths and depths of the stages.
@@ -62,7 +62,7 @@ class EfficientNetLite(nn.Module):
 
 
 def stage(in_dim: int, out_dim: int, depth: int, kernel: int, stride: int, expansion: int) -> nn.Sequential:
-    """`depth` blocks; the first changes the width and strides."""
+    """Build a stage of `depth` blocks; the first changes the number of channels and applies the stride."""
     first = InvertedResidual(in_dim, out_dim, kernel, stride, expansion)
     return nn.Sequential(first, *(InvertedResidual(out_dim, out_dim, kernel, 1, expansion) for _ in range(depth - 1)))
 

@@ -41,7 +41,7 @@ THEIR_MEAN, THEIR_STD = 127.0, 128.0  # a pixel there is (x - 127) / 128
 
 
 def load(encoder: EfficientNetLite, config: EfficientNetLiteConfig) -> None:
-    """Fill the body of an encoder with ImageNet weights; its neck, which they do not have, stays as it is.
+    """Load ImageNet weights into the body of an encoder; its neck, which has none, stays unchanged.
 
     Raises:
         MissingExtraError: the package with the weights is not installed.
@@ -54,7 +54,7 @@ def load(encoder: EfficientNetLite, config: EfficientNetLiteConfig) -> None:
 
 
 def find_file(size: str) -> Path:
-    """The file of an installed package, verified.
+    """Find the weights file of an installed package and verify its checksum.
 
     Raises:
         MissingExtraError: the package is not installed.
@@ -74,7 +74,7 @@ def find_file(size: str) -> Path:
 
 
 def load_file(encoder: EfficientNetLite, path: Path) -> None:
-    """Fill the body from a checkpoint in the layout of those packages.
+    """Load the body's weights from a checkpoint in the layout of those packages.
 
     Raises:
         ModelError: the file is damaged, or holds a network of another size.
@@ -101,7 +101,7 @@ def load_file(encoder: EfficientNetLite, path: Path) -> None:
 
 
 def to_our_pixels(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Fold the difference between the two normalisations of a pixel into the stem.
+    """Adapt the stem's weights to SAM's pixel normalisation, which differs from the one of those packages.
 
     (x - 127) / 128 = y · std / 128 + (mean - 127) / 128 for y = (x - mean) / std. The second term reaches every output
     of the stem, but for the photo's outermost pixels, as a constant that its batch norm's mean takes away.
@@ -116,7 +116,7 @@ def to_our_pixels(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def names(encoder: EfficientNetLite) -> dict[str, tuple[str, str]]:
-    """Our convolution → theirs and its batch norm."""
+    """Map each convolution of this encoder to the names of their convolution and batch norm."""
     found = {"stem": ("_conv_stem", "_bn0")}
     blocks = [(name, m) for name, m in encoder.named_modules() if isinstance(m, InvertedResidual)]
     for number, (name, block) in enumerate(blocks):

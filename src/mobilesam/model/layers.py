@@ -1,4 +1,4 @@
-"""Small layers that more than one part of SAM uses."""
+"""Layers that several parts of SAM share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
 
 
 def static_shape(x: Tensor) -> tuple[int, ...]:
-    """The shape as plain integers, so that a traced graph holds constants and not a hundred nodes that compute them.
+    """A tensor's shape as Python integers, so that a traced graph holds constants instead of nodes that compute them.
 
     For channels, heads and an attention encoder's grid, which an exported graph fixes; never for the batch, nor for the
     decoder's grid, which stay dynamic.
@@ -33,7 +33,7 @@ def static_shape(x: Tensor) -> tuple[int, ...]:
 
 
 def binomial(x: Tensor) -> Tensor:
-    """Smooth (B, C, H, W) with the kernel 1 2 1 along both sides; beyond the border lie zeros.
+    """Smooth (B, C, H, W) with the binomial kernel 1 2 1 along both sides, padded with zeros.
 
     Written as sums of shifted copies: pooling no masks at all (B = 0) writes outside its memory in OpenVINO 2026.4.
     """
@@ -59,7 +59,7 @@ class LayerNorm2d(nn.Module):
         return self.channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        """The same over (..., C)."""
+        """Normalise (..., C), with the channels last."""
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
@@ -91,7 +91,7 @@ class MLPBlock(nn.Module):
 
 
 def neck(in_channels: int, out_channels: int, groups: int = 1) -> nn.Sequential:
-    """Encoder features → image embedding: 1×1 conv, norm, 3×3 conv, norm."""
+    """Build SAM's neck from encoder features to image embedding: 1×1 conv, norm, 3×3 conv, norm."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, bias=False),
         LayerNorm2d(out_channels),

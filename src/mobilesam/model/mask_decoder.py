@@ -1,4 +1,4 @@
-"""Image embedding + prompt tokens → masks and their predicted quality (arXiv 2304.02643, figure 14)."""
+"""SAM's mask decoder: image embedding and prompt tokens → masks and predicted IoU (arXiv 2304.02643, figure 14)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobilesam.model.transformer import TwoWayTransformer
 
 
 class MaskDecoder(nn.Module):
-    """One output token per mask: each token's hypernetwork turns the up-scaled image into a mask.
+    """Mask decoder with one output token per mask, whose hypernetwork turns the up-scaled image into the mask.
 
     Args:
         dim: channels of embedding and tokens.

@@ -1,4 +1,4 @@
-"""Prompts → tokens (SAM, arXiv 2304.02643, appendix A, "Prompt encoder").
+"""SAM's prompt encoder: points, boxes and masks → tokens (arXiv 2304.02643, appendix A, "Prompt encoder").
 
 Points and box corners become sparse tokens (N, P, C); a rough mask becomes a dense (N, C, g, g) map.
 """
@@ -26,7 +26,7 @@ class PositionEmbeddingRandom(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_features))
 
     def forward(self, unit_xy: Tensor) -> Tensor:
-        """(..., 2) in 0-1 → (..., 2 * num_features)."""
+        """Encode positions: (..., 2) in 0-1 → (..., 2 * num_features)."""
         x, y = (2 * unit_xy - 1).unsqueeze(-2).unbind(dim=-1)  # (..., 1) each
         # Written out, because autocast would round the coordinates of a matrix product to bfloat16's 1/256.
         along_x, along_y = self.positional_encoding_gaussian_matrix
@@ -44,7 +44,7 @@ class PositionEmbeddingRandom(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Points, box corners and rough masks → tokens.
+    """Encoder of points and box corners to tokens, and of mask inputs to a dense embedding.
 
     Args:
         embed_dim: channels of every token.
@@ -69,7 +69,7 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, embed_dim)
 
     def embed_points(self, coords: Tensor, labels: Tensor, input_hw: tuple[int, int]) -> Tensor:
-        """(N, P, 2) pixels of the padded input and (N, P) label codes → (N, P, C)."""
+        """Embed points: (N, P, 2) pixels of the padded input and (N, P) label codes → (N, P, C)."""
         x, y = (coords + 0.5).unbind(dim=-1)  # a click means the centre of its pixel
         tokens = self.pe_layer(torch.stack([x / input_hw[1], y / input_hw[0]], dim=-1))
         padding = labels[..., None] == LABEL_PADDING
@@ -80,7 +80,7 @@ class PromptEncoder(nn.Module):
         return tokens
 
     def embed_masks(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
-        """(N, 1, 4g, 4g) logits and (N,) flags → (N, C, g, g); rows without a mask get the learned "no mask"."""
+        """Embed masks: (N, 1, 4g, 4g) logits, (N,) flags → (N, C, g, g); rows without one get the learned "no mask"."""
         dense = self.mask_downscaling(mask_input)
         flags = has_mask_input[:, None, None, None]
         no_mask = self.no_mask_embed.weight[..., None, None]  # (1, C, 1, 1)

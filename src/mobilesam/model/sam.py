@@ -1,4 +1,4 @@
-"""The whole model: nothing but wiring.
+"""The complete SAM model: image encoder, prompt encoder and mask decoder.
 
 image (B, 3, H, W) 0-255 ─encode→ embedding (B, C, g, g) ┐
 points, labels, rough mask ──────────────────────────────┴─decode→ low_res_masks (N, 4, 4g, 4g), iou (N, 4)
@@ -21,7 +21,7 @@ from mobilesam.model.vit import ViT
 
 
 class Sam(nn.Module):
-    """Promptable segmentation: encode a photo once, decode any number of prompts."""
+    """Promptable segmentation model: encodes a photo once, then decodes any number of prompts."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -38,7 +38,7 @@ class Sam(nn.Module):
         self.register_buffer("pixel_std", tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     def preprocess(self, image: Tensor, side: int | None = None) -> Tensor:
-        """RGB 0-255 (B, 3, H, W) → normalised, zero-padded right and bottom to (B, 3, side, side).
+        """Normalise RGB 0-255 (B, 3, H, W) and pad with zeros at the right and bottom to (B, 3, side, side).
 
         Args:
             side: `config.image_size` when None; another needs an encoder that takes it (`config.sides`).
@@ -57,7 +57,7 @@ class Sam(nn.Module):
         return F.pad(image, (0, side - image.shape[-1], 0, side - image.shape[-2]))
 
     def encode(self, image: Tensor, side: int | None = None) -> Tensor:
-        """RGB 0-255 (B, 3, H, W), H and W at most the side → embedding (B, C, g, g)."""
+        """Encode RGB 0-255 (B, 3, H, W), H and W at most the side, to an embedding (B, C, g, g)."""
         return self.image_encoder(self.preprocess(image, side))
 
     def decode(
@@ -68,7 +68,7 @@ class Sam(nn.Module):
         mask_input: Tensor,
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Answer N prompts; the decoder's half of `mobilesam.contract`.
+        """Decode N prompts to masks and scores, as the decoder of `mobilesam.contract`.
 
         Args:
             embedding: (1 or N, C, g, g); may be non-square when the encoder was called on a non-square input.
@@ -88,7 +88,7 @@ class Sam(nn.Module):
 
 
 def build_encoder(config: SamConfig) -> nn.Module:
-    """The image encoder of a configuration: (B, 3, S, S) normalised → (B, C, S/16, S/16)."""
+    """Build the image encoder of a configuration: (B, 3, S, S) normalised → (B, C, S/16, S/16)."""
     encoder = config.encoder
     if isinstance(encoder, TinyViTConfig):
         return TinyViT(encoder, config.embed_dim)

@@ -30,7 +30,7 @@ class ConvBN(nn.Sequential):
 
 
 class PatchEmbed(nn.Module):
-    """The stem: two 3×3 convolutions of stride 2."""
+    """The stem of TinyViT: two 3×3 convolutions of stride 2."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class MBConv(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Between two stages: more channels and, with stride 2, half the resolution."""
+    """Down-sampling between two stages: more channels and, with stride 2, half the resolution."""
 
     def __init__(self, dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Pre-normalised feed-forward."""
+    """Feed-forward block with layer norm first."""
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class UnusedWeights(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """The image encoder.
+    """TinyViT image encoder.
 
     Args:
         config: sizes of the four stages.

@@ -1,4 +1,4 @@
-"""The two-way transformer: prompt tokens and image cells read each other (arXiv 2304.02643, figure 14)."""
+"""SAM's two-way transformer: prompt tokens and image cells attend to each other (arXiv 2304.02643, figure 14)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attention(nn.Module):
         return self.out_proj(attention(q, k, v).transpose(1, 2).flatten(2))
 
     def heads(self, x: Tensor) -> Tensor:
-        """(N, T, inner) → (N, h, T, inner/h)."""
+        """Split the channels by head: (N, T, inner) → (N, h, T, inner/h)."""
         return x.reshape(-1, x.shape[1], self.num_heads, int(x.shape[2]) // self.num_heads).transpose(1, 2)
 
 
@@ -64,7 +64,7 @@ class TwoWayAttentionBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two blocks, then one last look of the tokens at the image."""
+    """Two-way blocks, then a final attention of the tokens to the image."""
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int, depth: int = 2) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor, image_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K, C) image cells, (1, K, C) their positions, (N, T, C) tokens → tokens and cells, same shapes."""
+        """Update tokens and cells: (N, K, C) cells, (1, K, C) positions, (N, T, C) tokens → tokens and cells."""
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe)

@@ -19,7 +19,7 @@ from mobilesam.model.layers import MLPBlock, from_windows, neck, static_shape, t
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches of 16×16 px."""
+    """Embedding of non-overlapping patches of 16×16 px."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class PatchEmbed(nn.Module):
 
 
 def relative_positions(table: Tensor, size: int) -> Tensor:
-    """Rows of a (2 * trained_size - 1, d) table for every pair of `size` positions: (size, size, d).
+    """Look up (2 * trained_size - 1, d) relative positions for every pair of `size` positions: (size, size, d).
 
     A table trained at another size is resampled linearly, as the reference does.
     """
@@ -60,7 +60,7 @@ class Attention(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(-1, h, w, c))
 
     def position_bias(self, q: Tensor, h: int, w: int) -> Tensor:
-        """(B, h, H*W, d) queries → (B, h, H*W, H*W) additive bias."""
+        """Compute the additive attention bias: (B, h, H*W, d) queries → (B, h, H*W, H*W)."""
         _, heads, _, d = static_shape(q)
         q = q.reshape(-1, heads, h, w, d)
         rows = relative_positions(self.rel_pos_h, h).to(q.dtype)
@@ -95,7 +95,7 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """The image encoder.
+    """Plain ViT image encoder.
 
     Args:
         config: width, depth and which blocks attend globally.

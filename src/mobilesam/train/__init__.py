@@ -1,1 +1,1 @@
-"""Photos and masks → weights. Needs the extra `train`."""
+"""Training of the networks on annotated masks. Needs the extra `train`."""

@@ -1,7 +1,7 @@
-"""What happens to a photo and its masks before the network sees them, carried out with OpenCV.
+"""Data augmentation of one photo and its masks on the CPU, with OpenCV.
 
-`drawing.py` decides what; everything ends in the frame of inference: the long side fills the square, padding lies right
-and bottom.
+`drawing.py` draws the parameters; the result has the layout of inference: the long side fills the square,
+padding lies right and bottom.
 
 Photos shrink by OpenCV's area average here, at inference by Pillow's bilinear filter. That is on purpose: crops,
 stretches and sides resize by random factors anyway, and OpenCV is faster. What is compared with inference, the photos
@@ -30,7 +30,7 @@ MEAN: tuple[int, int, int] = tuple(round(value) for value in PIXEL_MEAN)  # type
 def carry_out(
     plan: Plan, rgb: Rgb, masks: list[Mask], cut: tuple[Rgb, Mask] | None, side: int
 ) -> tuple[Rgb, NDArray[np.uint8]]:
-    """Do what was drawn.
+    """Apply an augmentation plan to a photo and its masks.
 
     Args:
         plan: what.
@@ -57,7 +57,7 @@ def carry_out(
 
 
 def cut_out(image: NDArray[np.uint8], window: Window, border: tuple[int, int, int] | int) -> NDArray[np.uint8]:
-    """A window of a photo or a mask, turned about its middle; `border` fills what lies outside of the photo."""
+    """Crop a window, rotated about its centre, from a photo or a mask; `border` fills what lies outside of it."""
     if not window.angle:
         return image[window.y : window.y + window.height, window.x : window.x + window.width]
     cos, sin = math.cos(window.angle), math.sin(window.angle)
@@ -71,7 +71,7 @@ def cut_out(image: NDArray[np.uint8], window: Window, border: tuple[int, int, in
 
 
 def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray[np.uint8]:
-    """Resize to (h, w), by area along the sides that shrink, and mirror if asked."""
+    """Resize to (h, w), with area averaging along sides that shrink, and mirror if `flip` is set."""
     # OpenCV takes the area only where no side grows, so a photo stretched the other way takes two steps.
     least = (min(hw[0], image.shape[0]), min(hw[1], image.shape[1]))
     for (h, w), how in ((least, cv2.INTER_AREA), (hw, cv2.INTER_LINEAR)):
@@ -81,12 +81,12 @@ def resize(image: NDArray[np.uint8], hw: tuple[int, int], flip: bool) -> NDArray
 
 
 def change_colour(rgb: Rgb, colour: Colour | None) -> Rgb:
-    """Saturation, contrast, gain and brightness, in one pass."""
+    """Change saturation, contrast, gain and brightness in one pass."""
     return rgb if colour is None else np.asarray(cv2.transform(rgb, colour.matrix()), np.uint8)
 
 
 def paste(rgb: Rgb, masks: list[Mask], cut: Rgb, cut_mask: Mask, plan: Paste) -> tuple[Rgb, list[Mask]]:
-    """Lay an object of another photo onto a window, and cut what it hides out of the window's masks.
+    """Paste an object of another photo onto a window, and remove what it hides from the window's masks.
 
     Args:
         rgb: the window (h, w, 3).
@@ -103,7 +103,7 @@ def paste(rgb: Rgb, masks: list[Mask], cut: Rgb, cut_mask: Mask, plan: Paste) ->
     there = (slice(plan.y, plan.y + ph), slice(plan.x, plan.x + pw))
     piece = resize(cut[y0:y1, x0:x1], plan.hw, plan.flip)
     alpha = resize(cut_mask[y0:y1, x0:x1] * 255, plan.hw, plan.flip)
-    # A border one pixel soft, so that the network cannot learn to look for a scissors' edge.
+    # The border is blurred by a pixel, so that the network cannot learn to recognise pasted objects by a hard edge.
     weight = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0))[..., None].astype(np.float32) / 255
     out = rgb.copy()
     out[there] = (piece * weight + out[there] * (1 - weight)).astype(np.uint8)

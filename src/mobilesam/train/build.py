@@ -1,4 +1,4 @@
-"""The network a recipe asks for, and which of its parts learn."""
+"""Building the network of a recipe, and freezing the parts that are not trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 
 
 def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0) -> Sam:
-    """A fresh network of a known size, or the checkpoint to go on from, or a network whose parts come from several.
+    """Build the network to train: new, from a checkpoint, or with parts from several checkpoints.
 
     Args:
         name: the size; unused where `start_from` is one model.
@@ -45,7 +45,7 @@ def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0
 
 
 def load_part(model: Sam, part: str, source: str) -> None:
-    """Fill one part of a network from another model.
+    """Copy the weights of one part of a network from another model.
 
     Raises:
         SettingsError: there is no such part.
@@ -69,7 +69,7 @@ def load_part(model: Sam, part: str, source: str) -> None:
 
 
 def load_imagenet(model: Sam, part: str) -> None:
-    """Fill the body of an EfficientNet-Lite encoder with ImageNet weights.
+    """Load ImageNet weights into the body of an EfficientNet-Lite encoder.
 
     Raises:
         SettingsError: the part is no such encoder.
@@ -84,7 +84,7 @@ def load_imagenet(model: Sam, part: str) -> None:
 
 
 def load_model(model: str) -> Sam:
-    """A checkpoint, a run's folder, an exported pair, or a model's name → the network, in eval mode.
+    """Load a network, in eval mode, from a checkpoint, a run's folder, an exported pair, or by a model's name.
 
     Raises:
         ModelError: there is no such file, or it does not load.
@@ -93,7 +93,7 @@ def load_model(model: str) -> Sam:
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by torch's name; "auto" is a GPU where there is one.
+    """Choose a torch device by its name; "auto" is a GPU where there is one.
 
     Raises:
         SettingsError: torch knows no such device, or has none here.
@@ -107,12 +107,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def longest_prefix(name: str, prefixes: Iterable[str]) -> str | None:
-    """The longest of some beginnings of a dotted name, or None: "a.b" begins "a.b.c", and not "a.bc"."""
+    """The longest prefix of a dotted name among `prefixes`, or None: "a.b" is a prefix of "a.b.c", not of "a.bc"."""
     return max((p for p in prefixes if name == p or name.startswith(p + ".")), key=len, default=None)
 
 
 def check_prefixes(model: nn.Module, prefixes: tuple[str, ...], setting: str) -> None:
-    """Refuse beginnings that no parameter's name has.
+    """Refuse prefixes that match no parameter name.
 
     Raises:
         SettingsError: names the setting, and what was perhaps meant.
@@ -129,7 +129,7 @@ def check_prefixes(model: nn.Module, prefixes: tuple[str, ...], setting: str) ->
 
 
 def freeze(model: Sam, prefixes: tuple[str, ...]) -> None:
-    """Take parameters out of training by the beginnings of their names.
+    """Freeze the parameters whose names begin with one of the prefixes.
 
     Raises:
         SettingsError: no name begins so, or nothing is left to train.
@@ -143,9 +143,9 @@ def freeze(model: Sam, prefixes: tuple[str, ...]) -> None:
 
 
 def to_training_mode(model: Sam, *, freeze_batch_norm: bool) -> None:
-    """Training mode where something learns; what is frozen behaves as at inference.
+    """Put trained modules in training mode and frozen ones in eval mode.
 
-    A frozen encoder whose batch statistics went on drifting would feed the decoder something else at every step.
+    If the batch statistics of a frozen encoder kept changing, the decoder would get other inputs at every step.
     """
     model.train()
     for module in model.modules():

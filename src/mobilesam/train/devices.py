@@ -1,4 +1,4 @@
-"""Where a recipe runs: one process or several, and with how many threads.
+"""Starting a recipe in one process or several, and dividing CPU threads and workers among them.
 
 Several processes on a CPU are started afresh ("spawn") and handed the work, so that it works the same from the command
 line, from a script and from a test; unless torchrun has started them. On GPUs Fabric starts the command once more for
@@ -28,10 +28,10 @@ R = TypeVar("R")
 
 
 def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
-    """Run `work` in every process the recipe asks for; returns the first one's result.
+    """Run `work` in every process that the recipe sets; returns the result of the first.
 
     Args:
-        recipe: its `run` says where.
+        recipe: its `run` sets the hardware.
         work: must be picklable where a CPU gets several processes: a function or a `functools.partial`, no closure.
 
     Raises:
@@ -40,7 +40,7 @@ def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
     """
     run = recipe.run
     if torch.distributed.is_torchelastic_launched():
-        # The processes are there already. Told of another number, each might take itself for the only one.
+        # torchrun has started the processes already. With another number, each might take itself for the only one.
         fabric = make_fabric(run, int(os.environ["LOCAL_WORLD_SIZE"]))
         fabric.launch()
         return work(fabric)
@@ -62,12 +62,12 @@ def start(recipe: Recipe, work: Callable[[Fabric], R]) -> R:
 
 
 def is_on_cpu(run: RunConfig) -> bool:
-    """Whether the recipe's accelerator comes to a CPU here."""
+    """Whether the recipe runs on a CPU on this machine."""
     return Fabric(accelerator=run.accelerator, devices=1).device.type == "cpu"
 
 
 def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "auto") -> Fabric:
-    """Fabric of a recipe."""
+    """Make Lightning Fabric as the recipe sets it."""
     return Fabric(
         accelerator=run.accelerator,
         devices=devices,
@@ -96,7 +96,7 @@ def share_workers(run: RunConfig, processes: int) -> int:
 
 
 def share(batch_size: int, processes: int) -> int:
-    """Photos of a forward that one process takes.
+    """Number of photos per forward pass for one process.
 
     Raises:
         SettingsError: they do not divide.
@@ -112,16 +112,16 @@ def work_with_threads(work: Callable[[Fabric], R], threads: int, fabric: Fabric)
     """The life of one process of several."""
     end_with_parent()
     torch.set_num_threads(threads)
-    # Said of 1×1 convolutions with the channels last, whose two layouts are the same bytes.
+    # DDP warns of 1×1 convolutions in channels-last format, whose two layouts are the same bytes.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return work(fabric)
 
 
 def end_with_parent(every: float = 0.5) -> None:
-    """End this process when the one that started it is killed.
+    """Make this process end when its parent process is killed.
 
-    Else it would go on, and write the checkpoints of a run that has been resumed meanwhile. Torch asks for a signal in
-    this case, but what a shell runs in the background ignores that signal.
+    Otherwise it would continue, and write the checkpoints of a run that has been resumed meanwhile. Torch asks for a
+    signal in this case, but what a shell runs in the background ignores that signal.
     """
     parent = os.getppid()
 

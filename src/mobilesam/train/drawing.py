@@ -1,7 +1,7 @@
-"""What will be done to a photo, drawn before anything is done.
+"""Drawing the random augmentation of a photo, as a plan that is applied later.
 
 A plan is a function of a random generator and of a few numbers about the photos, not of their pixels. `augment.py`
-carries plans out with OpenCV, `warp.py` with torch on a device.
+applies plans with OpenCV, `warp.py` with torch on a device.
 
 Frames, from the outside in: the photo → its window (cut out, perhaps rotated; an object of another photo pasted on) →
 the square (the window resized to fill its long side, perhaps mirrored, colours changed, padded right and bottom).
@@ -35,25 +35,25 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Facts:
-    """What the drawing must know of a photo."""
+    """Size of a photo, and areas and boxes of its masks: all that drawing a plan needs."""
 
     hw: tuple[int, int]
     areas: NDArray[np.float64]
-    """(K,) pixels."""
+    """(K,) areas in pixels."""
     boxes: NDArray[np.float64]
-    """(K, 4) x0, y0, x1, y1."""
+    """(K, 4) boxes x0, y0, x1, y1."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a photo, in its pixels, turned about the middle of the window."""
+    """A crop window in the photo's pixels, which may be rotated about its centre."""
 
     y: int
     x: int
     height: int
     width: int
     angle: float = 0.0
-    """Radians; positive turns what is seen counter-clockwise."""
+    """Rotation in radians; positive turns the picture counter-clockwise."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Colour:
     gain: tuple[float, float, float]
 
     def matrix(self) -> NDArray[np.float32]:
-        """The same as one product: (3, 4), rgb and a one → rgb."""
+        """The colour change as a (3, 4) matrix that maps (r, g, b, 1) to rgb."""
         mixed = self.saturation * np.eye(3) + (1 - self.saturation) * np.array(LUMA)
         gain = self.contrast * np.array(self.gain)[:, None]
         offset = 128 + self.brightness - 128 * gain
@@ -76,7 +76,7 @@ class Colour:
 
 @dataclass(frozen=True)
 class Paste:
-    """An object of another photo, and where in the window it is laid."""
+    """An object of another photo, and where in the window it is pasted."""
 
     photo: int
     mask: int
@@ -91,19 +91,19 @@ class Paste:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that happens to one photo."""
+    """The augmentation of one photo: crop, colours, mirroring, pasted object and masks."""
 
     photo: int
     masks: tuple[int, ...]
-    """At most M of its masks, in the order drawn."""
+    """Numbers of at most M of its masks, in the order drawn."""
     window: Window
     hw: tuple[int, int]
-    """Size of the window in the square."""
+    """Size of the window in the input square."""
     flip: bool
     colour: Colour | None
     paste: Paste | None
     order: tuple[int, ...]
-    """In which the pasted object (0, if there is one) and the masks (after it) are asked for."""
+    """Order in which objects are prompted; 0 is the pasted object, if there is one, and the masks follow."""
 
 
 class Sources:
@@ -121,13 +121,13 @@ class Sources:
         self.probabilities = np.array(weights) / sum(weights)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """The number of a photo, of a source drawn by weight."""
+        """Draw the number of a photo: first a source by weight, then one of its photos."""
         _, members = self.groups[rng.choice(len(self.groups), p=self.probabilities)]
         return members[int(rng.integers(len(members)))]
 
 
 def facts_of(photo: DecodedPhoto) -> Facts:
-    """The numbers of a photo that was read."""
+    """Collect the facts about a decoded photo."""
     areas = np.array([max(area, 0.0) for area in photo.areas])
     boxes = np.zeros((len(areas), 4))
     if len(areas):
@@ -144,7 +144,7 @@ def draw_plan(
     object_crops: float,
     rng: np.random.Generator,
 ) -> Plan:
-    """Draw everything for one photo.
+    """Draw the whole plan for one photo.
 
     Args:
         pick: draws the number of a photo.
@@ -173,7 +173,7 @@ def draw_plan(
 def draw_window(
     about: Facts, config: DataConfig, object_crops: float, rng: np.random.Generator
 ) -> tuple[Window, int | None]:
-    """A window, and the object it was laid around, if it was."""
+    """Draw a crop window, and the object that it was drawn around, if any."""
     target = draw_object(about, rng) if rng.random() < object_crops else None
     y, x, height, width = random_crop(about.hw, config, rng) if target is None else around(about, target, rng)
     angle = 0.0
@@ -183,8 +183,7 @@ def draw_window(
 
 
 def draw_object(about: Facts, rng: np.random.Generator) -> int | None:
-    """An object to look at closely, the larger ones hardly more often; None where no object is large enough to see and
-    small enough to need it."""
+    """Draw an object to crop around, larger ones only a little more often; None if no object has a suitable size."""
     fits = np.flatnonzero((about.areas >= MIN_OBJECT) & (about.areas < 0.4 * about.hw[0] * about.hw[1]))
     if not len(fits):
         return None
@@ -222,7 +221,7 @@ def target_hw(hw: tuple[int, int], size: int, stretch: float) -> tuple[int, int]
 def draw_masks(
     about: Facts, window: Window, config: DataConfig, target: int | None, rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """At most M masks of which enough lies in the window; larger ones a little more often, since specks teach little.
+    """Draw at most M masks that lie sufficiently inside the window; larger ones more often, as specks teach little.
 
     The object that the window was laid around comes first. How much of a mask the window holds is estimated from its
     box; what turns out too small in the square is left out later.
@@ -242,7 +241,7 @@ def draw_masks(
 
 
 def draw_paste(photo: int, about: Facts, window: Window, config: DataConfig, rng: np.random.Generator) -> Paste | None:
-    """An object of photo number `photo`, and where it is laid; None where it has none that is large enough."""
+    """Draw an object of photo number `photo` and where to paste it; None if no object is large enough."""
     fits = np.flatnonzero(about.areas >= max(4, config.min_area * about.hw[0] * about.hw[1]))
     if not len(fits):
         return None
@@ -258,7 +257,7 @@ def draw_paste(photo: int, about: Facts, window: Window, config: DataConfig, rng
 
 
 def draw_colour(strength: float, rng: np.random.Generator) -> Colour | None:
-    """Random brightness, contrast, gain of each channel, saturation, and sometimes grey."""
+    """Draw brightness, contrast, gain of each channel, saturation, and sometimes grey."""
     if strength <= 0:
         return None
     contrast, saturation = 1 + rng.uniform(-strength, strength, 2)
@@ -270,6 +269,6 @@ def draw_colour(strength: float, rng: np.random.Generator) -> Colour | None:
 
 
 def choose(usable: NDArray[np.bool_], order: tuple[int, ...], count: int) -> NDArray[np.intp]:
-    """Which of the (K,) usable masks are asked for: (count,), repeated where there are fewer, or none."""
+    """Draw `count` of the (K,) usable masks, repeated if there are fewer; empty if there is none."""
     kept = np.array([i for i in order if usable[i]], np.intp)
     return np.resize(kept, count) if len(kept) else kept

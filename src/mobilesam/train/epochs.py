@@ -1,8 +1,8 @@
-"""Photos in epochs, as the network will see them at inference, each with its cached embedding.
+"""Data set that shows every photo once per epoch, prepared as at inference, with its cached embedding.
 
-Item i is photo permutation(seed, epoch)[i mod n] of epoch i div n: a function of (seed, i) alone, so a run that was
-killed in the middle of an epoch goes on with the very next photo. A photo may be shown as one of several views; which
-one is drawn by (seed, i) too.
+Item i is photo permutation(seed, epoch)[i mod n] of epoch i div n. It depends on (seed, i) alone, so a run that was
+killed in the middle of an epoch continues with the next photo. A photo may be shown as one of several views; which one
+is also drawn by (seed, i).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mobilesam.train.config import DataConfig
 
 @dataclass(frozen=True)
 class Needs:
-    """What a step asks of each photo; what it does not ask for is not read."""
+    """The parts of each photo that a training step needs; the others are not read."""
 
     image: bool = True
     masks: bool = False
@@ -93,16 +93,16 @@ class EpochPhotos(Dataset[dict[str, Any]]):
         raise DataError(f"none of {count} photos can be read")
 
     def check(self, photo: PhotoRef, encoded: bytes) -> None:
-        """Refuse a photo that changed since its embedding was stored.
+        """Refuse a photo that has changed since its embedding was stored.
 
         Raises:
-            DataError: its bytes are others.
+            DataError: its bytes have changed.
         """
         if self.stores is not None:
             self.stores[photo.id].check_photo(photo.name, encoded)
 
     def show(self, reference: PhotoRef, photo: DecodedPhoto, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """View `index` of a photo, and what goes with it."""
+        """Prepare view `index` of a photo with its masks and embedding, as needed."""
         view = make_view(reference.name, index, photo.rgb.shape[:2], self.view_seed)
         rgb = resize_long_side(np.ascontiguousarray(view.cut(photo.rgb)), self.image_size)
         item: dict[str, Any] = {"name": str(reference.id), "input_hw": torch.tensor(rgb.shape[:2])}
@@ -121,13 +121,13 @@ class EpochPhotos(Dataset[dict[str, Any]]):
     def draw_masks(
         self, photo: DecodedPhoto, view: View, hw: tuple[int, int], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """M masks of a view, resized to (h, w): (M, h, w); repeated where there are fewer usable ones.
+        """Draw M masks of a view, resized to (h, w): (M, h, w); repeated where fewer are usable.
 
-        A view that cut every object away is asked about its middle half instead, which is as good a prompt.
+        If a view contains no object, its middle half is used as a mask; for distillation that is as good a prompt.
         """
         areas = np.sqrt([max(area, 1.0) for area in photo.areas])
         found: list[NDArray[np.uint8]] = []
-        # An exponential race draws without replacement, the larger objects a little more often.
+        # Sorting by exponential variables draws without replacement, with larger objects a little more often.
         for i in np.argsort(rng.exponential(size=len(areas)) / areas):
             mask = shrink(view.cut(photo.mask(int(i))), hw)
             if self.config.min_area * self.image_size**2 <= mask.sum() < 0.95 * self.image_size**2:
@@ -143,12 +143,12 @@ class EpochPhotos(Dataset[dict[str, Any]]):
 
 @lru_cache(maxsize=2)
 def permutation(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
-    """Order of the photos in one epoch."""
+    """The random order of the photos in one epoch."""
     return np.random.default_rng([seed, epoch, 0x0E]).permutation(count)
 
 
 def check_cells(photo: PhotoRef, embedding: Embedding, expected: tuple[int, int], grid: int) -> None:
-    """Refuse an embedding of a photo of another shape, which needs no checksum of the photo's bytes.
+    """Refuse an embedding whose shape does not fit the photo; unlike checksums, stores of any format allow it.
 
     Raises:
         DataError: its shape is not this photo's.

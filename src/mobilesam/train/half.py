@@ -1,4 +1,4 @@
-"""The forms that a network takes on a GPU while it is trained in bfloat16; its weights and results are the same.
+"""Faster variants of layers for training in bfloat16 on a GPU; weights and results stay the same.
 
 Autocast computes layer norms in float32 and returns float32. In SAM's decoder that turns the whole image stream, the
 largest tensor of the step, into float32. And the decoder's attention is written out for CPUs (docs/decisions/0001); a
@@ -22,7 +22,7 @@ from mobilesam.model.transformer import Attention
 
 
 def keep_bfloat16(model: Sam) -> None:
-    """Let norms and the decoder's image stream stay in bfloat16, and attention be one kernel. For training only."""
+    """Keep norms and the decoder's image stream in bfloat16, and fuse attention into one kernel. For training only."""
     for module in model.modules():
         changed: Any = module  # methods of this one module are replaced, not of its class
         if isinstance(module, nn.LayerNorm):
@@ -51,5 +51,5 @@ def attend(module: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def to_bfloat16(function: Any, *arguments: Any) -> Tensor:
-    """What a function returns, in bfloat16."""
+    """Wrap a function so that it returns bfloat16."""
     return function(*arguments).to(torch.bfloat16)

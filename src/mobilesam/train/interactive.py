@@ -1,4 +1,4 @@
-"""Prompt, look, correct, prompt again: the loss of a mask model, as SAM is trained (arXiv 2304.02643, appendix A).
+"""SAM's interactive training loss: repeated rounds of prompts and corrective points (arXiv 2304.02643, appendix A).
 
 Targets may come from people or from a teacher; the rounds are the same.
 """
@@ -20,16 +20,16 @@ from mobilesam.train.prompts import corrective_points
 
 
 class Draws(NamedTuple):
-    """Random numbers of one step."""
+    """Random numbers of one training step."""
 
     own: Generator
-    """Of this process, on its device."""
+    """Generator of this process, on its device."""
     rounds: int
-    """How often each object is asked for, the same in every process."""
+    """Number of prompt rounds per object, the same in every process."""
 
 
 class StepResult(NamedTuple):
-    """What a step leaves: the loss to differentiate, and numbers to look at, detached.
+    """Result of a training step: the loss, and detached numbers for the log.
 
     A tuple rather than a dataclass, because Fabric walks through the outputs of a module.
     """
@@ -46,7 +46,7 @@ class Prompts(NamedTuple):
     labels: Tensor
     """(N, 2)"""
     is_point: Tensor
-    """(N,) bool: the ambiguous ones, answered by three masks."""
+    """(N,) bool: prompts of a single point, which are ambiguous and answered by three masks."""
 
 
 def interactive_loss(
@@ -58,7 +58,7 @@ def interactive_loss(
     config: LossConfig,
     fine: Tensor | None = None,
 ) -> StepResult:
-    """Ask, correct `draws.rounds - 1` times, average the losses of all rounds.
+    """Loss averaged over `draws.rounds` prompt rounds; each round after the first adds a corrective point.
 
     Args:
         embedding: (N, C, g, g).
@@ -91,7 +91,7 @@ def interactive_loss(
 def judge(
     logits: Tensor, scores: Tensor, target: Tensor, fine: Tensor, ambiguous: Tensor, config: LossConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of one round: the best of masks 1-3 for ambiguous prompts, mask 0 for the others.
+    """Compute the loss of one round: of the best of masks 1-3 for ambiguous prompts, of mask 0 for the others.
 
     Args:
         logits: (N, 4, L, L); scores: (N, 4) predicted IoU; target: (N, L, L); ambiguous: (N,) bool.
@@ -102,7 +102,7 @@ def judge(
     """
     losses = mask_loss(logits, fine, config)  # (N, 4)
     iou = mask_iou(logits.detach(), target)  # (N, 4)
-    # The other answer is ruled out with an infinite loss, so one argmin serves both kinds of prompt.
+    # An infinite loss excludes the masks of the other kind of prompt, so that one argmin serves both kinds.
     excluded = excluded_masks(ambiguous, losses.shape[1])
     best = losses.masked_fill(excluded, torch.inf).argmin(dim=1)
     rows = torch.arange(len(losses), device=losses.device)
@@ -115,19 +115,19 @@ def judge(
 
 
 def enlarge(target: Tensor, scale: int) -> Tensor:
-    """(N, L, L) → (N, scale·L, scale·L), bilinearly."""
+    """Enlarge bilinearly: (N, L, L) → (N, scale·L, scale·L)."""
     if scale == 1:
         return target
     return F.interpolate(target[:, None], scale_factor=float(scale), mode="bilinear", align_corners=False)[:, 0]
 
 
 def excluded_masks(ambiguous: Tensor, num_masks: int) -> Tensor:
-    """(N,) → (N, K): mask 0 never answers an ambiguous prompt, the others never a clear one."""
+    """Masks that do not count: mask 0 for ambiguous prompts, the others for clear ones: (N,) → (N, K) bool."""
     is_single = torch.arange(num_masks, device=ambiguous.device) == 0
     return torch.where(ambiguous[:, None], is_single, ~is_single)
 
 
 def best_scored(logits: Tensor, scores: Tensor, ambiguous: Tensor) -> Tensor:
-    """The mask a user is shown: (N, K, L, L), (N, K) → (N, L, L)."""
+    """The mask with the best predicted IoU, which a user is shown: (N, K, L, L), (N, K) → (N, L, L)."""
     allowed = scores.masked_fill(excluded_masks(ambiguous, scores.shape[1]), -torch.inf)
     return logits[torch.arange(len(logits), device=logits.device), allowed.argmax(dim=1)]

@@ -1,4 +1,4 @@
-"""What a run writes down while it goes: a progress bar, TensorBoard, and `history.jsonl` for curves.
+"""The log of a run: a progress bar, TensorBoard, and `history.jsonl` for curves.
 
 Only the first process writes.
 """
@@ -25,12 +25,12 @@ PICTURES_FOLDER = "pictures"
 
 
 class Log:
-    """Numbers over time.
+    """Writer of a run's numbers over time.
 
     Args:
         output: the run's folder.
         recipe: how often steps are logged.
-        start: step the run goes on from.
+        start: step that the run continues from.
         schedule: how far it is, and its clock.
         fabric: which process this is, of how many.
         show_progress: draw the bar.
@@ -60,16 +60,16 @@ class Log:
             self.writer.close()
 
     def say(self, text: str) -> None:
-        """One line above the bar."""
+        """Print one line above the progress bar."""
         if not self.bar.disable:
             self.bar.write(text)
 
     def is_due(self, done: int) -> bool:
-        """Whether the numbers of this step are written down."""
+        """Whether the numbers of this step are logged."""
         return done % self.recipe.run.log_every == 0 or self.schedule.is_over
 
     def step(self, done: int, result: StepResult, rate: float) -> None:
-        """Count a step; now and then write its numbers and its learning rate down."""
+        """Count a step; every `run.log_every` steps log its numbers and its learning rate."""
         self.bar.update()
         if not self.is_main or not self.is_due(done):
             return
@@ -91,7 +91,7 @@ class Log:
         )
 
     def look(self, done: int, look: Look) -> None:
-        """Write down what the validation found, with its picture."""
+        """Log the numbers of a validation and save its picture."""
         self.write(done, look.numbers, prefix="validation/")
         if self.writer is None or not look.picture.size:
             return
@@ -101,7 +101,7 @@ class Log:
         save_picture(look.picture, folder / f"{done:07}.jpg", quality=85)
 
     def write(self, done: int, numbers: dict[str, float], prefix: str) -> None:
-        """To TensorBoard, the bar and the history."""
+        """Write numbers to TensorBoard, the progress bar and the history."""
         if self.writer is None:
             return
         named = {prefix + name: value for name, value in numbers.items()}
@@ -117,7 +117,7 @@ class Log:
 
 
 def read_history(output: Path, before: int) -> list[dict[str, Any]]:
-    """The lines up to a step; later ones, written between a checkpoint and a kill, are dropped from the file."""
+    """Read the history up to a step; later lines, from after the last checkpoint, are removed from the file."""
     path = output / HISTORY_FILE
     if not path.exists():
         return []
@@ -125,7 +125,7 @@ def read_history(output: Path, before: int) -> list[dict[str, Any]]:
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:  # torn by a kill
+        except ValueError:  # incomplete: the process was killed while writing it
             continue
         if line["step"] <= before:
             lines.append(line)

@@ -1,6 +1,6 @@
-"""The training loop: Fabric for devices and precision, checkpoints that lose nothing, logs people can read.
+"""The training loop: Lightning Fabric for devices and precision, resumable checkpoints, and a log.
 
-It knows nothing of what is learnt: a `Job` brings the network, the step and the photos.
+It does not depend on what is learnt: a `Job` brings the network, the step and the photos.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from mobilesam.weights import RUN_WEIGHTS
 
 @dataclass(frozen=True)
 class Job:
-    """What a recipe wants done, before it is placed on devices."""
+    """Network, training step, photos and validation of a recipe, before they are placed on devices."""
 
     model: Sam
-    """What is trained and saved."""
+    """The network that is trained and saved."""
     step: nn.Module
-    """Contains the model; (batch, draws) → StepResult."""
+    """Module that contains the model and computes (batch, draws) → StepResult."""
     dataset: Dataset[Any]
-    """Item i, or `Ask` i, is a function of what is asked alone; each has a `name`."""
+    """Data set whose items depend on the index or `Ask` alone, so that runs are reproducible; each has a `name`."""
     data: str
     """One line about the photos, for the log."""
     validate: Validation | None
@@ -51,13 +51,13 @@ class Job:
 
 
 def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, show_progress: bool = True) -> Path:
-    """Run a recipe to its end.
+    """Train by a recipe until the run is complete.
 
     Args:
         recipe: how to step, for how long.
         make_job: builds the network, the step and the photos; called once the processes run. Where a CPU gets several
             of them it must be picklable: a function or a `functools.partial`, no closure.
-        resume: go on from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
+        resume: continue from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
         show_progress: a progress bar with losses and photos/s.
 
     Returns:
@@ -79,7 +79,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
 def train(
     recipe: Recipe, make_job: Callable[[], Job], has_checkpoint: bool, show_progress: bool, fabric: Fabric
 ) -> None:
-    """What one process of a run does."""
+    """Train in one process of a run."""
     with memory.explained(recipe.run):
         train_to_end(recipe, make_job, has_checkpoint, show_progress, fabric)
 
@@ -87,7 +87,7 @@ def train(
 def train_to_end(
     recipe: Recipe, make_job: Callable[[], Job], has_checkpoint: bool, show_progress: bool, fabric: Fabric
 ) -> None:
-    """Network, photos, and step after step until the run is over."""
+    """Prepare network and photos, then take steps until the run is complete."""
     run, output = recipe.run, Path(recipe.run.output)
     torch.manual_seed(run.seed)
     job = make_job()
@@ -116,8 +116,8 @@ def train_to_end(
             result, rate = runner.step(batches, done)
             done += 1
             if is_waited_for(recipe, done):
-                # A GPU still works on what it was told. Reading the result waits for it; after the clock has stopped,
-                # that time would count for no step.
+                # GPUs work asynchronously. Reading the result waits for the step to finish, so that its time is counted
+                # before the clock stops.
                 result.loss.item()
             trained.clock.step_ended()
             schedule.advance(done, fabric)
@@ -133,7 +133,7 @@ def train_to_end(
 
 
 def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn.Module]:
-    """Optimizer and average as they are before the first step, the same in every process; and the step."""
+    """Set up optimizer, weight average and training step, the same in every process."""
     on_gpu = fabric.device.type == "cuda"
     if not on_gpu:
         # Convolutions on a CPU are faster with the channels last. On a GPU cuDNN's depthwise ones in bf16 are many
@@ -150,14 +150,14 @@ def prepare(job: Job, recipe: Recipe, fabric: Fabric) -> tuple[state.Trained, nn
 
 
 def is_waited_for(recipe: Recipe, done: int) -> bool:
-    """Whether numbers, a look or a checkpoint follow step `done`, which all wait for the device."""
+    """Whether a log line, a validation or a checkpoint follows step `done`; they all wait for the device."""
     run = recipe.run
     everies = (run.log_every, recipe.validation.every, run.checkpoint_every)
     return done == run.steps or any(done % every == 0 for every in everies)
 
 
 def is_guarded(device: torch.device, recipe: Recipe) -> bool:
-    """Whether a fused optimizer leaves out steps whose gradient is not finite.
+    """Whether a fused optimizer skips steps whose gradient is NaN or infinite.
 
     On a CPU they raise at once. With float16 Fabric's own scaler leaves them out, and its clipping refuses fused ones.
     """
@@ -165,13 +165,13 @@ def is_guarded(device: torch.device, recipe: Recipe) -> bool:
 
 
 def look(log: Log, job: Job, trained: state.Trained, done: int) -> None:
-    """Ask the averaged network about the held-out photos, in the first process."""
+    """Validate the averaged network on the held-out photos, in the first process only."""
     if log.is_main and job.validate is not None:
         log.look(done, job.validate(state.averaged(trained)))
 
 
 class Runner:
-    """Takes steps.
+    """Executes optimizer steps.
 
     Args:
         fabric: devices, precision, processes.
@@ -191,7 +191,7 @@ class Runner:
         self.guard = Guard(optimizer, fabric.device) if is_guarded(fabric.device, recipe) else None
 
     def step(self, batches: Iterator[dict[str, Any]], done: int) -> tuple[StepResult, float]:
-        """One step: photos, loss, gradient, weights, average.
+        """Take one optimizer step and update the weight average.
 
         Returns:
             The last forward's result, and the learning rate.
@@ -210,7 +210,7 @@ class Runner:
         return result, rate
 
     def add_gradients(self, batches: Iterator[dict[str, Any]], done: int) -> StepResult:
-        """The forwards and backwards of one step."""
+        """Run the forward and backward passes of one step, which accumulate the gradient."""
         fabric, count = self.fabric, self.recipe.run.accumulate
         self.names = []
         for i in range(count):
@@ -228,7 +228,7 @@ class Runner:
         return result
 
     def clip(self, done: int) -> None:
-        """Bound the gradient's norm, and refuse one that is not finite."""
+        """Clip the gradient's norm; on a CPU, refuse a gradient that is NaN or infinite."""
         norm = self.fabric.clip_gradients(
             self.module, self.trained.optimizer, max_norm=self.recipe.optim.clip_norm, error_if_nonfinite=False
         )
@@ -239,13 +239,13 @@ class Runner:
             raise ModelError(trouble("gradient", done, self.names))
 
     def check(self, result: StepResult, done: int) -> None:
-        """Now and then, where the device is waited for anyway: did the last steps count?
+        """Check that recent steps were not all skipped; called only where the device is waited for anyway.
 
         Raises:
             ModelError: every step since the last look was left out; without a guard, the loss is NaN or infinite.
         """
         if self.guard is not None:
-            # One bad loss is a step left out. Its gradient is bad in every process, so they all decide the same.
+            # A single bad loss only skips its step. Gradients are shared, so all processes decide the same.
             has_failed = self.guard.num_left_out() >= self.recipe.run.log_every
         else:
             has_failed = not torch.isfinite(result.loss)
@@ -254,14 +254,14 @@ class Runner:
 
 
 def make_draws(seed: int, number: int, fabric: Fabric, schedule: Schedule) -> Draws:
-    """Random numbers of forward `number`: they depend on (seed, number, process) alone, so nothing has to be saved."""
+    """Random numbers of forward pass `number`; they depend only on (seed, number, process), so nothing is saved."""
     base = seed * 1_000_003 + number
     own = torch.Generator(fabric.device).manual_seed(base * 1024 + fabric.global_rank)
     return Draws(own, schedule.rounds(number))
 
 
 def trouble(what: str, step: int, names: list[str]) -> str:
-    """What to say when numbers run away."""
+    """The error message for a NaN or infinite loss or gradient."""
     return (
         f"the {what} is NaN or infinite at step {step}, photos {', '.join(names)}; "
         "lower optim.lr, or set run.precision to 32-true; the last checkpoint is intact, go on from it with --resume"

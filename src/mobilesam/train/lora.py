@@ -1,4 +1,4 @@
-"""Low-rank adapters (arXiv 2106.09685): a layer's weight W stays, and W + (alpha / rank) B A is used.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): a frozen weight W is used as W + (alpha / rank) B A.
 
 They sit on linear layers; in an encoder that has none, on its 1×1 convolutions, which are the same product per pixel.
 
@@ -18,7 +18,7 @@ from mobilesam.train.config import LoraConfig
 
 
 class LowRank(nn.Module):
-    """weight (out, in) or (out, in, 1, 1) → weight + scale * B A. B starts at zero: at first nothing has changed."""
+    """One adapter: weight (out, in) or (out, in, 1, 1) → weight + scale * B A. B starts at zero, without effect."""
 
     def __init__(self, out_features: int, in_features: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class LowRank(nn.Module):
 
 
 def add(model: Sam, config: LoraConfig) -> None:
-    """Put an adapter on every adaptable layer of the configured parts; all else in those parts is frozen.
+    """Add an adapter to every adaptable layer of the configured parts and freeze everything else in them.
 
     Raises:
         SettingsError: there is no such part.
@@ -60,7 +60,7 @@ def adaptable(module: nn.Module) -> list[nn.Module]:
 
 
 def merged_state(model: Sam, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of a network with adapters → that of the plain network, each adapter folded into its weight.
+    """Merge the adapters of a state dict into the weights: the state dict of the network without adapters.
 
     Args:
         model: where the adapters sit.

@@ -1,4 +1,4 @@
-"""Mask losses, one value per mask, and the intersection over union they aim at."""
+"""Mask losses and IoU, one value per mask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EDGE = 2  # cells of the logits on either side of the target's edge
 
 
 def mask_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
-    """Weighted sum of the configured terms.
+    """Weighted sum of the configured loss terms.
 
     Args:
         logits: (N, K, L, L).
@@ -43,14 +43,14 @@ def mask_loss(logits: Tensor, target: Tensor, config: LossConfig) -> Tensor:
 
 
 def edge_band(target: Tensor, radius: int) -> Tensor:
-    """Where (N, L, L) coverage is not the same everywhere within `radius`: 1 near the edge, 0 elsewhere."""
+    """Mark the pixels within `radius` of the target's edge: (N, L, L) coverage → 1 near the edge, 0 elsewhere."""
     both = torch.stack([target, -target], dim=1)  # (N, 2, L, L)
     high, low = F.max_pool2d(both, 2 * radius + 1, stride=1, padding=radius).unbind(1)
     return (high + low > 0).float()
 
 
 def rank_loss(scores: Tensor, iou: Tensor, ambiguous: Tensor) -> Tensor:
-    """How far the best of masks 1-3 falls short of leading the others in score by as much as it does in IoU.
+    """Ranking loss: the best of masks 1-3 must lead the others in predicted IoU by as much as it does in true IoU.
 
     Args:
         scores: (N, 4) predicted IoU.

@@ -1,4 +1,4 @@
-"""Out of memory as an error that says what to change, whichever library ran out."""
+"""Turning out-of-memory errors of any library into one that says which settings to lower."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from mobilesam.errors import OutOfMemoryError, first_line
 from mobilesam.train.config import RunConfig
 
-# Only some libraries raise an error of its own kind; the others say it in a RuntimeError.
+# Only some libraries have an exception class for this; the others raise a RuntimeError with one of these texts.
 WORDS = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 

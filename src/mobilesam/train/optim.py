@@ -1,4 +1,4 @@
-"""How the weights move: learning rate, weight decay, gradients that ran away, and the running average."""
+"""The optimizer: learning rate, weight decay, skipping of NaN gradients, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilesam.train.config import OptimConfig
 
 
 def learning_rate(step: int, progress: float, config: OptimConfig) -> float:
-    """Half a cosine over the run, from `lr` down to `min_lr_ratio` of it, times a linear warm-up.
+    """Cosine schedule of the learning rate, from `lr` down to `min_lr_ratio` of it, times a linear warm-up.
 
     Args:
         step: 0, 1, 2 ...
@@ -27,7 +27,7 @@ def learning_rate(step: int, progress: float, config: OptimConfig) -> float:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig, *, fused: bool = False) -> torch.optim.AdamW:
-    """AdamW over what learns; norms, biases, tokens and position tables are not decayed.
+    """Build AdamW over the trained parameters; norms, biases, tokens and position tables have no weight decay.
 
     Args:
         model: whose parameters.
@@ -57,13 +57,13 @@ def build_optimizer(model: nn.Module, config: OptimConfig, *, fused: bool = Fals
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step, scaled for each group."""
+    """Set the learning rate of the next step, scaled for each parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_scale"]
 
 
 class Guard:
-    """Leaves out steps whose gradient is not finite, without making the CPU wait for a GPU at every step.
+    """Skips steps whose gradient is NaN or infinite, without making the CPU wait for the GPU at every step.
 
     Args:
         optimizer: fused, so that it reads `found_inf` on the device.
@@ -75,13 +75,13 @@ class Guard:
         self.in_a_row = torch.zeros((), device=device)
 
     def watch(self, norm: Tensor) -> None:
-        """Let the next step happen only if the gradient's norm () is finite."""
+        """Make the optimizer skip the next step if the gradient's norm () is NaN or infinite."""
         is_bad = (~torch.isfinite(norm)).float()
         self.optimizer.found_inf = is_bad
         self.in_a_row = (self.in_a_row + 1) * is_bad
 
     def num_left_out(self) -> int:
-        """Steps in a row that were left out, up to the last one. Waits for the device."""
+        """Number of consecutive skipped steps up to the last one. Waits for the device."""
         return int(self.in_a_row)
 
 
@@ -99,7 +99,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Fold the weights after `step` (0, 1, 2 ...) in: one call for all tensors, not one for each."""
+        """Update the average with the weights after `step` (0, 1, 2 ...), in one call for all tensors."""
         decay = min(self.decay, (1 + step) / (10 + step))
         names = self.averaged
         torch._foreach_lerp_([self.state[k] for k in names], [self.live[k] for k in names], 1 - decay)

@@ -1,4 +1,4 @@
-"""The photos that a recipe names: of every layout, surveyed, and the share of them that is used."""
+"""Finding the photos of a recipe: data sets of any layout, surveyed, and the fraction of them to use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def data_patterns(config: DataConfig) -> list[str]:
     Raises:
         DataError: the recipe names none.
     """
-    # The older keys come first, so that recipes that only gain data.paths keep the order of what they had.
+    # The older keys come first: the order of photos decides what is drawn, and a recipe that gains data.paths keeps it.
     patterns = [*config.shards, *config.coco, *config.paths]
     if not patterns:
         raise DataError("the recipe names no data: set data.paths to shards, folders or annotation files")
@@ -24,16 +24,16 @@ def data_patterns(config: DataConfig) -> list[str]:
 
 
 def photo_folder(config: DataConfig) -> Path | None:
-    """Where the photos of COCO and LVIS files lie; None to look near each file."""
+    """Folder of the photos of COCO and LVIS files; None to search near each file."""
     return Path(config.photos) if config.photos else None
 
 
 def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
-    """Survey a recipe's data sets, and keep its share of its sources.
+    """Survey a recipe's data sets and keep the sources and the fraction that it sets.
 
     Args:
         config: which.
-        need_masks: skip photos without masks. Where only some sources are asked for, annotations are read all the same.
+        need_masks: skip photos without masks. If the recipe selects sources, annotations are read in any case.
 
     Raises:
         DataError: the recipe names no data, a data set cannot be read, or no photo is left.

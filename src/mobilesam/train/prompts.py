@@ -1,4 +1,4 @@
-"""Masks → prompts, on the device and for a whole batch at once (arXiv 2304.02643, appendix A).
+"""Drawing prompts from masks, on the device and for a whole batch at once (arXiv 2304.02643, appendix A).
 
 Points are drawn on the grid of the mask logits (a quarter of the input) and jittered inside their cell.
 """
@@ -25,12 +25,12 @@ MAX_JITTER = 1 - 2**-12  # in cells: the sum of a cell's number and float32's la
 
 
 def low_res_target(masks: Tensor, scale: int = 1) -> Tensor:
-    """(N, S, S) bool → (N, scale·L, scale·L) coverage in 0-1, what a perfect logit map would become."""
+    """Reduce masks (N, S, S) bool to the logits' resolution: (N, scale·L, scale·L) coverage in 0-1."""
     return F.avg_pool2d(masks[:, None].float(), CELL // scale)[:, 0]
 
 
 def random_points(weights: Tensor, generator: Generator) -> Tensor:
-    """One point per row, drawn in proportion to (N, L, L) weights: (N, 2) (x, y) in input pixels."""
+    """Draw one point per row, in proportion to (N, L, L) weights: (N, 2) (x, y) in input pixels."""
     n, _, width = weights.shape
     index = torch.multinomial(weights.flatten(1) + 1e-12, 1, generator=generator)[:, 0]
     xy = torch.stack([index % width, index // width], dim=-1).float()
@@ -39,7 +39,7 @@ def random_points(weights: Tensor, generator: Generator) -> Tensor:
 
 
 def inside_points(target: Tensor, deep: Tensor, generator: Generator) -> Tensor:
-    """One point inside each object: (N, 2). Rows where `deep` prefer the middle of the object."""
+    """Draw one point inside each object: (N, 2). Rows where `deep` is True prefer the middle of the object."""
     inside = target * (target >= target.amax(dim=(1, 2), keepdim=True).clamp(max=0.5))
     depth = F.avg_pool2d(target[:, None], 9, stride=1, padding=4)[:, 0]  # neighbourhood inside the object
     preferred = inside * (depth / depth.amax(dim=(1, 2), keepdim=True).clamp(min=1e-6)) ** 8
@@ -47,7 +47,7 @@ def inside_points(target: Tensor, deep: Tensor, generator: Generator) -> Tensor:
 
 
 def jittered_boxes(masks: Tensor, config: PromptConfig, generator: Generator) -> Tensor:
-    """Boxes around (N, S, S) masks with SAM's noise: (N, 2, 2) corners, (x, y) in input pixels."""
+    """Draw boxes around (N, S, S) masks with SAM's noise: (N, 2, 2) corners, (x, y) in input pixels."""
     size = masks.shape[-1]
     rows, columns = masks.any(dim=2).float(), masks.any(dim=1).float()  # (N, S) each
     low = torch.stack([columns.argmax(1), rows.argmax(1)], dim=-1)
@@ -60,7 +60,7 @@ def jittered_boxes(masks: Tensor, config: PromptConfig, generator: Generator) ->
 
 
 def first_prompts(masks: Tensor, config: PromptConfig, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A point or a box for every mask.
+    """Draw a point or a box for every mask.
 
     Args:
         masks: (N, S, S) bool.
@@ -82,7 +82,7 @@ def first_prompts(masks: Tensor, config: PromptConfig, generator: Generator) -> 
 
 
 def corrective_points(logits: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A point drawn from where (N, L, L) logits are wrong: coords (N, 1, 2), labels (N, 1).
+    """Draw a point where (N, L, L) logits are wrong: coords (N, 1, 2), labels (N, 1).
 
     Rows without an error get another point inside the object.
     """

@@ -1,4 +1,4 @@
-"""A page about a run: what it was, its curves, and the same prompts at its beginning and its end."""
+"""The report of a run in Markdown: settings, curves, and the same prompts at its beginning and its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilesam.train.log import HISTORY_FILE, PICTURES_FOLDER
 REPORT_FILE = "report.md"
 CURVES_FILE = "curves.png"
 Series = dict[str, list[tuple[float, float]]]
-# Not worth a curve: what the others are drawn against.
+# Time axes rather than measurements: they get no curve of their own.
 AXES = ("step", "photos", "seconds", "cpu_seconds", "waiting_seconds")
 
 
@@ -30,7 +30,7 @@ def write_report(output: Path) -> Path:
 
 
 def to_series(lines: list[dict[str, Any]], x: str) -> Series:
-    """Name → (x, y) pairs, from the lines of a history."""
+    """Convert the lines of a history to a curve per name: (x, y) pairs."""
     series: Series = defaultdict(list)
     for line in lines:
         for name in line.keys() - set(AXES):
@@ -39,7 +39,7 @@ def to_series(lines: list[dict[str, Any]], x: str) -> Series:
 
 
 def draw_curves(series: Series, x_label: str, path: Path) -> None:
-    """One small plot per name."""
+    """Draw one small plot per name and save them as one picture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -62,7 +62,7 @@ def draw_curves(series: Series, x_label: str, path: Path) -> None:
 
 
 def to_markdown(output: Path, record: dict[str, Any], lines: list[dict[str, Any]]) -> str:
-    """The page."""
+    """Write the report as Markdown."""
     last = lines[-1]
     share = last["waiting_seconds"] / max(1e-9, last["seconds"])
     page = [
@@ -88,7 +88,7 @@ def to_markdown(output: Path, record: dict[str, Any], lines: list[dict[str, Any]
 
 
 def validation_table(lines: list[dict[str, Any]]) -> list[str]:
-    """What the held-out photos said, first and last."""
+    """The table of the first and the last validation."""
     looks = [line for line in lines if any(name.startswith("validation/") for name in line)]
     if not looks:
         return []
@@ -105,7 +105,7 @@ def validation_table(lines: list[dict[str, Any]]) -> list[str]:
 
 
 def pictures(output: Path) -> list[str]:
-    """The first and the last picture of the same prompts."""
+    """The Markdown of the first and the last validation picture, of the same prompts."""
     found = sorted((output / PICTURES_FOLDER).glob("*.jpg"))
     if not found:
         return []

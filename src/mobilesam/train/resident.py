@@ -1,4 +1,4 @@
-"""All photos of a run in the memory of a GPU: decoded once, cropped and coloured there.
+"""Keeping all photos of a run in a GPU's memory: decoded once, augmented there.
 
 A GPU trains a small network faster than CPU cores decode and crop photos for it. Photos lie there as bytes and masks as
 bits: 10,000 photos of 448 px with 45,000 masks take 7 GB. Only plans, a few numbers for each photo, come from the CPU.
@@ -34,16 +34,16 @@ from mobilesam.train.schedule import Ask, Schedule
 
 # n photos, m masks, R side of the squares they lie in, B photos of a batch, M masks per photo
 
-SHARE = 0.4  # of the free memory that photos may take; the rest is the network's
+SHARE = 0.4  # largest fraction of the free memory for photos; the network needs the rest
 
 
 class Decoded(NamedTuple):
-    """One photo, as a worker hands it over."""
+    """A decoded photo with its masks, as a worker process returns it."""
 
     rgb: NDArray[np.uint8]
-    """(h, w, 3)"""
+    """The photo (h, w, 3)."""
     bits: NDArray[np.uint8]
-    """(K, h, ceil(w / 8))"""
+    """The masks (K, h, ceil(w / 8)), 8 pixels per byte."""
     facts: Facts
 
 
@@ -64,27 +64,27 @@ class ResidentPhotos:
         self.side, self.names = side, [str(photo.id) for photo in photos]
         self.first = np.concatenate([[0], np.cumsum(counts)])  # (n + 1,) number of each photo's first mask
         self.rgb = torch.zeros(len(photos), 3, side, side, dtype=torch.uint8, device=device)
-        # One more than there are, empty: what number -1 stands for.
+        # An additional empty mask at the end, so that index -1 means "no mask".
         self.bits = torch.zeros(int(self.first[-1]) + 1, side, side // 8, dtype=torch.uint8, device=device)
         self.facts: list[Facts] = []
         for i, photo in enumerate(decode_all(photos, side, workers)):
             h, w = photo.facts.hw
             self.rgb[i, :, :h, :w] = torch.tensor(photo.rgb, device=device).permute(2, 0, 1)
             start = self.first[i]
-            # Objects that turn out to have no pixel leave places of their photo unused.
+            # Objects without any pixel leave some of their photo's places unused.
             self.bits[start : start + len(photo.bits), :h, : photo.bits.shape[-1]] = torch.tensor(
                 photo.bits, device=device
             )
             self.facts.append(photo.facts)
 
     def masks(self, numbers: Tensor) -> Tensor:
-        """Masks by their numbers (B, M), -1 for none, on the device: (B, M, R, R) of 0 and 1, uint8."""
+        """Look masks up by number (B, M), -1 for none, on the device: (B, M, R, R) of 0 and 1, uint8."""
         bits = self.bits[numbers]  # (B, M, R, R/8)
         shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
         return (bits[..., None] >> shifts & 1).flatten(-2)
 
     def batch(self, plans: list[Plan], side: int, masks_per_photo: int, min_area: float) -> dict[str, Any]:
-        """Carry out plans: `name`, `image` (B, 3, S, S) uint8 and `masks` (B, M, S, S) bool, on the device.
+        """Make a batch by plans: `name`, `image` (B, 3, S, S) uint8 and `masks` (B, M, S, S) bool, on the device.
 
         The names are the plans': a photo that stands in for one without a usable mask is another of them, and which one
         only the device knows. Nothing here waits for it.
@@ -99,18 +99,18 @@ class ResidentPhotos:
 
 
 def decode_all(photos: list[PhotoRef], side: int, workers: int) -> Iterator[Decoded]:
-    """Every photo, in order, by several processes."""
+    """Decode all photos in several processes and yield them in order."""
     decode = partial(decode_one, side=side)
     if not workers:
         yield from map(decode, photos)
         return
-    # Fresh processes: what a fork inherits of a GPU's context is of no use and may hang.
+    # Started afresh ("spawn"): a fork inherits the GPU's context, which it cannot use and which may make it hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(decode, photos, chunksize=16)
 
 
 def decode_one(reference: PhotoRef, side: int) -> Decoded:
-    """A photo, reduced to at most `side` pixels, its masks as bits, and what the drawing must know of it.
+    """Decode a photo, shrunk to at most `side` pixels, with its masks as bits and the facts that plans need.
 
     A damaged one is a black pixel without masks, for which others of its batch stand in.
     """
@@ -133,7 +133,7 @@ def decode_one(reference: PhotoRef, side: int) -> Decoded:
 
 
 class Plans(Dataset[tuple[int, Plan]]):
-    """Plan number i and the side of its square.
+    """Data set whose items are augmentation plans and the side of their square.
 
     It is the very one that `MaskPhotos` draws first for that number, if no photo had to be reduced to
     `run.resident_side`: windows are drawn in the pixels of the photo as it lies on the device.
@@ -153,10 +153,11 @@ class Plans(Dataset[tuple[int, Plan]]):
 def open_resident(
     dataset: Dataset[Any], run: RunConfig, schedule: Schedule, start: int, fabric: Fabric
 ) -> tuple[Iterable[dict[str, Any]] | None, str]:
-    """Batches from the device's memory, where the recipe and the memory allow.
+    """Load all photos into the device's memory, if the recipe and the memory allow.
 
     Returns:
-        The batches from step `start` on, or None where photos are to be streamed; and a line that says which and why.
+        The batches from step `start` on, or None if photos have to be streamed; and a line for the log that says which
+        and why.
     """
     device = fabric.device
     if run.resident is False or (run.resident == "auto" and device.type != "cuda"):
@@ -177,22 +178,22 @@ def open_resident(
 
 
 def count_objects(photo: PhotoRef) -> int:
-    """Objects of a photo, crowds left out; some may turn out to have no pixel."""
+    """Count the objects of a photo without crowd regions; some may turn out to have no pixel."""
     return sum(not one.is_crowd for one in photo.annotation().objects)
 
 
 def estimate_bytes(photos: int, masks: int, side: int) -> int:
-    """What they will take on the device."""
+    """Estimate the bytes that photos and masks will take on the device."""
     return photos * 3 * side**2 + masks * side**2 // 8
 
 
 def free_bytes(device: torch.device) -> float:
-    """Of a device's memory; a CPU's is not asked for."""
+    """Free bytes of a device's memory; unlimited for a CPU."""
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float("inf")
 
 
 class ResidentBatches:
-    """Batches from the device's memory; plans are drawn ahead by the recipe's workers."""
+    """Loader of batches from the device's memory; worker processes draw the plans ahead."""
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class ResidentBatches:
         fabric: Fabric,
     ) -> None:
         self.photos, self.config = photos, dataset.config
-        workers = min(2, share_workers(run, fabric.world_size))  # drawing takes little
+        workers = min(2, share_workers(run, fabric.world_size))  # drawing plans is cheap
         self.loader: DataLoader[Any] = DataLoader(
             Plans(dataset, photos.facts),
             batch_sampler=FromStep(schedule, start, run.batch_size, fabric.global_rank, fabric.world_size),

@@ -1,4 +1,4 @@
-"""How far a run is, and what that makes of the next batch: its side, its crops, its rounds, the learning rate.
+"""The schedule of a run: its progress, and the phase's input side, crops and prompt rounds for each batch.
 
 A run is measured in steps or in minutes. In steps, all of it depends on (seed, number of the batch) alone, so a
 resumed run repeats what it would have done. In minutes it depends on the clock too, which the checkpoint keeps.
@@ -17,17 +17,17 @@ from mobilesam.train.config import PhaseConfig, Recipe, RunConfig
 
 
 class Ask(NamedTuple):
-    """What is asked of the data: photo `number`, drawn for a batch of this side."""
+    """Request to the data set: photo `number`, prepared for a batch of this input side."""
 
     number: int
     side: int
-    """In pixels."""
+    """Input side in pixels."""
     object_crop_probability: float | None = None
-    """None for the recipe's."""
+    """Probability of a crop around an object; None for the recipe's."""
 
 
 class Stopwatch:
-    """Seconds of training, of waiting for data, and of this process's CPU, since the run began.
+    """Stopwatch of a run: seconds of training, of waiting for data, and of this process's CPU.
 
     Time is counted from step to step: looks and checkpoints lie between two steps and do not count.
     """
@@ -37,31 +37,31 @@ class Stopwatch:
         self.resume()
 
     def resume(self) -> None:
-        """Count from now on."""
+        """Start counting from now."""
         self.wall_mark, self.cpu_mark = time.perf_counter(), time.process_time()
 
     def data_arrived(self) -> None:
-        """What passed since the last mark was spent waiting."""
+        """Count the time since the last mark as waiting for data."""
         self.waiting += time.perf_counter() - self.wall_mark
 
     def step_ended(self) -> None:
-        """What passed since the last mark was training."""
+        """Count the time since the last mark as training."""
         self.wall += time.perf_counter() - self.wall_mark
         self.cpu += time.process_time() - self.cpu_mark
         self.resume()
 
     def read(self) -> tuple[float, float, float]:
-        """The three counts: what `Stopwatch(*...)` goes on from."""
+        """The three counts; `Stopwatch(*counts)` continues from them."""
         return self.wall, self.cpu, self.waiting
 
 
 class Schedule:
-    """Progress from 0 to 1, and what belongs to it.
+    """Progress of a run from 0 to 1, and the settings that depend on it.
 
     Args:
         recipe: how long, and how many rounds.
         phases: of the run; may be none.
-        image_size: side of the pictures where no phase says otherwise.
+        image_size: input side where no phase sets another.
         clock: of the training.
         done: steps that are behind the run.
 
@@ -81,7 +81,7 @@ class Schedule:
         self.advance(done)
 
     def advance(self, done: int, fabric: Fabric | None = None) -> None:
-        """Note that `done` steps are behind. With several processes the clock of the first counts for all."""
+        """Record that `done` steps are done. With several processes the clock of the first one counts for all."""
         if self.steps:
             self.progress = done / self.steps
             return
@@ -92,13 +92,13 @@ class Schedule:
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is complete."""
         return self.progress >= 1
 
     def ask(self, number: int) -> tuple[int, float | None]:
-        """Side and share of crops around objects of batch `number`.
+        """Choose the input side and the object crop probability of batch `number`.
 
-        By the clock, a batch belongs to the phase in which the data workers began it, a few steps before its own.
+        In a run limited by time, a batch belongs to the phase in which a data worker started it, a few steps earlier.
         """
         phase = self.phase(number)
         if phase is None or not phase.sides:
@@ -124,7 +124,7 @@ class Schedule:
 
 
 def check_length(run: RunConfig) -> None:
-    """Refuse a run without an end.
+    """Refuse a run whose length is not set, or set twice.
 
     Raises:
         SettingsError: neither steps nor minutes are set.
@@ -134,6 +134,6 @@ def check_length(run: RunConfig) -> None:
 
 
 def to_probabilities(weights: tuple[float, ...], count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Weights that sum to 1; equal ones when there are none."""
+    """Normalise weights to sum to 1; equal ones when none are given."""
     array = np.array(weights or (1.0,) * count, np.float64)
     return array / array.sum()

@@ -1,6 +1,6 @@
-"""A run's folder: its checkpoint, its averaged weights, and what it was.
+"""The folder of a run: its checkpoint, its averaged weights, and a record of its settings.
 
-state.pt              everything needed to go on
+state.pt              everything needed to resume
 weights.safetensors   the averaged weights
 recipe.json           the resolved recipe, versions, machine
 history.jsonl         numbers over time
@@ -39,7 +39,7 @@ LOG_FOLDER = "logs"
 
 @dataclass(frozen=True)
 class Trained:
-    """What changes during training and must survive a kill. Random draws depend on the step alone."""
+    """The state that a checkpoint must save. Random numbers are no part of it: they depend on the step alone."""
 
     model: Sam
     optimizer: torch.optim.Optimizer
@@ -48,13 +48,13 @@ class Trained:
 
 
 def begin(output: Path, resume: bool) -> bool:
-    """Make the run's folder; refuse to overwrite a run, and to resume one that never began.
+    """Create the run's folder; refuse to overwrite a run, or to resume one that does not exist.
 
     Returns:
-        Whether there is a checkpoint to go on from. A run that was killed before its first has none, and starts anew.
+        Whether there is a checkpoint to resume from. A run that was killed before its first one starts again.
 
     Raises:
-        SettingsError: says which of the two it is.
+        SettingsError: the run exists already, or there is none to resume.
     """
     has_checkpoint = (output / STATE_FILE).exists()
     if has_checkpoint and not resume:
@@ -75,22 +75,22 @@ def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
         "optimizer": trained.optimizer.state_dict(),
         "recipe": json.dumps(dataclasses.asdict(recipe)),
     }
-    # Weights first: a kill between the two goes on from the older state and writes both again. The other way round, a
-    # kill after the last step would leave a finished run with the weights of the checkpoint before.
+    # Weights first: after a kill between the two, the run resumes from the older state and writes both again. In the
+    # other order, a kill after the last step would leave a finished run with the weights of an earlier checkpoint.
     checkpoint.save(averaged(trained), output / RUN_WEIGHTS)
     with replacing(output / STATE_FILE) as partial:
         torch.save(state, partial)
 
 
 def averaged(trained: Trained) -> Sam:
-    """The network with the averaged weights, adapters merged, in eval mode: what a run leaves behind."""
+    """The result of a run: the network with the averaged weights, adapters merged, in eval mode."""
     model = Sam(trained.model.config).to(next(trained.model.parameters()).device)
     model.load_state_dict(lora.merged_state(trained.model, trained.ema.state))
     return model.eval()
 
 
 def restore(output: Path, trained: Trained) -> int:
-    """Load what `save` wrote; returns the step to go on from.
+    """Load the checkpoint that `save` wrote; returns the step to continue from.
 
     Raises:
         ModelError: the file is damaged, or of another model.
@@ -110,7 +110,7 @@ def restore(output: Path, trained: Trained) -> int:
 
 
 def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Load the moments of each parameter alone: rates, decay and kernel are this run's, not the saved ones.
+    """Load only the moments of each parameter; learning rates, decay and kernel are those of the present recipe.
 
     Args:
         trained: whose optimizer.
@@ -120,17 +120,17 @@ def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[st
     Raises:
         ValueError: it is of other parameters.
     """
-    # A state dict counts parameters group by group, and another lr_scale makes other groups: only an optimizer built
-    # as it was then knows which is which.
+    # A state dict numbers parameters group by group, and another lr_scale makes other groups: the numbers can be
+    # matched only through an optimizer that is built with the saved settings.
     before = build_optimizer(trained.model, from_dict(OptimConfig, settings))
     before.load_state_dict(saved)
     trained.optimizer.state.update(before.state)
-    # Once through the own loading, which puts the counts of steps where the kernel wants them: on a GPU if fused.
+    # Through the optimizer's own loading, which puts the step counts on the device that the kernel needs.
     trained.optimizer.load_state_dict(trained.optimizer.state_dict())
 
 
 def describe(output: Path, recipe: Recipe, data: str, resident: str) -> None:
-    """Write the resolved recipe, what it ran on, and a line each about the data and about where it lies."""
+    """Write the resolved recipe, the hardware and versions, and a line each about the data and its place."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
         "recipe": dataclasses.asdict(recipe),

@@ -1,4 +1,4 @@
-"""One training step from masks that people drew."""
+"""Supervised training on annotated masks: the training step and the data of a recipe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mobilesam.train.validation import Validation
 
 
 class SupervisedStep(nn.Module):
-    """Wraps the network so that one forward is one step; DDP then sees every parameter used."""
+    """Training step on annotated masks, as one forward pass so that DDP sees every parameter in use."""
 
     def __init__(self, model: Sam, recipe: TrainRecipe) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class SupervisedStep(nn.Module):
         self.recipe = recipe
 
     def forward(self, batch: dict[str, Any], draws: Draws) -> StepResult:
-        """Prompt every mask, correct, average the losses of all rounds.
+        """Compute the interactive loss of a batch, over all masks and prompt rounds.
 
         Args:
             batch: `masks` (B, M, S, S) bool, and `image` (B, 3, S, S) uint8 or a cached `embedding` (B, C, g, g).
@@ -52,14 +52,14 @@ class SupervisedStep(nn.Module):
         return interactive_loss(self.model, embedding, prompts, target, draws, loss, fine)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8 → (B, C, g, g)."""
-        # As the encoder's weights lie (train/loop.py says why).
+        """Encode a batch of photos: (B, 3, S, S) uint8 → (B, C, g, g)."""
+        # The same memory format as the encoder's weights (train/loop.py says why).
         layout = torch.contiguous_format if images.is_cuda else torch.channels_last
         return self.model.encode(images.float().contiguous(memory_format=layout), side=images.shape[-1])
 
 
 def supervised_job(recipe: TrainRecipe) -> Job:
-    """Network, step and photos of a recipe.
+    """Build the network, the training step and the photos of a recipe.
 
     Raises:
         SettingsError: parts or names that do not exist, or a store without a frozen encoder.
@@ -81,7 +81,7 @@ def supervised_job(recipe: TrainRecipe) -> Job:
 
 
 def check_sides(recipe: TrainRecipe, model: Sam) -> None:
-    """Refuse phases that the network or the data cannot follow.
+    """Refuse phases whose settings the network or the cached embeddings do not allow.
 
     Raises:
         SettingsError: a side that the encoder does not take, or sides of phases beside cached embeddings of one side.
@@ -96,7 +96,7 @@ def check_sides(recipe: TrainRecipe, model: Sam) -> None:
 
 
 def cached_photos(recipe: TrainRecipe, photos: Survey, image_size: int, identity: str) -> EpochPhotos:
-    """Photos whose embeddings a frozen encoder has left in a store, instead of the photos themselves.
+    """Make the data set of cached embeddings of a frozen encoder, used instead of the photos themselves.
 
     Raises:
         SettingsError: the encoder is not frozen.

@@ -1,4 +1,4 @@
-"""The same photos and the same prompts, asked at every look, on photos that are never trained on.
+"""Validation during training: the same prompts on the same held-out photos every time.
 
 Numbers are intersections over union at the resolution of the mask logits, quick enough to be taken often; a published
 score comes from `mobilesam evaluate`, which compares at the photo's own pixels.
@@ -31,7 +31,7 @@ from mobilesam.train.square import in_photo
 
 
 class Look(NamedTuple):
-    """What one look found."""
+    """Result of one validation: numbers and a picture."""
 
     numbers: dict[str, float]
     picture: Rgb
@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Of one model to all prompts."""
+    """Embeddings and masks of one model for all prompts."""
 
     embedding: Tensor
     """(V, C, g, g)"""
@@ -50,7 +50,7 @@ class Answers(NamedTuple):
 
 
 class Validation:
-    """Asks a model about the held-out photos.
+    """Evaluates a model on fixed prompts on the held-out photos.
 
     Args:
         photos: (V) held out.
@@ -77,7 +77,7 @@ class Validation:
         self.teacher = self.ask(teacher) if teacher is not None else None
 
     def __call__(self, model: Sam) -> Look:
-        """Numbers and a picture of one state of the network."""
+        """Evaluate one state of the network: numbers and a picture."""
         answers = self.ask(model)
         truth = self.target > 0.5
         numbers = {"box_iou": mean_iou(answers.box, truth), "click_iou": mean_iou(answers.click, truth)}
@@ -90,7 +90,7 @@ class Validation:
 
     @torch.inference_mode()
     def ask(self, model: Sam) -> Answers:
-        """Every prompt, put to a model where it is."""
+        """Run all prompts through a model, on the device where it is."""
         device = next(model.parameters()).device
         embeddings = [
             model.encode(torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None].float().to(device)) for rgb in self.rgb
@@ -105,7 +105,7 @@ class Validation:
         return Answers(embedding.cpu(), self.decode(model, embedding, corners), self.decode(model, embedding, clicks))
 
     def decode(self, model: Sam, embedding: Tensor, prompts: Prompts) -> Tensor:
-        """The mask a user would be shown, photo by photo: (N, L, L) bool."""
+        """Decode the best-scored mask for each prompt, one photo at a time: (N, L, L) bool."""
         device, side = embedding.device, self.target.shape[-1]
         shown = []
         for i in range(len(self.rgb)):
@@ -116,7 +116,7 @@ class Validation:
         return torch.cat(shown).cpu()
 
     def draw(self, answers: Answers) -> Rgb:
-        """The first object of the first photos: its box and mask above, the click and its mask below."""
+        """Draw the first object of the first photos: its box and mask above, the click and its mask below."""
         columns = []
         for i in range(min(self.num_pictures, len(self.rgb))):
             n = int((self.owner == i).nonzero()[0, 0])
@@ -129,21 +129,21 @@ class Validation:
         return np.concatenate(columns, axis=1)
 
     def enlarge(self, mask: Tensor, photo: int) -> NDArray[np.bool_]:
-        """A mask of the logits' square at the resized photo's pixels."""
+        """Enlarge a mask from the logits' square to the size of the resized photo."""
         h, w = self.rgb[photo].shape[:2]
         large = mask.numpy().astype(np.uint8).repeat(CELL, axis=0).repeat(CELL, axis=1)
         return cv2.medianBlur(large, 5)[:h, :w].astype(bool)
 
 
 def largest_masks(photo: DecodedPhoto, rgb: Rgb, config: ValidationConfig) -> list[NDArray[np.uint8]]:
-    """The largest objects of a photo at the resized photo's pixels; at least one."""
+    """Masks of the largest objects of a photo, resized to the resized photo; at least one."""
     order = np.argsort([-area for area in photo.areas], kind="stable")[: config.masks_per_photo]
     masks = [shrink(photo.mask(int(i)), (rgb.shape[0], rgb.shape[1])) for i in order]
     return [mask for mask in masks if mask.any()] or [np.ones(rgb.shape[:2], np.uint8)]
 
 
 def mean_iou(masks: Tensor, truth: Tensor) -> float:
-    """Mean over (N, L, L) pairs; two empty masks agree."""
+    """Mean IoU over (N, L, L) pairs of masks; two empty masks count as 1."""
     intersection = (masks & truth).sum((1, 2))
     union = (masks | truth).sum((1, 2))
     return float(torch.where(union > 0, intersection / union.clamp(min=1), 1.0).mean())

@@ -1,8 +1,8 @@
-"""What happens to photos and masks before the network sees them, carried out with torch for a whole batch at once.
+"""Data augmentation of a whole batch of photos and masks on the device, with torch.
 
-The plans are `drawing.py`'s, and what comes out is what `augment.py` makes of them, but for how pixels are
-interpolated: every pixel of the square is looked up where it came from, through all steps in one, at twice the
-resolution, and averaged. Photos are at most a few times as large as the square, so this is enough against aliasing.
+The plans are those of `drawing.py`, and the result is that of `augment.py` except for the interpolation: all steps are
+one mapping from the square to the photo, whose pixels are sampled at twice the resolution and averaged. Photos are at
+most a few times as large as the square, so this is enough against aliasing.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from mobilesam.train.square import in_photo
 # B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M
 
 FINER = 2  # samples of a pixel, in each direction
-HALF = 127 / 255  # what counts as covered: more than this, as in the bytes of the other path
+HALF = 127 / 255  # coverage above which a pixel is object: the same as the OpenCV path's threshold in bytes
 
 
 class Numbers(NamedTuple):
-    """Plans as tensors, each (B, ...) and on the device."""
+    """Augmentation plans of a batch as tensors (B, ...) on the device."""
 
     window: Tensor
-    """(B, 4) y, x, height, width."""
+    """(B, 4) crop windows y, x, height, width."""
     turn: Tensor
-    """(B, 2) cosine, sine."""
+    """(B, 2) cosine and sine of the rotation."""
     hw: Tensor
-    """(B, 2) of the window in the square."""
+    """(B, 2) size (h, w) of the window in the input square."""
     photo_hw: Tensor
     """(B, 2)"""
     flip: Tensor
@@ -47,7 +47,7 @@ class Numbers(NamedTuple):
     cut_flip: Tensor
     """(B,) bool"""
     order: Tensor
-    """(B, K) channels in the order in which they are asked for; those that do not exist come last."""
+    """(B, K) mask channels in the order in which they are prompted; those that do not exist come last."""
     exists: Tensor
     """(B, K) bool"""
     photo: Tensor
@@ -69,7 +69,7 @@ def to_numbers(
     masks_per_photo: int,
     device: torch.device,
 ) -> Numbers:
-    """Plans → tensors, copied to the device without waiting for it.
+    """Convert plans to tensors, copied to the device without waiting for it.
 
     Args:
         plans: of a batch.
@@ -103,12 +103,12 @@ def to_numbers(
     dtypes += [torch.int64] * 4 + [torch.float32]
     tensors = [torch.tensor(np.array(c), dtype=dtype) for c, dtype in zip(columns, dtypes, strict=True)]
     if device.type == "cuda":
-        tensors = [tensor.pin_memory() for tensor in tensors]  # else a GPU would be waited for at each
+        tensors = [tensor.pin_memory() for tensor in tensors]  # otherwise each copy would wait for the GPU
     return Numbers(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 def channel_order(plan: Plan, channels: int) -> tuple[list[int], list[bool]]:
-    """A plan's order in terms of channels, of which 0 is the pasted object's; and which channels exist."""
+    """The order of a plan as mask channels, where 0 is the pasted object's, and whether each channel exists."""
     shift = 0 if plan.paste is not None else 1
     asked = [slot + shift for slot in plan.order]
     return asked + [c for c in range(channels) if c not in asked], [c in asked for c in range(channels)]
@@ -117,7 +117,7 @@ def channel_order(plan: Plan, channels: int) -> tuple[list[int], list[bool]]:
 def carry_out(
     numbers: Numbers, photos: Tensor, masks: Tensor, others: Tensor, cuts: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """Do what was drawn.
+    """Apply augmentation plans to a batch.
 
     Args:
         numbers: the plans.
@@ -147,7 +147,7 @@ def carry_out(
 
 
 def window_coordinates(numbers: Numbers, side: int) -> tuple[Tensor, Tensor]:
-    """Where each sample of the square lies in its window: y and x (B, T, T), in pixels from the window's corner."""
+    """Map samples of the input square to the window: y and x (B, T, T), in pixels from the window's corner."""
     device = numbers.hw.device
     at = (torch.arange(side * FINER, device=device) + 0.5) / FINER  # (T,) pixels of the square
     height, width = numbers.window[:, 2], numbers.window[:, 3]
@@ -159,7 +159,7 @@ def window_coordinates(numbers: Numbers, side: int) -> tuple[Tensor, Tensor]:
 
 
 def photo_coordinates(numbers: Numbers, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in the window → places in the photo, turned about the window's middle."""
+    """Map places in the window to places in the photo, rotated about the window's centre."""
     top, left, height, width = (v[:, None, None] for v in numbers.window.unbind(1))
     cos, sin = (v[:, None, None] for v in numbers.turn.unbind(1))
     u, v = x - width / 2, y - height / 2
@@ -167,7 +167,7 @@ def photo_coordinates(numbers: Numbers, y: Tensor, x: Tensor) -> tuple[Tensor, T
 
 
 def cut_coordinates(numbers: Numbers, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Places in the window → places in the photo that the pasted object comes from, and the box's lower right end."""
+    """Map places in the window to the photo of the pasted object; also the lower right end of the object's box."""
     top, left, height, width = (v[:, None, None] for v in numbers.place.unbind(1))
     y0, x0, y1, x1 = (v[:, None, None] for v in numbers.cut.unbind(1))
     down, right = (y - top) / height.clamp(min=1), (x - left) / width.clamp(min=1)
@@ -188,7 +188,7 @@ def contains(y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
 
 
 def look_up(images: Tensor, y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
-    """Interpolate (B, C, R, R) at (B, T, T) places; beyond (B, 2) sizes the outermost pixels go on."""
+    """Interpolate (B, C, R, R) at (B, T, T) places; beyond (B, 2) sizes the outermost pixels are repeated."""
     h, w = (v[:, None, None] for v in hw.unbind(1))
     y, x = torch.minimum(y.clamp(min=0.5), h - 0.5), torch.minimum(x.clamp(min=0.5), w - 0.5)
     grid = torch.stack([x, y], dim=-1) * (2 / images.shape[-1]) - 1  # (B, T, T, 2) in -1..1, edge to edge
@@ -196,13 +196,13 @@ def look_up(images: Tensor, y: Tensor, x: Tensor, hw: Tensor) -> Tensor:
 
 
 def change_colours(rgb: Tensor, matrices: Tensor) -> Tensor:
-    """(B, 3, S, S) through a (3, 4) matrix each."""
+    """Apply a (3, 4) colour matrix to each photo of a batch (B, 3, S, S)."""
     flat = rgb.flatten(2)  # (B, 3, S*S)
     return (matrices[:, :, :3] @ flat + matrices[:, :, 3:]).view_as(rgb).clamp(0, 255)
 
 
 def choose(numbers: Numbers, masks: Tensor, min_area: float, count: int) -> tuple[Tensor, Tensor]:
-    """The masks that are asked for, as `drawing.choose` would, without asking the device how many there are.
+    """Choose the masks to prompt as `drawing.choose` does, without waiting for the device.
 
     A photo that has no usable mask left is replaced by the first that has one.
 
