@@ -1,7 +1,7 @@
-"""`mobilesam`: the verbs are the stages, one file each.
+"""The command line `mobilesam`: one module per subcommand.
 
-Thin: a verb checks its arguments, calls the library, and says what it wrote. Everything heavy is imported inside the
-verbs, so that `--help` loads neither torch nor onnxruntime.
+Each subcommand checks its arguments, calls the library and prints what it wrote. Heavy modules are imported inside the
+subcommands, so that `--help` loads neither torch nor onnxruntime.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ app = typer.Typer(
     name="mobilesam",
     help="Cut any object out of any photo; measure, train and export small Segment Anything models.",
     no_args_is_help=True,
-    rich_markup_mode=None,
+    rich_markup_mode=None,  # plain text: square brackets in help texts are not markup
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,17 +42,19 @@ app.command()(export)
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 (failed) or 2 (bad usage)."""
-    # No verb of the inference side multiplies matrices in numpy; its thread pool only slows a cold start.
+    # Inference multiplies no matrices in numpy, so a pool of OpenBLAS threads would only slow down a cold start.
+    # It must be set before numpy is first imported, which happens inside the subcommands.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listen()
     try:
         app()
+    # Errors that the user can mend on the command line give the code that shells and typer use for bad usage.
     except (PromptError, SettingsError) as error:
         _fail(error, 2)
     except (MobileSamError, OSError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
-        _fail("interrupted", 1)
+        _fail("interrupted", 1)  # no traceback: Ctrl-C is an expected way to stop a long run
 
 
 def _fail(error: object, code: int) -> None:

@@ -1,4 +1,4 @@
-"""`mobilesam distill`: a teacher's embeddings → a store; a store → a student."""
+"""`mobilesam distill`: cache a teacher's embeddings in a store, and train a student from the store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def embed(
     recipe: RecipeFile,
     output: StoreFolder = None,
     overrides: options.Overrides = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Only check every record of what is there.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only check the records of the files that exist.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cache a teacher's image embeddings, one file per shard; run again to go on."""
+    """Cache a teacher's image embeddings, one file per shard; run again to continue."""
+    # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
     require("lightning", "train", "distillation")
     from mobilesam.distill import teacher
     from mobilesam.distill.config import DistillRecipe
@@ -33,6 +34,7 @@ def embed(
     if verify:
         report_damage(teacher.verify(Path(loaded.store.path)), as_json)
         return
+    # With --json, standard output and standard error are read by programs, so no progress bar is drawn.
     done = teacher.embed(loaded, show_progress=not as_json)
     lines = [f"wrote {path}" for path in done.written]
     lines += [f"already there: {path}" for path in done.present]
@@ -42,14 +44,15 @@ def embed(
 
 
 def report_damage(damaged: dict[str, list[str]], as_json: bool) -> None:
-    """Say what `--verify` found; exit 1 when a record is damaged."""
+    """Print the result of `--verify`; exit with code 1 if a record is damaged."""
     lines = []
     for path, names in damaged.items():
-        lines.append(f"{path}: " + (f"{len(names)} damaged: {', '.join(names)}" if names else "whole"))
+        lines.append(f"{path}: " + (f"{len(names)} damaged: {', '.join(names)}" if names else "undamaged"))
     broken = [path for path, names in damaged.items() if names]
     if broken:
         lines.append(f"delete {', '.join(broken)} and run `mobilesam distill embed` again")
     options.say({"damaged": damaged}, "\n".join(lines), as_json)
+    # Last, so that the whole report is printed before the command fails.
     if broken:
         raise typer.Exit(1)
 
@@ -62,7 +65,7 @@ def train(
     resume: options.Resume = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train a student: decoupled, semi-coupled or coupled, as the recipe says."""
+    """Train a student model: decoupled, semi-coupled or coupled, depending on the recipe."""
     require("lightning", "train", "distillation")
     from mobilesam.distill.config import DistillRecipe
     from mobilesam.distill.run import distill

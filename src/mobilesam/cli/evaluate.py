@@ -1,4 +1,4 @@
-"""`mobilesam evaluate`: protocols over data sets, AP of a detector's boxes, and the difference of two reports."""
+"""`mobilesam evaluate`: run protocols on data sets, compute AP with a detector's boxes, and compare two reports."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from mobilesam.everything.settings import EverythingSettings
 
 DEFAULT_PROTOCOLS = ("box", "click")
-SECTION = "everything."  # of the settings that --set reaches
+SECTION = "everything."  # prefix of the settings that --set can change
 VERBS = "mobilesam evaluate"
 
 
 class RunByDefault(TyperGroup):
-    """`evaluate DATA...` means `evaluate run DATA...`, as it did before there were subcommands."""
+    """Command group that treats `evaluate DATA...` as `evaluate run DATA...`, as before it had subcommands."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the subcommand in where it is missing."""
+        """Insert the subcommand `run` if the first argument is no subcommand."""
+        # A data set that is called like a subcommand must be given with `run`, or as a path such as ./compare.
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -44,21 +45,21 @@ evaluate_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Images = Annotated[str, typer.Option(help="Folder of a COCO or LVIS file's photos; default: found near it.")]
+Images = Annotated[str, typer.Option(help="Folder with the photos of a COCO or LVIS file; default: found near it.")]
 Protocols = Annotated[
     list[str] | None,
-    typer.Option("--protocol", "-p", help="See docs/evaluate.md; repeatable. Default: box, click."),
+    typer.Option("--protocol", "-p", help="A protocol of docs/evaluate.md; repeatable. Default: box, click."),
 ]
 SearchSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting of everything, as everything.points_per_side=16; repeatable."),
+    typer.Option("--set", help="A setting of everything, such as everything.points_per_side=16; repeatable."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The report; tables go beside it as .md.")]
-Worst = Annotated[int, typer.Option("--save-worst", min=0, help="Pictures of the N worst cases of each protocol.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The JSON report; tables are written beside it as .md.")]
+Worst = Annotated[int, typer.Option("--save-worst", min=0, help="Save pictures of the N worst cases of each protocol.")]
 
 
 def _moved(option: str, now: str) -> Any:
-    """An option of earlier versions, which says where it went."""
+    """A hidden option of earlier versions, whose error names its replacement."""
 
     def refuse(value: list[str] | None) -> None:
         if value:
@@ -76,24 +77,25 @@ def run_protocols(
     precision: options.PrecisionName = "float32",
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
-    teacher: Annotated[str, typer.Option(help="The model that teacher and two-point compare with.")] = "",
+    teacher: Annotated[str, typer.Option(help="The model that the protocols teacher and two-point compare with.")] = "",
     images: Images = "",
     unclear_frame: options.UnclearFrame = "upright",
-    min_area: Annotated[int, typer.Option(min=0, help="Leave out objects with fewer pixels.")] = 1,
-    max_objects: Annotated[int, typer.Option(min=0, help="Only the largest objects of each photo; 0 takes all.")] = 0,
+    min_area: Annotated[int, typer.Option(min=0, help="Skip objects with fewer pixels.")] = 1,
+    max_objects: Annotated[int, typer.Option(min=0, help="Use only the N largest objects per photo; 0: all.")] = 0,
     zoom: options.ZoomName = "auto",
     overrides: SearchSettings = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     output: Output = Path("report.json"),
     worst: Worst = 0,
     as_json: options.AsJson = False,
     detections: Annotated[list[str] | None, _moved("--detections", f"{VERBS} detections COCO.json BOXES.json")] = None,
     search: Annotated[list[str] | None, _moved("--search", f"--set {SECTION}NAME=VALUE")] = None,
 ) -> None:
-    """Ask a model about annotated objects, and report how good its masks are."""
+    """Prompt a model for annotated objects, and report how well its masks match them."""
     from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 
     names = tuple(protocols or DEFAULT_PROTOCOLS)
+    # Checked here and not only in EvaluateSettings, where a --set that repeats a default cannot be seen.
     if overrides and EVERYTHING not in names:
         raise typer.BadParameter(f"--set {SECTION}NAME=VALUE does nothing without --protocol {EVERYTHING}")
     if worst and set(names) == {EVERYTHING}:
@@ -118,7 +120,7 @@ def run_protocols(
 
 
 def parse_search(overrides: list[str]) -> EverythingSettings:
-    """everything.name=value texts → settings."""
+    """Settings of the search from texts `everything.NAME=VALUE`."""
     from mobilesam.everything.settings import EverythingSettings
 
     for override in overrides:
@@ -128,7 +130,7 @@ def parse_search(overrides: list[str]) -> EverythingSettings:
 
 
 def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:
-    """Run, report, and delete the journal, which only a run that was killed needs."""
+    """Run an evaluation and write its report, with a journal from which an interrupted run continues."""
     from mobilesam.evaluate import report
     from mobilesam.evaluate.markdown import to_markdown
     from mobilesam.evaluate.photo import load_models
@@ -136,6 +138,8 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
     from mobilesam.evaluate.worst import save_worst
 
     journal = output.with_name(output.name + ".journal")
+    # Loaded here even if worker processes load their own: the report needs the identity of the model, and a wrong name
+    # fails before any photo is read.
     models = load_models(settings)
     with RunningMean() as bar:
         results, memory_mb = run(settings, journal, models=models, workers=workers, on_result=bar.update)
@@ -143,7 +147,7 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
     files = report.write(built, output)
     if worst:
         files += save_worst(built.rows, settings, models, output.with_name(output.stem + "_worst"), worst)
-    journal.unlink()
+    journal.unlink()  # only now: until the report is written, the journal is the only copy of hours of work
     name_problems(built.problems)
     record = built.to_dict()
     options.say(
@@ -151,14 +155,14 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
         f"{to_markdown(built)}\nwrote {output} and {len(files) - 1} more",
         as_json,
     )
-    refuse_nothing(results)
+    refuse_nothing(results)  # last, so that the report, which lists the problems, exists all the same
 
 
 def refuse_nothing(results: Sequence[PhotoResult]) -> None:
-    """An evaluation that measured nothing is no success, whoever reads its exit code.
+    """Raise an error if an evaluation measured nothing, so that scripts see a failing exit code.
 
     Raises:
-        DataError: no photo was read, or no object of one was asked about.
+        DataError: no photo could be read, or no object was measured.
     """
     from mobilesam.errors import DataError
 
@@ -172,13 +176,13 @@ def refuse_nothing(results: Sequence[PhotoResult]) -> None:
 
 
 def name_problems(problems: tuple[Problem, ...]) -> None:
-    """On the error stream, so that --json stays readable by programs."""
+    """Print photos and annotations that could not be used to standard error, so that --json output stays valid."""
     for problem in problems:
         typer.echo(f"problem: {problem.id}: {problem.reason}", err=True)
 
 
 class RunningMean:
-    """A progress bar that shows the mean IoU so far, all protocols together."""
+    """A progress bar with the running mean IoU of all protocols together."""
 
     def __init__(self) -> None:
         from tqdm import tqdm
@@ -193,11 +197,11 @@ class RunningMean:
         self.bar.close()
 
     def update(self, result: PhotoResult) -> None:
-        """Count a photo."""
+        """Add the result of one photo."""
         self.total += sum(row.iou for row in result.rows)
         self.count += len(result.rows)
         self.bar.update()
-        if self.count:
+        if self.count:  # 0 if no photo had objects yet, or only `everything` runs: it has no IoU per object
             self.bar.set_postfix(mean_iou=f"{self.total / self.count:.3f}")
 
 
@@ -215,7 +219,7 @@ def measure_detections(
     output: Annotated[Path, typer.Option("--output", "-o", help="The report.")] = Path("report.json"),
     as_json: options.AsJson = False,
 ) -> None:
-    """Prompt a model with a detector's boxes, and report COCO or LVIS AP of its masks."""
+    """Prompt a model with a detector's boxes, and report the COCO or LVIS AP of its masks."""
     from tqdm import tqdm
 
     from mobilesam.evaluate.detections import evaluate_detections
@@ -235,11 +239,13 @@ def measure_detections(
         boxes,
         Path(images) if images else None,
         zoom=options.parse_zoom(zoom),
-        progress=partial(tqdm, unit="photo", disable=None),
+        progress=partial(tqdm, unit="photo", disable=None),  # None: no bar where the output is no terminal
     )
+    # Through a temporary file, so that a kill never leaves half a report under the final name.
     with replacing(output) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     name_problems(result.problems)
+    # Box files often cover a whole data set while the annotations are a subset of it: worth a note, not an error.
     elsewhere = f"{result.num_boxes_elsewhere} boxes of photos that are not in {truth.name}, left out\n"
     numbers = "\n".join(f"{name:<12} {value:.3f}" for name, value in result.ap.items())
     about = f"{result.style} AP, single mask, detector's score, boxes of {result.detections}"
@@ -253,7 +259,7 @@ def compare_reports(
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Another, over the same data and protocols.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Pair two reports object by object: B - A, with its interval over photos."""
+    """Compare two reports object by object: the mean difference B - A, with a 95 % interval over photos."""
     from mobilesam.evaluate.compare import compare
     from mobilesam.evaluate.markdown import compare_markdown
     from mobilesam.evaluate.report import read_report

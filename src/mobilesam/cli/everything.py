@@ -1,4 +1,4 @@
-"""`mobilesam everything`: photos → all their masks."""
+"""`mobilesam everything`: find all masks of each photo, without prompts."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def everything(
     pred_iou_thresh: Annotated[float | None, typer.Option(help="Drop masks scored lower; default by model.")] = None,
     stability_score_thresh: Annotated[float | None, typer.Option(help="Drop less stable masks.")] = None,
     box_nms_thresh: Annotated[
-        float | None, typer.Option(help="Overlap of boxes above which one of two masks goes. Default: 0.7.")
+        float | None, typer.Option(help="NMS: of two masks whose boxes have a higher IoU, drop one. Default: 0.7.")
     ] = None,
     crop_n_layers: Annotated[
-        int | None, typer.Option(help="Also search 4 crops (1), and 16 (2): finds smaller things.")
+        int | None, typer.Option(help="Also search 4 crops (1), or 4 and 16 (2): finds smaller objects.")
     ] = None,
     min_mask_region_area: Annotated[int | None, typer.Option(help="Remove holes and islands of fewer pixels.")] = None,
     coarse: Annotated[
-        int | None, typer.Option(help="First a grid this many times coarser; 2 takes half the time.")
+        int | None, typer.Option(help="Try a grid this many times coarser first; 2 takes half the time.")
     ] = None,
     dense_where: Annotated[
         DenseWhere | None,
-        typer.Option(help="After a coarse grid, ask the full one near what is small (default), or where no mask lies."),
+        typer.Option(help="Use the full grid near small masks (default), or where the coarse grid found no mask."),
     ] = None,
     refine: Annotated[
-        bool | None, typer.Option("--refine", help="Ask each mask once more, at its innermost pixel.")
+        bool | None, typer.Option("--refine", help="Prompt again at the innermost pixel of each mask.")
     ] = None,
     overrides: options.Search = None,
-    workers: Annotated[int, typer.Option(help="Photos at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of photos processed in parallel.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
@@ -70,6 +70,7 @@ def everything(
     from mobilesam.predict.load import load
 
     shown = None if value_range is None else parse_range(value_range)
+    # None means "option not used", so that a default stands in one place, EverythingSettings, and --set may set it.
     given = {
         "points_per_side": points_per_side,
         "pred_iou_thresh": pred_iou_thresh,
@@ -86,7 +87,7 @@ def everything(
         model,
         backend=backend,
         device=device,
-        threads=1 if workers > 1 else None,
+        threads=1 if workers > 1 else None,  # photos in parallel already use all cores; more threads would compete
         precision=precision,
         image_size=image_size,
     )
@@ -100,16 +101,17 @@ def everything(
         recursive=recursive,
         max_pixels=max_pixels or MAX_PIXELS,
         value_range=shown,
-        on_result=lambda photo: tell(photo, as_json),
-        show_progress=not as_json and sys.stderr.isatty(),
+        on_result=lambda photo: print_result(photo, as_json),
+        show_progress=not as_json and sys.stderr.isatty(),  # no bars in logs and pipes
     )
     if result.coco is not None:
         options.say({"coco": str(result.coco)}, f"wrote {result.coco}", as_json)
     count_failures(len(result.failed), len(result.photos))
 
 
-def tell(result: PhotoResult, as_json: bool) -> None:
-    """One line about a photo."""
+def print_result(result: PhotoResult, as_json: bool) -> None:
+    """Print one line about a finished, skipped or failed photo."""
+    # An error is only printed here; the exit code is set once all photos are done, in `count_failures`.
     if result.error is not None:
         typer.echo(f"error: {result.error}", err=True)
         return

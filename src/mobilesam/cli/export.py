@@ -1,4 +1,4 @@
-"""`mobilesam export`: a checkpoint → ONNX files."""
+"""`mobilesam export`: convert a checkpoint to ONNX files."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ def export(
     layout: Annotated[
         Literal["pair", "sam"], typer.Option(help="sam: also the decoder with SAM's official signature.")
     ] = "pair",
-    licence: Annotated[str, typer.Option(help="Of the weights, for the metadata.")] = "unknown",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the metadata.")] = "unknown",
     fp16_storage: Annotated[
         bool, typer.Option("--fp16-storage", help="Store weights as float16, compute in float32: half the size.")
     ] = False,
     image_size: options.ImageSize = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write encoder.onnx and decoder.onnx, checked against torch."""
+    """Write encoder.onnx and decoder.onnx, and check that their outputs equal torch's."""
     require("torch", "torch", "exporting")
     from mobilesam.export.onnx import SAM_DECODER_FILE, export_pair, export_sam_decoder
     from mobilesam.model import checkpoint as checkpoints
     from mobilesam.weights import find_checkpoint
 
     sam = checkpoints.load(find_checkpoint(checkpoint))
+    # The network of a checkpoint is the same at every size; only the configuration, which is exported, changes.
     if image_size is not None:
         sam.config = sam.config.at(image_size)
     files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage)
+    # Besides the pair, not in place of it: the backends of this package load only the pair.
     if layout == "sam":
         files.append(export_sam_decoder(sam, output / SAM_DECODER_FILE))
     sizes = "\n".join(f"{file}: {file.stat().st_size / 1e6:.1f} MB" for file in files)

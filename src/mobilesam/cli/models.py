@@ -1,4 +1,4 @@
-"""`mobilesam models`: list, download and verify."""
+"""`mobilesam models`: list, download and verify the published models."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from mobilesam.cli import options
 from mobilesam.extras import install_command, is_installed
 
 models_app = typer.Typer(help="List, download and verify models.", rich_markup_mode=None)
-Name = Annotated[str, typer.Argument(help="A name of `mobilesam models`.")]
+Name = Annotated[str, typer.Argument(help="A name that `mobilesam models` lists.")]
 
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the models this package knows."""
+    """List the known models."""
     if context.invoked_subcommand is None:
         list_models(as_json)
 
 
 @models_app.command("list")
 def list_models(as_json: options.AsJson = False) -> None:
-    """List the models this package knows, and which are on this machine."""
+    """List the known models, and which of them are on this machine."""
     from mobilesam.weights import EMBEDDED, MODELS, checkpoint_path, has_pair, pair_folder
 
     rows = []
     for spec in MODELS.values():
+        # A model can be run from its ONNX pair alone, or converted from its checkpoint; either counts.
         is_here = has_pair(pair_folder(spec)) or (spec.name != EMBEDDED and checkpoint_path(spec).is_file())
         rows.append((spec, is_here))
     if as_json:
@@ -51,6 +52,7 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
         options.say({"model": name, "path": str(folder)}, f"'{name}' is inside the package", as_json)
         return
     path = download(spec)
+    # Converting now spares the first use that wait; without torch the checkpoint alone is downloaded.
     if not has_pair(folder) and is_installed("torch"):
         convert(spec, folder)
     pair = str(folder) if has_pair(folder) else None
@@ -60,13 +62,16 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
 
 @models_app.command("verify")
 def verify_model(
-    name: Annotated[str, typer.Argument(help="A name of `mobilesam models`, or a folder with an exported pair.")],
+    name: Annotated[
+        str, typer.Argument(help="A name that `mobilesam models` lists, or a folder with an exported pair.")
+    ],
     as_json: options.AsJson = False,
 ) -> None:
-    """Check that the files that run are those that were published or exported; exit code 1 when not."""
+    """Check that a model's files are those that were published or exported; exit code 1 if not."""
     from mobilesam.errors import ModelError
     from mobilesam.predict.load import verify
 
+    # Caught here, not in `main`: with --json, a failed check is an answer on standard output, not an error.
     try:
         claims = verify(name)
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""What several verbs share: options and the answer line."""
+"""Options that several subcommands share, and the printing of results as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T", bound="Settings")
 Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam models`, a checkpoint, or a folder.")]
 BackendName = Annotated[choices.BackendName, typer.Option("--backend", help="What runs the model.")]
 PrecisionName = Annotated[
-    choices.Precision, typer.Option("--precision", help="bfloat16 is faster, and a little off; openvino alone has it.")
+    choices.Precision, typer.Option("--precision", help="bfloat16 is faster but less exact; only openvino has it.")
 ]
 ImageSize = Annotated[
     int | None,
@@ -27,21 +27,21 @@ ImageSize = Annotated[
 ]
 ZoomName = Annotated[
     choices.ZoomWord,
-    typer.Option("--zoom", help="A second look at what is asked about, by itself; auto: at what is small."),
+    typer.Option("--zoom", help="Encode the region around the prompt again, enlarged; auto: for small objects."),
 ]
 MaxPixels = Annotated[
     int | None, typer.Option("--max-pixels", min=1, help="Refuse larger photos; default 200000000, width times height.")
 ]
 Range = Annotated[
     str | None,
-    typer.Option("--range", help="LOW,HIGH: values shown black and white in photos of more than 8 bits."),
+    typer.Option("--range", help="LOW,HIGH: values that become black and white in photos of more than 8 bits."),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search folders inside folders too.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders too.")]
 UnclearFrame = Annotated[
     choices.Frame,
     typer.Option(
         "--unclear-frame",
-        help="Pixels that annotations are of which do not tell, where EXIF says how to turn the photo.",
+        help="Orientation of annotations that do not state it, for photos with an EXIF orientation.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
@@ -49,45 +49,47 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 Search = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any setting of docs/everything.md, as small_share=0.02; repeatable."),
+    typer.Option("--set", help="Any setting of docs/everything.md, such as small_share=0.02; repeatable."),
 ]
-RunFolder = Annotated[Path | None, typer.Option("--output", "-o", help="The run's folder, in place of run.output.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")]
+RunFolder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run; replaces run.output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of this run.")]
 
 
 def with_output(key: str, output: Path | None, overrides: list[str] | None) -> list[str]:
-    """`-o FOLDER` is short for `--set KEY=FOLDER`."""
+    """Overrides of a recipe, with `-o FOLDER` added as `--set KEY=FOLDER`."""
+    # Quoted as JSON, because an override is parsed as TOML: a path with spaces or backslashes must be a string there.
     short = [] if output is None else [f"{key}={json.dumps(str(output))}"]
     return [*(overrides or []), *short]
 
 
 def parse_zoom(word: choices.ZoomWord) -> Zoom:
-    """What --zoom means in Python."""
+    """The value of --zoom as the library takes it: "auto", True or False."""
     return "auto" if word == "auto" else word == "on"
 
 
 def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | None, option: str = "--set") -> T:
-    """Settings from options of their own and `name=value` texts.
+    """Settings from dedicated options and from `name=value` texts.
 
     Args:
-        cls: the kind of settings.
-        given: name of a setting → what its own option said; None where it was not used.
-        overrides: the texts.
-        option: that took them.
+        cls: the class of settings.
+        given: name of a setting → value of its own option; None where the option was not used.
+        overrides: the `name=value` texts.
+        option: name of the option that took the texts, for error messages.
 
     Raises:
-        SettingsError: a name or a value is wrong, or both ways set the same setting.
+        SettingsError: a name or a value is wrong, or a setting is set both ways.
     """
     from mobilesam.errors import SettingsError
     from mobilesam.recipe import apply_overrides, from_dict
 
     used = {name: value for name, value in given.items() if value is not None}
     texts = apply_overrides({}, overrides or [], option)
+    # Neither of the two may win silently: whichever lost would be an option that is ignored.
     for name in used.keys() & texts.keys():
         raise SettingsError(f"'{name}' is set twice: by its own option, and by {option} {name}=...; leave one out")
     return from_dict(cls, {**used, **texts})
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print what a verb did, for people or for programs."""
+    """Print the result of a subcommand: text for people, or JSON for programs."""
     typer.echo(json.dumps(record) if as_json else text)

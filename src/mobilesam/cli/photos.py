@@ -1,4 +1,4 @@
-"""How a verb opens its photos, and how it counts those that failed."""
+"""Opening of photos named on the command line, and the exit code when some of them fail."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Opening:
-    """How a verb opens its photos."""
+    """Options for opening photos: a limit of pixels, and the range of values of deep photos."""
 
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
 
     @classmethod
     def parse(cls, max_pixels: int | None, value_range: str | None) -> Opening:
-        """The texts of --max-pixels and --range."""
+        """An `Opening` from the values of --max-pixels and --range."""
         return cls(max_pixels, None if value_range is None else parse_range(value_range))
 
     def open(self, path: Path | str) -> Rgb:
-        """A photo, or what comes through standard input for "-".
+        """Open a photo; "-" reads it from standard input.
 
         Raises:
             ImageError: it cannot be opened.
         """
         from mobilesam.image import MAX_PIXELS, open_photo
 
+        # Read only now, so that mistakes in other arguments are reported without waiting for the pipe.
         photo = sys.stdin.buffer.read() if str(path) == STDIN else path
         return open_photo(photo, max_pixels=self.max_pixels or MAX_PIXELS, value_range=self.value_range)
 
 
 def parse_range(text: str) -> tuple[float, float]:
-    """What --range means in Python."""
+    """The value of --range, "LOW,HIGH", as two numbers."""
     try:
         low, high = (float(part) for part in text.split(","))
-    except ValueError:
+    except ValueError:  # not numbers, or not two of them
         raise typer.BadParameter(f"--range takes LOW,HIGH, found '{text}'") from None
     return low, high
 
 
 def count_failures(failed: int, total: int) -> None:
-    """Say how many photos failed where there were several, and end with exit code 1 if any did."""
+    """Exit with code 1 if a photo failed, and print how many failed if there were several."""
+    # For a single photo the error itself was printed already; a count would add nothing.
     if failed and total > 1:
         typer.echo(f"{failed} of {total} photos failed", err=True)
     if failed:

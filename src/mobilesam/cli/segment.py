@@ -1,4 +1,4 @@
-"""`mobilesam segment`: photos and one prompt → masks, pictures or run lengths."""
+"""`mobilesam segment`: segment the object at a prompt, in one or many photos."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from mobilesam.predict.zoom import Zoom
 
 Box = tuple[float, float, float, float]
-FEW_PHOTOS = 10  # up to here, opening the model quickly saves more than optimising its graphs
+FEW_PHOTOS = 10  # up to this number, opening the model quickly saves more time than optimising its graphs
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the user points at, in pixels of the photo."""
+    """The points, labels and box of the command line, in pixels of the photo."""
 
     points: list[tuple[float, float]]
     labels: list[int]
@@ -37,7 +37,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of each photo."""
+    """The prompt and the options of prediction, the same for each photo."""
 
     prompt: Prompt
     all_masks: bool
@@ -46,23 +46,25 @@ class Question:
 
 @dataclass(frozen=True)
 class Target:
-    """Which files are to be written, and where."""
+    """The kinds of files to write, and where they go."""
 
     output: Path | None
     kinds: list[str]
-    """ "mask", "overlay", "cutout", "json"; none where JSON on standard output leaves no room for a picture there"""
+    """Some of "mask", "overlay", "cutout", "json"; empty if standard output is taken by the JSON of `--json`."""
     photos: frozenset[str]
     """Absolute paths of the photos, which no result may overwrite."""
 
     @property
     def is_stdout(self) -> bool:
-        """Whether a picture goes to standard output."""
+        """Whether the picture goes to standard output."""
         return str(self.output) == STDIN
 
     def path(self, name: str, kind: str) -> Path:
-        """Where one file goes: the named file, or NAME_KIND.png beside it, in the named or in the current folder."""
+        """Path of one file: --output itself if that names a file, else NAME_KIND.png in that or the current folder."""
+        # A folder and a file are told apart by the suffix, because neither needs to exist yet.
         if self.output is not None and self.output.suffix:
             path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
+            # With a .json output, the other kinds are pictures of the same stem, so they need a suffix of their own.
             if self.output.suffix == ".json":
                 path = self.output if kind == "json" else path.with_suffix(".png")
         else:
@@ -72,10 +74,10 @@ class Target:
         return path
 
     def numbered(self, name: str, kind: str, count: int) -> list[Path]:
-        """Where a file for each of `count` masks goes: numbered, if there is more than one.
+        """Paths of one kind of file for `count` masks, numbered from 1 if there are several.
 
         Raises:
-            ImageError: there is one of the photos.
+            ImageError: a path is that of one of the photos.
         """
         path = self.path(name, kind)
         paths = [path.with_stem(f"{path.stem}_{i}") for i in range(1, count + 1)] if count > 1 else [path]
@@ -87,12 +89,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Written:
-    """The files of one photo."""
+    """The files written for one photo."""
 
     shared: list[Path]
-    """Files with all its masks."""
+    """Files that show all masks."""
     own: list[list[Path]]
-    """Files of each mask alone."""
+    """For each mask, the files that show only that mask."""
 
 
 def segment(
@@ -107,9 +109,9 @@ def segment(
             "--output", "-o", help="A file for one photo, else a folder; .json for run lengths; - is standard output."
         ),
     ] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted in.")] = False,
-    cutout: Annotated[bool, typer.Option("--cutout", help="Write the object alone on a transparent ground.")] = False,
-    all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not the best alone.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted.")] = False,
+    cutout: Annotated[bool, typer.Option("--cutout", help="Write the object on a transparent background.")] = False,
+    all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not only the best.")] = False,
     zoom: options.ZoomName = "auto",
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
@@ -121,11 +123,12 @@ def segment(
     value_range: options.Range = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Segment the object that points or a box mean, in each photo.
+    """Segment the object at the given points or box, in each photo.
 
-    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else; what is
-    asked for besides a .json output is written beside it.
+    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else;
+    pictures requested together with a .json output are written beside it.
     """
+    # Everything that can be wrong with the arguments is checked before the model is loaded, which takes the longest.
     question = Question(parse_prompt(point or [], box), all_masks, options.parse_zoom(zoom))
     opening = Opening.parse(max_pixels, value_range)
 
@@ -149,7 +152,8 @@ def segment(
 
 
 def kinds_of(output: Path | None, overlay: bool, cutout: bool, as_json: bool) -> list[str]:
-    """What the options ask for."""
+    """The kinds of files that the options ask for; a mask by default."""
+    # `--json` and `-o -` both write to standard output, and a program that reads JSON there cannot take a PNG as well.
     if as_json and str(output) == STDIN:
         return []
     is_json = output is not None and output.suffix == ".json"
@@ -158,7 +162,7 @@ def kinds_of(output: Path | None, overlay: bool, cutout: bool, as_json: bool) ->
 
 
 def check_output(output: Path | None, paths: list[Path | str]) -> None:
-    """Refuse an output that several photos would share, or that is a photo itself."""
+    """Refuse an output file that several photos would share, or that is itself one of the photos."""
     if output is None:
         return
     if len(paths) > 1 and (output.suffix or str(output) == STDIN):
@@ -170,7 +174,8 @@ def check_output(output: Path | None, paths: list[Path | str]) -> None:
 def segment_all(
     sam: Predictor, paths: list[Path | str], opening: Opening, question: Question, target: Target, as_json: bool
 ) -> int:
-    """Do every photo; returns how many of several failed. A photo alone raises its error."""
+    """Segment every photo; returns how many failed. With a single photo, its error is raised instead."""
+    # Made for all photos at once: two photos of the same stem in different folders must not get the same output names.
     names = output_names(["stdin" if str(path) == STDIN else path for path in paths])
     prompt, failed = question.prompt, 0
     for path, name in with_progress(list(zip(paths, names, strict=True))):
@@ -179,13 +184,15 @@ def segment_all(
                 points=prompt.points or None,
                 labels=prompt.labels or None,
                 box=prompt.box,
-                multimask=True if question.all_masks else None,
+                multimask=True if question.all_masks else None,  # None: three masks only for a single point
                 zoom=question.zoom,
             )
             kept = list(found) if question.all_masks else [found.best]
             written = write(found, kept, path, name, prompt, target)
             report(str(path), sam.info.name, kept, written, as_json, target)
         except (ImageError, PromptError, OSError) as error:
+            # One bad photo must not stop a long run. A single photo raises, so that `main` picks the exit code by the
+            # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read.
             if len(paths) == 1:
                 raise
             typer.echo(f"error: {error}", err=True)
@@ -194,7 +201,7 @@ def segment_all(
 
 
 def parse_prompt(points: list[str], box: str | None) -> Prompt:
-    """Texts of the command line → numbers; whether they fit the photo is for the library to say."""
+    """Parse --point and --box; whether they lie in the photo is checked later, by the library."""
     if not points and not box:
         raise typer.BadParameter("say what to segment: --point X,Y or --box X0,Y0,X1,Y1")
     rows = [parse_numbers(t, 3 if t.count(",") == 2 else 2, "--point", "X,Y or X,Y,0") for t in points]
@@ -207,7 +214,7 @@ def parse_prompt(points: list[str], box: str | None) -> Prompt:
 
 
 def parse_numbers(text: str, count: int, option: str, form: str) -> list[float]:
-    """`count` finite numbers between commas."""
+    """Parse `count` finite numbers separated by commas."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -218,7 +225,7 @@ def parse_numbers(text: str, count: int, option: str, form: str) -> list[float]:
 
 
 def with_progress(items: list[tuple[Path | str, str]]) -> Iterator[tuple[Path | str, str]]:
-    """A bar where there is someone to see it and something to wait for."""
+    """The items, with a progress bar if there are at least 4 of them and standard error is a terminal."""
     if len(items) < 4 or not sys.stderr.isatty():
         yield from items
         return
@@ -228,7 +235,7 @@ def with_progress(items: list[tuple[Path | str, str]]) -> Iterator[tuple[Path | 
 
 
 def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, target: Target) -> Written:
-    """Write what was asked for of one photo."""
+    """Write the files of one photo, or its picture to standard output."""
     from mobilesam.files import save_json, save_picture
 
     written = Written([], [[] for _ in kept])
@@ -236,6 +243,7 @@ def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, pro
         send(found, kept, prompt, target)
         return written
     for kind in target.kinds:
+        # JSON and overlay show all masks together; masks and cutouts are one file per mask.
         is_shared = kind in ("json", "overlay")
         paths = target.numbered(name, kind, 1 if is_shared else len(kept))
         if kind == "json":
@@ -250,10 +258,10 @@ def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, pro
 
 
 def send(found: Prediction, kept: list[Mask], prompt: Prompt, target: Target) -> None:
-    """Write one picture, as PNG, to standard output; none where JSON goes there.
+    """Write one picture as PNG to standard output, or nothing if `--json` writes there.
 
     Raises:
-        PromptError: more than one is asked for.
+        PromptError: there is more than one picture.
     """
     from mobilesam.files import to_picture
 
@@ -269,16 +277,16 @@ def send(found: Prediction, kept: list[Mask], prompt: Prompt, target: Target) ->
 
 
 def draw(found: Prediction, kept: list[Mask], prompt: Prompt) -> Any:
-    """The photo with masks and prompt, (H, W, 3)."""
+    """The photo with its masks tinted and the prompt drawn, (H, W, 3)."""
     from mobilesam.draw import overlay
 
-    assert found.photo is not None  # it was just opened
+    assert found.photo is not None  # only embeddings loaded from a file have no photo
     arrays = [mask.array for mask in kept]
     return overlay(found.photo, arrays, points=prompt.points, labels=prompt.labels, box=prompt.box)
 
 
 def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: bool, target: Target) -> None:
-    """Say what was found and what was written: a line for each mask, after one for the files of all."""
+    """Print the masks and files of one photo: a line per mask, after a line for the files with all masks."""
     shared = [str(file) for file in written.shared]
     own = [[str(file) for file in files] for files in written.own]
     if as_json:
@@ -287,7 +295,7 @@ def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: 
             json.dumps({"photo": photo, "model": model, "masks": [mask.to_dict() for mask in kept], "files": files})
         )
         return
-    if len(kept) == 1:  # one line says it all
+    if len(kept) == 1:  # one mask: all files fit into its line
         shared, own = [], [[*shared, *own[0]]]
     if shared:
         typer.echo(f"{', '.join(shared)}: {len(kept)} masks")
@@ -295,6 +303,6 @@ def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: 
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"
         name = ", ".join(files) or (photo if target.is_stdout else f"mask {i}")
-        typer.echo(f"{name}: {about}", err=target.is_stdout)
+        typer.echo(f"{name}: {about}", err=target.is_stdout)  # text must not be mixed into a PNG on standard output
     if not any(mask.area for mask in kept):
         typer.echo("the mask is empty; try another point, a box, or --all", err=True)

@@ -1,4 +1,4 @@
-"""`mobilesam train`: a recipe → weights."""
+"""`mobilesam train`: train a model as a recipe describes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def train(
     resume: options.Resume = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train a model from photos and masks, or go on from a checkpoint with your own."""
+    """Train a model from photos and masks, or fine-tune a checkpoint on your own."""
+    # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
     require("lightning", "train", "training")
     from functools import partial
 
@@ -28,5 +29,7 @@ def train(
     from mobilesam.train.supervised import supervised_job
 
     loaded = load_recipe(TrainRecipe, recipe, options.with_output("run.output", output, overrides))
+    # The loop is shared with distillation; the job is what differs. It is built inside `fit`, after the random seed is
+    # set, so that runs of one recipe start from the same weights.
     weights = fit(loaded, partial(supervised_job, loaded), resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

@@ -1,4 +1,4 @@
-"""SAM's own API over ours: code written for SAM's predictor or generator runs with one import replaced.
+"""SAM's original Python API on top of this package: code for SAM runs with only its import replaced.
 
     from mobilesam.compat import SamPredictor, sam_model_registry
 
@@ -15,8 +15,9 @@ Covered:
   `img_size`, sizes of the `prompt_encoder`, `device`, `mask_threshold`, `image_format`, `pixel_mean`, `pixel_std`,
   `to`, `cuda`, `cpu`, `eval`.
 
-Not covered is what needs SAM's torch modules, such as `mask_decoder(...)`, `prompt_encoder(...)` and `parameters()`: an
-error says so. `mobilesam train` trains, and `mobilesam.model.checkpoint.load` gives the network itself.
+Whatever needs SAM's torch modules is not covered, such as `mask_decoder(...)`, `prompt_encoder(...)` and
+`parameters()`; it raises `NotCoveredError`. Use `mobilesam train` to train, and `mobilesam.model.checkpoint.load` for
+the torch network itself.
 
 Signatures and return values follow https://github.com/facebookresearch/segment-anything.
 """

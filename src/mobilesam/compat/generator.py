@@ -1,4 +1,4 @@
-"""SAM's generator of all masks over `segment_everything`."""
+"""SAM's `SamAutomaticMaskGenerator`, implemented by `segment_everything`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class SamAutomaticMaskGenerator:
-    """SAM's generator of all masks of a photo. Arguments and records are SAM's; `segment_everything` does the work.
+    """SAM's automatic mask generator, with SAM's arguments, defaults and records.
 
-    Defaults are SAM's too. A `pred_iou_thresh` or `stability_score_thresh` of None is what suits the model: SAM's 0.88
-    and 0.95, and for the embedded model, whose scores are lower, 0.4 and 0.7.
+    If `pred_iou_thresh` or `stability_score_thresh` is None, it depends on the model: SAM's 0.88 and 0.95, or 0.4 and
+    0.7 for the embedded model, whose scores are lower.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SamAutomaticMaskGenerator:
         )
 
     def generate(self, image: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """(H, W, 3) RGB uint8 → one record per mask, best first."""
+        """Find all masks of an (H, W, 3) RGB uint8 image: one record per mask, highest score first."""
         from mobilesam.everything.generate import segment_everything
 
         found = segment_everything(self.model.predictor, image, settings=self.settings, point_grids=self.point_grids)

@@ -1,4 +1,4 @@
-"""SAM's registry of models, and a loaded model with the attributes and methods that inference code uses."""
+"""SAM's model registry, and a loaded model with the attributes and methods of `Sam` that inference code uses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Array = TypeVar("Array", "torch.Tensor", NDArray[Any])
 
 
 class NotCoveredError(MobileSamError, AttributeError):
-    """`mobilesam.compat` does not have this part of SAM's API."""
+    """Raised for a part of SAM's API that `mobilesam.compat` does not cover."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -47,25 +47,26 @@ class NotCoveredError(MobileSamError, AttributeError):
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """SAM's image encoder: callable, with the side of its input."""
+    """SAM's image encoder: callable, with the attribute `img_size`."""
 
     predictor: Predictor
 
     @property
     def img_size(self) -> int:
-        """S, in pixels."""
+        """Side S of the square input, in pixels."""
         return self.predictor.info.image_size
 
     def __call__(self, x: Array) -> Array:
-        """(B, 3, S, S) of `SamModel.preprocess` → (B, C, g, g)."""
-        # Our encoders normalise and pad by themselves; padding of zeros becomes the mean, and zeros again inside.
+        """Encode (B, 3, S, S) from `SamModel.preprocess` into (B, C, g, g)."""
+        # Our encoders normalise and pad inside, so normalisation is undone here. Padding with zeros becomes the mean
+        # colour, which normalises to zeros again.
         pixels = _to_numpy(x) * PIXEL_STD + PIXEL_MEAN
         return _like(self.predictor.backend.encode(np.ascontiguousarray(pixels, np.float32)), x)
 
 
 @dataclass(frozen=True)
 class PromptEncoder:
-    """The sizes that code reads from SAM's prompt encoder. It cannot be called."""
+    """The sizes that inference code reads from SAM's prompt encoder; calling it raises an error."""
 
     embed_dim: int
     image_embedding_size: tuple[int, int]
@@ -73,11 +74,11 @@ class PromptEncoder:
 
     @property
     def mask_input_size(self) -> tuple[int, int]:
-        """(L, L) of a mask that is a prompt."""
+        """Size (L, L) of a mask prompt."""
         return 4 * self.image_embedding_size[0], 4 * self.image_embedding_size[1]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Not covered."""
+        """Raise `NotCoveredError`."""
         raise NotCoveredError("prompt_encoder(...)")
 
     def __getattr__(self, name: str) -> Any:
@@ -88,11 +89,11 @@ PIXEL_MEAN, PIXEL_STD = (np.array(v, np.float32).reshape(3, 1, 1) for v in (cont
 
 
 class SamModel:
-    """What `sam_model_registry` builds: a loaded model with what inference code uses of SAM's `Sam`.
+    """A loaded model as `sam_model_registry` builds it, with the parts of SAM's `Sam` that inference code uses.
 
     Args:
-        source: checkpoint, folder or name.
-        device: where it runs; anything but "cpu" takes the torch backend.
+        source: checkpoint, folder or name of a model.
+        device: the device to run on; any other than "cpu" selects the torch backend.
     """
 
     mask_threshold = contract.MASK_THRESHOLD
@@ -125,18 +126,18 @@ class SamModel:
         return self.to("cpu")
 
     def eval(self) -> SamModel:
-        """Nothing to do: a predictor never trains."""
+        """Do nothing and return the model, which is always in inference mode."""
         return self
 
     def preprocess(self, x: Array) -> Array:
-        """Normalise and pad as SAM does.
+        """Normalise pixels and pad to the square input, as SAM does.
 
         Args:
-            x: (..., 3, H, W) RGB 0-255, the long side at `image_encoder.img_size`, as `ResizeLongestSide` gives it; a
-                tensor or an array.
+            x: (..., 3, H, W) RGB 0-255, with the long side of length `image_encoder.img_size`, as from
+                `ResizeLongestSide`; a tensor or an array.
 
         Returns:
-            (..., 3, S, S), of the same kind: what `image_encoder` takes.
+            (..., 3, S, S), a tensor or an array like `x`: the input of `image_encoder`.
         """
         pixels = (_to_numpy(x).astype(np.float32) - PIXEL_MEAN) / PIXEL_STD
         height, width = pixels.shape[-2:]
@@ -149,7 +150,7 @@ class SamModel:
         return _like(np.pad(pixels, edges), x)
 
     def postprocess_masks(self, masks_: Array, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Array:
-        """(N, K, L, L) logits → (N, K, H, W) at the photo's size, not yet cut at `mask_threshold`."""
+        """Upscale logits (N, K, L, L) to (N, K, H, W) at the photo's size, without applying `mask_threshold`."""
         low_res = _to_numpy(masks_).astype(np.float32)
         input_hw, hw = ((int(size[0]), int(size[1])) for size in (input_size, original_size))
         side = self.image_encoder.img_size
@@ -159,15 +160,15 @@ class SamModel:
     def __call__(
         self, batched_input: Sequence[dict[str, Any]], multimask_output: bool = False
     ) -> list[dict[str, torch.Tensor]]:
-        """SAM's `forward`: photos with their prompts, all in the frame of the resized photo, as tensors.
+        """SAM's `forward`: segment a batch of photos with their prompts, in pixels of the resized photos.
 
         Args:
-            batched_input: for each photo "image" (3, H, W), "original_size", and some of "point_coords",
-                "point_labels", "boxes" and "mask_inputs".
-            multimask_output: three masks for each prompt, or one.
+            batched_input: per photo "image" (3, H, W), "original_size", and some of "point_coords", "point_labels",
+                "boxes" and "mask_inputs"; tensors.
+            multimask_output: three masks per prompt, or one.
 
         Returns:
-            For each photo "masks" (N, K, H, W), "iou_predictions" (N, K) and "low_res_logits" (N, K, L, L).
+            Per photo "masks" (N, K, H, W), "iou_predictions" (N, K) and "low_res_logits" (N, K, L, L).
         """
         from mobilesam.compat.predictor import SamPredictor
 
@@ -191,7 +192,7 @@ def _to_numpy(x: torch.Tensor | NDArray[Any]) -> NDArray[Any]:
 
 
 def _like(array: NDArray[np.float32], given: Array) -> Array:
-    """An array as what was given: an array, or a tensor on the same device."""
+    """Convert an array to the type of `given`: an array, or a tensor on the same device."""
     if isinstance(given, np.ndarray):
         return array
     return sys.modules["torch"].from_numpy(array).to(given.device)
@@ -202,7 +203,7 @@ def _builder(kind: str) -> Callable[..., SamModel]:
     default = EMBEDDED if kind == "vit_t" else expected
 
     def build(checkpoint: str | None = None) -> SamModel:
-        """Load a checkpoint; without one, the embedded model for "vit_t" and the one of that name for the others."""
+        """Load a checkpoint; without one, "vit_t" loads the embedded model, and other keys the model of that name."""
         model = SamModel(str(checkpoint or default))
         found = model.predictor.info.name
         if found in _MODEL_NAMES.values() and found not in (expected, default):

@@ -1,4 +1,4 @@
-"""SAM's predictor over ours."""
+"""SAM's `SamPredictor`, implemented by a backend of this package."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class SamPredictor:
-    """SAM's predictor, with its state: one image at a time. `mobilesam.Predictor` is the better one for new code.
+    """SAM's predictor, which holds one image at a time; new code should use `mobilesam.Predictor`.
 
     Args:
-        sam_model: from `sam_model_registry`.
-        zoom: second looks, as in `mobilesam.ImageEmbedding.predict`; "auto" is as the model has it.
+        sam_model: a model from `sam_model_registry`.
+        zoom: whether to encode the prompt's region again, as in `mobilesam.ImageEmbedding.predict`.
     """
 
     def __init__(self, sam_model: SamModel, *, zoom: Zoom = "auto") -> None:
@@ -37,7 +37,7 @@ class SamPredictor:
 
     @property
     def device(self) -> Any:
-        """Where the model runs."""
+        """Device of the model."""
         return self.model.device
 
     def reset_image(self) -> None:
@@ -49,7 +49,7 @@ class SamPredictor:
         self.input_size: tuple[int, int] = (0, 0)
 
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
-        """Encode (H, W, 3) uint8 in "RGB" or "BGR" order."""
+        """Encode an image (H, W, 3) uint8 in "RGB" or "BGR" order."""
         if image_format not in ("RGB", "BGR"):
             raise AssertionError(f"image_format must be in ['RGB', 'BGR'], is {image_format}.")
         rgb = np.ascontiguousarray(image if image_format == "RGB" else image[..., ::-1])
@@ -61,9 +61,9 @@ class SamPredictor:
         self.is_image_set = True
 
     def set_torch_image(self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]) -> None:
-        """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already is the model's image size.
+        """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already has the model's image size.
 
-        The photo itself is not at hand then, so there are no second looks.
+        The photo at its own resolution is not available then, so zoom "auto" is off.
         """
         self._photo = None
         self.features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
@@ -80,7 +80,7 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """One prompt in the photo's pixels → masks (K, H, W), scores (K,), logits (K, L, L)."""
+        """Segment with one prompt in pixels of the photo: masks (K, H, W), scores (K,), logits (K, L, L)."""
         self._check_image()
         coords = labels = None
         if point_coords is not None:
@@ -101,7 +101,11 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """N prompts in the input's pixels → masks (N, K, H, W), scores (N, K), logits (N, K, L, L)."""
+        """Segment with N prompts in pixels of the resized photo.
+
+        Returns:
+            Masks (N, K, H, W), scores (N, K), logits (N, K, L, L).
+        """
         import torch
 
         self._check_image()
@@ -114,7 +118,7 @@ class SamPredictor:
         return masks_, scores, low_res
 
     def get_image_embedding(self) -> torch.Tensor:
-        """(1, C, g, g)"""
+        """Embedding of the image, (1, C, g, g)."""
         import torch
 
         self._check_image()
@@ -133,7 +137,7 @@ class SamPredictor:
         multimask: bool,
         return_logits: bool,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """N prompts in the input's pixels; SAM checks nothing here, so neither do we."""
+        """Decode N prompts in pixels of the resized photo; unchecked, because SAM does not check them either."""
         given = next((array for array in (coords, boxes, prior) if array is not None), None)
         count = 1 if given is None else len(given)
         coords = np.zeros((count, 0, 2)) if coords is None else coords
@@ -171,7 +175,7 @@ class SamPredictor:
         *,
         has_prior: bool,
     ) -> list[Prediction]:
-        """The answers to N prompts in the input's pixels, with second looks where they are asked for."""
+        """Predictions for N prompts in pixels of the resized photo, with zoom where it applies."""
         size, hw = self.transform.target_length, self.original_size
         in_photo = scale_points(coords, self.input_size, hw)
         prompts = [Prompt(xy, codes, False) for xy, codes in zip(in_photo, labels, strict=True)]
@@ -179,6 +183,6 @@ class SamPredictor:
             Prediction(logits, score, size, self.input_size, hw) for logits, score in zip(low_res, scores, strict=True)
         ]
         backend = self.model.predictor.backend
-        # After `set_torch_image` there is no photo, and nothing that a user of SAM's API could do about that.
+        # After `set_torch_image` there is no photo. Users of SAM's API cannot change that, so they get no warning.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
         return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)

@@ -1,4 +1,4 @@
-"""SAM's transform of photos and prompts to the size that the network sees."""
+"""SAM's `ResizeLongestSide`: resizes photos and prompts to the input size of the network."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 class ResizeLongestSide:
-    """SAM's transform between the photo's frame and the input's."""
+    """SAM's transform from pixels of the photo to pixels of the resized photo."""
 
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
     def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) → the long side at `target_length`."""
+        """Resize an image (H, W, 3) so that its long side is `target_length`."""
         return resize_long_side(image, self.target_length)
 
     def apply_coords(self, coords: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
-        """(..., 2) (x, y) of the photo → of the input."""
+        """Convert points (..., 2) from pixels of the photo to pixels of the resized photo."""
         hw = (int(original_size[0]), int(original_size[1]))
         return scale_points(np.asarray(coords, np.float32), hw, input_size(hw, self.target_length))
 
     def apply_boxes(self, boxes: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[Any]:
-        """(N, 4) xyxy of the photo → of the input."""
+        """Convert boxes (N, 4) xyxy from pixels of the photo to pixels of the resized photo."""
         return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     def apply_image_torch(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) → the long side at `target_length`, bilinear with antialiasing, as SAM does."""
+        """Resize images (B, 3, H, W) to a long side of `target_length`, bilinear with antialiasing, as SAM does."""
         import torch.nn.functional as F
 
         size = input_size((int(image.shape[-2]), int(image.shape[-1])), self.target_length)

@@ -1,1 +1,1 @@
-"""Predictions and truth → numbers, by the field's protocols. numpy and onnxruntime; never torch."""
+"""Evaluation of models on annotated photos by standard protocols; uses numpy and onnxruntime, never torch."""

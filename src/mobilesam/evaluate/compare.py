@@ -1,4 +1,4 @@
-"""Two reports, object by object."""
+"""Paired comparison of two evaluation reports, object by object."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mobilesam.evaluate.metrics import bootstrap
 from mobilesam.evaluate.records import Row
 
 Key = tuple[str, str, str, str]
-"""Protocol, path of the photo, data set, object; the order in which they are paired."""
+"""Protocol, path of the photo, data set, object id; pairs are sorted in this order."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Report B minus report A under one protocol, over the objects that both have."""
+    """Mean IoU of report B minus that of report A under one protocol, over the objects in both."""
 
     num_objects: int
     a: float
@@ -27,27 +27,31 @@ class Difference:
     difference: float
     low: float
     high: float
-    """95 % interval of the difference, photos drawn anew."""
+    """95 % bootstrap interval of the difference, resampling photos."""
 
 
 def compare(a: Sequence[Row], b: Sequence[Row]) -> dict[str, Difference]:
-    """The mean difference B - A of each protocol, with its interval over photos.
+    """The mean IoU difference B - A per protocol, with a 95 % interval from a bootstrap over photos.
 
     Args:
         a: rows of one report.
         b: rows of the other.
 
     Raises:
-        DataError: they share no object of any protocol, or one of them names no data sets and the other needs them.
+        DataError: they share no object of any protocol, or one has photos of the same name in several data sets and the
+            other, of format 1, does not name data sets.
     """
-    has_datasets = all(row.photo.dataset for row in (*a, *b))  # reports of format 1 have none
+    # A report of format 1 can still be compared, by paths alone, if no path stands for two photos.
+    has_datasets = all(row.photo.dataset for row in (*a, *b))
     ours, theirs = index(a, has_datasets), index(b, has_datasets)
+    # Sorted, so that the seeded bootstrap gives the same interval whatever the order of the rows.
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
         raise DataError("the two reports share no object; compare runs over the same data and protocols")
     differences = {}
     for protocol in dict.fromkeys(key[0] for key in shared):
         keys = [key for key in shared if key[0] == protocol]
+        # Differences of pairs, not of two means: what makes an object hard for both models cancels out.
         values = [theirs[key] - ours[key] for key in keys]
         low, high = bootstrap(values, [PhotoId(dataset, path) for _, path, dataset, _ in keys])
         differences[protocol] = Difference(
@@ -62,10 +66,10 @@ def compare(a: Sequence[Row], b: Sequence[Row]) -> dict[str, Difference]:
 
 
 def index(rows: Sequence[Row], has_datasets: bool) -> dict[Key, float]:
-    """IoU of every question.
+    """IoU of each row, under a key that identifies protocol, photo and object.
 
     Raises:
-        DataError: without their data sets, photos cannot be told apart.
+        DataError: data sets are not compared, but are needed to distinguish photos of the same name.
     """
     photos = {row.photo for row in rows}
     if not has_datasets and len({photo.path for photo in photos}) < len(photos):

@@ -1,8 +1,8 @@
-"""Zero-shot instance segmentation: a detector's boxes as prompts, scored as COCO or LVIS AP.
+"""Zero-shot instance segmentation: a detector's boxes as prompts, measured by COCO or LVIS AP.
 
 Rule (SAM, arXiv 2304.02643, section 7.4): every box of a COCO-format detection file is a prompt; the single mask takes
-the detector's class and score; COCO's evaluation counts 100 masks a photo, LVIS's 300. Which box file is used moves the
-AP by several points, so the report names it with its sha256.
+the detector's class and score; COCO counts up to 100 masks per photo, LVIS up to 300. The AP depends on the box file by
+several points, so the report names it with its sha256.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LVIS_MAX_DETECTIONS = [300]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionReport:
-    """AP of one detection file, and what it was measured with."""
+    """AP of one detection file, with the model and the files it was measured with."""
 
     style: str
     """"COCO" or "LVIS"."""
@@ -39,7 +39,7 @@ class DetectionReport:
     detections_sha256: str
     num_masks: int
     num_boxes_elsewhere: int
-    """Boxes of photos that the annotation file does not have; they are not asked about."""
+    """Boxes of photos that are not in the annotation file; they are skipped."""
     problems: tuple[Problem, ...]
     ap: dict[str, float]
     """Every number that faster-coco-eval reports, 0-1."""
@@ -47,7 +47,7 @@ class DetectionReport:
     """Name, hash of the weights and so on."""
 
     def to_dict(self) -> Json:
-        """As JSON."""
+        """The report as a JSON-able dict."""
         rule = {"protocol": "detections", "mask": "single mask, detector's score"}
         return {**rule, **asdict(self), "problems": [problem_to_dict(problem) for problem in self.problems]}
 
@@ -61,7 +61,7 @@ def evaluate_detections(
     zoom: Zoom = "auto",
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> DetectionReport:
-    """COCO or LVIS AP of one detection file.
+    """Measure the COCO or LVIS AP of masks prompted by the boxes of one detection file.
 
     Args:
         sam: the model.
@@ -69,13 +69,13 @@ def evaluate_detections(
         detections: a list of {"image_id", "category_id", "bbox": [x, y, w, h], "score"}.
         images: folder of the photos.
         zoom: second looks, as in `ImageEmbedding.predict`.
-        progress: wraps the photos, for a bar.
+        progress: wraps the list of photos, such as with a progress bar.
 
     Raises:
-        DataError: a file is not what it should be.
+        DataError: a file does not have the expected format.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    require_coco_eval()
+    require_coco_eval()  # before hours of work, not after
     if truth.suffix != ".json":
         raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
     by_image = group_boxes(detections)
@@ -103,15 +103,16 @@ def evaluate_detections(
 
 
 def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
-    """Detections by photo.
+    """Read a detection file and group its boxes by image id.
 
     Raises:
-        DataError: the file is no list of detections.
+        DataError: the file is not a list of detections.
     """
     groups: dict[ImageKey | None, list[Json]] = defaultdict(list)
     try:
         records: list[Json] = parse_json(path.read_bytes())
         for box in records:
+            # Read once here, so that a malformed file fails now and not halfway through the photos.
             _ = box["category_id"], box["score"], box["bbox"][3]
             groups[image_key(box["image_id"])].append(box)
     except (*MALFORMED, OSError) as error:
@@ -125,7 +126,7 @@ def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
 def segment_boxes(
     sam: Predictor, photo: PhotoRef, boxes: Sequence[Json], problems: list[Problem], zoom: Zoom = "auto"
 ) -> list[Json]:
-    """One mask per box of one photo, in COCO's result format; what fails is added to `problems`."""
+    """One mask per box of one photo, in COCO's result format; failures are appended to `problems`."""
     try:
         image = sam.embed(photo.open())
     except (DataError, ValueError) as error:
@@ -137,20 +138,22 @@ def segment_boxes(
         try:
             found = image.predict(box=(x, y, x + w, y + h), multimask=False, zoom=zoom)
         except PromptError as error:
-            problems.append(Problem(photo.id, str(error)))
+            problems.append(Problem(photo.id, str(error)))  # such as a box outside the photo
             continue
         kept = {key: box[key] for key in ("image_id", "category_id", "score")}
+        # The detector's score, not the model's, so that AP ranks the masks as it would rank the boxes.
         results.append({**kept, "segmentation": found.best.rle()})
     return results
 
 
 def score(truth: Path, results: list[Json]) -> tuple[dict[str, float], bool]:
-    """faster-coco-eval's numbers, 0-1, and whether they are LVIS's, whose categories state a frequency."""
+    """AP computed by faster-coco-eval, 0-1 per name, and whether the annotations are LVIS's."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     if not results:
         raise DataError("no detection belongs to a photo of the annotation file; do their image_ids match?")
     reference = COCO(str(truth))
+    # Only LVIS annotations state how frequent a category is; file names tell nothing reliable.
     is_lvis = any("frequency" in category for category in reference.dataset["categories"])
     evaluation = COCOeval_faster(reference, reference.loadRes(results), "segm", lvis_style=is_lvis)
     evaluation.params.maxDets = LVIS_MAX_DETECTIONS if is_lvis else COCO_MAX_DETECTIONS

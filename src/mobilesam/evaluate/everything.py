@@ -1,10 +1,10 @@
-"""All masks of a photo against all its annotated objects: average recall by COCO's rule.
+"""The protocol `everything`: average recall (AR) of all masks of a photo against its annotated objects.
 
-Rule (SAM, arXiv 2304.02643, section 7.3, without classes): of the generator's masks the first 10, 100 and 1,000 by
-score are matched with the objects of their photo, at each of the IoU thresholds 0.50, 0.55, ..., 0.95: the masks in
-the order of their scores, each with the free object it overlaps most. The average recall is the share of matched
-objects over all photos, averaged over the thresholds; a photo without objects counts nothing. faster-coco-eval
-computes it (`useCats=0`, area "all").
+Rule (SAM, arXiv 2304.02643, section 7.3, class-agnostic): of the generated masks, the 10, 100 or 1,000 with the highest
+scores are matched with the annotated objects of their photo at the IoU thresholds 0.50, 0.55, ..., 0.95. Masks are
+matched in the order of their scores, each with the unmatched object of highest IoU. AR is the fraction of matched
+objects over all photos, averaged over the thresholds; photos without objects are not counted. It is computed by
+faster-coco-eval (`useCats=0`, area "all").
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NUM_THRESHOLDS = 10  # 0.50, 0.55, ..., 0.95
 
 
 def require_coco_eval() -> None:
-    """Refuse before hours of masks, not after.
+    """Check that faster-coco-eval is installed; called before hours of work, not after.
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
@@ -38,10 +38,11 @@ def require_coco_eval() -> None:
 
 
 def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Mask], settings: EverythingSettings) -> Search:
-    """Find all masks of a photo, and count which of its objects they recall."""
+    """Find all masks of a photo, and count how many of its annotated objects they recall."""
     assert image.photo is not None
-    photo = image.photo if settings.crop_n_layers else image  # crops are encoded anew
-    passes: list[int] = []  # prompts of each pass of the search, once it is through
+    photo = image.photo if settings.crop_n_layers else image  # crops are encoded from the pixels
+    # Progress counts from 0 again for each crop and for the coarse grid, so the totals of finished passes are added up.
+    passes: list[int] = []
 
     def count(asked: int, total: int) -> None:
         if asked == total:
@@ -50,19 +51,20 @@ def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Mask], settin
     start = time.perf_counter()
     found = segment_everything(sam, photo, settings=settings, progress=count)
     seconds = time.perf_counter() - start
+    # After the clock stopped: matching is part of the measurement, not of the search.
     recalled = count_recalled([(mask.rle(), mask.score) for mask in found], [to_rle(truth) for truth in truths])
     return Search(len(truths), len(found), sum(passes), seconds, recalled)
 
 
 def count_recalled(proposals: Sequence[tuple[Rle, float]], objects: Sequence[Rle]) -> dict[int, int]:
-    """Recalled pairs of an object and an IoU threshold on one photo, for each limit of masks.
+    """Number of recalled (object, IoU threshold) pairs on one photo, for each limit of masks.
 
     Args:
         proposals: masks with their scores, in any order.
-        objects: what is annotated.
+        objects: the annotated masks.
     """
     if not proposals or not objects:
-        return dict.fromkeys(RECALL_LIMITS, 0)
+        return dict.fromkeys(RECALL_LIMITS, 0)  # nothing to match
     from faster_coco_eval import COCO, COCOeval_faster
 
     height, width = objects[0]["size"]
@@ -79,20 +81,21 @@ def count_recalled(proposals: Sequence[tuple[Rle, float]], objects: Sequence[Rle
     )
     found = truth.loadRes([{**shared, "segmentation": rle, "score": score} for rle, score in proposals])
     evaluation = COCOeval_faster(truth, found, "segm")
-    evaluation.params.useCats = 0
+    evaluation.params.useCats = 0  # class-agnostic: the masks have no class
     evaluation.params.maxDets = list(RECALL_LIMITS)
     evaluation.evaluate()
     evaluation.accumulate()
     recall = evaluation.eval["recall"][:, 0, 0, :]  # (thresholds, limits) of the one class and of all areas
+    # COCO gives fractions; counts can be added up over photos, and are whole numbers up to rounding errors.
     counts = np.rint(recall * len(objects)).astype(int).sum(axis=0)
     return dict(zip(RECALL_LIMITS, counts.tolist(), strict=True))
 
 
 def average_recall(results: Sequence[PhotoResult]) -> Recall | None:
-    """Average recall of many photos, all objects pooled as COCO pools them, with intervals over photos.
+    """Average recall over all objects of all photos, as COCO defines it, with 95 % intervals over photos.
 
-    COCO matches masks and objects photo by photo, so the counts of photos add up to its number, and a bootstrap that
-    draws photos anew adds up other photos. None where no photo has an object.
+    COCO matches masks and objects within each photo, so its AR is a ratio of sums over photos, and the bootstrap can
+    resample photos by adding up other photos. None if no photo has an object.
     """
     searches = {r.photo: r.search for r in results if r.search is not None and r.search.num_objects}
     if not searches:

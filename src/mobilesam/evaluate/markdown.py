@@ -1,4 +1,4 @@
-"""The tables of a report."""
+"""Markdown tables of a report and of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mobilesam.tables import table
 
 
 def to_markdown(report: Report) -> str:
-    """All tables of a report that have something to show."""
+    """All tables of a report that are not empty, with a line about the model and the data above."""
     model, counts = report.model, report.counts
     about = (
         f"`{model['name']}` {model['weights_sha256'][:12]}, {counts.photos} photos, {counts.objects} objects, "
@@ -26,7 +26,7 @@ def to_markdown(report: Report) -> str:
 
 
 def protocol_table(report: Report) -> list[str]:
-    """A line for each protocol."""
+    """IoU and its parts by object size, one row per protocol."""
     rows = [
         [
             name,
@@ -46,7 +46,7 @@ def protocol_table(report: Report) -> list[str]:
 
 
 def recall_table(recall: Recall) -> list[str]:
-    """Average recall of all masks."""
+    """Average recall of the protocol `everything`."""
     intervals = [recall.average_recall[limit] for limit in RECALL_LIMITS]
     header = ["everything: photos", "objects", "prompts per photo", "masks per photo"]
     counts = [recall.num_photos, recall.num_objects, f"{recall.mean_num_prompts:.0f}", f"{recall.mean_num_masks:.1f}"]
@@ -57,7 +57,7 @@ def recall_table(recall: Recall) -> list[str]:
 
 
 def click_table(report: Report) -> list[str]:
-    """Clicks needed."""
+    """Mean number of clicks (NoC) and failures of the protocol `noc`."""
     clicks = report.summary["noc"].clicks if "noc" in report.summary else None
     if clicks is None:
         return []
@@ -66,12 +66,13 @@ def click_table(report: Report) -> list[str]:
 
 
 def part_tables(report: Report) -> list[list[str]]:
-    """Mean IoU by data set and by source, where there are several; only by source where both are the same parts."""
+    """Mean IoU by data set and by source, each only if there are several."""
     by_dataset = {name: one.by_dataset for name, one in report.summary.items()}
     by_source = {name: one.by_source for name, one in report.summary.items()}
     pairs = {(row.photo.dataset, row.source) for row in report.rows}
     num_datasets, num_sources = (len({pair[i] for pair in pairs}) for i in (0, 1))
     tables = []
+    # Where each data set has one source and each source one data set, both tables would show the same numbers.
     if num_datasets > 1 and not num_datasets == num_sources == len(pairs):
         tables.append(part_table("protocol, by data set", by_dataset))
     if num_sources > 1:
@@ -80,7 +81,8 @@ def part_tables(report: Report) -> list[list[str]]:
 
 
 def part_table(title: str, parts: dict[str, dict[str, Part]]) -> list[str]:
-    """Mean IoU and number of objects: a line for each protocol, a column for each part."""
+    """Mean IoU and number of objects, one row per protocol and one column per part."""
+    # A protocol may skip all objects of a part, so columns are those of all protocols and cells may be empty.
     names = sorted({name for one in parts.values() for name in one})
     rows = [
         [protocol, *(f"{one[n].mean_iou:.3f} ({one[n].num_objects})" if n in one else "" for n in names)]
@@ -90,7 +92,7 @@ def part_table(title: str, parts: dict[str, dict[str, Part]]) -> list[str]:
 
 
 def calibration_table(calibration: Calibration) -> list[str]:
-    """Predicted against true IoU."""
+    """Calibration of the model's scores: predicted against true IoU."""
     chosen, best = calibration.mean_iou_of_best_scored, calibration.mean_iou_of_best
     about = (
         "The best-scored of three masks is the best by IoU in "
@@ -105,7 +107,7 @@ def calibration_table(calibration: Calibration) -> list[str]:
 
 
 def compare_markdown(differences: dict[str, Difference]) -> str:
-    """The table of a comparison."""
+    """Mean IoU of two reports and their difference, one row per protocol."""
     rows = [
         [name, d.num_objects, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.difference:+.3f}", f"{d.low:+.3f} to {d.high:+.3f}"]
         for name, d in differences.items()

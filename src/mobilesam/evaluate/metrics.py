@@ -1,4 +1,4 @@
-"""Numbers from masks, and intervals from numbers."""
+"""Metrics of masks (IoU, boundary IoU, components), bootstrap intervals, and calibration bins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOUNDARY_RATIO = 0.02
 
 
 def iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
-    """Intersection over union outside the ignored pixels; two empty masks agree completely."""
+    """Intersection over union (IoU) without the ignored pixels; 1 for two empty masks."""
     if ignored is not None:
         predicted, truth = predicted & ~ignored, truth & ~ignored
     union = int((predicted | truth).sum())
@@ -25,39 +25,42 @@ def iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
 
 
 def boundary(mask: Mask, ratio: float = BOUNDARY_RATIO) -> Mask:
-    """Pixels of the mask within `ratio` of the photo's diagonal of its border (Cheng et al., arXiv 2103.16562)."""
+    """Boundary region of a mask, as wide as `ratio` times the photo's diagonal (Cheng et al., arXiv 2103.16562)."""
     width = max(1, round(ratio * float(np.hypot(*mask.shape))))
-    padded = np.pad(mask.astype(np.uint8), 1)  # the photo's border is a border of the mask too
+    padded = np.pad(mask.astype(np.uint8), 1)  # as in the paper: a mask ends at the edge of the photo
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width)
     return mask & ~eroded[1:-1, 1:-1].astype(bool)
 
 
 def boundary_iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
-    """IoU of the two boundaries."""
+    """Boundary IoU: IoU of the boundary regions of two masks (arXiv 2103.16562)."""
+    # Boundaries are taken before pixels are ignored: the edge of an ignored area is not an edge of the object.
     return iou(boundary(predicted), boundary(truth), ignored)
 
 
 def components(mask: Mask) -> int:
-    """Connected pieces of a mask (8-connected); 0 for an empty one. A mask with islands and specks has many."""
+    """Number of 8-connected components of a mask, 0 if it is empty; islands and specks make it high."""
     count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return count - 1
+    return count - 1  # the background is a component too
 
 
 def size_class(area: float) -> str:
-    """COCO's classes by area in pixels: S below 32², L from 96², M between."""
+    """COCO's size class of an area in pixels: S below 32², L from 96², M between."""
     return "S" if area < 32**2 else "M" if area < 96**2 else "L"
 
 
 def bootstrap(values: Sequence[float], photos: Sequence[PhotoId]) -> tuple[float, float]:
-    """95 % interval of the mean over objects when photos are drawn anew: objects of one photo are not independent.
+    """95 % bootstrap interval of the mean over objects, resampling photos.
 
     Args:
         values: one per object.
-        photos: the photo of each.
+        photos: the photo of each object.
 
     Returns:
-        low, high; NaN where there is no object.
+        low, high; NaN if there is no object.
     """
+    # Photos and not objects are resampled, because objects of one photo are not independent: an interval that took
+    # them for independent would be too narrow.
     if not photos:
         return float("nan"), float("nan")
     place = {photo: i for i, photo in enumerate(sorted(set(photos), key=photo_order))}
@@ -66,11 +69,11 @@ def bootstrap(values: Sequence[float], photos: Sequence[PhotoId]) -> tuple[float
 
 
 def bootstrap_ratio(sums: ArrayLike, counts: ArrayLike, *, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of sum / count when photos are drawn anew.
+    """95 % bootstrap interval of a ratio of sums over photos, resampling photos.
 
     Args:
-        sums: (num_photos,) what each photo adds to the sum.
-        counts: (num_photos,) number of objects of each.
+        sums: (num_photos,) numerator of each photo.
+        counts: (num_photos,) denominator of each photo, such as its number of objects.
         draws: number of resamples; seeded, so that a second run gives the same digits.
     """
     sums, counts = np.asarray(sums, float), np.asarray(counts, float)
@@ -81,12 +84,13 @@ def bootstrap_ratio(sums: ArrayLike, counts: ArrayLike, *, draws: int = 2000) ->
 
 
 def photo_order(photo: PhotoId) -> tuple[str, str]:
-    """Sorts photos by path before data set, the order in which the seeded draws of `bootstrap` meet them."""
+    """Sort key of photos: by path, then by data set."""
+    # The seeded draws of `bootstrap` pick photos by their position, so another order would change published digits.
     return photo.path, photo.dataset
 
 
 def calibration(scores: Sequence[float], ious: Sequence[float], *, num_bins: int = 10) -> tuple[CalibrationBin, ...]:
-    """Predicted against true IoU: one bin per tenth of the score in which masks fall."""
+    """Calibration bins of scores against true IoUs, of equal width in the score; empty bins are left out."""
     score, truth = np.clip(np.asarray(scores, float), 0, 1), np.asarray(ious, float)
     bins = np.minimum((score * num_bins).astype(int), num_bins - 1)
     return tuple(

@@ -1,4 +1,4 @@
-"""All protocols on one photo, which is encoded once."""
+"""Evaluation of one photo: all protocols on all its objects, with a single run of the encoder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from mobilesam.predict.zoom import Zoom
 
 @dataclass(frozen=True)
 class Models:
-    """The model under test and, for some protocols, the one it is compared with."""
+    """The model under test (student) and, for some protocols, the model it is compared with (teacher)."""
 
     student: Predictor
     teacher: Predictor | None
 
 
 def load_models(settings: EvaluateSettings) -> Models:
-    """One thread each: work is spread over processes, and digits do not depend on how many there are."""
+    """Load the models of an evaluation, with one thread each."""
+    # Work is parallel over processes; with one thread each, results are the same to the digit for any number of them.
     student = load(
         settings.model,
         backend=settings.backend,
@@ -45,7 +46,7 @@ def load_models(settings: EvaluateSettings) -> Models:
 
 @dataclass(frozen=True)
 class Images:
-    """One photo, as the models see it."""
+    """One photo, encoded by both models."""
 
     student: ImageEmbedding
     teacher: ImageEmbedding | None
@@ -53,20 +54,20 @@ class Images:
 
 @dataclass(frozen=True)
 class Truth:
-    """One annotated object in pixels."""
+    """One annotated object as a mask of pixels."""
 
     id: str
     mask: Mask
     """(H, W)"""
     ignored: Mask | None
-    """(H, W) pixels that count neither way."""
+    """(H, W) pixels that are excluded from all metrics."""
 
 
 def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
-    """All protocols on one photo; what cannot be read becomes a problem with a name."""
+    """Run all protocols on one photo; a photo or an object that cannot be read is reported as a problem."""
     try:
         annotation = photo.annotation()
-        images = embed(models, photo)
+        images = embed(models, photo)  # once for all protocols: the encoder takes most of the time
     except (DataError, ValueError) as error:
         return PhotoResult(photo=photo.id, is_read=False, problems=(Problem(photo.id, str(error)),))
     truths, problems = decode_objects(photo.id, annotation, images.student.original_hw)
@@ -85,6 +86,7 @@ def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) 
         is_read=True,
         rows=tuple(rows),
         problems=tuple(problems),
+        # Objects that the settings exclude, plus pairs of a chosen object and a protocol that could not prompt for it.
         left_out=len(truths) - len(chosen) + len(chosen) * len(settings.per_object) - len(rows),
         search=found,
     )
@@ -101,11 +103,11 @@ def embed(models: Models, photo: PhotoRef) -> Images:
 
 
 def decode_objects(photo: PhotoId, annotation: Annotation, hw: tuple[int, int]) -> tuple[list[Truth], list[Problem]]:
-    """Every object that can be decoded, and a problem for each that cannot; crowds are no objects."""
+    """Decode the objects of a photo; returns those that could be decoded, and a problem for each other."""
     truths = []
     problems = [Problem(photo, f"object {object_id}: {reason}") for object_id, reason in annotation.broken]
     for reference in annotation.objects:
-        if reference.is_crowd:
+        if reference.is_crowd:  # a region of many objects, which no single mask can match
             continue
         try:
             truths.append(decode(reference, hw))
@@ -115,10 +117,10 @@ def decode_objects(photo: PhotoId, annotation: Annotation, hw: tuple[int, int]) 
 
 
 def decode(reference: ObjectRef, hw: tuple[int, int]) -> Truth:
-    """One object in pixels.
+    """Decode one object into a mask of pixels.
 
     Raises:
-        DataError: its annotation is broken, or made for a photo of another size.
+        DataError: its annotation is invalid, or made for a photo of another size.
     """
     shape = reference.shape
     mask = reference.mask(hw)
@@ -126,24 +128,26 @@ def decode(reference: ObjectRef, hw: tuple[int, int]) -> Truth:
 
 
 def choose(truths: Sequence[Truth], settings: EvaluateSettings) -> list[Truth]:
-    """Objects large enough, and the largest of them when only some are wanted."""
+    """The objects that `min_area` and `max_objects` keep, in their original order."""
     areas = [int(truth.mask.sum()) for truth in truths]
+    # Stable, so that of objects with equal areas every run keeps the same ones.
     kept = [i for i in np.argsort(areas, kind="stable")[::-1] if areas[i] >= max(1, settings.min_area)]
     return [truths[i] for i in sorted(kept[: settings.max_objects or None])]
 
 
 def ask(protocol: str, truth: Truth, images: Images, zoom: Zoom) -> Answer | None:
-    """Put one question.
+    """Run one protocol on one object; None if the protocol cannot prompt for it.
 
-    Its random draws depend on the protocol and the object's id alone, so that every run and every model gets the same.
+    Its random draws depend only on the protocol and the object's id, so every run and every model gets the same.
     """
+    # crc32 and not hash(), which Python seeds differently in each process.
     rng = np.random.default_rng(zlib.crc32(f"{protocol}/{truth.id}".encode()))
     return PROTOCOLS[protocol](Question(images.student, truth.mask, truth.ignored, rng, images.teacher, zoom))
 
 
 def to_row(protocol: str, photo: PhotoId, source: str, truth: Truth, answer: Answer) -> Row:
-    """One line of the report."""
-    # Ignored pixels belong to the annotation: they say nothing about another model's mask.
+    """The row of a report for one answer, with its metrics."""
+    # Ignored pixels are part of the annotation; where another model's mask is the reference, they have no meaning.
     against, ignored = (truth.mask, truth.ignored) if answer.against is None else (answer.against, None)
     distances = list(answer.iou_by_distance.values())
     area = int(truth.mask.sum())

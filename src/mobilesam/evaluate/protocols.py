@@ -1,6 +1,7 @@
-"""The protocols: small functions of (one encoded photo, one annotated object) → an answer.
+"""Evaluation protocols: rules that derive prompts from an annotated object and give the model's mask for them.
 
-Each docstring is the whole rule. All of them see pixels of the photo, and none sees another object.
+Each protocol is a function from a `Question` (one encoded photo, one object) to an `Answer`; its docstring states the
+whole rule. Coordinates are pixels of the photo. No protocol knows the other objects of the photo.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ BOX_JITTER = 0.1
 
 @dataclass(frozen=True)
 class Question:
-    """One object of one photo, put to a model."""
+    """One annotated object of one encoded photo, for which a model is prompted."""
 
     image: ImageEmbedding
     truth: Mask
     """(H, W)"""
     ignored: Mask | None
-    """(H, W) pixels that count neither way."""
+    """(H, W) pixels that are excluded from all metrics."""
     rng: np.random.Generator
-    """Seeded by the object's name: the same draws in every run and for every model."""
+    """Seeded by protocol and object id: the same draws in every run and for every model."""
     teacher: ImageEmbedding | None = None
     zoom: Zoom = "auto"
-    """Second looks of the model under test."""
+    """Zoom option of the model under test, as in `ImageEmbedding.predict`."""
 
     def iou(self, mask: Mask) -> float:
-        """IoU with the truth."""
+        """IoU of a mask with the annotated object."""
         return iou(mask, self.truth, self.ignored)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A mask, how it was asked for, and whatever else the protocol measures."""
+    """The model's mask, the prompt that it answers, and further measurements of some protocols."""
 
     mask: Mask
     score: float | None = None
@@ -55,51 +56,52 @@ class Answer:
     labels: list[int] = field(default_factory=list)
     box: tuple[float, float, float, float] | None = None
     against: Mask | None = None
-    """What to compare with, where it is not the truth."""
+    """The mask to compare with, if it is not the annotation: the teacher's."""
     candidates: Candidates | None = None
-    """Of `click`: the three masks it chose from."""
+    """Only for `click`: scores and IoUs of the three masks."""
     clicks_needed: ClicksNeeded | None = None
-    """Of `noc`."""
+    """Only for `noc`."""
     iou_by_distance: dict[int, float] = field(default_factory=dict)
-    """Of `two-point`: IoU at each distance in pixels; the answer's own IoU is their mean."""
+    """Only for `two-point`: IoU at each distance in pixels; the answer's own IoU is their mean."""
 
 
 Protocol = Callable[[Question], Answer | None]
-"""None where the object cannot be asked about by this rule; it is counted as left out."""
+"""A protocol returns None if its rule gives no prompt for the object, which is then counted as left out."""
 
 
 def box(question: Question) -> Answer:
-    """`box`: the tight box of the object; the single mask.
+    """Protocol `box`: prompt with the tight box of the object, single-mask output.
 
-    As in NanoSAM's and EdgeSAM's tables, "GT box".
+    It is the "GT box" of NanoSAM's and EdgeSAM's tables.
     """
     return ask_box(question, boxes.from_mask(question.truth))
 
 
 def box_jitter(question: Question) -> Answer:
-    """`box-jitter`: each side of the tight box moved by Gaussian noise of 10 % of the box, seeded; the single mask."""
+    """Protocol `box-jitter`: each side of the tight box moved by Gaussian noise (sigma 10 % of its size), seeded."""
     x0, y0, x1, y1 = boxes.from_mask(question.truth)
     width, height = x1 - x0, y1 - y0
     noise = question.rng.normal(0, BOX_JITTER, 4) * [width, height, width, height]
     moved = np.array([x0, y0, x1, y1], float) + noise
     h, w = question.truth.shape
+    # Strong noise may swap opposite sides; sorting makes a valid box again.
     left, right = sorted(np.clip(moved[[0, 2]], 0, w))
     top, bottom = sorted(np.clip(moved[[1, 3]], 0, h))
-    if right - left < 1 or bottom - top < 1:  # noise closed the box
+    if right - left < 1 or bottom - top < 1:  # less than a pixel is left, mostly of tiny objects
         return box(question)
     return ask_box(question, (float(left), float(top), float(right), float(bottom)))
 
 
 def ask_box(question: Question, box_xyxy: tuple[float, float, float, float]) -> Answer:
-    """One box, one mask."""
+    """Prompt with one box, single-mask output."""
     found = question.image.predict(box=box_xyxy, multimask=False, zoom=question.zoom)
     return Answer(found.masks[0], float(found.scores[0]), box=box_xyxy)
 
 
 def click(question: Question) -> Answer:
-    """`click`: one point, the deepest inside the object; of three masks the one the model scores highest.
+    """Protocol `click`: one point, the innermost pixel of the object; of three masks, the one with the highest score.
 
-    Also measures the three masks' scores and IoUs, from which the report's calibration is made.
+    Scores and IoUs of all three masks are recorded too, for the calibration in the report.
     """
     point, found, ious = ask_click(question)
     i = found.best_index
@@ -108,25 +110,26 @@ def click(question: Question) -> Answer:
 
 
 def click_oracle(question: Question) -> Answer:
-    """`click-oracle`: the same point; of three masks the one with the best IoU. An upper bound, not a result."""
+    """Protocol `click-oracle`: as `click`, but the mask with the highest true IoU; an upper bound, not a result."""
     point, found, ious = ask_click(question)
     i = int(np.argmax(ious))
     return Answer(found.masks[i], float(found.scores[i]), [point], [1])
 
 
 def ask_click(question: Question) -> tuple[tuple[int, int], Prediction, list[float]]:
-    """The deepest point, the three masks, their IoUs."""
+    """Prompt with the innermost pixel of the object; returns the point, the three masks and their IoUs."""
     point, _ = deepest_pixel(question.truth)
     found = question.image.predict(points=[point], multimask=True, zoom=question.zoom)
     return point, found, [question.iou(mask) for mask in found.masks]
 
 
 def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer, list[float]]:
-    """The standard corrective clicker (RITM, arXiv 2102.06583): `count` clicks or until an IoU is reached.
+    """Simulated corrective clicks (RITM, arXiv 2102.06583): up to `count`, or until the IoU reaches `stop_at`.
 
-    The first click is the deepest pixel of the object, answered by the best-scored of three masks. Every next click is
-    the deepest pixel of the false negatives or of the false positives, whichever is deeper, never on a pixel
-    clicked before; the previous mask is fed back, and the single mask is taken. Ignored pixels are no errors.
+    The first click is the innermost pixel of the object, and the highest-scored of three masks is taken. Each further
+    click is the innermost pixel of the false negatives or of the false positives, whichever lies deeper inside its
+    region, and never a pixel clicked before; the previous mask is fed back, with single-mask output. Ignored pixels do
+    not count as errors.
 
     Returns:
         The last answer, and the IoU after each click.
@@ -139,10 +142,11 @@ def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer
     free = np.ones_like(question.truth)
     while len(points) < count and (not ious or ious[-1] < stop_at):
         step = next_click(mask, question.truth, free, question.ignored)
-        if step is None:  # nothing is wrong any more
+        if step is None:  # no wrong pixels are left
             break
         points.append(step[0])
         labels.append(step[1])
+        # If the model does not correct the error, the next click must add information, not repeat this one.
         free[step[0][1], step[0][0]] = False
         found = question.image.predict(
             points=points, labels=labels, prior=found, multimask=found is None, zoom=question.zoom
@@ -154,29 +158,30 @@ def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer
 
 
 def next_click(mask: Mask, truth: Mask, free: Mask, ignored: Mask | None) -> tuple[tuple[int, int], int] | None:
-    """The middle of the deepest error: ((x, y), label); None when there is no error left to click."""
+    """Next corrective click: ((x, y), label) in the largest error, or None if there is no error."""
     counted = free if ignored is None else free & ~ignored
     missed, deep = deepest_pixel(truth & ~mask & counted)
     wrong, deep_wrong = deepest_pixel(mask & ~truth & counted)
+    # Depth is the distance to the border of the wrong region: 0 means there is no wrong pixel.
     if max(deep, deep_wrong) <= 0:
         return None
     return (missed, 1) if deep >= deep_wrong else (wrong, 0)
 
 
 def three_clicks(question: Question) -> Answer:
-    """`click-3`: the mask after three clicks of the corrective clicker; fewer when nothing is wrong any more."""
+    """Protocol `click-3`: the mask after three corrective clicks, or fewer if no error is left."""
     return clicks(question, 3)[0]
 
 
 def five_clicks(question: Question) -> Answer:
-    """`click-5`: the mask after five clicks of the corrective clicker; fewer when nothing is wrong any more."""
+    """Protocol `click-5`: the mask after five corrective clicks, or fewer if no error is left."""
     return clicks(question, 5)[0]
 
 
 def noc(question: Question) -> Answer:
-    """`noc`: number of clicks of the corrective clicker to reach 85 and 90 % IoU, at most 20.
+    """Protocol `noc`: number of corrective clicks to reach 85 and 90 % IoU, at most 20.
 
-    An object that is not reached counts 20 and is a failure.
+    An object that does not reach the IoU counts as 20 clicks and as a failure.
     """
     answer, ious = clicks(question, MAX_CLICKS, stop_at=0.90)
     best = max(ious, default=0.0)
@@ -187,15 +192,16 @@ def noc(question: Question) -> Answer:
 
 
 def clicks_needed(ious: list[float], target: float) -> int:
-    """Clicks until the IoU first reaches the target; MAX_CLICKS when it never does."""
+    """Number of clicks until the IoU first reaches a target; MAX_CLICKS if it never does."""
     return next((i for i, value in enumerate(ious, 1) if value >= target), MAX_CLICKS)
 
 
 def teacher(question: Question) -> Answer:
-    """`teacher`: agreement with another model on the same point (MobileSAM, arXiv 2306.14289, tables 2 and 4).
+    """Protocol `teacher`: IoU with another model's mask for the same point (MobileSAM, arXiv 2306.14289, tables 2, 4).
 
-    The paper names neither the point nor the mask. Here: the deepest pixel of the annotated object, and of three masks
-    the one each model itself scores highest. The teacher's mask is the truth; the annotation only gives the point.
+    The paper specifies neither the point nor the mask. Here the point is the innermost pixel of the annotated object,
+    and each model gives the mask it scores highest of three. The teacher's mask is the reference; the annotation only
+    gives the point.
     """
     point, _ = deepest_pixel(question.truth)
     expected = need_teacher(question).predict(points=[point], multimask=True).best
@@ -204,11 +210,12 @@ def teacher(question: Question) -> Answer:
 
 
 def two_point(question: Question) -> Answer | None:
-    """`two-point`: agreement with another model on an object point and a background point 100 to 500 px apart.
+    """Protocol `two-point`: IoU with another model's mask for an object point and a background point 100-500 px apart.
 
-    As in MobileSAM's table 7. The object point is the deepest pixel; for each distance d the background point is
-    drawn, seeded, from the pixels outside the object within 5 px of d; a distance without such a pixel is left
-    out and counted. Single masks. The row's IoU is the mean over its distances.
+    As in MobileSAM's table 7. The object point is the innermost pixel of the object. For each distance d the background
+    point is drawn (seeded) from the pixels outside the object at a distance of d within 5 px; a distance without such
+    a pixel is skipped, and an object without any is counted as left out. Single-mask output. The IoU of the row is the
+    mean over its distances.
     """
     point, _ = deepest_pixel(question.truth)
     expected_by = need_teacher(question)
@@ -229,7 +236,7 @@ def two_point(question: Question) -> Answer | None:
 
 
 def background_point(question: Question, point: tuple[int, int], distance: float) -> tuple[int, int] | None:
-    """A pixel outside the object, about `distance` from the point."""
+    """A random pixel (x, y) outside the object, about `distance` pixels from a point; None if there is none."""
     y, x = np.ogrid[: question.truth.shape[0], : question.truth.shape[1]]
     away = np.abs(np.hypot(x - point[0], y - point[1]) - distance) <= TWO_POINT_TOLERANCE
     candidates: NDArray[np.intp] = np.flatnonzero(away & ~question.truth)
@@ -240,10 +247,10 @@ def background_point(question: Question, point: tuple[int, int], distance: float
 
 
 def need_teacher(question: Question) -> ImageEmbedding:
-    """The other model's embedding.
+    """The photo as encoded by the teacher, the model to compare with.
 
     Raises:
-        SettingsError: no other model was given.
+        SettingsError: no teacher was given.
     """
     if question.teacher is None:
         raise SettingsError("this protocol compares with another model; name it with --teacher")

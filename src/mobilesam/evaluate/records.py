@@ -1,6 +1,6 @@
-"""Records of one photo: the answers about its objects, and their form in JSON.
+"""Evaluation results of one photo, and their conversion to and from JSON.
 
-`to_dict` gives what is written to the report or to the journal of a run, and `from_dict` reads it back.
+`to_dict` gives what is written to the report or to the journal of a run; `from_dict` reads it back.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 from mobilesam.data.photo import PhotoId, Problem
 
 RECALL_LIMITS = (10, 100, 1000)
-"""Numbers of masks per photo at which average recall is reported."""
+"""Limits of masks per photo at which average recall is reported."""
 TWO_POINT_DISTANCES = (100, 200, 300, 400, 500)
-"""Pixels between the two points of the protocol `two-point`."""
+"""Distances in pixels between the two points of the protocol `two-point`."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The three masks of one click."""
+    """Scores and true IoUs of the three masks for one click."""
 
     scores: tuple[float, ...]
     ious: tuple[float, ...]
@@ -29,7 +29,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class ClicksNeeded:
-    """Clicks until an object is reached at 85 and 90 % IoU; a failure counts as the largest number of clicks."""
+    """Number of clicks to reach 85 and 90 % IoU on one object; a failure counts as the maximum of clicks."""
 
     noc_85: int
     noc_90: int
@@ -39,36 +39,37 @@ class ClicksNeeded:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The answer of one protocol about one object."""
+    """Result of one protocol on one object: a row of the report."""
 
     protocol: str
     photo: PhotoId
     object: str
     """Id of the object, unique in its data set."""
     source: str
-    """Where the annotation says it comes from."""
+    """The source that the annotation names; empty if none."""
     iou: float
     boundary_iou: float
     components: int
-    """Connected pieces of the mask; 0 in reports from before they were counted."""
+    """Connected components of the mask; 0 in older reports, which do not count them."""
     area: int
-    """Pixels of the object."""
+    """Area of the annotated object in pixels."""
     size: str
-    """COCO's class by area: S, M or L."""
+    """COCO's size class of `area`: S, M or L."""
     score: float | None
     points: tuple[tuple[int, ...], ...] = ()
     labels: tuple[int, ...] = ()
     box: tuple[float, ...] | None = None
     """(x0, y0, x1, y1) in pixels."""
     candidates: Candidates | None = None
-    """Of `click`."""
+    """Only for `click`."""
     clicks_needed: ClicksNeeded | None = None
-    """Of `noc`."""
+    """Only for `noc`."""
     iou_by_distance: dict[int, float] = field(default_factory=dict)
-    """Of `two-point`: distance in pixels → IoU."""
+    """Only for `two-point`: distance in pixels → IoU."""
 
     def to_dict(self) -> Json:
-        """As JSON: one flat object, with what a protocol measures besides under names of its own."""
+        """The row as a flat JSON-able dict; further measurements of a protocol are keys of their own."""
+        # Flat, because rows are mostly read as a table, such as by pandas.
         plain = ("iou", "boundary_iou", "components", "area", "size", "score", "points", "labels", "box")
         return {
             "protocol": self.protocol,
@@ -87,7 +88,7 @@ class Row:
         return cls(
             **{name: record[name] for name in ("protocol", "object", "source", "iou", "boundary_iou", "area", "size")},
             photo=read_identity(record),
-            components=record.get("components", 0),
+            components=record.get("components", 0),  # reports from before this metric
             score=record["score"],
             points=tuple(tuple(point) for point in record["points"]),
             labels=tuple(record["labels"]),
@@ -100,36 +101,36 @@ class Row:
 
 @dataclass(frozen=True)
 class Search:
-    """What `everything` found on one photo."""
+    """Result of the protocol `everything` on one photo."""
 
     num_objects: int
     num_masks: int
     num_prompts: int
     seconds: float
     recalled: dict[int, int]
-    """Limit of masks → recalled pairs of an object and an IoU threshold; ten thresholds per object."""
+    """Limit of masks → number of recalled (object, IoU threshold) pairs; there are ten thresholds per object."""
 
     @classmethod
     def from_dict(cls, record: Json) -> Search:
-        """Inverse of `dataclasses.asdict`, after JSON has made texts of the limits."""
+        """Inverse of `dataclasses.asdict`; converts the limits back from JSON's string keys."""
         return cls(**{**record, "recalled": {int(limit): count for limit, count in record["recalled"].items()}})
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoResult:
-    """All protocols on one photo."""
+    """Results of all protocols on one photo."""
 
     photo: PhotoId
     is_read: bool
-    """Whether photo and annotation could be read."""
+    """Whether the photo and its annotation could be read."""
     rows: tuple[Row, ...] = ()
     problems: tuple[Problem, ...] = ()
     left_out: int = 0
-    """Objects that the settings leave out, and questions that a protocol cannot ask."""
+    """Objects that the settings exclude, plus (object, protocol) pairs for which the protocol has no prompt."""
     search: Search | None = None
 
     def to_dict(self) -> Json:
-        """As JSON."""
+        """The result as a JSON-able dict, a line of the journal."""
         return {
             **identity(self.photo),
             "is_read": self.is_read,
@@ -153,27 +154,27 @@ class PhotoResult:
 
 
 def problem_to_dict(problem: Problem) -> Json:
-    """A problem as JSON."""
+    """A problem as a flat JSON-able dict."""
     return {**identity(problem.id), "reason": problem.reason}
 
 
 def problem_from_dict(record: Json | list[str]) -> Problem:
-    """Inverse of `problem_to_dict`; format 1 had pairs of a name and a reason."""
+    """Inverse of `problem_to_dict`; in reports of format 1, a problem is a [name, reason] list."""
     if isinstance(record, list):
         return Problem(PhotoId("", record[0]), record[1])
     return Problem(read_identity(record), record["reason"])
 
 
 def identity(photo: PhotoId) -> Json:
-    """A photo in a flat record."""
+    """The identity of a photo as entries of a flat dict."""
     return {"dataset": photo.dataset, "photo": photo.path}
 
 
 def read_identity(record: Json) -> PhotoId:
-    """Inverse of `identity`; reports of format 1 name no data set."""
+    """Inverse of `identity`; the data set is empty for reports of format 1, which do not name it."""
     return PhotoId(record.get("dataset", ""), record["photo"])
 
 
 def pick(record: Mapping[str, Any], cls: Any) -> Json:
-    """The entries that a flat record has for the fields of a dataclass."""
+    """The entries of a flat dict whose keys are fields of a dataclass."""
     return {name: record[name] for name in cls.__dataclass_fields__ if name in record}

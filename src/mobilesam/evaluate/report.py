@@ -1,4 +1,4 @@
-"""Results of photos → a report, as JSON for programs and with tables in Markdown for people."""
+"""Building, writing and reading of evaluation reports: JSON for programs, Markdown tables for people."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ K = TypeVar("K", bound="str | tuple[str, str]")
 
 
 def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoResult], memory_mb: float) -> Report:
-    """The report of one evaluation."""
+    """Build the report of one evaluation from the results of its photos."""
     rows = tuple(row for result in results for row in result.rows)
     problems = tuple(problem for result in results for problem in result.problems)
     searches = [result.search for result in results if result.search]
+    # An object has a row per protocol, so rows cannot be counted. Ids are unique within a data set.
     num_asked = len({(row.photo.dataset, row.object) for row in rows})
     return Report(
         settings=asdict(settings),
         model=asdict(model),
         counts=Counts(
             photos=sum(result.is_read for result in results),
+            # `everything` has no rows; its objects are counted by the search, and equal those of other protocols.
             objects=max(num_asked, sum(search.num_objects for search in searches)),
             left_out=sum(result.left_out for result in results),
             problems=len(problems),
@@ -59,11 +61,12 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
-    """The numbers of one protocol."""
+    """Aggregate the rows of one protocol."""
     if not rows:
         return Summary()
     ious, photos = [row.iou for row in rows], [row.photo for row in rows]
     low, high = bootstrap(ious, photos)
+    # The mean over photos is reported besides: the mean over objects is dominated by photos with many objects.
     by_photo = group(rows, lambda row: photo_order(row.photo))
     distances = {d: [r.iou_by_distance[d] for r in rows if d in r.iou_by_distance] for d in TWO_POINT_DISTANCES}
     return Summary(
@@ -83,7 +86,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
 
 def mean_clicks(rows: Sequence[Row]) -> MeanClicks | None:
-    """Clicks needed, over the rows of `noc`."""
+    """Mean number of clicks and number of failures over the rows of `noc`; None if there are none."""
     needed = [row.clicks_needed for row in rows if row.clicks_needed is not None]
     if not needed:
         return None
@@ -96,12 +99,12 @@ def mean_clicks(rows: Sequence[Row]) -> MeanClicks | None:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean."""
+    """Arithmetic mean as a Python float, which JSON can hold."""
     return float(np.mean(values))
 
 
 def group(rows: Sequence[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
-    """Rows under their key, keys sorted."""
+    """Group rows by a key; groups are sorted by their key."""
     groups: dict[K, list[Row]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
@@ -109,12 +112,12 @@ def group(rows: Sequence[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
 
 
 def parts(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, Part]:
-    """Mean IoU and count of each group of rows."""
+    """Mean IoU and number of objects of each group of rows."""
     return {name: Part(mean([row.iou for row in kept]), len(kept)) for name, kept in group(rows, key).items()}
 
 
 def calibrate(rows: Sequence[Row]) -> Calibration | None:
-    """How far the model's own scores can be trusted, from the three masks of each click."""
+    """Calibration of the model's scores over the three masks of each click; None without the protocol `click`."""
     clicks = [row.candidates for row in rows if row.candidates is not None]
     if not clicks:
         return None
@@ -129,7 +132,7 @@ def calibrate(rows: Sequence[Row]) -> Calibration | None:
 
 
 def write(report: Report, path: Path) -> list[Path]:
-    """The report as JSON, and its tables as Markdown beside it."""
+    """Write the report as JSON, and its tables as Markdown beside it; returns both paths."""
     markdown = path.with_suffix(".md")
     with replacing(path) as partial:
         partial.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
@@ -139,10 +142,10 @@ def write(report: Report, path: Path) -> list[Path]:
 
 
 def read_report(path: Path) -> Report:
-    """A report written by `write`, of this version or an earlier one.
+    """Read a report that `write` wrote, in the current or an earlier format.
 
     Raises:
-        DataError: it is something else.
+        DataError: the file cannot be read or is not a report.
     """
     try:
         record: Any = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Run protocols over data sets: results are journalled as they come, so a kill loses nothing."""
+"""Evaluation of all photos of all data sets, with a journal from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 
 
 def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
-    """Every photo of every data set, and every one that cannot be used.
+    """Every photo of every data set, and a `Problem` for each one that cannot be used.
 
     Raises:
-        DataError: a data set is missing or of no known layout.
-        SettingsError: a folder of photos is given, and no COCO file that would need one.
+        DataError: a data set is missing or has no known layout.
+        SettingsError: a folder of photos is given, but no COCO or LVIS file that would use it.
     """
     if settings.images and not any(path.suffix == ".json" for path in expand(settings.data)):
         raise SettingsError("'images' (--images) does nothing here: only COCO and LVIS files (.json) use it")
@@ -43,19 +43,19 @@ def run(
     """Evaluate every photo.
 
     Args:
-        settings: what to run.
-        journal: finished photos are appended here; those already there, of the same settings, are not run again.
-        models: of these settings, where they are loaded already; processes of their own load their own.
-        workers: processes.
-        on_result: called with each photo's result, old or new, for a progress bar.
+        settings: the protocols, models and data sets.
+        journal: file to which finished photos are appended; photos in it, of the same settings, are not run again.
+        models: the models of these settings, if they are loaded already; worker processes load their own.
+        workers: number of processes.
+        on_result: called with each photo's result, from the journal or new, such as for a progress bar.
 
     Returns:
         One result per photo, in the order of the data, and the peak memory in MB of the largest process.
 
     Raises:
-        DataError: a data set is missing or of no known layout.
-        MissingExtraError: `everything` is asked for and faster-coco-eval is not installed.
-        SettingsError: a setting does nothing, or the model cannot take it.
+        DataError: a data set is missing or has no known layout.
+        MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
+        SettingsError: a setting has no effect, or the model does not support it.
     """
     if EVERYTHING in settings.protocols:
         require_coco_eval()
@@ -69,39 +69,42 @@ def run(
             file.write(json.dumps({"fingerprint": settings.fingerprint}) + "\n")
         for result in compute(waiting, settings, models, workers):
             file.write(json.dumps(result.to_dict()) + "\n")
-            file.flush()
+            file.flush()  # a kill then loses the photo in progress at most
             done[result.photo] = result
             on_result(result)
-    # What the reader itself cannot use is no photo: its identity may be that of a photo which is fine.
+    # Problems of the reader are not looked up by identity: it may equal that of a valid photo.
     results = [to_result(item) if isinstance(item, Problem) else done[item.id] for item in items]
     return results, peak_memory_mb()
 
 
 def to_result(problem: Problem) -> PhotoResult:
-    """A photo that the reader of its data set cannot use."""
+    """The result for a photo that the reader of its data set cannot use."""
     return PhotoResult(photo=problem.id, is_read=False, problems=(problem,))
 
 
 def compute(
     photos: Sequence[PhotoRef], settings: EvaluateSettings, models: Models | None, workers: int
 ) -> Iterator[PhotoResult]:
-    """Results in order, from this process or from several."""
+    """Evaluate photos in this process or in several; results are in the order of the photos."""
     if not photos:
         return
     if workers <= 1 or len(photos) < 2:
         loaded = models or load_models(settings)
         yield from (evaluate_photo(loaded, photo, settings) for photo in photos)
         return
-    context = multiprocessing.get_context("spawn")  # a forked onnxruntime hangs
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # onnxruntime hangs in a forked process, because its threads are not forked
     with ProcessPoolExecutor(workers, context, _start_worker, (settings,)) as pool:
         yield from pool.map(_work, photos)
 
 
 _worker: list[tuple[Models, EvaluateSettings]] = []
-"""Of a process of the pool: its models, loaded once, and what to ask them."""
+"""In a worker process: its models, loaded once, and the settings."""
 
 
 def _start_worker(settings: EvaluateSettings) -> None:
+    # Each worker has one thread; a pool of OpenBLAS threads in each would compete for the same cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _worker.append((load_models(settings), settings))
 
@@ -112,9 +115,9 @@ def _work(photo: PhotoRef) -> PhotoResult:
 
 
 def read_journal(path: Path, settings: EvaluateSettings) -> dict[PhotoId, PhotoResult]:
-    """Finished photos of an earlier run with the same settings; a line cut off by a kill is dropped.
+    """Results of an interrupted run with the same settings; a last line that a kill cut off is dropped.
 
-    A journal of other settings is deleted.
+    A journal of other settings is deleted, because its results must not be mixed in.
     """
     if not path.exists():
         return {}
@@ -123,13 +126,14 @@ def read_journal(path: Path, settings: EvaluateSettings) -> dict[PhotoId, PhotoR
     if not whole or json.loads(whole[0]).get("fingerprint") != settings.fingerprint:
         path.unlink()
         return {}
+    # Written back without the incomplete line, or the next result would be appended to it.
     path.write_text("".join(whole), encoding="utf-8")
     results = [PhotoResult.from_dict(json.loads(line)) for line in whole[1:]]
     return {result.photo: result for result in results}
 
 
 def peak_memory_mb() -> float:
-    """Of this process or its largest child; 0 where the system does not say (Windows)."""
+    """Peak memory in MB of this process or of its largest child process; 0 on Windows, which does not report it."""
     if sys.platform == "win32":
         return 0.0
     import resource

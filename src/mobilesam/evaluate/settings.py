@@ -1,4 +1,4 @@
-"""What an evaluation is told; part of its report, so that a number can be traced."""
+"""Settings of an evaluation; they are part of its report, so that each result can be reproduced."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from mobilesam.predict.zoom import Zoom
 from mobilesam.recipe import CountOrZero, Settings, Side
 
 EVERYTHING = "everything"
-"""The protocol that asks about all objects of a photo at once."""
-JOURNAL_VERSION = 2  # of the records in a journal
+"""Name of the protocol that searches a photo for all masks, without a prompt per object."""
+JOURNAL_VERSION = 2  # of the format of its lines; a journal of another version is not continued
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(Settings):
-    """One evaluation.
+    """Settings of one evaluation: data, protocols, model and options.
 
     Raises:
-        SettingsError: an unknown protocol, one that needs a teacher without one, or a setting that nothing would use.
+        SettingsError: a protocol is unknown or needs a teacher that is not given, or a setting has no effect.
     """
 
     data: tuple[str, ...]
-    """Shards, folders and annotation files; shell patterns are expanded."""
+    """Paths of shards, folders and annotation files; shell patterns are expanded."""
     protocols: tuple[str, ...]
-    """Names of the protocols to measure by."""
+    """Names of the protocols to run."""
     model: str = "embedded"
-    """The model under test: a name of `mobilesam models`, a checkpoint, or a folder."""
+    """The model under test: a name that `mobilesam models` lists, a checkpoint, or a folder."""
     backend: BackendName = "auto"
-    """What runs it."""
+    """The backend that runs the model under test."""
     device: str = "cpu"
-    """Where it runs: "cpu", or a GPU as the backend names it."""
+    """Device of both models: "cpu", or a GPU as the backend names it."""
     teacher: str = ""
-    """The model that `teacher` and `two-point` compare with."""
+    """The model that the protocols `teacher` and `two-point` compare with."""
     images: str = ""
-    """Folder of a COCO file's photos."""
+    """Folder with the photos of a COCO or LVIS file; found near the file if empty."""
     unclear_frame: Frame = "upright"
-    """Which pixels of a photo with an EXIF orientation an annotation is taken to be drawn on that does not tell."""
+    """For photos with an EXIF orientation: the orientation of annotations that do not state it."""
     min_area: CountOrZero = 1
-    """Objects with fewer pixels are left out."""
+    """Objects with fewer pixels are excluded."""
     max_objects: CountOrZero = 0
-    """Only the largest objects of each photo; 0 takes all."""
+    """Number of largest objects to use per photo; 0 uses all."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)
-    """How `everything` searches a photo."""
+    """Settings of the search for the protocol `everything`."""
     precision: Precision = "float32"
-    """What OpenVINO computes in."""
+    """Number format in which OpenVINO computes."""
     image_size: Side | None = None
-    """Side in pixels of the square that the model sees; None for its own."""
+    """Side in pixels of the model's square input; None for the model's default."""
     zoom: Zoom = "auto"
-    """Second looks of the model under test; the teacher's are its own "auto"."""
+    """Zoom option of the model under test; the teacher always uses "auto"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,11 +79,11 @@ class EvaluateSettings(Settings):
 
     @property
     def per_object(self) -> tuple[str, ...]:
-        """The protocols that ask about one object at a time."""
+        """The selected protocols that prompt for one object at a time: all but `everything`."""
         return tuple(name for name in self.protocols if name in PROTOCOLS)
 
     @property
     def fingerprint(self) -> str:
-        """Names a journal: results of other settings are never mixed in."""
+        """Hash of all settings; a journal continues only with equal settings."""
         record = {**asdict(self), "journal": JOURNAL_VERSION}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Records of a whole evaluation: numbers over rows, the report, and their form in JSON."""
+"""Aggregated results of an evaluation, the report, and their conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mobilesam.evaluate.records import (
 
 FORMAT = "mobilesam-evaluate-2"
 FORMAT_1 = "mobilesam-evaluate-1"
-"""Its rows name no data set, and its average recall follows another rule."""
+"""Format of earlier versions: its rows do not name the data set, and its average recall has another definition."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the rows of one protocol."""
+    """Mean IoU over a subset of the rows of one protocol, such as one data set."""
 
     mean_iou: float
     num_objects: int
@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class MeanClicks:
-    """Mean number of clicks needed, and number of failures."""
+    """Mean number of clicks to 85 and 90 % IoU (NoC), and number of objects that do not reach them."""
 
     noc_85: float
     noc_90: float
@@ -40,14 +40,14 @@ class MeanClicks:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The numbers of one protocol. Where it has no rows, there are none but `num_objects`, which is 0."""
+    """Aggregated metrics of one protocol; NaN and empty if it has no rows."""
 
     num_objects: int = 0
     mean_iou: float = float("nan")
-    """Over objects."""
+    """Mean over objects."""
     low: float = float("nan")
     high: float = float("nan")
-    """95 % interval of the mean, photos drawn anew."""
+    """95 % bootstrap interval of the mean, resampling photos."""
     mean_iou_over_photos: float = float("nan")
     boundary_iou: float = float("nan")
     components: float = float("nan")
@@ -55,14 +55,14 @@ class Summary:
     by_source: dict[str, Part] = field(default_factory=dict)
     by_dataset: dict[str, Part] = field(default_factory=dict)
     clicks: MeanClicks | None = None
-    """Of `noc`."""
+    """Only for `noc`."""
     by_distance: dict[int, Part] = field(default_factory=dict)
-    """Of `two-point`."""
+    """Only for `two-point`: distance in pixels → mean IoU."""
 
     def to_dict(self) -> Json:
-        """As JSON, flat like a row."""
+        """The summary as a JSON-able dict, flat like a row."""
         if not self.num_objects:
-            return {"num_objects": 0}
+            return {"num_objects": 0}  # NaN is not valid JSON
         record = asdict(self)
         by_distance, clicks = record.pop("by_distance"), record.pop("clicks")
         return {**record, **(clicks or {}), **{f"iou_{d}": part for d, part in by_distance.items()}}
@@ -83,7 +83,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and its 95 % interval, photos drawn anew."""
+    """A value and its 95 % bootstrap interval, resampling photos."""
 
     mean: float
     low: float
@@ -92,31 +92,31 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Average recall of `everything`, over the photos that have objects."""
+    """Average recall of the protocol `everything`, over the photos that have objects."""
 
     num_photos: int
     num_objects: int
     average_recall: dict[int, Interval]
-    """Limit of masks per photo → the number, all objects pooled."""
+    """Limit of masks per photo → average recall over all objects of all photos."""
     mean_num_masks: float
     mean_num_prompts: float
 
     def to_dict(self) -> Json:
-        """As JSON: a key for each limit, such as "ar_100"."""
+        """The recall as a JSON-able dict, with a key per limit such as "ar_100"."""
         record = asdict(self)
         intervals = record.pop("average_recall")
         return {**record, **{f"ar_{limit}": interval for limit, interval in intervals.items()}}
 
     @classmethod
     def from_dict(cls, record: Json) -> Recall:
-        """Inverse of `to_dict`; reports of format 1 do not count objects."""
+        """Inverse of `to_dict`; `num_objects` is 0 for reports of format 1, which do not state it."""
         average = {limit: Interval(**record[f"ar_{limit}"]) for limit in RECALL_LIMITS}
         return cls(**{"num_objects": 0, **pick(record, cls)}, average_recall=average)
 
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Masks whose score falls between two numbers."""
+    """One calibration bin: the masks whose score lies between `start` and `end`."""
 
     start: float
     end: float
@@ -127,16 +127,16 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the model's own scores can be trusted, from the three masks of each click."""
+    """Calibration of the model's scores: how well they predict the IoU of the three masks of each click."""
 
     best_scored_is_best: float
-    """Fraction of clicks."""
+    """Fraction of clicks where the highest-scored mask also has the highest IoU."""
     mean_iou_of_best_scored: float
     mean_iou_of_best: float
     bins: tuple[CalibrationBin, ...]
 
     def to_dict(self) -> Json:
-        """As JSON, the ends of each bin as "from" and "to"."""
+        """The calibration as a JSON-able dict; the limits of each bin are "from" and "to"."""
         bins = [asdict(one) for one in self.bins]
         return {**asdict(self), "bins": [{"from": one.pop("start"), "to": one.pop("end"), **one} for one in bins]}
 
@@ -152,10 +152,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much was evaluated."""
+    """Numbers of photos, objects, left out prompts and problems of an evaluation."""
 
     photos: int
-    """That could be read."""
+    """Photos that could be read."""
     objects: int
     left_out: int
     problems: int
@@ -163,36 +163,36 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What differs from run to run: time, memory and machine."""
+    """Properties that differ from run to run: date, machine, versions, memory and time."""
 
     date: str
     machine: str
     versions: dict[str, str]
     peak_memory_mb: int
-    """Of the largest process."""
+    """Peak memory of the largest process."""
     median_seconds_of_everything: float | None
-    """Per photo."""
+    """Median time per photo of the protocol `everything`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that one evaluation measures. What a second run repeats to the digit stands outside `run`."""
+    """All results of one evaluation; only `run` differs if the evaluation is repeated."""
 
     settings: Json
-    """As the version that wrote the report names them; they are not read back into settings."""
+    """Settings as the writing version names them; they are not converted back to `EvaluateSettings`."""
     model: Json
     """Name, hash of the weights and so on."""
     counts: Counts
     problems: tuple[Problem, ...]
     summary: dict[str, Summary]
-    """By protocol."""
+    """Protocol → its aggregated metrics."""
     everything: Recall | None
     calibration: Calibration | None
     run: RunRecord
     rows: tuple[Row, ...]
 
     def to_dict(self) -> Json:
-        """As JSON."""
+        """The report as a JSON-able dict."""
         return {
             "format": FORMAT,
             "settings": self.settings,
@@ -208,10 +208,10 @@ class Report:
 
     @classmethod
     def from_dict(cls, record: Json) -> Report:
-        """Inverse of `to_dict`; reads reports of format 1 too.
+        """Inverse of `to_dict`; also reads reports of format 1.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no report.
+            KeyError, TypeError, ValueError: the record is not a report.
         """
         if record["format"] not in (FORMAT, FORMAT_1):
             raise ValueError(f"unknown format '{record['format']}'")

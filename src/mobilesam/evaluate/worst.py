@@ -1,4 +1,4 @@
-"""Pictures of the worst cases: people learn more from those than from a mean."""
+"""Pictures of the objects with the lowest IoU of each protocol, for finding out why a model fails."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ BANNER = 22  # px
 
 
 def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, folder: Path, count: int) -> list[Path]:
-    """Ask the worst questions again and draw the answers.
+    """Run the worst cases of each protocol again and save pictures of them.
 
     Args:
-        rows: of a report.
-        settings: of the same report.
-        models: of these settings.
-        folder: gets PROTOCOL_RANK.png, made if missing.
-        count: per protocol.
+        rows: rows of a report.
+        settings: settings of the same report.
+        models: the models of these settings.
+        folder: folder for the files PROTOCOL_RANK.png, created if missing.
+        count: number of pictures per protocol.
 
     Returns:
-        The files.
+        The files, sorted.
     """
+    # Masks are not stored in reports, which would grow too large; protocols are deterministic, so they can be repeated.
     folder.mkdir(parents=True, exist_ok=True)
     ranked: dict[tuple[str, str, str], tuple[int, Row]] = {}
     for protocol in settings.per_object:
         worst = sorted((row for row in rows if row.protocol == protocol), key=lambda row: row.iou)[:count]
         ranked |= {(protocol, row.photo.dataset, row.object): (rank, row) for rank, row in enumerate(worst, 1)}
+    # Only photos with a worst case are encoded again.
     photos = {row.photo for _, row in ranked.values()}
     files = []
     for photo in find_photos(settings):
@@ -63,7 +65,7 @@ def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, 
 
 
 def draw(rgb: Rgb, answer: Answer, truth: Mask, row: Row) -> Rgb:
-    """The photo with the answer tinted, the truth outlined in yellow, the prompt, and a line of numbers above."""
+    """Draw the model's mask (tinted), the annotation (yellow outline), the prompt, and a line of metrics above."""
     picture = overlay(rgb, [answer.mask], points=answer.points, labels=answer.labels, box=answer.box)
     contours, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, TRUTH_COLOUR, max(2, round(max(rgb.shape[:2]) / 300)))

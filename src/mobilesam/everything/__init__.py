@@ -1,1 +1,1 @@
-"""One photo, no prompt → all masks."""
+"""Automatic mask generation: all masks of a photo, without prompts."""

@@ -1,4 +1,4 @@
-"""Candidates: answers of the decoder that are filtered at low resolution, and scaled up only if they are kept."""
+"""Candidate masks: filtered at reduced resolution, and scaled up to the photo only if NMS keeps them."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import Rgb
 from mobilesam.predict.results import Prediction
 
-# K masks, H W photo, h w the size at which masks are judged
+# K masks, H W photo, h w the reduced size at which masks are filtered
 
-JUDGED_SIDE = 1024  # pixels; a larger photo's masks are judged at this size, docs/results/everything.md has the error
+JUDGED_SIDE = 1024  # pixels; masks of larger photos are filtered at this size (error: docs/results/everything.md)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A sure and stable answer, not yet chosen. Private to the search; `found` makes the mask that users get."""
+    """A mask that passed the score and stability filters, before NMS; internal, `found` makes the public mask."""
 
     answer: Prediction | masks.Rle
-    """With this mask alone: logits, or run lengths at the photo's size once too many logits wait."""
+    """Only this mask: logits, or RLE at the photo's size where logits of all candidates take too much memory."""
     score: float
     box_xyxy: Box
-    """In the photo, right and bottom exclusive; as good as the size at which it was judged."""
+    """In pixels of the photo, right and bottom exclusive; as exact as the size at which the mask was filtered."""
     area: int
-    """In pixels of the photo, likewise."""
+    """In pixels of the photo, as exact as the box."""
     stability_score: float
     point_xy: tuple[float, float]
     crop_box_xyxy: Box
 
     @property
     def nbytes(self) -> int:
-        """Of the logits that wait."""
+        """Memory of the logits in bytes; 0 for RLE."""
         return self.answer.low_res.nbytes if isinstance(self.answer, Prediction) else 0
 
     def innermost(self) -> tuple[float, float]:
-        """(x, y) in the photo of the pixel farthest from its border."""
+        """(x, y) in the photo of the mask's innermost pixel, the one farthest from the border of the mask."""
         if not isinstance(self.answer, Prediction):
             (x, y), _ = masks.deepest_pixel(masks.from_rle(self.answer))
             return x + 0.5, y + 0.5
@@ -52,7 +52,7 @@ class Candidate:
         return x0 + (x + 0.5) * (x1 - x0) / mask.shape[1], y0 + (y + 0.5) * (y1 - y0) / mask.shape[0]
 
     def array(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """The mask in a photo of (H, W)."""
+        """The mask at the size (H, W) of the photo."""
         if not isinstance(self.answer, Prediction):
             return masks.from_rle(self.answer)
         mask = masks.threshold(self.answer.logits(0))
@@ -64,14 +64,14 @@ class Candidate:
         return canvas
 
     def small(self, hw: tuple[int, int]) -> Candidate:
-        """The same as run lengths in a photo of (H, W), with the box and area that it has there."""
+        """The same candidate as RLE at the size (H, W) of the photo, with its exact box and area."""
         if not isinstance(self.answer, Prediction):
             return self
         rle = masks.to_rle(self.array(hw))
         return replace(self, answer=rle, box_xyxy=boxes.from_rle(rle), area=masks.area(rle))
 
     def found(self, hw: tuple[int, int], photo: Rgb | None) -> FoundMask:
-        """What a user gets, for a photo of (H, W)."""
+        """The public mask at the size (H, W) of the photo."""
         return FoundMask(
             masks.to_rle(self.array(hw)) if isinstance(self.answer, Prediction) else self.answer,
             self.score,
@@ -90,7 +90,7 @@ def judge(
     min_score: float,
     settings: EverythingSettings,
 ) -> Iterator[Candidate]:
-    """The masks of one answer that are sure, stable and not cut off by their crop of a photo of (H, W)."""
+    """The masks of one prediction that pass the filters of score, stability and crop edges."""
     assert settings.stability_score_thresh is not None
     for i, score in enumerate(prediction.scores):
         if score <= min_score:
@@ -112,13 +112,13 @@ def judge(
 
 
 def judged_size(hw: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of a photo → (h, w) at which its masks are judged: the same up to `JUDGED_SIDE`."""
+    """Size (h, w) at which masks of a photo (H, W) are filtered: at most `JUDGED_SIDE` on the longer side."""
     scale = min(1.0, JUDGED_SIDE / max(hw))
     return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
 
 def in_photo(box_xyxy: Box, hw: tuple[int, ...], crop: Box) -> Box:
-    """A box found at (h, w) → the same in the photo that the crop is part of."""
+    """Convert a box in a crop's mask of size (h, w) to pixels of the photo."""
     left, top, right, bottom = crop
     x, y = (right - left) / hw[1], (bottom - top) / hw[0]
     x0, y0, x1, y1 = box_xyxy

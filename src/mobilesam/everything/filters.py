@@ -1,4 +1,4 @@
-"""Mask filters: stability, edges of crops, overlap (non-maximum suppression), small regions."""
+"""Mask filters: stability, crop edges, NMS (non-maximum suppression) and small regions."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ EDGE_TOLERANCE = 20  # pixels, the reference's
 
 
 def stability_score(logits: NDArray[np.float32], offset: float) -> float:
-    """IoU of the masks cut `offset` above and below the threshold; 0 for logits that never get near it.
+    """Stability of logits (H, W), 0-1: IoU of the masks at thresholds `offset` above and below the usual one.
 
-    Both masks are nested, so their IoU is a ratio of areas. (H, W) → 0-1.
+    One mask contains the other, so their IoU is a ratio of areas. It is 0 if no logit exceeds the lower threshold.
     """
     low = np.count_nonzero(logits > MASK_THRESHOLD - offset)
     return np.count_nonzero(logits > MASK_THRESHOLD + offset) / low if low else 0.0
 
 
 def is_cut_by_crop(box_xyxy: Box, crop: Box, hw: tuple[int, int]) -> bool:
-    """Whether a box of the photo ends near a border of its crop that is not near a border of the photo."""
+    """Whether a box ends at an edge of its crop that is not also an edge of the photo, so the mask is cut off."""
     h, w = hw
-    sides = zip(to_inclusive(box_xyxy), crop, (0, 0, w, h), strict=True)  # SAM's boxes, so that its masks are found
+    sides = zip(to_inclusive(box_xyxy), crop, (0, 0, w, h), strict=True)  # as SAM, to keep the same masks
     return any(abs(b - c) <= EDGE_TOLERANCE and abs(b - p) > EDGE_TOLERANCE for b, c, p in sides)
 
 
 def suppress(boxes_xyxy: Sequence[Box], scores: Sequence[float], threshold: float) -> list[int]:
-    """`nms` as SAM does it, by boxes whose last pixel is inside: N boxes and scores → indices that stay, best first."""
+    """NMS with SAM's inclusive boxes: indices of the N boxes that are kept, highest score first."""
     corners = np.array([to_inclusive(box) for box in boxes_xyxy], float).reshape(-1, 4)
     return nms(corners, np.array(scores, float), threshold)
 
 
 def nms(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], threshold: float) -> list[int]:
-    """Greedy non-maximum suppression: indices that stay, best first.
+    """Greedy non-maximum suppression (NMS): indices of the boxes that are kept, highest score first.
 
     Args:
         boxes_xyxy: (N, 4).
         scores: (N,)
-        threshold: a box that overlaps a better one by more than this IoU goes.
+        threshold: a box is dropped if its IoU with a kept box of higher score exceeds this.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")  # equal scores in the given order, as the reference
     x0, y0, x1, y1 = boxes_xyxy.T
     areas = (x1 - x0) * (y1 - y0)
     kept: list[int] = []
@@ -62,7 +62,7 @@ def nms(boxes_xyxy: NDArray[np.float64], scores: NDArray[np.float64], threshold:
 
 
 def remove_small_regions(mask: NDArray[np.bool_], min_area: int, *, holes: bool) -> tuple[NDArray[np.bool_], bool]:
-    """Fill holes, or remove islands, of fewer than `min_area` pixels; the largest island always stays.
+    """Fill holes, or remove islands, of fewer than `min_area` pixels; the largest island is always kept.
 
     Returns:
         The mask, and whether anything changed.

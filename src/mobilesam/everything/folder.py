@@ -1,4 +1,4 @@
-"""All masks of many photos → a folder of results. A photo that is finished is not searched again."""
+"""All masks of many photos, written to a folder; finished photos are skipped when it is run again."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from mobilesam.tones import check_range
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """What became of one photo of a folder."""
+    """Result of one photo: its files, or why it was skipped or failed."""
 
     photo: str
     """Its path, as given."""
     name: str
-    """What its files begin with."""
+    """First part of the names of its files."""
     files: tuple[Path, ...] = ()
     num_masks: int | None = None
     """None where the photo was skipped or failed."""
     skipped: bool = False
     """It was finished before, by the same model, settings and forms."""
     error: ImageError | OSError | None = None
-    """Why there is no result."""
+    """Why the photo failed; None if it did not."""
 
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What became of a folder of photos."""
+    """Results of all photos of `segment_folder`."""
 
     photos: list[PhotoResult]
-    """In the order given; a photo given twice is there once."""
+    """In the order given; a photo that was given twice is listed once."""
     coco: Path | None = None
-    """The COCO file of these photos, where it was asked for and a photo is finished."""
+    """The COCO file of these photos, if the form "coco" was requested and at least one photo is finished."""
 
     @property
     def failed(self) -> list[PhotoResult]:
@@ -71,24 +71,24 @@ def segment_folder(
 ) -> FolderResult:
     """Find all masks of many photos and write them to a folder, as `mobilesam everything` does.
 
-    Can be stopped and called again: a photo is skipped where its record was made by the same model, settings, range of
-    values and forms and the photo has the same path, size and time of change. Results of another photo are never
-    overwritten; a photo whose stem is taken gets a longer name (`mobilesam.names.output_names`).
+    It can be stopped and called again: a photo is skipped if its record was made with the same model, settings, range
+    of values and forms, and the photo has the same path, size and modification time. Results of another photo are never
+    overwritten; a photo whose stem is already used gets a longer name (`mobilesam.names.output_names`).
 
     Args:
         predictor: the model.
         photos: a folder, a pattern, a photo, or several of these.
-        output: folder for the results, made if missing.
-        settings: how to search.
-        forms: "labels", "overlay", "masks", "yolo", "coco"; each photo gets its record NAME.json besides.
-        workers: photos at once. Load the model with `threads=1` for more than one.
-        recursive: search folders inside folders too.
+        output: folder for the results, created if missing.
+        settings: settings of the search; None for the defaults.
+        forms: "labels", "overlay", "masks", "yolo", "coco"; each photo also gets its record NAME.json.
+        workers: number of photos processed in parallel. Load the model with `threads=1` for more than one.
+        recursive: search subfolders too.
         max_pixels, value_range: how photos are opened; see `mobilesam.image.open_photo`.
         on_result: called after each photo, in the order given.
-        show_progress: draw bars on the terminal.
+        show_progress: show progress bars on the terminal.
 
     Returns:
-        What became of each photo; one that cannot be read does not stop the others.
+        The result of each photo; one that cannot be read does not stop the others.
 
     Raises:
         SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
@@ -120,10 +120,10 @@ def segment_folder(
 
 
 def check_forms(forms: Sequence[str]) -> None:
-    """Refuse a form that does not exist.
+    """Check that all forms exist.
 
     Raises:
-        SettingsError: names it.
+        SettingsError: names the first that does not.
     """
     unknown = [form for form in forms if form not in FORMS]
     if unknown:
@@ -136,18 +136,18 @@ def fingerprint(
     forms: Sequence[str],
     value_range: tuple[float, float] | None = None,
 ) -> str:
-    """Identity of what is asked for: a photo finished otherwise is done again."""
+    """Hash of model, settings and forms; a photo whose record has another one is processed again."""
     info = predictor.info
-    precision = getattr(predictor.backend, "precision", "float32")  # OpenVINO's alone is a choice
+    precision = getattr(predictor.backend, "precision", "float32")  # only OpenVINO has a choice
     asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
-    if value_range is not None:  # left out where it is not given, so that earlier records stay valid
+    if value_range is not None:  # only if given, so that records of earlier versions stay valid
         asked.append(value_range)
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 @dataclass
 class Job:
-    """Photos on their way to a folder of results."""
+    """The processing of photos into one folder of results, with what its threads share."""
 
     predictor: Predictor
     settings: EverythingSettings
@@ -158,23 +158,23 @@ class Job:
     max_pixels: int = MAX_PIXELS
     value_range: tuple[float, float] | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Name → what its record says of the photo and of how it was made, once read."""
+    """Cache of records read so far: name → identity of the photo, and hash of the settings it was made with."""
 
     def __post_init__(self) -> None:
         self.identity = fingerprint(self.predictor, self.settings, self.forms, self.value_range)
 
     def results(self, paths: list[str], workers: int, show_progress: bool) -> Iterator[PhotoResult]:
-        """Each photo's result, in order, with a bar over the folder."""
+        """Process all photos; yields their results in order."""
         here = [Path(entry.name).stem for entry in os.scandir(self.output) if entry.name.endswith(".json")]
         names = output_names(paths, taken=[*here, Path(COCO_FILE).stem], owner=self.owner)
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            # One at a time shows its own bar; several would draw over each other.
+            # A bar per photo only without parallel photos: bars of several threads would overwrite each other.
             has_bar = show_progress and workers <= 1
             results = pool.map(lambda path, name: self.do(path, name, has_bar), paths, names)
             yield from tqdm(results, total=len(paths), unit="photo", disable=not show_progress or len(paths) < 2)
 
     def do(self, path: str, name: str, has_bar: bool) -> PhotoResult:
-        """One photo: skipped when finished, else searched and written."""
+        """Process one photo: skip it if it is finished, else find its masks and write them."""
         try:
             photo = self.describe(path)
             made = {"photo": photo, "made_by": self.identity}
@@ -195,26 +195,26 @@ class Job:
         return PhotoResult(path, name, tuple(files), len(found))
 
     def describe(self, path: str) -> dict[str, Any] | None:
-        """What tells whether a photo is the one that was done: path, size and time of change; None if it is not there.
+        """Identity of a photo's current content: path, size and modification time; None if the file is missing.
 
-        The path is relative to the results, so that both may be moved together.
+        The path is relative to the results, so that photos and results may be moved together.
         """
         try:
             state = os.stat(path)
             relative = os.path.relpath(absolute(path), absolute(self.output))
         except OSError:
-            return None  # opening it says why
+            return None  # `open_photo` raises the error, with the reason
         except ValueError:  # on another drive
             relative = absolute(path)
         return {"path": Path(relative).as_posix(), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
 
     def owner(self, name: str) -> str | None:
-        """Absolute path of the photo whose results have this name."""
+        """Absolute path of the photo to which the results of this name belong; None if unknown."""
         photo = self.record(name).get("photo")
         return absolute(self.output / photo["path"]) if photo else None
 
     def record(self, name: str) -> dict[str, Any]:
-        """What NAME.json says of its photo and of how it was made; empty where there is none, or another program's."""
+        """Photo identity and settings hash from NAME.json; empty if the file is missing or was not written by us."""
         if name not in self.records:
             try:
                 record = json.loads((self.output / f"{name}.json").read_text(encoding="utf-8"))
@@ -224,10 +224,10 @@ class Job:
         return self.records[name]
 
     def refuse_inputs(self, name: str) -> None:
-        """No result may take the place of a photo, such as a_labels.png in the folder of a.png.
+        """Check that no result would overwrite a photo, such as a photo a_labels.png beside a.png.
 
         Raises:
-            ImageError: one would.
+            ImageError: names the photo that would be overwritten.
         """
         for form in self.forms:
             target = self.output / (name + ENDINGS.get(form, ".json"))

@@ -1,8 +1,7 @@
-"""All masks of a photo: ask a grid of points, keep the sure and stable answers, drop what says the same twice.
+"""Automatic mask generation: prompt with a grid of points, filter masks by score and stability, apply NMS.
 
-SAM's automatic mask generation (arXiv 2304.02643, appendix B), with SAM's results. What differs is what is made: a
-mask reaches the photo's size only if it is sure, stable and not said by a better one, alone, and becomes run lengths
-at once.
+The algorithm and its results are SAM's (arXiv 2304.02643, appendix B). To save time and memory, a mask is scaled up to
+the size of the photo only after it passed all filters and NMS, one mask at a time, and is then stored as RLE.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from mobilesam.predict.prompts import check_points, check_rows
 
 # N points, H W photo, L side of the logits
 
-MAX_WAITING = 2**25  # bytes of logits that wait for the last batch
+MAX_WAITING = 2**25  # bytes of logits that candidates may hold before they are converted to RLE
 
 Progress = Callable[[int, int], None]
-"""Prompts asked so far, and in all."""
+"""Called with the number of prompts done so far and in total."""
 
 
 def segment_everything(
@@ -49,21 +48,21 @@ def segment_everything(
 
     Args:
         predictor: the model.
-        photo: or its embedding, which saves the encoder; then there are no crops.
-        settings: how to search.
-        points: (N, 2) (x, y) in pixels of the photo, asked in place of the grid.
-        boxes: (N, 4) xyxy of any detector, asked in place of the grid, one mask each.
-        region: (H, W) of yes and no, where to look: points elsewhere are not asked.
-        point_grids: for the photo and each layer of crops, points (N, 2) in the unit square in place of the grid.
+        photo: the photo, or its embedding, which saves a run of the encoder but allows no crops.
+        settings: settings of the search; None for the defaults.
+        points: (N, 2) (x, y) in pixels of the photo, used instead of the grid.
+        boxes: (N, 4) xyxy of any detector, used instead of the grid, one mask each.
+        region: (H, W) boolean mask of where to search: points elsewhere are skipped.
+        point_grids: for the photo and each layer of crops, points (N, 2) in the unit square, used instead of the grid.
         progress: called after each batch.
 
     Returns:
-        The masks, best first: by predicted IoU.
+        The masks, sorted by predicted IoU, highest first.
 
     Raises:
         ImageError: the photo cannot be opened.
         PromptError: points or boxes do not lie in the photo, or are of another shape.
-        SettingsError: crops are asked of an embedding, or the region has another size or other values.
+        SettingsError: crops are requested for an embedding, or the region has another size or other values.
     """
     settings = (settings or EverythingSettings()).for_model(predictor.info)
     if isinstance(photo, ImageEmbedding):
@@ -89,10 +88,10 @@ def segment_everything(
 
 
 def check_region(region: ArrayLike, hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where to look, as (H, W) of the photo's size.
+    """The region to search as a boolean array (H, W).
 
     Raises:
-        SettingsError: it has another size, or holds other values than yes and no.
+        SettingsError: it has another size than the photo, or other values than true and false.
     """
     try:
         array = np.asarray(region)
@@ -107,7 +106,7 @@ def check_region(region: ArrayLike, hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 @dataclass
 class Search:
-    """One photo being searched."""
+    """State of the search of one photo."""
 
     predictor: Predictor
     settings: EverythingSettings
@@ -119,12 +118,12 @@ class Search:
 
     @property
     def min_score(self) -> float:
-        """Predicted IoU that a mask must exceed; as in the reference, a threshold of 0 or less drops none."""
+        """Score that a mask must exceed; as in the reference, a threshold of 0 or less keeps all masks."""
         threshold = self.settings.pred_iou_thresh
         return threshold if threshold is not None and threshold > 0 else -np.inf
 
     def ask_crops(self, whole: ImageEmbedding | None) -> list[FoundMask]:
-        """The photo and its crops, each with its grid; then what several crops found is thinned out."""
+        """Search the photo and its crops, each with its grid, then apply NMS between crops."""
         crops = crop_boxes(self.hw, self.settings.crop_n_layers, self.settings.crop_overlap_ratio)
         found: list[FoundMask] = []
         for layer, crop in crops:
@@ -136,18 +135,18 @@ class Search:
         return found
 
     def grid(self, layer: int) -> Points:
-        """The points of one layer in the unit square."""
+        """Grid points of one crop layer, in the unit square."""
         if self.point_grids is not None:
             return np.asarray(self.point_grids[layer], float)
         return point_grid(self.per_side(layer))
 
     def per_side(self, layer: int, coarser: int = 1) -> int:
-        """Points along a side of a crop of one layer."""
+        """Number of grid points along a side of a crop of one layer."""
         full = max(1, int(self.settings.points_per_side / self.settings.crop_n_points_downscale_factor**layer))
         return max(1, full // coarser)
 
     def ask_grid(self, image: ImageEmbedding, crop: Box, layer: int) -> list[FoundMask]:
-        """One crop: all points of its grid, or first a coarse one and then where that leaves something to find."""
+        """Search one crop with its full grid, or with a coarse grid and then selected points of the full one."""
         size = (crop[2] - crop[0], crop[3] - crop[1])
         points = self.wanted(self.grid(layer) * size, crop)
         found: list[Candidate] = []
@@ -166,14 +165,14 @@ class Search:
         return self.made(found)
 
     def wanted(self, points: Points, crop: Box) -> Points:
-        """The points of a crop that lie in the region."""
+        """The points of a crop that lie in the region to search."""
         if self.region is None:
             return points
         x, y = np.minimum((points + crop[:2]).astype(int), (self.hw[1] - 1, self.hw[0] - 1)).T
         return points[self.region[y, x]]
 
     def ask_points(self, image: ImageEmbedding, crop: Box, points: Points) -> list[Candidate]:
-        """The answers to single points that are sure and stable."""
+        """Candidate masks for single points that pass the filters."""
         found: list[Candidate] = []
         for batch in self.batches(points):
             for i, prediction in image.predict_points(batch, min_score=self.min_score):
@@ -183,7 +182,7 @@ class Search:
         return found
 
     def ask_given(self, image: ImageEmbedding, points: ArrayLike | None, boxes: ArrayLike | None) -> list[FoundMask]:
-        """The answers to the caller's own points and boxes."""
+        """Masks for the caller's own points and boxes."""
         crop = (0, 0, self.hw[1], self.hw[0])
         found: list[Candidate] = []
         if points is not None:
@@ -200,7 +199,7 @@ class Search:
         return self.made(found)
 
     def batches(self, prompts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-        """Prompts in batches, reported as they are done."""
+        """Split prompts into batches; reports progress after each."""
         size = self.settings.points_per_batch
         assert size is not None
         for start in range(0, len(prompts), size):
@@ -209,27 +208,27 @@ class Search:
                 self.progress(min(start + size, len(prompts)), len(prompts))
 
     def bounded(self, found: list[Candidate]) -> list[Candidate]:
-        """The same, as run lengths once logits that wait take too much memory."""
+        """The same candidates, converted to RLE if their logits take too much memory."""
         waiting = sum(mask.nbytes for mask in found)
         return found if waiting < MAX_WAITING else [mask.small(self.hw) for mask in found]
 
     def best(self, found: list[Candidate]) -> list[Candidate]:
-        """Of masks that say the same, the surest."""
+        """Apply NMS: of candidates whose boxes overlap, keep the one with the highest score."""
         kept = suppress([mask.box_xyxy for mask in found], [mask.score for mask in found], self.settings.box_nms_thresh)
         return [found[i] for i in kept]
 
     def made(self, found: list[Candidate]) -> list[FoundMask]:
-        """The best, at the photo's size."""
+        """The candidates that NMS keeps, as public masks at the photo's size."""
         return [mask.found(self.hw, self.rgb) for mask in self.best(found)]
 
 
 def thin(found: Sequence[FoundMask], scores: Sequence[float], threshold: float) -> list[FoundMask]:
-    """Of masks whose boxes overlap too much, the better-scored; best first."""
+    """Apply NMS to masks: of those whose boxes overlap, keep the highest-scored; highest score first."""
     return [found[i] for i in suppress([mask.box_xyxy for mask in found], scores, threshold)]
 
 
 def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[FoundMask]:
-    """Fill small holes, remove small islands; a mask that needed neither wins over one that did."""
+    """Fill small holes and remove small islands, then apply NMS that prefers masks which needed no change."""
     cleaned: list[FoundMask] = []
     untouched: list[float] = []
     for mask in found:
@@ -243,5 +242,5 @@ def clean(found: Sequence[FoundMask], settings: EverythingSettings) -> list[Foun
 
 
 def area_of(box: Box) -> int:
-    """Of xyxy corners."""
+    """Area of an xyxy box in pixels."""
     return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,4 +1,4 @@
-"""Where to ask: grids of points, and the crops that are searched one by one."""
+"""Grids of point prompts, and the crops of a photo that are searched one by one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 """(N, 2) (x, y)"""
 Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1"""
+"""x0, y0, x1, y1 in pixels, right and bottom exclusive"""
 
 
 def point_grid(per_side: int) -> Points:
-    """Evenly spaced points in the unit square: (per_side², 2), row by row, half a step from the border."""
+    """Regular grid of points in the unit square: (per_side², 2), row by row, half a step from the border."""
     at = (np.arange(per_side) + 0.5) / per_side
     x, y = np.meshgrid(at, at)
     return np.stack([x, y], axis=-1).reshape(-1, 2)
 
 
 def crop_boxes(hw: tuple[int, int], num_layers: int, overlap_ratio: float) -> list[tuple[int, Box]]:
-    """(layer, box) of the photo and of its crops, as SAM cuts them: 2^i along each side in layer i, overlapping.
+    """SAM's overlapping crops of a photo as (layer, box): the photo itself, then 2^i along each side in layer i.
 
     https://github.com/facebookresearch/segment-anything/blob/main/segment_anything/utils/amg.py `generate_crop_boxes`
     """

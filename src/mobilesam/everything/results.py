@@ -1,4 +1,4 @@
-"""The masks that a search of a whole photo finds."""
+"""The mask type of automatic mask generation, and its conversion to and from SA-1B records."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from mobilesam.predict.results import Mask
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FoundMask(Mask):
-    """One mask of a photo that was searched for all its masks: a `Mask`, and how it was found.
+    """A mask found by automatic mask generation: a `Mask` with its stability score, point prompt and crop.
 
-    It is kept as run lengths, so that a thousand of a large photo fit in memory.
+    It is stored as RLE, so that a thousand masks of a large photo fit in memory.
     """
 
     stability_score: float
-    """IoU of the masks cut a little above and below the threshold, 0-1."""
+    """IoU of the masks at thresholds slightly above and below the usual one, 0-1."""
     point_xy: tuple[float, float]
-    """(x, y) in pixels of the photo, where it was asked for; the middle of the box for a box prompt."""
+    """(x, y) of the point prompt in pixels of the photo; for a box prompt, the centre of the box."""
     crop_box_xyxy: Box
-    """The part of the photo it was found in, right and bottom exclusive; mostly the whole photo."""
+    """The crop in which it was found, right and bottom exclusive; the whole photo unless crops were searched."""
 
     @property
     def predicted_iou(self) -> float:
-        """The `score`, under the name that SAM gives it."""
+        """The `score` under SAM's name for it."""
         return self.score
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: as `Mask.to_dict`, and how the mask was found."""
+        """JSON-able dict: as `Mask.to_dict`, with stability score, point and crop."""
         return {
             **super().to_dict(),
             "stability_score": self.stability_score,
@@ -39,9 +39,9 @@ class FoundMask(Mask):
         }
 
     def to_sa1b(self) -> dict[str, Any]:
-        """JSON-able: the record of a mask in SA-1B's files, which is also that of SAM's generator.
+        """JSON-able dict: the mask as a record of SA-1B, the format of SAM's automatic mask generator.
 
-        Its `bbox` is SAM's, not COCO's: from the first to the last pixel of the mask, so one pixel narrower and lower.
+        Its `bbox` is SAM's, not COCO's: from the first to the last pixel of the mask, so one pixel less wide and high.
         """
         x0, y0, x1, y1 = boxes.to_inclusive(self.box_xyxy)
         return {
@@ -59,7 +59,7 @@ class FoundMask(Mask):
         """Inverse of `to_sa1b`; the photo is not in the record.
 
         Raises:
-            KeyError: the record is not one of these.
+            KeyError: the record is not in this format.
         """
         x, y, width, height = record["crop_box"]
         return cls(

@@ -1,7 +1,7 @@
-"""All masks of a photo → files in the forms that other tools read.
+"""Writing of a photo's masks to files that other tools read.
 
-NAME.json             SA-1B's record of the photo; written last, so that it means the photo is finished
-NAME_labels.png       16-bit: 0 background, i the i-th mask; smaller masks lie on larger ones
+NAME.json             SA-1B record of the photo; written last, so it marks the photo as finished
+NAME_labels.png       16-bit: 0 background, i the i-th mask; smaller masks lie on top of larger ones
 NAME_overlay.jpg      the photo with its masks in colours
 NAME_masks/0001.png   255 on the object, one file per mask
 NAME.txt              YOLO-seg: class 0 and a polygon in 0-1, parts and holes joined by bridges of no width
@@ -44,16 +44,16 @@ def write(
     forms: Sequence[str],
     made: dict[str, Any],
 ) -> list[Path]:
-    """Write one photo's masks; the record comes last.
+    """Write the masks of one photo in the requested forms, and its record NAME.json last.
 
     Args:
-        folder: gets the files.
-        name: that they begin with.
-        photo: its path, as the record shall name it.
+        folder: folder for the files.
+        name: first part of their names.
+        photo: path of the photo as written to the record.
         rgb: the photo, (H, W, 3).
         found: its masks.
-        forms: of `FORMS`.
-        made: more for the record: how it was made, and from what.
+        forms: some of `FORMS`.
+        made: further entries of the record: identity of the photo, and hash of the settings.
 
     Returns:
         The files.
@@ -79,7 +79,7 @@ def write(
 
 
 def write_masks(folder: Path, found: Sequence[FoundMask]) -> Path:
-    """One picture per mask, in a folder that appears whole."""
+    """Write one picture per mask into a folder, which replaces an earlier one only when it is complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         inside = Path(scratch) / folder.name
         inside.mkdir()
@@ -91,7 +91,7 @@ def write_masks(folder: Path, found: Sequence[FoundMask]) -> Path:
 
 
 def label_image(found: Sequence[FoundMask], hw: tuple[int, ...]) -> NDArray[np.uint16]:
-    """(H, W): 0 background, i where the i-th mask lies on top; smaller ones lie above larger ones."""
+    """Label image (H, W): 0 background, i for the i-th mask; smaller masks lie on top of larger ones."""
     labels = np.zeros(hw, np.uint16)
     for i in sorted(range(len(found)), key=lambda i: -found[i].area):
         labels[found[i].array] = i + 1
@@ -99,7 +99,7 @@ def label_image(found: Sequence[FoundMask], hw: tuple[int, ...]) -> NDArray[np.u
 
 
 def yolo_line(mask: FoundMask) -> str:
-    """Class 0 and the mask's outline, its parts and holes joined into one polygon; empty for an empty mask."""
+    """A mask as a YOLO-seg line: class 0 and one polygon of all its parts and holes; empty for an empty mask."""
     outline = outlines.join(outlines.trace(mask.array))
     if not len(outline):
         return ""
@@ -109,7 +109,7 @@ def yolo_line(mask: FoundMask) -> str:
 
 
 def write_coco(folder: Path, names: Sequence[str]) -> Path:
-    """Write the finished photos of these names as one COCO file, from their records."""
+    """Write one COCO file for the finished photos of these names, from their records."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories: list[dict[str, Any]] = [{"id": 1, "name": "object"}]

@@ -1,1 +1,1 @@
-"""One photo, some prompts → masks. numpy and onnxruntime; never torch."""
+"""Inference: masks of a photo from point and box prompts; uses numpy and onnxruntime, never torch."""

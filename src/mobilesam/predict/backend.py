@@ -1,4 +1,4 @@
-"""What runs a model's two halves. The seam between the predictor and a runtime."""
+"""The interface of a backend, which runs the image encoder and the mask decoder of a model in some runtime."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a client must know of a model; travels in the ONNX metadata."""
+    """Properties of a model that callers need; stored in the metadata of its ONNX files."""
 
     name: str
     image_size: int
     embed_dim: int
     licence: str
     weights_sha256: str
-    """Identity of the weights, the same for every backend: an embedding fits exactly one."""
+    """Identity of the weights, the same for every backend; an embedding fits only the weights that made it."""
     image_sizes: str = ""
-    """Other sides that the model may be loaded at, as "256-1024/32"; empty where attention fixes its side."""
+    """Other image sizes that the model supports, such as "256-1024/32"; empty if attention fixes the size."""
     zoom_below: float = 0.0
-    """A box whose longer side is below this share of the photo's gets a second look by itself; 0 is never."""
+    """Zoom "auto" applies to boxes whose longer side is below this fraction of the photo's; 0: never."""
     click_zoom_below: float = 0.0
-    """The same for clicks, by the box of the first look's best mask."""
+    """The same for point prompts, by the box of the best mask before zoom."""
 
     @property
     def sides(self) -> range:
-        """`image_sizes` in pixels."""
+        """`image_sizes` as a range of pixels."""
         return read_sides(self.image_sizes)
 
     def at(self, image_size: int | None) -> ModelInfo:
-        """The same model, loaded at another side of the picture; None for its own.
+        """The same model, loaded at another image size; None for its default.
 
         Raises:
-            SettingsError: it cannot take that side.
+            SettingsError: the model does not support that size.
         """
         if image_size is None:
             return self
@@ -51,17 +51,17 @@ class ModelInfo:
 
     @property
     def grid(self) -> int:
-        """Side of the embedding in cells."""
+        """Side of the embedding, in cells."""
         return self.image_size // PATCH_SIZE
 
     @property
     def low_res(self) -> int:
-        """Side of the mask logits."""
+        """Side of the low-resolution mask logits, in pixels."""
         return 4 * self.grid
 
     @property
     def prompts_per_call(self) -> int:
-        """How many prompts the decoder takes at once: more save time, and memory grows with their logits."""
+        """Number of prompts per call of the decoder: more are faster, but memory grows with their logits."""
         return max(16, min(32, 2**20 // self.low_res**2))
 
 
@@ -70,11 +70,11 @@ class Backend(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """The model it runs."""
+        """Properties of the model that it runs."""
         ...
 
     def encode(self, image: Floats) -> Floats:
-        """(B, 3, H, W) RGB 0-255, long side at image_size → (B, C, g, g)."""
+        """Encode photos (B, 3, H, W), RGB 0-255 with the long side at image_size, into (B, C, g, g)."""
         ...
 
     def decode(
@@ -86,20 +86,23 @@ class Backend(Protocol):
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1 or N, C, g, g), N prompts, a mask input each or one for all → logits (S, 4, 4g, 4g), scores (N, 4).
+        """Decode N prompts into mask logits (S, 4, 4g, 4g) and scores (N, 4).
 
-        Only the S prompts whose best score exceeds `min_score` get logits, in their order.
+        `embedding` (1 or N, C, g, g) and `mask_input` are one per prompt or one for all. Only the S prompts whose best
+        score exceeds `min_score` get logits, in their order.
         """
         ...
 
 
 def picklable(backend: Backend) -> Backend:
-    """The same, if it can be sent to another process.
+    """Return a backend unchanged if it can be pickled and so sent to another process.
 
     Raises:
-        ModelError: it cannot; says what to send instead.
+        ModelError: it cannot be pickled; says what to send instead.
     """
-    if not type(backend).__module__.startswith("mobilesam."):  # ours can, and the weights in torch's are large
+    if not type(backend).__module__.startswith(
+        "mobilesam."
+    ):  # ours can; a trial would copy the large weights of torch's
         try:
             pickle.dumps(backend)
         except Exception as error:  # whatever its parts raise
@@ -111,10 +114,10 @@ def picklable(backend: Backend) -> Backend:
 
 
 def check_image(image: Floats, info: ModelInfo) -> None:
-    """Refuse what an encoder is not made for, before native code sees it.
+    """Check the shape of an encoder's input before it reaches native code.
 
     Raises:
-        ImageError: the array is not (B, 3, H, W) with its longer side at the model's.
+        ImageError: the array is not (B, 3, H, W) with the longer side at the model's image size.
     """
     if image.ndim != 4 or image.shape[1] != 3 or max(image.shape[2:]) != info.image_size or 0 in image.shape:
         raise ImageError(
@@ -131,11 +134,12 @@ def check_prompts(
     mask_input: Floats,
     has_mask_input: Floats,
 ) -> None:
-    """Refuse arrays that do not belong together, before native code sees them: OpenVINO answers some of them at random.
+    """Check that the shapes of a decoder's inputs agree, before they reach native code.
 
     Raises:
-        PromptError: names the array, its shape and the one expected.
+        PromptError: names the array, its shape and the expected one.
     """
+    # OpenVINO raises no error for some wrong shapes, but returns random values.
     n, p = (*point_coords.shape, 0, 0)[:2]
     rest = (info.embed_dim, info.grid, info.grid)
     shapes: dict[str, tuple[Floats, set[tuple[int, ...]]]] = {

@@ -1,4 +1,4 @@
-"""One mask as the second look saw it: logits of a part of the photo, and how they go back into the whole."""
+"""A mask from zoom: logits of a region that was encoded again, and their blending into those of the whole photo."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mobilesam.equality import same_fields
 Region = tuple[int, int, int, int]
 """xyxy in whole pixels of the photo, right and bottom exclusive."""
 
-OUTSIDE = -10.0  # as sure of the background as logits usually get
+OUTSIDE = -10.0  # a logit of clear background
 BLEND_SHARE = 1 / 12  # of the region's shorter side; half of what REGION_FACTOR leaves beside a square object
 
 
 @dataclass(frozen=True, eq=False)
 class Closeup:
-    """One mask of a region that was encoded by itself."""
+    """One mask of a region of the photo that was encoded separately."""
 
     region_xyxy: Region
     low_res: NDArray[np.float32] = field(repr=False)
-    """(L, L) logits over the region's padded square."""
+    """(L, L) logits of the square input, the region with its padding."""
     image_size: int
     input_hw: tuple[int, int]
-    """The part of the square that the resized region covers."""
+    """Size of the resized region within the square input."""
     goes_on: bool
-    """Whether the object may reach over the region's edge, as after a click; a box says that it does not."""
+    """Whether the object may extend beyond the region: True after clicks; False after a box, which encloses it."""
 
     def __eq__(self, other: object) -> bool:
         return same_fields(self, other) if isinstance(other, Closeup) else NotImplemented
@@ -39,30 +39,29 @@ class Closeup:
 
     @property
     def region_hw(self) -> tuple[int, int]:
-        """(height, width) of the region."""
+        """(height, width) of the region in pixels of the photo."""
         x0, y0, x1, y1 = self.region_xyxy
         return y1 - y0, x1 - x0
 
     def logits(self) -> NDArray[np.float32]:
-        """(h, w) at the region's pixels."""
+        """Logits (h, w), one per pixel of the region."""
         return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_hw)
 
     def mask(self, photo_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """(H, W) the region's mask in the photo, with nothing outside."""
+        """Mask (H, W) of the whole photo, False outside the region."""
         x0, y0, x1, y1 = self.region_xyxy
         whole = np.zeros(photo_hw, bool)
         whole[y0:y1, x0:x1] = masks.threshold(self.logits())
         return whole
 
     def paste(self, first: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Put the region's logits into those of the first look.
+        """Blend the region's logits into those of the whole photo.
 
         Args:
-            first: (H, W) logits of the first look at the photo's pixels. Where the object ends with the region, they
-                count for nothing.
+            first: (H, W) logits before zoom. They are ignored if the object does not extend beyond the region.
 
         Returns:
-            (H, W), without a step at the region's edge where the object may go on.
+            (H, W) logits, without a step at the region's edge if the object may extend beyond it.
         """
         x0, y0, x1, y1 = self.region_xyxy
         inside = self.logits()  # (h, w)
@@ -77,7 +76,7 @@ class Closeup:
 
 
 def blend_weight(region_xyxy: Region, photo_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """(h, w) how much the second look counts: 1 inside, falling to nothing at edges that are not the photo's own."""
+    """Weight (h, w) of the region's logits: 1 inside, falling towards 0 at edges that are not edges of the photo."""
     x0, y0, x1, y1 = region_xyxy
     margin = max(1, round(min(x1 - x0, y1 - y0) * BLEND_SHARE))
     across = ramp(x1 - x0, margin, rises=x0 > 0, falls=x1 < photo_hw[1])  # (w,)
@@ -86,7 +85,7 @@ def blend_weight(region_xyxy: Region, photo_hw: tuple[int, int]) -> NDArray[np.f
 
 
 def ramp(length: int, margin: int, *, rises: bool, falls: bool) -> NDArray[np.float32]:
-    """(length,) weights along one side: up from its first pixel, down to its last, 1 between."""
+    """Weights (length,) along one side: 1, with an optional linear ramp at the start and at the end."""
     steps = np.arange(1, length + 1) / (margin + 1)
     weight = np.ones(length)
     if rises:

@@ -1,4 +1,4 @@
-"""A photo that was encoded once and answers any number of prompts."""
+"""The embedding of a photo: encoded once, then prompted any number of times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mobilesam.predict.zoom import Zoom, look_again
 
 @dataclass(frozen=True, eq=False)
 class ImageEmbedding:
-    """Made by `Predictor.embed`; immutable and safe to share between threads, and to pickle for other processes."""
+    """An encoded photo, made by `Predictor.embed`; immutable, thread-safe, and picklable for other processes."""
 
     backend: Backend = field(repr=False)
     array: Floats = field(repr=False)
@@ -32,14 +32,14 @@ class ImageEmbedding:
     original_hw: tuple[int, int]
     input_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False)
-    """The photo itself, for cut-outs and second looks; absent after `load` without it."""
+    """The photo itself, for cut-outs and zoom; None if `load` was called without it."""
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "backend": picklable(self.backend)}
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the square that the network saw."""
+        """Side in pixels of the square input that was encoded."""
         return int(self.array.shape[-1]) * PATCH_SIZE
 
     def predict(
@@ -52,21 +52,21 @@ class ImageEmbedding:
         multimask: bool | None = None,
         zoom: Zoom = "auto",
     ) -> Prediction:
-        """Segment what one prompt means.
+        """Segment the object at one prompt: points, a box, or both.
 
         Args:
             points: (P, 2) (x, y) in pixels of the photo.
             labels: (P,) 1 for object, 0 for background; all 1 by default.
             box: (x0, y0, x1, y1) in pixels of the photo.
-            prior: an earlier answer to refine (its best mask counts), or its logits (L, L).
-            multimask: three masks of different extent or one; None takes three for a single point alone.
-            zoom: encode the region around the box, or around what the clicks found, once more by itself, for detail
-                that the whole photo's embedding lacks. "auto" does so for what is small, as measured for the model
-                (`ModelInfo.zoom_below`); True always; False never. With a prior, the region is asked with the points
-                and the box alone, and its mask most like the refined one is taken.
+            prior: an earlier prediction to refine (by its best mask), or logits (L, L) of one.
+            multimask: three masks of different extent, or one; None: three for a single point without a box or prior.
+            zoom: encode the region around the box, or around the mask that the points gave, again and enlarged, for
+                detail that the whole photo's embedding lacks. "auto": for small objects, below a size measured for the
+                model (`ModelInfo.zoom_below`); True: always; False: never. With a prior, the region is asked with the
+                points and the box alone, and its mask most similar to the refined one is taken.
 
         Raises:
-            PromptError: the prompt makes no sense for this photo, or zoom=True has no photo; says how to mend it.
+            PromptError: the prompt is invalid for this photo, or zoom=True without a photo; says how to fix it.
         """
         prompt = make_prompt(self.original_hw, points=points, labels=labels, box=box, has_prior=prior is not None)
         wants_three = prompt.is_ambiguous if multimask is None else multimask
@@ -82,17 +82,17 @@ class ImageEmbedding:
         multimask: bool | None = None,
         zoom: Zoom = "auto",
     ) -> list[Prediction]:
-        """Answer N independent prompts; each answer equals that of `predict` with the same prompt.
+        """Segment with N independent prompts; each result equals that of `predict` with the same prompt.
 
         Args:
             points: N entries, each (P, 2) or one (x, y); P may differ.
             labels: N entries, each (P,).
             boxes: (N, 4) xyxy.
-            multimask: as in `predict`, for all.
-            zoom: as in `predict`, for each.
+            multimask: as in `predict`, for all prompts.
+            zoom: as in `predict`, for each prompt.
 
         Raises:
-            PromptError: a prompt makes no sense, the arguments differ in length, or zoom=True has no photo.
+            PromptError: a prompt is invalid, the arguments differ in length, or zoom=True without a photo.
         """
         given = [values for values in (points, boxes) if values is not None]
         if not given:
@@ -107,18 +107,17 @@ class ImageEmbedding:
         return look_again(self.backend, self.photo, prompts, first, zoom)
 
     def predict_points(self, points: NDArray[np.generic], *, min_score: float) -> list[tuple[int, Prediction]]:
-        """Three masks for each of many single points, where one of them may be good enough.
+        """Three masks for each of many single points, skipping points whose scores are all too low.
 
-        One call of the decoder, whose memory grows with the number of points (`ModelInfo.prompts_per_call`).
-        Equals `predict_batch(points=points, multimask=True)` without the points that are not worth it, whose masks are
-        never made.
+        It is one call of the decoder, whose memory grows with the number of points (`ModelInfo.prompts_per_call`).
+        Results equal those of `predict_batch(points=points, multimask=True)`; masks of skipped points are not computed.
 
         Args:
             points: (N, 2) (x, y) in pixels of the photo.
-            min_score: points whose best predicted IoU is not above this are left out.
+            min_score: points whose highest predicted IoU is not above this are skipped.
 
         Returns:
-            (index of the point, its answer).
+            (index of the point, its prediction) for each point that is not skipped.
 
         Raises:
             PromptError: there are no points, or one lies outside the photo.
@@ -135,7 +134,7 @@ class ImageEmbedding:
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one file that `Predictor.load_embedding` reads, with the model's identity; without the photo."""
+        """Write the embedding and the model's identity, but not the photo, to a file for `Predictor.load_embedding`."""
         write_embedding(path, Header.of(self.backend.info, self.original_hw, self.input_hw), self.array)
 
     @classmethod
@@ -144,11 +143,11 @@ class ImageEmbedding:
 
         Args:
             path: the file.
-            backend: of the model that made it.
-            photo: the photo it was made from, for cut-outs and second looks.
+            backend: backend of the model that made it.
+            photo: the photo it was made from, for cut-outs and zoom.
 
         Raises:
-            ModelError: the file is no embedding, is damaged, or belongs to another model.
+            ModelError: the file is not an embedding, is damaged, or belongs to another model.
             ImageError: the photo cannot be opened or has another size than the one embedded.
         """
         header, array = read_embedding(path, backend.info)
@@ -162,14 +161,14 @@ class ImageEmbedding:
         return cls(backend, array, header.original_hw, header.input_hw, rgb)
 
     def _prior_logits(self, prior: Prediction | NDArray[np.float32] | None) -> Floats | None:
-        """A prior as (1, 1, L, L)."""
+        """Logits of a prior as (1, 1, L, L)."""
         if prior is None:
             return None
         logits = prior.low_res[prior.best_index] if isinstance(prior, Prediction) else prior
         return check_prior(logits, self.backend.info.low_res)
 
     def _decode(self, prompts: list[Prompt], wants_three: list[bool], prior: Floats | None) -> list[Prediction]:
-        """Run the decoder over prompts of equal length together, and give the answers in the order asked."""
+        """Decode prompts in batches of equal length; returns predictions in the order of the prompts."""
         answers: dict[int, Prediction] = {}
         for chunk in alike(prompts, self.backend.info.prompts_per_call):
             low_res, scores = self._run([prompts[i] for i in chunk], prior)
@@ -179,7 +178,7 @@ class ImageEmbedding:
         return [answers[i] for i in range(len(prompts))]
 
     def _run(self, prompts: list[Prompt], prior: Floats | None, min_score: float = -np.inf) -> tuple[Floats, Floats]:
-        """One call of the decoder: (S, 4, L, L) logits of the prompts that are sure enough, (N, 4) scores."""
+        """One call of the decoder: logits (S, 4, L, L) of prompts that exceed `min_score`, and scores (N, 4)."""
         side = self.backend.info.low_res
         coords = scale_points(np.stack([p.coords for p in prompts]), self.original_hw, self.input_hw)
         labels = np.stack([p.labels for p in prompts])

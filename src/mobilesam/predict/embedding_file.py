@@ -1,6 +1,6 @@
-"""The file of a saved embedding: a zip of two .npy arrays, JSON as bytes and the embedding itself.
+"""File format of a saved embedding: a zip (.npz) of two arrays, a JSON header as bytes and the embedding.
 
-Everything is checked before it is used or takes memory: the file may come from anywhere.
+Everything is checked before it is used or memory is allocated, because the file may come from an untrusted source.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mobilesam.predict.backend import Floats, ModelInfo
 
 FORMAT = "mobilesam-embedding-1"
 MAX_PIXELS = 2**28
-"""Of the photo that an embedding is of: its masks get that many."""
+"""Largest photo in pixels: masks are scaled up to its size, so a forged size could exhaust memory."""
 
 _MAX_HEADER = 2**16  # bytes
 _MAX_SIDE = 2**20 // PATCH_SIZE  # cells; no model comes near
@@ -34,7 +34,7 @@ _MAX_SIDE = 2**20 // PATCH_SIZE  # cells; no model comes near
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its embedding."""
+    """Header of the file: format, identity of the model, and sizes of the photo."""
 
     format: str
     model: str
@@ -44,25 +44,25 @@ class Header:
 
     @classmethod
     def of(cls, info: ModelInfo, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> Header:
-        """For an embedding that this model has just made."""
+        """Header for a new embedding by a model."""
         return cls(FORMAT, info.name, info.weights_sha256, original_hw, input_hw)
 
 
 def write_embedding(path: str | os.PathLike[str], header: Header, array: Floats) -> None:
-    """Write one file, through a temporary name."""
+    """Write an embedding to a file; through a temporary file, so that an interrupted write leaves no partial one."""
     text = np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, header=text, embedding=np.ascontiguousarray(array))
 
 
 def read_embedding(path: str | os.PathLike[str], info: ModelInfo) -> tuple[Header, Floats]:
-    """Read a file for one model.
+    """Read an embedding and check that it belongs to a model.
 
     Returns:
         The header and the embedding (1, C, g, g).
 
     Raises:
-        ModelError: the file is no embedding, is damaged, or belongs to another model.
+        ModelError: the file is not an embedding, is damaged, or belongs to another model.
     """
     path = Path(path)
     try:
@@ -83,7 +83,7 @@ def read_embedding(path: str | os.PathLike[str], info: ModelInfo) -> tuple[Heade
 
 
 def _read_array(archive: zipfile.ZipFile, name: str, dtype: type[np.generic], most: int) -> Any:
-    """One array of the zip, of one type, whose data have at most so many bytes."""
+    """Read one array of the zip, of the given type and with at most `most` bytes of data."""
     size = archive.getinfo(name).file_size
     if size > most + _MAX_HEADER:
         raise ValueError(f"{name} has {size} bytes, at most {most} were expected")
@@ -98,7 +98,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, dtype: type[np.generic], mo
 
 
 def _check_header(data: Any) -> Header:
-    """The header, if each entry is what it must be."""
+    """Validate the entries of the header."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else data
         raise ValueError(f"its format is {str(found)[:40]!r}, this version reads '{FORMAT}'")
@@ -124,7 +124,7 @@ def _check_model(path: Path, header: Header, info: ModelInfo) -> None:
 
 
 def _check_array(path: Path, header: Header, array: Floats, info: ModelInfo) -> None:
-    """Shape, side and values of the embedding, and the two sizes of its photo."""
+    """Check shape, image size and values of the embedding, and the sizes of its photo."""
     side = array.shape[-1] * PATCH_SIZE if array.ndim == 4 else 0
     if side != info.image_size and side in info.sides:
         raise ModelError(

@@ -1,7 +1,7 @@
-"""A name, a checkpoint or a folder → a Predictor.
+"""Loading of models: by name, from a checkpoint or from a folder.
 
-The only place of the inference island that knows the torch island exists; it imports it inside functions, and only
-when torch is asked for or a checkpoint must be converted.
+This is the only inference module that uses the torch modules of the package. They are imported inside functions,
+and only if the torch backend is used or a checkpoint must be converted.
 """
 
 from __future__ import annotations
@@ -43,24 +43,25 @@ def load(
     precision: Precision = "float32",
     image_size: int | None = None,
 ) -> Predictor:
-    """Load a model.
+    """Load a model as a `Predictor`.
 
     Args:
-        model: a name of `mobilesam models`, a checkpoint (.pt, .pth, .safetensors), or a folder with an ONNX pair.
+        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .safetensors), or a folder with a pair.
         backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs; else openvino
             where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
-        threads: per operator of onnxruntime; None lets it choose.
-        quick_start: for one or a few photos: takes onnxruntime, which opens soonest, and the least memory.
-        precision: what OpenVINO computes in; "bfloat16" is faster and a little off. The others compute in float32.
-        image_size: side in pixels of the square that the network sees; the model's own when None. Smaller is faster,
-            larger shows finer masks. A model whose encoder has attention takes its own only.
+        threads: number of threads per operator; None lets the runtime choose.
+        quick_start: optimise for one or a few photos: use onnxruntime, which loads fastest, with the least memory.
+        precision: number format in which OpenVINO computes; "bfloat16" is faster but less exact. Other backends
+            compute in float32.
+        image_size: side in pixels of the square input; None for the model's default. Smaller is faster, larger gives
+            finer masks. A model whose encoder has attention supports only its default.
 
     Raises:
-        ModelError: there is no such model, or its files are damaged.
-        DownloadError: it must be downloaded and cannot be.
-        MissingExtraError: torch is needed and not installed.
-        SettingsError: no such backend, or a side that the model cannot take.
+        ModelError: the model does not exist, or its files are damaged.
+        DownloadError: the model must be downloaded, which failed.
+        MissingExtraError: torch is needed but not installed.
+        SettingsError: the backend is unknown, or the model does not support the image size.
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
@@ -83,7 +84,7 @@ def load(
 
 
 def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
-    """OpenVINO's encoder is the faster one on x86, but it takes longer to open (docs/decisions/0005)."""
+    """The fastest installed CPU runtime: OpenVINO on x86 unless loading must be quick (docs/decisions/0005)."""
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")
     is_worth_it = not quick_start or precision != "float32"
     return "openvino" if is_x86 and is_worth_it and is_installed("openvino") else "onnx"
@@ -129,10 +130,10 @@ def _find_pair(model: str | os.PathLike[str]) -> Path:
 
 
 def convert(spec: ModelSpec, folder: Path) -> None:
-    """Download a published checkpoint and export it once into the cache.
+    """Download a published checkpoint and convert it to ONNX in the cache.
 
     Raises:
-        MissingExtraError: torch is not installed; asked before anything is downloaded.
+        MissingExtraError: torch is not installed; checked before anything is downloaded.
     """
     require("torch", "torch", f"converting '{spec.name}' to ONNX, once,")
     from mobilesam.export.onnx import export_pair
@@ -142,10 +143,10 @@ def convert(spec: ModelSpec, folder: Path) -> None:
 
 
 def check_source(spec: ModelSpec, folder: Path) -> None:
-    """Refuse a pair in the cache that was not converted from the checkpoint whose name it goes by.
+    """Check that a pair in the cache was converted from the published checkpoint of its name.
 
     Raises:
-        ModelError: says to delete it.
+        ModelError: it was not; says to delete it.
     """
     found = read_card(folder).get(SOURCE)
     if spec.name != EMBEDDED and found != spec.sha256:
@@ -157,16 +158,16 @@ def check_source(spec: ModelSpec, folder: Path) -> None:
 
 
 def verify(model: str | os.PathLike[str]) -> list[str]:
-    """Check the files that run under a name: the pair, and the published checkpoint where it was downloaded.
+    """Verify the files of a model by sha256: the ONNX pair, and the published checkpoint if it was downloaded.
 
     Args:
-        model: a name of `mobilesam models`, or a folder with a pair.
+        model: a name that `mobilesam models` lists, or a folder with a pair.
 
     Returns:
-        What was found to be right, a sentence for each.
+        One sentence per verified fact.
 
     Raises:
-        ModelError: a file is not the published or exported one, cannot be verified, or there is none.
+        ModelError: a file differs from the published or exported one, cannot be verified, or no file exists.
     """
     is_folder = Path(model).is_dir()
     spec = None if is_folder else get_spec(str(model))

@@ -1,4 +1,4 @@
-"""The exported pair in onnxruntime."""
+"""The onnxruntime backend: runs an exported pair of encoder and decoder."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ with without_telemetry():
 
 
 class OnnxBackend(PairBackend[ort.InferenceSession]):
-    """An exported pair in onnxruntime.
+    """Backend that runs an exported pair in onnxruntime.
 
     Args:
-        folder: where the pair lies.
-        device: "cpu", or "cuda" with an onnxruntime that has that provider.
-        threads: for each operator; None lets onnxruntime choose.
-        quick_start: for a few answers: each takes its memory anew, which is less in all, and a little slower.
-        image_size: side of the picture in pixels; the model's own when None.
+        folder: folder with the pair.
+        device: "cpu", or "cuda" if the installed onnxruntime has that provider.
+        threads: number of threads per operator; None lets onnxruntime choose.
+        quick_start: optimise for a few prompts: memory is allocated per call, which needs less and is slightly slower.
+        image_size: side of the square input in pixels; None for the model's default.
 
     Raises:
-        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
+        ModelError: a file is missing, damaged or of another contract, or the two files do not belong together.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
 
     def _open(self, path: Path, grid: int | None) -> tuple[ort.InferenceSession, Mapping[str, str]]:
         is_busy = path.name == contract.MANY_FILE
-        # What an encoder takes is allocated anew for each photo: to keep it would cost the decoder's memory, to hand an
-        # arena back after each photo time (44 ms against 32 at 512 px). A decoder that is called a thousand times is a
-        # third faster with an arena.
+        # The encoder has no arena, so its memory is allocated for each photo: keeping it would add to the decoder's,
+        # and returning an arena after each photo takes time (44 ms against 32 at 512 px). A decoder that is called a
+        # thousand times is a third faster with an arena.
         has_arena = grid is not None and (is_busy or not self._quick_start)
         session = open_session(path, self._device, self._threads, is_busy=is_busy, has_arena=has_arena, grid=grid)
         return session, session.get_modelmeta().custom_metadata_map
@@ -62,7 +62,7 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         try:
             answers = graph.run(list(outputs), dict(feed))
         except Exception:  # onnxruntime's errors share no public base class
-            # Before 1.32 onnxruntime cannot multiply matrices of zero masks, which is what no sure prompt leaves.
+            # If no prompt exceeds `min_score`, the graph multiplies empty matrices; onnxruntime before 1.32 cannot.
             scores = self._scores_of_none(graph, feed)
             if scores is None:
                 raise
@@ -71,7 +71,7 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         return [np.asarray(output) for output in answers]
 
     def _scores_of_none(self, graph: ort.InferenceSession, feed: Feed) -> Floats | None:
-        """The scores of prompts none of which exceeds `min_score`; None where one does or no score is asked for."""
+        """Scores of all prompts if none exceeds `min_score`; None if one does, or there is no such limit."""
         min_score = feed.get(contract.DECODER_MIN_SCORE)
         if min_score is None or min_score == -np.inf:
             return None
@@ -83,15 +83,15 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
 def open_session(
     path: Path, device: str, threads: int | None, *, is_busy: bool, has_arena: bool, grid: int | None
 ) -> ort.InferenceSession:
-    """A session that fails loudly where its provider is missing.
+    """Open an onnxruntime session; raises an error if the device is not available, instead of using the CPU.
 
     Args:
-        path: the graph.
+        path: the ONNX file.
         device: "cpu" or "cuda".
-        threads: for each operator.
-        is_busy: it gets call after call.
-        has_arena: it keeps the memory of one call for the next.
-        grid: of a decoder, in cells.
+        threads: number of threads per operator; None lets onnxruntime choose.
+        is_busy: whether calls follow each other immediately.
+        has_arena: whether memory of one call is kept for the next.
+        grid: for a decoder, the side of the embedding in cells; None for an encoder.
     """
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
     if provider is None or provider not in ort.get_available_providers():

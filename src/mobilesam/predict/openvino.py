@@ -1,4 +1,4 @@
-"""The exported pair in OpenVINO, which can compute in bfloat16 where an x86 processor does. Extra `openvino`."""
+"""The OpenVINO backend (extra `openvino`): runs an exported pair, in bfloat16 where the processor supports it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mobilesam.quiet import without_telemetry
 with without_telemetry():
     import openvino as ov
 
-MADE = "made"  # an output added to the decoders: (1, S), which prompts got masks
-ROUNDING = 2**-7  # twice bfloat16's
+MADE = "made"  # name of an output added to the decoders: (1, S) indices of the prompts that got masks
+ROUNDING = 2**-7  # twice the relative rounding error of bfloat16
 
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class FirstAlone:
-    """Lets the first inference of the process be over before others begin.
+    """A lock that lets the first inference of the process finish before others begin, to prevent a deadlock.
 
-    In it OpenVINO's binding looks numpy up, and lets go of Python's lock while it holds one of its own: two threads
-    that come at once may wait for each other for ever.
+    During the first inference OpenVINO's binding imports numpy, and releases Python's GIL while it holds a lock of its
+    own: two threads that start at once may wait for each other forever.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class FirstAlone:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Around every inference."""
+        """Context manager for every inference; it locks only until the first has finished."""
         if self._is_over:
             yield
             return
@@ -54,10 +54,10 @@ _alone = FirstAlone()
 
 
 class Renewable:
-    """A compiled graph, and how to compile it again.
+    """A compiled graph that is compiled again after a call on it failed.
 
-    A call that fails midway leaves the compiled graph with the shapes of some of its nodes changed, and the requests of
-    all threads share it: what comes next fails too, or answers wrongly.
+    A call that fails midway leaves some nodes of the compiled graph with changed shapes. Requests of all threads share
+    the graph, so that later calls would fail too, or return wrong results.
     """
 
     def __init__(self, compiled: ov.CompiledModel, compile_again: Callable[[], ov.CompiledModel]) -> None:
@@ -67,41 +67,41 @@ class Renewable:
 
     @property
     def compiled(self) -> ov.CompiledModel:
-        """The one that all threads share."""
+        """The compiled graph that all threads share."""
         with self._lock:
             if self._compiled is None:
                 self._compiled = self.compile_again()
             return self._compiled
 
     def is_current(self, compiled: ov.CompiledModel) -> bool:
-        """Whether no call has failed on it."""
+        """Whether a compiled graph is still the shared one, because no call on it has failed."""
         return self._compiled is compiled
 
     def drop(self, failed: ov.CompiledModel) -> None:
-        """Let nobody use it again."""
+        """Stop sharing a compiled graph on which a call has failed."""
         with self._lock:
             if self._compiled is failed:
                 self._compiled = None
 
     def share(self, fresh: ov.CompiledModel) -> None:
-        """Give all threads one that has answered well, unless they have one."""
+        """Share a new compiled graph that has worked, unless another thread already shares one."""
         with self._lock:
             self._compiled = self._compiled or fresh
 
 
 class OpenVinoBackend(PairBackend[Renewable]):
-    """An exported pair in OpenVINO.
+    """Backend that runs an exported pair in OpenVINO on the CPU.
 
     Args:
-        folder: where the pair lies.
-        threads: for all operators; None lets OpenVINO choose.
-        precision: what it computes in. bfloat16 is faster where the processor has it, and a little off:
-            docs/decisions/0005-openvino.md has the measured cost.
-        image_size: side of the picture in pixels; the model's own when None.
+        folder: folder with the pair.
+        threads: number of threads; None lets OpenVINO choose.
+        precision: number format of computation. bfloat16 is faster if the processor supports it, but less exact; the
+            error was measured in docs/decisions/0005-openvino.md.
+        image_size: side of the square input in pixels; None for the model's default.
 
     Raises:
-        ModelError: a file is missing, damaged, of another contract, or the two do not belong together.
-        SettingsError: no such precision.
+        ModelError: a file is missing, damaged or of another contract, or the two files do not belong together.
+        SettingsError: the precision is unknown.
     """
 
     def __init__(
@@ -126,7 +126,8 @@ class OpenVinoBackend(PairBackend[Renewable]):
         return {"threads": self._threads, "precision": self._precision}
 
     def _answer(self, graph: Renewable, feed: Feed) -> tuple[Floats, Floats]:
-        # Where it computes in bfloat16 it compares so too: ask for a few more, and choose by the scores it returns.
+        # In bfloat16 the comparison with `min_score` is rounded too: lower the limit by the rounding error, and filter
+        # by the returned scores.
         min_score = float(feed[contract.DECODER_MIN_SCORE])
         lower = min_score - ROUNDING * (abs(min_score) + 1)
         asked = {**feed, contract.DECODER_MIN_SCORE: np.array(lower, np.float32)}
@@ -139,15 +140,15 @@ class OpenVinoBackend(PairBackend[Renewable]):
 
     def _compile(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
         try:
-            graph = the_core().read_model(path)
+            graph = shared_core().read_model(path)
             keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, contract.MANY_DECODER_SHA256)
             known = {key: ["framework", key] for key in keys}
             metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
             open_optional_input(graph)
             if grid is not None:
                 fix_grid(graph, grid)
-            name_the_made(graph)
-            return the_core().compile_model(graph, "CPU", self._settings), metadata
+            add_made_output(graph)
+            return shared_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
             raise ModelError(
                 f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})"
@@ -161,14 +162,14 @@ class OpenVinoBackend(PairBackend[Renewable]):
                 return answers
         except RuntimeError:
             graph.drop(used)
-        # The fault may lie with another thread's call on the same compiled graph, so ask one that nobody else has.
+        # Another thread's call on the same compiled graph may be the cause, so retry on one that is not shared.
         fresh = graph.compile_again()
         answers = self._infer(graph, fresh, feed, outputs)
         graph.share(fresh)
         return answers
 
     def _infer(self, graph: Renewable, used: ov.CompiledModel, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
-        """On a request of this thread's own: requests are not safe to share."""
+        """Run an inference on this thread's own request, because requests are not thread-safe."""
         requests: dict[int, tuple[ov.CompiledModel, ov.InferRequest]] = self._local.__dict__.setdefault("requests", {})
         of, request = requests.get(id(graph), (None, None))
         if of is not used:
@@ -181,17 +182,18 @@ class OpenVinoBackend(PairBackend[Renewable]):
 
 
 @cache
-def the_core() -> ov.Core:
-    """One for the process, for good.
+def shared_core() -> ov.Core:
+    """The OpenVINO core, one per process and never freed.
 
-    A core lends the main thread a stack for signals and, when it goes, gives back the one it found. With two that go in
-    the order they came, that one is gone, and the next signal ends the process.
+    A core installs an alternate signal stack for the main thread and restores the previous one when it is freed. If two
+    cores are freed in the order of their creation, the restored stack no longer exists, and the next signal ends the
+    process.
     """
     return ov.Core()
 
 
 def open_optional_input(graph: ov.Model) -> None:
-    """OpenVINO takes an input with a default, as contract 2 had, for a constant; make it an input again."""
+    """Turn the optional input `min_score` of contract 2, which OpenVINO reads as a constant, into an input again."""
     for node in graph.get_ordered_ops():
         if node.get_friendly_name() == contract.DECODER_MIN_SCORE and node.get_type_name() == "Constant":
             parameter = ov.opset8.parameter([], np.float32, name=contract.DECODER_MIN_SCORE)
@@ -202,7 +204,7 @@ def open_optional_input(graph: ov.Model) -> None:
 
 
 def fix_grid(graph: ov.Model, grid: int) -> None:
-    """Tell a decoder the side of its embedding in cells, where its file leaves that open."""
+    """Set the embedding's side in cells, which is dynamic in the file of a decoder."""
     shapes = {}
     for port in graph.inputs:
         shape = port.get_partial_shape()
@@ -213,8 +215,8 @@ def fix_grid(graph: ov.Model, grid: int) -> None:
     graph.reshape(shapes)
 
 
-def name_the_made(graph: ov.Model) -> None:
-    """Make an output of the one place where a decoder says which prompts get masks."""
+def add_made_output(graph: ov.Model) -> None:
+    """Add the output `MADE`: the indices of the prompts that get masks, from the decoder's only NonZero node."""
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "NonZero":
             node.output(0).get_tensor().add_names({MADE})

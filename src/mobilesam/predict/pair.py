@@ -1,4 +1,4 @@
-"""An exported pair, whatever runs its graphs: which graph answers, and do the files belong together?"""
+"""Common base of the backends that run an exported pair: checks its files and selects the graph for each call."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Feed = Mapping[str, Floats]
 
 
 class PairBackend(ABC, Generic[Graph]):
-    """encoder.onnx and decoder.onnx of one folder, and decoder_many.onnx once many prompts come.
+    """Backend for encoder.onnx and decoder.onnx of a folder, and decoder_many.onnx for calls with many prompts.
 
-    A runtime opens and runs graphs; everything else is the same for all of them.
+    Subclasses open and run graphs in their runtime; everything else is the same for all runtimes.
 
     Args:
-        folder: where they lie.
-        image_size: side of the picture in pixels; the model's own when None.
+        folder: folder with the pair.
+        image_size: side of the square input in pixels; None for the model's default.
 
     Raises:
-        SettingsError: the model cannot take that side.
+        SettingsError: the model does not support that size.
         ModelError: a file is missing, damaged, not the one that was exported, of another contract, or the two do not
             belong together.
     """
@@ -41,13 +41,15 @@ class PairBackend(ABC, Generic[Graph]):
     def __init__(self, folder: str | os.PathLike[str], image_size: int | None = None) -> None:
         self._folder = Path(folder)
         self._many_lock = Lock()
-        self._many_graphs: list[Graph | None] = []  # one when it was looked for
+        self._many_graphs: list[
+            Graph | None
+        ] = []  # empty until it is needed; then one entry, None if there is no such file
         self._asked_size = image_size
         check_files(folder, [graph_file(folder, name).name for name in (contract.ENCODER_FILE, contract.DECODER_FILE)])
-        # One after the other: opening them in two threads is no faster to speak of and takes more memory.
+        # One after the other: opening them in two threads is hardly faster and takes more memory.
         self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
         own = read_info(encoder_data, folder)
-        self._takes_photos = encoder_data["contract_version"] != "2"  # which had one photo a call
+        self._takes_photos = encoder_data["contract_version"] != "2"  # contract 2 takes one photo per call
         self._info = own.at(image_size)
         self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
         if read_info(decoder_data, folder) != own:
@@ -55,13 +57,14 @@ class PairBackend(ABC, Generic[Graph]):
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
-        """The constructor's arguments besides the folder, to open the pair again in another process."""
+        """The constructor's arguments except folder and image size, to open the pair again in another process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the folder and how to open it; the copy of a backend, which never changes, is itself."""
+        """Pickle the folder and the options, not the graphs, which are opened again when unpickled."""
         options = {**self._options(), "image_size": self._asked_size}
         return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info)
 
+    # A backend is immutable, so a copy can be the same object; the default would use `__reduce__` and open files again.
     def __deepcopy__(self, memo: object) -> PairBackend[Graph]:
         return self
 
@@ -70,27 +73,28 @@ class PairBackend(ABC, Generic[Graph]):
 
     @abstractmethod
     def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:
-        """A graph made ready, and its metadata.
+        """Open a graph for inference; returns it and its metadata.
 
         Args:
-            path: the file.
-            grid: side of the embedding in cells, for a decoder: known now, it costs nothing in every call.
+            path: the ONNX file.
+            grid: for a decoder, the side of the embedding in cells, so that the runtime can optimise for fixed shapes;
+                None for an encoder.
 
         Raises:
-            ModelError: it is damaged.
+            ModelError: the file is damaged.
         """
 
     @abstractmethod
     def _run(self, graph: Graph, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
-        """One inference; safe to call from several threads."""
+        """Run one inference; thread-safe."""
 
     @property
     def info(self) -> ModelInfo:
-        """The model it runs."""
+        """Properties of the model that it runs."""
         return self._info
 
     def encode(self, image: Floats) -> Floats:
-        """(B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
+        """Encode photos (B, 3, H, W), RGB 0-255, into (B, C, g, g)."""
         check_image(image, self._info)
         return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
@@ -103,7 +107,7 @@ class PairBackend(ABC, Generic[Graph]):
         has_mask_input: Floats,
         min_score: float = -np.inf,
     ) -> tuple[Floats, Floats]:
-        """(1 or N, C, g, g) and N prompts → low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
+        """Decode N prompts into low_res_masks (S, 4, 4g, 4g) and iou_predictions (N, 4); see `Backend.decode`."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         check_prompts(self._info, *inputs)
         if len(embedding) > 1 and not self._takes_photos:
@@ -120,14 +124,14 @@ class PairBackend(ABC, Generic[Graph]):
         return self._answer(self._decoder, feed)
 
     def _answer(self, graph: Graph, feed: Feed) -> tuple[Floats, Floats]:
-        """What one of the decoders says."""
+        """Run one of the decoders: logits (S, 4, L, L) and scores (N, 4)."""
         low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
     @property
     def _many(self) -> Graph | None:
-        """The decoder for many prompts, where the folder has one; a click never waits for it."""
-        with self._many_lock:  # threads that come at once shall not each open it: it takes a second and memory
+        """The decoder for many prompts, or None; opened at first use, so that a single click does not wait for it."""
+        with self._many_lock:  # so that only one thread opens it: it takes a second and memory
             if not self._many_graphs:
                 self._many_graphs.append(self._open_many())
             return self._many_graphs[0]
@@ -138,17 +142,17 @@ class PairBackend(ABC, Generic[Graph]):
             return None
         is_known = check_files(self._folder, [contract.MANY_FILE])
         graph, metadata = self._open(path, self._info.grid)
-        if not is_known:  # else both have the sha256 that one export gave them
+        if not is_known:  # without sha256 of both files from one export, the metadata must show that they fit
             check_many(metadata, path)
         return graph
 
 
 @lru_cache(maxsize=1)
 def reopen(cls: type[Backend], folder: str, options: tuple[tuple[str, Any], ...], info: ModelInfo) -> Backend:
-    """The backend that was pickled: one for all the embeddings that come to a process, one after the other.
+    """Open an unpickled backend; cached, so that all embeddings sent to a process share one.
 
     Raises:
-        ModelError: its folder is not on this machine, or holds another model now.
+        ModelError: its folder is not on this machine, or now holds another model.
     """
     found = cls(folder, **dict(options))  # type: ignore[call-arg]
     if found.info != info:
@@ -160,10 +164,10 @@ def reopen(cls: type[Backend], folder: str, options: tuple[tuple[str, Any], ...]
 
 
 def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """One graph of an exported pair.
+    """Path of one graph of an exported pair.
 
     Raises:
-        ModelError: it is not there.
+        ModelError: the file does not exist.
     """
     path = Path(folder) / name
     if not path.is_file():
@@ -174,10 +178,10 @@ def graph_file(folder: str | os.PathLike[str], name: str) -> Path:
 
 
 def check_many(data: Mapping[str, str], path: Path) -> None:
-    """Check by its metadata that a decoder for many prompts fits the decoder.onnx beside it, its weights.
+    """Check by its metadata that decoder_many.onnx belongs to the decoder.onnx beside it, whose weights it uses.
 
     Raises:
-        ModelError: it was exported with another one.
+        ModelError: it was exported with another decoder.
     """
     content = graph_file(path.parent, contract.DECODER_FILE).read_bytes()
     if data.get(contract.MANY_DECODER_SHA256) != hashlib.sha256(content).hexdigest():
@@ -185,17 +189,17 @@ def check_many(data: Mapping[str, str], path: Path) -> None:
 
 
 def are_many(feed: Feed) -> bool:
-    """Whether the decoder for many prompts serves a decoder's inputs, and is worth it."""
+    """Whether the decoder for many prompts supports these inputs and is faster for them."""
     num_prompts, num_points, _ = feed["point_coords"].shape
     is_one_photo = len(feed["embedding"]) == 1 and not feed["has_mask_input"].any()
     return num_prompts >= contract.MANY_PROMPTS and num_points <= contract.MANY_POINTS and is_one_photo
 
 
 def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:
-    """What a graph's metadata says of its model.
+    """Read the properties of a model from the metadata of a graph.
 
     Raises:
-        ModelError: it was not exported by this package, or under another contract.
+        ModelError: it was not exported by this package, or with another version of the contract.
     """
     missing = [key for key in contract.METADATA_KEYS if key not in data]
     if missing:

@@ -1,4 +1,4 @@
-"""The one predictor: every backend, every client."""
+"""`Predictor`: a loaded model that encodes photos, with any backend."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mobilesam.predict.embedding import ImageEmbedding
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model. Has no state, so threads may share it.
+    """A loaded model that encodes photos; it has no state, so threads may share it.
 
-    It can be pickled, for other processes: they open the same files with the same options. A copy is the same model.
+    It can be pickled for other processes, which open the same files with the same options.
     """
 
     backend: Backend
@@ -28,13 +28,13 @@ class Predictor:
         return self.backend.info
 
     def embed(self, photo: PhotoLike) -> ImageEmbedding:
-        """Run the image encoder once.
+        """Encode a photo, so that it can be prompted any number of times.
 
         Args:
             photo: path, bytes, PIL image or array; see `mobilesam.image.open_photo`.
 
         Raises:
-            ImageError: it is not a photo.
+            ImageError: the photo cannot be opened.
         """
         rgb = open_photo(photo)
         original_hw = (rgb.shape[0], rgb.shape[1])
@@ -43,14 +43,14 @@ class Predictor:
         return ImageEmbedding(self.backend, array, original_hw, input_size(original_hw, size), rgb)
 
     def load_embedding(self, path: str | os.PathLike[str], *, photo: PhotoLike | None = None) -> ImageEmbedding:
-        """Read what `ImageEmbedding.save` wrote.
+        """Read an embedding from a file that `ImageEmbedding.save` wrote.
 
         Args:
             path: the file.
-            photo: the photo it was made from; a file holds none, and cut-outs and second looks need it.
+            photo: the photo it was made from, which cut-outs and zoom need; the file does not contain it.
 
         Raises:
-            ModelError: it is damaged or belongs to another model.
+            ModelError: the file is damaged or belongs to another model.
             ImageError: the photo cannot be opened or has another size than the one embedded.
         """
         return ImageEmbedding.load(path, self.backend, photo=photo)

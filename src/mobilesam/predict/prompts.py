@@ -1,4 +1,4 @@
-"""A user's points, box and prior → the decoder's inputs, or an error that says how to mend them."""
+"""Validation of points, boxes and priors, and their conversion to inputs of the mask decoder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from mobilesam.errors import PromptError
 
 @dataclass(frozen=True)
 class Prompt:
-    """One checked prompt, in pixels of the photo."""
+    """One valid prompt, in pixels of the photo."""
 
     coords: NDArray[np.float32]
     """(P, 2) (x, y): the points, then two box corners, or one row of padding where there is no box."""
     labels: NDArray[np.float32]
-    """(P,) label codes."""
+    """(P,) label codes of `mobilesam.contract`."""
     is_ambiguous: bool
-    """One point and nothing else: worth asking for three masks."""
+    """Whether it is a single point without a box or prior, for which three masks are given by default."""
 
     @cached_property
     def points_xy(self) -> NDArray[np.float32]:
-        """(P, 2) the points alone."""
+        """(P, 2) the points without box corners and padding."""
         return self.coords[np.isin(self.labels, (LABEL_OBJECT, LABEL_BACKGROUND))]
 
     @cached_property
     def box_xyxy(self) -> tuple[float, float, float, float] | None:
-        """The box, where there is one."""
+        """The box, or None."""
         corners = self.coords[np.isin(self.labels, (LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT))]
         if not len(corners):
             return None
@@ -43,11 +43,11 @@ class Prompt:
 
     @property
     def asks_something(self) -> bool:
-        """Whether there is a point or a box."""
+        """Whether the prompt has a point or a box, and not only a prior."""
         return bool((self.labels != LABEL_PADDING).any())
 
     def moved(self, origin_xy: tuple[int, int]) -> NDArray[np.float32]:
-        """(P, 2) the coordinates seen from another origin; padding has no place and stays where it is."""
+        """(P, 2) coordinates relative to another origin; padding, which is not a position, is unchanged."""
         is_padding = (self.labels == LABEL_PADDING)[:, None]
         return np.where(is_padding, self.coords, self.coords - np.array(origin_xy, np.float32))
 
@@ -60,24 +60,24 @@ def make_prompt(
     box: ArrayLike | None = None,
     has_prior: bool = False,
 ) -> Prompt:
-    """Check one prompt against its photo.
+    """Check one prompt for a photo and convert it to a `Prompt`.
 
     Args:
         original_hw: (height, width) of the photo.
         points: (P, 2) (x, y), or one (x, y).
         labels: (P,) 1 for object, 0 for background; all 1 by default.
         box: (x0, y0, x1, y1).
-        has_prior: a rough mask comes along, which alone is a prompt too.
+        has_prior: whether a prior is given, which alone is a valid prompt too.
 
     Raises:
-        PromptError: says which argument is wrong, what was found, and what is expected.
+        PromptError: names the wrong argument, what was found, and what is expected.
     """
     points_xy = check_points(points, original_hw)
     codes = check_labels(labels, len(points_xy))
     if box is None:
         if not len(points_xy) and not has_prior:
             raise PromptError("nothing to segment: give points=[(x, y)], box=(x0, y0, x1, y1) or prior=")
-        # The reference closes every prompt without a box by a "not a point" token.
+        # As in the reference, every prompt without a box ends with a padding token ("not a point").
         coords = np.vstack([points_xy, np.zeros((1, 2), np.float32)])
         codes = np.append(codes, np.float32(LABEL_PADDING))
     else:
@@ -89,7 +89,7 @@ def make_prompt(
 
 
 def check_points(points: ArrayLike | None, original_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Points as (P, 2) inside the photo."""
+    """Check that points lie in the photo; returns them as (P, 2)."""
     if points is None:
         return np.zeros((0, 2), np.float32)
     array = _as_floats(points, "points")
@@ -107,7 +107,7 @@ def check_points(points: ArrayLike | None, original_hw: tuple[int, int]) -> NDAr
 
 
 def check_labels(labels: ArrayLike | None, num_points: int) -> NDArray[np.float32]:
-    """Labels as (P,) of 0 and 1, one per point."""
+    """Check that labels are 0 or 1, one per point; returns them as (P,)."""
     if labels is None:
         return np.full(num_points, LABEL_OBJECT, np.float32)
     array = np.atleast_1d(_as_floats(labels, "labels"))
@@ -119,7 +119,7 @@ def check_labels(labels: ArrayLike | None, num_points: int) -> NDArray[np.float3
 
 
 def check_box(box: ArrayLike, original_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """A box as (4,) xyxy with an area inside the photo; corners may be given in any order and reach over the edge."""
+    """Check a box and clip it to the photo: (4,) xyxy; corners may be in any order and outside the photo."""
     array = _as_floats(box, "box")
     if array.shape != (4,):
         raise PromptError(f"box must be (x0, y0, x1, y1); found shape {array.shape}; for many boxes use predict_batch")
@@ -135,7 +135,7 @@ def check_box(box: ArrayLike, original_hw: tuple[int, int]) -> NDArray[np.float3
 
 
 def check_prior(logits: ArrayLike, side: int) -> NDArray[np.float32]:
-    """The logits of an earlier answer as (1, 1, L, L), L = `side`."""
+    """Check the logits of an earlier prediction; returns them as (1, 1, L, L) with L = `side`."""
     array = _as_floats(logits, "prior", shown=False)
     if array.shape[-2:] != (side, side) or array.size != side * side:
         raise PromptError(
@@ -146,7 +146,7 @@ def check_prior(logits: ArrayLike, side: int) -> NDArray[np.float32]:
 
 
 def check_rows(rows: ArrayLike, width: int, name: str, form: str) -> NDArray[np.float64]:
-    """Many points or boxes, or one alone, as (N, width); none at all has no shape to be wrong."""
+    """Check a list of points or boxes, or a single one; returns (N, width), where N may be 0."""
     _as_floats(rows, name, shown=False)
     array = np.asarray(rows, np.float64)
     if array.size == 0:
@@ -161,7 +161,7 @@ def check_rows(rows: ArrayLike, width: int, name: str, form: str) -> NDArray[np.
 def per_prompt(
     values: Sequence[ArrayLike] | NDArray[np.generic] | None, count: int, name: str
 ) -> list[ArrayLike | None]:
-    """One entry per prompt of a batch, None where the argument is absent."""
+    """An argument of `predict_batch` as one entry per prompt, None if it is not given."""
     if values is None:
         return [None] * count
     if count_of(values, name) != count:
@@ -170,7 +170,7 @@ def per_prompt(
 
 
 def count_of(values: Sequence[ArrayLike] | NDArray[np.generic], name: str) -> int:
-    """How many prompts a batch has."""
+    """Number of prompts in an argument of `predict_batch`."""
     try:
         return len(values)
     except TypeError:
@@ -178,9 +178,9 @@ def count_of(values: Sequence[ArrayLike] | NDArray[np.generic], name: str) -> in
 
 
 def alike(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
-    """Indices of prompts that can be answered together: of equal length, at most `size`.
+    """Group prompts into batches of equal length, at most `size` each; yields their indices.
 
-    An extra padding token would change an answer, so shorter prompts are not filled up.
+    Shorter prompts are not padded, because an extra padding token would change the result.
     """
 
     def length(i: int) -> int:
@@ -192,13 +192,13 @@ def alike(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
 
 
 def _as_floats(values: ArrayLike, name: str, *, shown: bool = True) -> NDArray[np.float32]:
-    """Finite numbers, or an error that shows what was found, if that is short."""
+    """Convert to float32 and check that all values are finite; `shown`: whether errors show the values."""
     found = f"; found {values!r}" if shown else ""
     try:
         array = np.asarray(values)
         if array.dtype.kind in "cmMSU":
             raise TypeError("not numbers")
-        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and said to be so
+        with np.errstate(over="ignore"):  # values too large for float32 become inf, which is reported below
             array = array.astype(np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(f"{name} must be numbers{found}") from error

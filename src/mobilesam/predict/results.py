@@ -1,4 +1,4 @@
-"""What a prompt is answered with."""
+"""Results of a prompt: `Prediction` with its masks and scores, and `Mask`."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from mobilesam.predict.closeup import Closeup
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mask:
-    """One mask of one photo.
+    """One mask of a photo, with its score and conversions to common formats.
 
-    Masks of one type are equal when their pixels and scores are; the photo does not count. They cannot be hashed,
-    because the array of a mask may be written to.
+    Masks of one type are equal if their pixels and scores are equal; the photo is not compared. Masks cannot be hashed,
+    because their arrays are writable.
     """
 
     pixels: NDArray[np.bool_] | masks.Rle = field(compare=False)
-    """What the mask is kept as: an array (H, W), or COCO's run lengths, of which a thousand are small."""
+    """The stored mask: an array (H, W), or COCO's RLE, which takes little memory."""
     score: float
-    """The model's own estimate of the mask's IoU, about 0-1."""
+    """IoU of the mask as predicted by the model, about 0-1."""
     photo: Rgb | None = field(default=None, compare=False)
-    """The photo it belongs to, (H, W, 3), where it is at hand."""
+    """The photo (H, W, 3), or None if it is not available."""
 
     @property
     def array(self) -> NDArray[np.bool_]:
-        """(H, W), True on the object. A mask kept as run lengths decodes it anew at each access, to save memory."""
+        """(H, W), True on the object; if stored as RLE, decoded at each access to save memory."""
         return self.pixels if isinstance(self.pixels, np.ndarray) else masks.from_rle(self.pixels)
 
     @property
@@ -68,17 +68,17 @@ class Mask:
         return {"size": [*made["size"]], "counts": made["counts"]}
 
     def polygons(self) -> list[masks.Polygon]:
-        """Connected pieces with their holes."""
+        """Polygons of the connected components, with their holes."""
         return masks.to_polygons(self.array)
 
     def cutout(self, photo: PhotoLike | None = None) -> Image.Image:
-        """The object alone, cropped to its box, transparent around it.
+        """The object on a transparent background, cropped to its box, as an RGBA image.
 
         Args:
-            photo: needed only where the embedding was loaded from a file and so has no photo.
+            photo: needed only if the embedding was loaded from a file and so has no photo.
 
         Raises:
-            ImageError: there is no photo, it has another size, or the mask is empty.
+            ImageError: there is no photo, it has another size than the mask, or the mask is empty.
         """
         rgb = self.photo if photo is None else open_photo(photo)
         if rgb is None:
@@ -92,7 +92,7 @@ class Mask:
         return Image.fromarray(np.concatenate([rgb, alpha], axis=2)[y0:y1, x0:x1])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: COCO's `segmentation`, `bbox` (xywh), `area`, and the `score`."""
+        """JSON-able dict: COCO's `segmentation`, `bbox` (xywh), `area`, and the `score`."""
         return {
             "segmentation": self.rle(),
             "bbox": list(boxes.xyxy_to_xywh(self.box_xyxy)),
@@ -101,7 +101,7 @@ class Mask:
         }
 
     def to_coco(self, *, id: int = 1, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
-        """One annotation of a COCO file: `to_dict` with the ids that COCO asks for."""
+        """One annotation of a COCO file: `to_dict` with the ids that COCO requires."""
         return {"id": id, "image_id": image_id, "category_id": category_id, "iscrowd": 0, **self.to_dict()}
 
     def to_labelme(self, image_path: str, *, label: str = "object") -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Mask:
         return to_labelme([self], image_path, labels=label)
 
     def to_svg_path(self) -> str:
-        """The `d` of an SVG path along the edges of the mask's pixels; fill it by the even-odd rule, which keeps holes.
+        """The `d` attribute of an SVG path along the mask's pixel edges; even-odd filling keeps holes.
 
         Empty for an empty mask. One unit is one pixel of the photo, (0, 0) the upper left corner of its first pixel.
         """
@@ -130,7 +130,7 @@ class Mask:
         return to_supervision([self])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the mask as a picture, 255 on the object and 0 elsewhere, or as JSON where the name ends so.
+        """Write the mask as an image, 255 on the object and 0 elsewhere, or as JSON if the path ends in .json.
 
         Raises:
             ImageError: the picture format is unknown.
@@ -148,7 +148,7 @@ class Mask:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        # What is cheap first. The pixels of two masks of one size and area are compared one by one.
+        # Cheap comparisons first: pixels are compared only if size, area and score are equal.
         alike = (self.original_hw, self.area) == (other.original_hw, other.area) and same_fields(self, other)
         return alike and np.array_equal(self.array, other.array)
 
@@ -161,14 +161,14 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The masks that answer one prompt: three for an ambiguous one, else one.
+    """The masks and scores for one prompt: three for an ambiguous prompt, else one.
 
-    Two are equal when their logits, scores, sizes and second looks are; the photo does not count. They cannot be
-    hashed, because their arrays may be written to.
+    Predictions are equal if their logits, scores, sizes and zoomed masks are equal; the photo is not compared. They
+    cannot be hashed, because their arrays are writable.
     """
 
     low_res: NDArray[np.float32]
-    """(K, L, L) logits of the first look over the padded square; what `prior` takes."""
+    """(K, L, L) logits of the padded square input, before zoom; can be passed as `prior`."""
     scores: NDArray[np.float32]
     """(K,) predicted IoU."""
     image_size: int
@@ -176,7 +176,7 @@ class Prediction:
     original_hw: tuple[int, int]
     photo: Rgb | None = field(default=None, repr=False, compare=False)
     closeups: tuple[Closeup | None, ...] = field(default=(), repr=False)
-    """K, one for each mask that got a second look; empty where none did."""
+    """K entries, the zoomed mask or None; empty if no mask was zoomed."""
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
@@ -184,14 +184,15 @@ class Prediction:
         return np.stack([self._mask(i) for i in range(len(self))])
 
     def _mask(self, index: int) -> NDArray[np.bool_]:
-        """(H, W) of one mask. Where the object ends with its region, nothing of the whole photo's size is scaled up."""
+        """One mask (H, W)."""
+        # A zoomed object that does not extend beyond its region needs no logits of the whole photo.
         closeup = self.closeups[index] if self.closeups else None
         if closeup is None or closeup.goes_on:
             return masks.threshold(self.logits(index))
         return closeup.mask(self.original_hw)
 
     def logits(self, index: int, hw: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """(H, W) logits of one mask at the photo's size, or at another that stands for it."""
+        """Logits (H, W) of one mask at the photo's size, or at the size `hw` if given."""
         closeup = self.closeups[index] if self.closeups else None
         size = hw if hw is not None and closeup is None else self.original_hw
         first = masks.upscale(self.low_res[index], self.image_size, self.input_hw, size)
@@ -204,12 +205,12 @@ class Prediction:
 
     @property
     def best_index(self) -> int:
-        """The mask with the highest score."""
+        """Index of the mask with the highest score."""
         return int(self.scores.argmax())
 
     @cached_property
     def best(self) -> Mask:
-        """The mask with the highest score; the others are not made for it."""
+        """The mask with the highest score; the other masks are not computed for it."""
         return self[self.best_index]
 
     def __len__(self) -> int:

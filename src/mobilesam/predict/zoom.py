@@ -1,7 +1,7 @@
-"""The second look: the region that a prompt is about is encoded once more by itself.
+"""Zoom: the region around a prompt is cropped, enlarged and encoded again, for more detailed masks of small objects.
 
 A small object covers few cells of the photo's embedding. Its region, enlarged to the whole input, covers all of them,
-so the second mask has the detail that the first lacks. It is pasted back at the photo's pixels (`closeup.py`).
+so the second mask has detail that the first lacks. It is blended back at the photo's resolution (`closeup.py`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from mobilesam.predict.results import Prediction
 # B regions, P points, h w region, S image size, L = 4g side of the logits
 
 Zoom = Literal["auto"] | bool
-"""A second look where the model measured that it helps, always, or never."""
+"""When to zoom: "auto" (objects so small that it was measured to help this model), True (always) or False (never)."""
 
-REGION_FACTOR = 1.5  # the region's longer side by the box's: docs/results/second_look.md
-SMALLEST_REGION = 32  # pixels; what is enlarged further is but a blur
+REGION_FACTOR = 1.5  # longer side of the region divided by that of the box: docs/results/second_look.md
+SMALLEST_REGION = 32  # pixels; smaller regions are only blurred by enlarging them
 NO_PHOTO = (
     "a second look needs the photo, and this embedding has none: embed the photo again, or give it along with the "
     "file: sam.load_embedding(path, photo=photo)"
@@ -44,19 +44,19 @@ def look_again(
     *,
     has_prior: bool = False,
 ) -> list[Prediction]:
-    """Answers with a second look where one is asked for; the others as they are.
+    """Apply zoom to the predictions for which it is requested; the others are returned unchanged.
 
     Args:
         backend: encodes the regions.
-        photo: (H, W, 3), or None where it is not at hand.
-        prompts: in pixels of the photo.
-        first: what the first look answered.
+        photo: (H, W, 3), or None if it is not available.
+        prompts: prompts in pixels of the photo.
+        first: their predictions without zoom.
         zoom: see `Zoom`.
-        has_prior: the first look refined an earlier answer. The region is asked with the points and the box alone, and
-            of its masks the one most like the refined one is taken.
+        has_prior: whether the predictions refine earlier ones. The region is then asked with the points and the box
+            alone, and its mask most similar to the refined one is taken.
 
     Raises:
-        PromptError: zoom is none of these, there is no photo, or nothing but a prior to ask with.
+        PromptError: zoom has another value, or is True without a photo or with nothing but a prior as prompt.
     """
     if not (zoom == "auto" or isinstance(zoom, bool)):
         raise PromptError(f'zoom must be "auto", True or False; found {zoom!r}')
@@ -85,14 +85,14 @@ def look_again(
 
 
 def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo) -> Region | None:
-    """The region of a prompt that gets a second look, else None.
+    """The region to zoom into for a prompt, or None for no zoom.
 
-    It lies around the box, or around the first look's best mask where there are only points; small enough for "auto".
+    It surrounds the box, or the best mask before zoom if there are only points; "auto" requires it to be small.
     """
     if not prompt.asks_something:  # a prior alone, which belongs to the whole photo
         return None
     below = info.click_zoom_below if prompt.box_xyxy is None else info.zoom_below
-    if zoom == "auto" and below <= 0:  # said before the first mask is made
+    if zoom == "auto" and below <= 0:  # checked first, because the mask below takes time to compute
         return None
     h, w = first.original_hw
     if prompt.box_xyxy is None:
@@ -103,13 +103,13 @@ def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo
     if min(x1 - x0, y1 - y0) <= 0 or (zoom == "auto" and longer >= below * max(h, w)):
         return None
     region = region_around((x0, y0, x1, y1), prompt.points_xy, (h, w))
-    return None if region == (0, 0, w, h) else region  # a look at the whole photo was had
+    return None if region == (0, 0, w, h) else region  # the whole photo is already encoded
 
 
 def region_around(
     box_xyxy: tuple[float, float, float, float], points_xy: NDArray[np.float32], photo_hw: tuple[int, int]
 ) -> Region:
-    """The box with a margin, the same on all sides, within the photo; widened to hold all points."""
+    """A box with an equal margin on all sides, clipped to the photo and extended to contain all points."""
     x0, y0, x1, y1 = box_xyxy
     margin = (REGION_FACTOR - 1) / 2 * max(x1 - x0, y1 - y0)
     left, right = span(x0 - margin, x1 + margin, points_xy[:, 0], photo_hw[1])
@@ -118,7 +118,7 @@ def region_around(
 
 
 def span(start: float, end: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
-    """A region's (start, end) along one side of the photo, in whole pixels."""
+    """Extent (start, end) of a region along one axis of the photo, in whole pixels."""
     wider = max(0.0, SMALLEST_REGION - (end - start)) / 2
     first, last = max(0, math.floor(start - wider)), min(length, math.ceil(end + wider))
     # A coordinate names the pixel it lies in; one on the photo's far edge the last.
@@ -127,15 +127,15 @@ def span(start: float, end: float, points: NDArray[np.float32], length: int) -> 
 
 
 def regions_per_call(info: ModelInfo) -> int:
-    """How many regions the encoder takes at once: as many pixels as one photo of SAM's size has."""
+    """Number of regions per call of the encoder: together at most as many pixels as one 1024x1024 photo."""
     return max(1, 1024**2 // info.image_size**2)
 
 
 def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Region]) -> list[Prediction]:
-    """Encode B regions together and put to each its prompt, all of equal length.
+    """Encode B regions in one batch, and decode one prompt for each; prompts must have equal length.
 
     Returns:
-        For each all four masks, in the region's own frame.
+        For each region a prediction with all four masks, in pixels of the region.
     """
     size = backend.info.image_size
     region_hws = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in regions]
@@ -158,9 +158,9 @@ def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Regi
 
 
 def to_square(rgb: Rgb, image_size: int) -> Floats:
-    """A region → (1, 3, S, S) float32 0-255, filled up with the mean colour, which normalisation makes zero.
+    """Resize and pad a region to (1, 3, S, S) float32 0-255; the padding is the mean colour.
 
-    So the encoder takes regions of any shape in one batch, and sees what it would have padded itself.
+    Regions of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
     """
     inside = to_input(rgb, image_size)  # (1, 3, h, w)
     square = np.empty((1, 3, image_size, image_size), np.float32)
@@ -170,10 +170,10 @@ def to_square(rgb: Rgb, image_size: int) -> Floats:
 
 
 def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:
-    """The first look's answer with masks of the second.
+    """Replace masks of a prediction by zoomed ones.
 
-    After a box each mask is replaced by its like, with its score. After clicks the best alone is, by the one most like
-    it, and its score stays, so that it stays the best.
+    For a box, each mask and its score are replaced by those of the same decoder output. For clicks, only the best mask
+    is replaced, by the most similar one; it keeps its score, so that it remains the best.
     """
     has_box = prompt.box_xyxy is not None
 
@@ -190,7 +190,7 @@ def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, h
 
 
 def most_like(seen: Prediction, mask: NDArray[np.bool_]) -> int:
-    """Which of the three masks of multimask output has the best IoU with a mask (h, w) of the same region."""
+    """Index of the multimask output (1-3) that has the highest IoU with a mask (h, w) of the same region."""
 
     def likeness(index: int) -> float:
         found = masks.threshold(seen.logits(index))
