@@ -15,9 +15,11 @@ except ImportError:  # Windows
 import numpy as np
 from mobilesam.errors import MobileSamError
 """
+# Not getrusage: its ru_maxrss counts what the parent held before the child's program began.
 PEAK = """
-if resource is not None and sys.platform == "linux":
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+if sys.platform == "linux":
+    with open("/proc/self/status") as status:
+        print("peak", next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
 """
 
 
