@@ -6,6 +6,7 @@ shapes. Files written by `save` carry their configuration in the safetensors met
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -38,8 +39,7 @@ from mobilesam.model.config import (
 from mobilesam.model.sam import Sam
 
 _CONFIG_KEY = "mobilesam_config"
-_HASH_KEY = "mobilesam_sha256"
-_OUR_KEYS = {_CONFIG_KEY, _HASH_KEY, "format"}
+_DAMAGED = "{path} is damaged: it does not hold what was saved; copy or download it again"
 _BLOCK = 2**20
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -98,7 +98,8 @@ def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch
     }
     config = json.dumps(model.config.to_dict())
     with replacing(path) as partial:
-        save_file(state, partial, metadata={_CONFIG_KEY: config, _HASH_KEY: _seal(state, config)})
+        # One entry, because safetensors writes several in random order, and equal weights shall make equal files.
+        save_file(state, partial, metadata={_CONFIG_KEY: f"{config}\n{_seal(state, config)}"})
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -133,14 +134,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         if what := described(path):
             raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(f"{path}: not a readable safetensors file, perhaps truncated ({error})") from error
-    if not metadata.keys() & {_CONFIG_KEY, _HASH_KEY}:
+    if _CONFIG_KEY not in metadata:
+        # A name that is ours but for some letters is a damaged file, whose configuration must not be guessed.
+        if difflib.get_close_matches(_CONFIG_KEY, metadata, cutoff=0.8):
+            raise ModelError(_DAMAGED.format(path=path))
         return unprefixed(state), None
-    # Files of before have no hash; one whose hash or configuration goes by another name now is damaged.
-    text = metadata.get(_CONFIG_KEY)
-    is_whole = text is not None and metadata.keys() <= _OUR_KEYS
-    if not is_whole or metadata.get(_HASH_KEY) not in (None, _seal(state, str(text))):
-        raise ModelError(f"{path} is damaged: it does not hold what was saved; copy or download it again")
-    return state, _read_config(str(text), path)
+    config, _, seal = metadata[_CONFIG_KEY].partition("\n")
+    if seal and seal != _seal(state, config):  # files of earlier versions have none
+        raise ModelError(_DAMAGED.format(path=path))
+    return state, _read_config(config, path)
 
 
 def _seal(state: Mapping[str, Tensor], config: str) -> str:
