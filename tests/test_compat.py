@@ -296,3 +296,24 @@ def test_what_is_not_covered_says_what_is(use) -> None:
     assert isinstance(raised.value, MobileSamError)
     assert not hasattr(sam, "mask_decoder")
     assert sam.eval().to("cpu").cpu() is sam
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"box": np.array([[0, 0, 50, 50], [60, 60, 90, 90]])},
+        {"point_coords": np.array([[10, 10], [20, 20]]), "point_labels": np.array([1])},
+        {"point_coords": np.array([[np.nan, 10]]), "point_labels": np.array([1])},
+    ],
+)
+def test_what_sam_refuses_is_refused_and_the_next_prompt_works(coffee: Path, prompt: dict[str, np.ndarray]) -> None:
+    predictor = SamPredictor(sam_model_registry["embedded"]())
+    predictor.set_image(open_photo(coffee))
+    with pytest.raises(PromptError):
+        predictor.predict(**prompt)  # type: ignore[arg-type]
+    masks_, _, _ = predictor.predict(box=np.array([170, 15, 410, 310]), multimask_output=False)
+    assert masks_[0].sum() > 10_000
+
+
+def test_the_size_of_the_resized_photo_is_sams() -> None:
+    assert ResizeLongestSide.get_preprocess_shape(400, 600, 1024) == (683, 1024)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mobilesam import contract, masks
 from mobilesam.compat.model import SamModel
 from mobilesam.compat.transforms import ResizeLongestSide
+from mobilesam.errors import PromptError
 from mobilesam.image import Rgb, input_size, scale_points, to_input
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
@@ -80,8 +81,16 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """Segment with one prompt in pixels of the photo: masks (K, H, W), scores (K,), logits (K, L, L)."""
+        """Segment with one prompt in pixels of the photo: masks (K, H, W), scores (K,), logits (K, L, L).
+
+        Raises:
+            PromptError: more than one box, which SAM refuses too, or numbers that are not finite.
+        """
         self._check_image()
+        if box is not None and np.size(box) != 4:
+            raise PromptError(
+                f"predict takes one box of 4 numbers, found {np.size(box)} numbers; predict_torch takes several boxes"
+            )
         coords = labels = None
         if point_coords is not None:
             assert point_labels is not None, "point_labels must be supplied if point_coords is supplied."
@@ -137,9 +146,15 @@ class SamPredictor:
         multimask: bool,
         return_logits: bool,
     ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """Decode N prompts in pixels of the resized photo; unchecked, because SAM does not check them either."""
-        given = next((array for array in (coords, boxes, prior) if array is not None), None)
-        count = 1 if given is None else len(given)
+        """Decode N prompts in pixels of the resized photo."""
+        counts = {len(array) for array in (coords, labels, boxes, prior) if array is not None}
+        if len(counts) > 1:
+            raise PromptError(
+                f"points, labels, boxes and masks must be for as many prompts each; found {sorted(counts)}"
+            )
+        if any(array is not None and not np.isfinite(array).all() for array in (coords, boxes)):
+            raise PromptError("points and boxes must be finite numbers; found NaN or infinity")
+        count = counts.pop() if counts else 1
         coords = np.zeros((count, 0, 2)) if coords is None else coords
         labels = np.zeros((count, 0)) if labels is None else labels
         if boxes is None:  # a prompt without a box ends in a "not a point" token

@@ -21,6 +21,11 @@ class ResizeLongestSide:
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        """(height, width) of a photo whose long side is resized to `long_side_length`."""
+        return input_size((oldh, oldw), long_side_length)
+
     def apply_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize an image (H, W, 3) so that its long side is `target_length`."""
         return resize_long_side(image, self.target_length)
