@@ -360,3 +360,11 @@ def test_a_jpeg_of_one_object_among_davis_frames_is_one_object(tmp_path: Path) -
     save(tmp_path / "Annotations" / "a.jpg", GOOD.astype(np.uint8) * 255, quality=90)
     (one,) = only(tmp_path).objects
     np.testing.assert_array_equal(one.mask(HW)[15:45], GOOD[15:45])
+
+
+def test_a_label_picture_of_another_size_is_refused_by_its_objects_name(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.jpg", RGB)
+    save(tmp_path / "masks" / "a.png", np.full((HW[0] // 2, HW[1]), 255, np.uint8))
+    (one,) = only(tmp_path).objects
+    with pytest.raises(DataError, match=rf"object a\.jpg: the mask is {HW[1]}x{HW[0] // 2}, the photo"):
+        one.mask(HW)

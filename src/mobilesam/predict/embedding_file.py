@@ -29,7 +29,6 @@ MAX_PIXELS = 2**28
 """Largest photo in pixels: masks are scaled up to its size, so a forged size could exhaust memory."""
 
 _MAX_HEADER = 2**16  # bytes
-_MAX_SIDE = 2**20 // PATCH_SIZE  # cells; no model comes near
 
 
 @dataclass(frozen=True)
