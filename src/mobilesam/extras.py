@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from mobilesam.errors import MissingExtraError
 
@@ -29,6 +26,10 @@ def require(module: str, extra: str, purpose: str) -> None:
 
 def install_command(extra: str) -> str:
     """The command that adds an extra to this installation, based on where pip installed the package from."""
+    # Imported here: these two bring HTTP and e-mail with them, a twentieth of the start of every command.
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     source = _direct_url()
     url = str(source.get("url", ""))
     if "dir_info" in source:  # a checkout
@@ -44,6 +45,8 @@ def install_command(extra: str) -> str:
 
 def _direct_url() -> dict[str, Any]:
     """The origin that pip recorded (PEP 610); empty if the package is not installed, or came from an index."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         text = distribution("mobilesam").read_text("direct_url.json")
     except PackageNotFoundError:
