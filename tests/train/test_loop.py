@@ -18,6 +18,7 @@ from mobilesam.errors import ModelError, OutOfMemoryError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
+from mobilesam.recipe import load_recipe
 from mobilesam.train import state
 from mobilesam.train.config import OptimConfig, PhaseConfig, RunConfig, TrainRecipe
 from mobilesam.train.interactive import StepResult
@@ -145,6 +146,17 @@ def test_a_run_starts_from_a_checkpoint(shard: Path, tmp_path: Path, tiny_checkp
     tuned = checkpoint.load(train(replace(started, optim=OptimConfig(lr=1e-9))))
     for key, value in checkpoint.load(tiny_checkpoint).named_parameters():
         torch.testing.assert_close(dict(tuned.named_parameters())[key], value, atol=1e-4, rtol=1e-3)
+
+
+def test_the_recipe_of_the_score_head_changes_no_other_weight_and_so_no_mask(
+    shard: Path, tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    published = load_recipe(TrainRecipe, ROOT / "recipes" / "embedded_score.toml")
+    small = replace(recipe(shard, tmp_path / "run", steps=2), start_from=str(tiny_checkpoint))
+    before = checkpoint.load(tiny_checkpoint).state_dict()
+    after = checkpoint.load(train(replace(small, freeze=published.freeze, loss=published.loss))).state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert {key.rsplit(".layers.", 1)[0] for key in changed} == {"mask_decoder.iou_prediction_head"}
 
 
 def test_an_existing_run_is_not_overwritten_and_a_missing_one_not_resumed(shard: Path, tmp_path: Path) -> None:
