@@ -94,7 +94,7 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (LoraConfig, {"alpha": 0.0}, "'alpha' must be a number above 0, found 0.0"),
     (LoraConfig, {"parts": ("prompt_encoder",)}, 'each item one of "image_encoder", "mask_decoder", found'),
     (TrainRecipe, {"image_size": 100}, "'image_size' must be an integer of at least 0 and a multiple of 32, found 100"),
-    (TrainRecipe, {"model": "tinny"}, "'model' must be one of tiny, tiny_lite, "),
+    (TrainRecipe, {"model": "tinny"}, "'model' must be one of tiny, "),
     (
         TrainRecipe,
         {"phases": (PhaseConfig(until=0.5), PhaseConfig(until=0.2))},
@@ -111,7 +111,7 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (EmbeddingLossConfig, {"mse": 0.0}, "'mse' and every other weight of the loss is 0: nothing would be learnt"),
     (EmbeddingLossConfig, {"l1": -1.0}, "'l1' must be a number of at least 0, found -1.0"),
     (DistillRecipe, {"method": "x"}, '\'method\' must be one of "decoupled", "semi-coupled", "coupled", found \'x\''),
-    (DistillRecipe, {"student_model": "x"}, "'student_model' must be one of tiny, tiny_lite, "),
+    (DistillRecipe, {"student_model": "x"}, "'student_model' must be one of tiny, "),
     (
         EverythingSettings,
         {"points_per_side": 0},
