@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import ROOT, make_pair, make_parser, parse, synthetic_shard
-from mobilesam.data.store import record_name
+from mobilesam.data.store_format import record_name
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.run import distill, make_job
 from mobilesam.distill.teacher import embed

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mobilesam.data.cached import open_stores
-from mobilesam.data.store import StoreHeader, StoreWriter, photo_checksum
+from mobilesam.data.checksums import photo_checksum
+from mobilesam.data.store_format import StoreHeader
+from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.survey import Survey, survey
 from mobilesam.errors import DataError
 from tests.helpers.scenes import draw_scene, save_picture, write_shard

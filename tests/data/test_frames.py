@@ -12,12 +12,14 @@ from PIL import Image
 
 from mobilesam import masks
 from mobilesam.data.cached import open_stores
+from mobilesam.data.checksums import listing_checksum, photo_checksum
 from mobilesam.data.decoded import decode_photo, read_bytes, read_photo
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read, read_all
 from mobilesam.data.photo import Framing, PhotoRef, frame_of
 from mobilesam.data.shapes import check_size
-from mobilesam.data.store import StoreHeader, StoreWriter, listing_checksum, photo_checksum
+from mobilesam.data.store_format import StoreHeader
+from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.survey import survey
 from mobilesam.errors import DataError
 from mobilesam.everything import write

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
 import pickle
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,35 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.data.files import FileRef
-from mobilesam.data.photo import PhotoId, PhotoRef
-from mobilesam.data.store import (
-    FORMAT,
-    Store,
-    StoreHeader,
-    StoreWriter,
-    covered_cells,
-    listing_checksum,
-    photo_checksum,
-    read_header,
-)
+from mobilesam.data.store import Store, read_header
+from mobilesam.data.store_format import FORMAT
+from mobilesam.data.store_writer import StoreWriter
 from mobilesam.errors import DataError
-
-ROOT = Path(__file__).parents[2]
-HEADER = StoreHeader(teacher="t", image_size=64, embed_dim=8, shard="s")
-PHOTOS = [f"photo_{i}" for i in range(6)]
-
-
-def embedding(i: int) -> np.ndarray:
-    return np.random.default_rng(i).normal(0, 0.3, (8, 3, 4)).astype(np.float32)
-
-
-def write(path: Path, header: StoreHeader = HEADER, skipped: dict[str, str] | None = None) -> Path:
-    with StoreWriter(path, header) as store:
-        for i, name in enumerate(PHOTOS):
-            if (name, 0) not in store:
-                store.add(name, 0, embedding(i), checksum=photo_checksum(name.encode()))
-        return store.finish(skipped or {})
+from tests.helpers.stores import HEADER, PHOTOS, embedding, write
 
 
 def test_embeddings_come_back_as_half_floats(tmp_path: Path) -> None:
@@ -65,24 +38,6 @@ def test_other_tools_read_it_and_find_no_fault(tmp_path: Path) -> None:
         np.testing.assert_array_equal(archive["photo_1.0"], embedding(1).astype(np.float16))
 
 
-def test_a_torn_file_goes_on_to_the_same_bytes_wherever_it_was_cut(tmp_path: Path) -> None:
-    for dtype in ("float16", "int8"):
-        header = replace(HEADER, dtype=dtype)
-        whole = write(tmp_path / f"{dtype}.npz", header, {"bad": "truncated"}).read_bytes()
-        for cut in [0, 1, 31, *np.random.default_rng(0).integers(0, len(whole), 40), len(whole)]:
-            path = tmp_path / f"{dtype}_{cut}.npz"
-            path.with_name(path.name + ".partial").write_bytes(whole[: int(cut)])
-            assert write(path, header, {"bad": "truncated"}).read_bytes() == whole, cut
-
-
-def test_a_damaged_record_is_cut_off_with_all_behind_it(tmp_path: Path) -> None:
-    whole = bytearray(write(tmp_path / "a.npz").read_bytes())
-    torn = whole.copy()
-    torn[len(torn) // 2] ^= 1
-    (tmp_path / "b.npz.partial").write_bytes(torn)
-    assert write(tmp_path / "b.npz").read_bytes() == whole
-
-
 def test_a_flipped_bit_is_found_and_never_read(tmp_path: Path) -> None:
     path = write(tmp_path / "s.npz")
     start = path.read_bytes().index(embedding(3).astype(np.float16).tobytes())
@@ -102,40 +57,6 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz", "none.npz"):
         with pytest.raises(DataError, match="no store of embeddings"):
             Store(tmp_path / name)
-
-
-def test_a_partial_store_of_another_kind_is_not_continued(tmp_path: Path) -> None:
-    StoreWriter(tmp_path / "s.npz", HEADER).file.close()
-    with pytest.raises(DataError, match=r"has other settings \(teacher is t, not other\)"):
-        StoreWriter(tmp_path / "s.npz", replace(HEADER, teacher="other"))
-
-
-def test_embeddings_with_nan_are_refused(tmp_path: Path) -> None:
-    with StoreWriter(tmp_path / "s.npz", HEADER) as store, pytest.raises(DataError, match=r"'p'.*not finite"):
-        store.add("p", 0, np.full((8, 2, 2), np.nan, np.float32))
-
-
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-from tests.data.test_store import HEADER, write
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-write(Path({path!r}))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits a process's file size")
-@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
-def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path, share: float) -> None:
-    whole = write(tmp_path / "whole.npz").read_bytes()
-    path = tmp_path / "s.npz"
-    code = FULL_DISK.format(limit=int(len(whole) * share), path=str(path))
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "DataError" in result.stderr
-    assert "un the same command again" in result.stderr
-    assert not path.exists()
-    assert write(path).read_bytes() == whole
 
 
 def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
@@ -163,33 +84,10 @@ def test_a_store_of_format_1_has_no_checksums_of_photos_and_is_read(tmp_path: Pa
     assert HEADER.differences(store.header) == ""
 
 
-def test_one_begun_in_format_1_is_finished(tmp_path: Path) -> None:
-    with StoreWriter(tmp_path / "s.npz", replace(HEADER, format=1)) as writer:
-        writer.add("photo_0", 0, embedding(0))
-    store = Store(write(tmp_path / "s.npz"))
-    assert store.photos == set(PHOTOS)
-    store.check_photo("photo_0", b"anything")
-    with pytest.raises(DataError, match="has changed"):
-        store.check_photo("photo_1", b"anything")
-
-
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "s.npz", replace(HEADER, format=FORMAT + 1))
     with pytest.raises(DataError, match=r"s\.npz has format 3, this version reads up to 2; upgrade"):
         Store(path)
-
-
-def test_a_listing_tells_names_sizes_and_order_and_not_the_data_sets_name() -> None:
-    def listing(dataset: str, *photos: tuple[str, int]) -> str:
-        return listing_checksum(PhotoRef(PhotoId(dataset, n), FileRef("x.tar", (0, size)), None) for n, size in photos)
-
-    a = listing("x", ("a", 1), ("b", 2))
-    assert a == listing("one/x.tar", ("a", 1), ("b", 2)) == "52fd8627"
-    others = {listing("x", ("a", 1), ("b", 3)), listing("x", ("b", 2), ("a", 1)), listing("x", ("a", 1))}
-    assert len(others - {a}) == 3
-    mine, theirs = (replace(HEADER, shard=f"{name} {a}") for name in ("x", "one/x.tar"))
-    assert mine.differences(theirs) == ""
-    assert "shard is x 0, not x" in mine.differences(replace(HEADER, shard="x 0"))
 
 
 def test_a_header_is_read_from_stores_finished_or_not(tmp_path: Path) -> None:
@@ -199,14 +97,3 @@ def test_a_header_is_read_from_stores_finished_or_not(tmp_path: Path) -> None:
     assert read_header(path.with_name("cut")) == HEADER
     path.with_name("none").write_bytes(b"no store")
     assert read_header(path.with_name("none")) is None
-
-
-def test_only_cells_that_the_photo_touches_are_covered() -> None:
-    assert covered_cells((64, 64)) == (4, 4)
-    assert covered_cells((43, 64)) == (3, 4)
-    assert covered_cells((1, 64)) == (1, 4)
-
-
-def test_the_header_is_readable_json(tmp_path: Path) -> None:
-    with zipfile.ZipFile(write(tmp_path / "s.npz")) as archive:
-        assert json.loads(archive.read("header.json"))["teacher"] == "t"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mobilesam.model.checkpoint import detect_config
+from mobilesam.model.detect import detect_config
 from mobilesam.model.sam import Sam
 from tests.helpers.standin import fill, spec
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilesam.recipe import from_dict
-from mobilesam.train.config import PhaseConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.loop import fit
+from mobilesam.train.run_config import PhaseConfig
 from mobilesam.train.supervised import supervised_job
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 import mobilesam
 from mobilesam.image import open_photo, resize_long_side, to_input
 from mobilesam.model.backend import TorchBackend
-from mobilesam.model.checkpoint import detect_config
 from mobilesam.model.config import MOBILE_SAM, SAM_VIT_B, SAM_VIT_H, SAM_VIT_L, SamConfig
+from mobilesam.model.detect import detect_config
 from mobilesam.model.sam import Sam
 from tests.helpers.networks import build
 from tests.helpers.standin import GOLDEN, spec

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from mobilesam.train import augment
-from mobilesam.train.config import DataConfig
 from mobilesam.train.drawing import Colour, Facts, Paste, Window, draw_plan
+from mobilesam.train.photo_config import DataConfig
 
 PLAIN = DataConfig(crop_probability=0, max_stretch=1, colour=0, paste_probability=0)
 

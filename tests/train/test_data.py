@@ -8,10 +8,12 @@ import torch
 
 from mobilesam.data.photo import PhotoId
 from mobilesam.errors import SettingsError
-from mobilesam.train.config import DataConfig, PhaseConfig, RunConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.data import FromStep, MaskPhotos, make_loader
 from mobilesam.train.devices import share_workers
+from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import find_photos
+from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Ask, Schedule, Stopwatch
 
 

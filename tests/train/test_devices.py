@@ -13,9 +13,11 @@ import torch
 from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.train import devices
-from mobilesam.train.config import OptimConfig, RunConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.devices import count_processes, own_error, share
+from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.loop import fit
+from mobilesam.train.run_config import RunConfig
 from mobilesam.train.supervised import supervised_job
 from tests.helpers.training import recipe, train
 

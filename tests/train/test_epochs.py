@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilesam.data.checksums import photo_checksum
 from mobilesam.data.decoded import read_photo
-from mobilesam.data.store import Store, StoreHeader, StoreWriter, photo_checksum
+from mobilesam.data.store import Store
+from mobilesam.data.store_format import StoreHeader
+from mobilesam.data.store_writer import StoreWriter
 from mobilesam.errors import DataError
-from mobilesam.train.config import DataConfig
 from mobilesam.train.epochs import EpochPhotos, Needs
+from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import find_photos
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilesam.train.config import LossConfig
 from mobilesam.train.interactive import best_scored, judge
+from mobilesam.train.learning_config import LossConfig
 
 
 def test_ambiguous_prompts_keep_the_best_of_three_and_others_the_first() -> None:

@@ -20,10 +20,12 @@ from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import load_recipe
 from mobilesam.train import state
-from mobilesam.train.config import OptimConfig, PhaseConfig, RunConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.interactive import StepResult
+from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.loop import Runner, is_guarded
 from mobilesam.train.optim import Ema, Guard, build_optimizer
+from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Schedule, Stopwatch
 from mobilesam.train.supervised import SupervisedStep
 from tests.helpers.training import phased, recipe, train

@@ -11,7 +11,8 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE, SamConfig
 from mobilesam.model.sam import Sam
 from mobilesam.train import lora
-from mobilesam.train.config import LoraConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
+from mobilesam.train.learning_config import LoraConfig
 from tests.helpers.closeness import assert_same_function
 from tests.helpers.training import recipe, train
 

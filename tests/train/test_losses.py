@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mobilesam.train.config import LossConfig
+from mobilesam.train.learning_config import LossConfig
 from mobilesam.train.losses import dice_loss, edge_band, focal_loss, mask_iou, mask_loss, rank_loss
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mobilesam.errors import SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.train.config import OptimConfig
+from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 
 

@@ -15,9 +15,10 @@ from mobilesam.data.tar import index_tar
 from mobilesam.errors import DataError
 from mobilesam.masks import to_rle
 from mobilesam.recipe import from_dict
-from mobilesam.train.config import DataConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.data import MaskPhotos
 from mobilesam.train.epochs import EpochPhotos, Needs
+from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import data_patterns, find_photos
 from mobilesam.train.resident import Plans, ResidentPhotos
 from tests.helpers.scenes import draw_scene, save_picture

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilesam.train.config import PromptConfig
+from mobilesam.train.photo_config import PromptConfig
 from mobilesam.train.prompts import (
     corrective_points,
     first_prompts,

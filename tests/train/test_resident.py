@@ -14,12 +14,15 @@ from torch.utils._pytree import tree_leaves
 
 from mobilesam.data.decoded import read_photo
 from mobilesam.train import loop, resident
-from mobilesam.train.config import DataConfig, OptimConfig, PhaseConfig, RunConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.data import MaskPhotos
 from mobilesam.train.drawing import facts_of
+from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.optim import learning_rate
+from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import find_photos
 from mobilesam.train.resident import Plans, ResidentPhotos, count_objects, estimate_bytes
+from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Ask
 from tests.helpers.scenes import write_shard
 from tests.helpers.training import recipe, train

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from mobilesam.errors import SettingsError
-from mobilesam.train.config import PhaseConfig, PromptConfig, RunConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
+from mobilesam.train.photo_config import PromptConfig
+from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Schedule, Stopwatch
 
 PHASES = (

@@ -5,8 +5,10 @@ import torch
 
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import LossConfig, PromptConfig, TrainRecipe
+from mobilesam.train.config import TrainRecipe
 from mobilesam.train.interactive import Draws
+from mobilesam.train.learning_config import LossConfig
+from mobilesam.train.photo_config import PromptConfig
 from mobilesam.train.supervised import SupervisedStep
 
 

@@ -12,7 +12,7 @@ from mobilesam import choices
 
 if TYPE_CHECKING:
     from mobilesam.predict.zoom import Zoom
-    from mobilesam.recipe import Settings
+    from mobilesam.settings import Settings
 
 T = TypeVar("T", bound="Settings")
 

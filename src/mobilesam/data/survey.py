@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mobilesam.data.checksums import listing_checksum
 from mobilesam.data.decoded import UNREAD
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoId, PhotoRef, Problem
 from mobilesam.data.shapes import PixelShape, RleShape, Shape, label_size
-from mobilesam.data.store import listing_checksum
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError
 from mobilesam.image import Frame, open_stored

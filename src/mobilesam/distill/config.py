@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mobilesam.data.store import Dtype
+from mobilesam.data.store_format import Dtype
 from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS, MOBILE_SAM, EncoderConfig, TinyViTConfig
-from mobilesam.recipe import Count, CountOrZero, PositiveOrZero, Settings, SideOrZero
-from mobilesam.train.config import DataConfig, LossConfig, OptimConfig, PromptConfig, RunConfig, ValidationConfig
+from mobilesam.settings import Count, CountOrZero, PositiveOrZero, Settings, SideOrZero
+from mobilesam.train.learning_config import LossConfig, OptimConfig
+from mobilesam.train.photo_config import DataConfig, PromptConfig
+from mobilesam.train.run_config import RunConfig, ValidationConfig
 
 Method = Literal["decoupled", "semi-coupled", "coupled"]
 

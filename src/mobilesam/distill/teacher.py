@@ -19,20 +19,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
+from mobilesam.data.checksums import listing_checksum, photo_checksum
 from mobilesam.data.layouts import expand, name_datasets, read
 from mobilesam.data.photo import PhotoRef, Problem
-from mobilesam.data.store import (
-    SUFFIX,
-    Embedding,
-    Store,
-    StoreHeader,
-    StoreWriter,
-    covered_cells,
-    find_stores,
-    listing_checksum,
-    photo_checksum,
-    read_header,
-)
+from mobilesam.data.store import Store, find_stores, read_header
+from mobilesam.data.store_format import SUFFIX, Embedding, StoreHeader, covered_cells
+from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe, TeacherConfig
 from mobilesam.errors import DataError, first_line

@@ -134,7 +134,7 @@ def segment_boxes(
         return []
     results = []
     for box in boxes:
-        x, y, w, h = box["bbox"]
+        x, y, w, h = box["bbox"]  # COCO: corner and size; prompts are two corners
         try:
             found = image.predict(box=(x, y, x + w, y + h), multimask=False, zoom=zoom)
         except PromptError as error:
@@ -156,6 +156,7 @@ def score(truth: Path, results: list[Json]) -> tuple[dict[str, float], bool]:
     # Only LVIS annotations state how frequent a category is; file names tell nothing reliable.
     is_lvis = any("frequency" in category for category in reference.dataset["categories"])
     evaluation = COCOeval_faster(reference, reference.loadRes(results), "segm", lvis_style=is_lvis)
+    # faster-coco-eval has COCO's limits by default; LVIS allows 300, because it does not annotate every object.
     evaluation.params.maxDets = LVIS_MAX_DETECTIONS if is_lvis else COCO_MAX_DETECTIONS
     evaluation.evaluate()
     evaluation.accumulate()

@@ -46,6 +46,7 @@ def components(mask: Mask) -> int:
 
 def size_class(area: float) -> str:
     """COCO's size class of an area in pixels: S below 32², L from 96², M between."""
+    # By the area of the annotated mask, not of its box, as pycocotools does.
     return "S" if area < 32**2 else "M" if area < 96**2 else "L"
 
 
@@ -92,7 +93,7 @@ def photo_order(photo: PhotoId) -> tuple[str, str]:
 def calibration(scores: Sequence[float], ious: Sequence[float], *, num_bins: int = 10) -> tuple[CalibrationBin, ...]:
     """Calibration bins of scores against true IoUs, of equal width in the score; empty bins are left out."""
     score, truth = np.clip(np.asarray(scores, float), 0, 1), np.asarray(ious, float)
-    bins = np.minimum((score * num_bins).astype(int), num_bins - 1)
+    bins = np.minimum((score * num_bins).astype(int), num_bins - 1)  # a score of exactly 1 belongs to the last bin
     return tuple(
         CalibrationBin(
             start=i / num_bins,

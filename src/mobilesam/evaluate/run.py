@@ -92,9 +92,8 @@ def compute(
         loaded = models or load_models(settings)
         yield from (evaluate_photo(loaded, photo, settings) for photo in photos)
         return
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # onnxruntime hangs in a forked process, because its threads are not forked
+    # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (settings,)) as pool:
         yield from pool.map(_work, photos)
 

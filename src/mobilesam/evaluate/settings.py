@@ -11,7 +11,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.predict.zoom import Zoom
-from mobilesam.recipe import CountOrZero, Settings, Side
+from mobilesam.settings import CountOrZero, Settings, Side
 
 EVERYTHING = "everything"
 """Name of the protocol that searches a photo for all masks, without a prompt per object."""

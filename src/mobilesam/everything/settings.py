@@ -7,7 +7,7 @@ from typing import Annotated
 
 from mobilesam.choices import DenseWhere
 from mobilesam.predict.backend import ModelInfo
-from mobilesam.recipe import Count, CountOrZero, PositiveOrZero, Probability, Range, Settings
+from mobilesam.settings import Count, CountOrZero, PositiveOrZero, Probability, Range, Settings
 
 # (pred_iou_thresh, stability_score_thresh) by model. A small model's scores are lower, so SAM's thresholds would drop
 # most of its masks. These keep 86 % of the recall with an eighth of the masks, on training photos:

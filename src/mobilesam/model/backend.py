@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
-from mobilesam.model.checkpoint import digest
 from mobilesam.model.sam import Sam
+from mobilesam.model.state_dict import digest
 from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +47,20 @@ def config_from(data: Any) -> SamConfig:
         raise ModelError(f"its configuration lacks {error}; save or export it again") from None
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ModelError(f"its configuration cannot be read ({error}); save or export it again") from error
+
+
+def config_from_json(text: str, path: Path) -> SamConfig:
+    """Read the configuration of a file from its JSON text; every error begins with the file's path.
+
+    Raises:
+        ModelError: as `config_from`, or it is no JSON.
+    """
+    try:
+        return config_from(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: its configuration is invalid JSON ({error}); save or export it again") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from mobilesam.contract import check_side
 from mobilesam.errors import SettingsError
-from mobilesam.recipe import Count, CountOrZero, Positive, Probability, Range, Settings, from_dict
+from mobilesam.recipe import from_dict
+from mobilesam.settings import Count, CountOrZero, Positive, Probability, Range, Settings
 
 Four = tuple[Count, Count, Count, Count]
 Seven = tuple[Count, Count, Count, Count, Count, Count, Count]

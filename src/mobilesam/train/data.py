@@ -19,9 +19,10 @@ from mobilesam.data.decoded import DecodedPhoto, read_photo, warn_left_out
 from mobilesam.data.survey import Survey
 from mobilesam.errors import DataError
 from mobilesam.train import augment
-from mobilesam.train.config import DataConfig, RunConfig
 from mobilesam.train.devices import share, share_workers
 from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
+from mobilesam.train.photo_config import DataConfig
+from mobilesam.train.run_config import RunConfig
 from mobilesam.train.schedule import Ask, Schedule
 
 # S side of the network's square, M masks per photo

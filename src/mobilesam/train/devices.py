@@ -22,7 +22,8 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mobilesam import errors
-from mobilesam.train.config import Recipe, RunConfig
+from mobilesam.train.config import Recipe
+from mobilesam.train.run_config import RunConfig
 
 R = TypeVar("R")
 

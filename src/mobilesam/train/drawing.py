@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 
 from mobilesam.data.decoded import DecodedPhoto
 from mobilesam.data.survey import Survey
-from mobilesam.train.config import DataConfig
+from mobilesam.train.photo_config import DataConfig
 
 # K annotated masks of a photo, M masks to show
 

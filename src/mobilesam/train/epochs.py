@@ -20,12 +20,13 @@ from mobilesam.contract import PATCH_SIZE
 from mobilesam.data.decoded import DecodedPhoto, decode_photo, read_bytes, warn_left_out
 from mobilesam.data.geometry import pad_square, shrink
 from mobilesam.data.photo import PhotoId, PhotoRef
-from mobilesam.data.store import Embedding, Store, covered_cells
+from mobilesam.data.store import Store
+from mobilesam.data.store_format import Embedding, covered_cells
 from mobilesam.data.survey import Survey
 from mobilesam.data.views import View, make_view
 from mobilesam.errors import DataError
 from mobilesam.image import resize_long_side
-from mobilesam.train.config import DataConfig
+from mobilesam.train.photo_config import DataConfig
 
 # S side of the network's square, C channels, g grid, M masks per photo
 

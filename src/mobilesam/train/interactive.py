@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import LossConfig
+from mobilesam.train.learning_config import LossConfig
 from mobilesam.train.losses import mask_iou, mask_loss, rank_loss
 from mobilesam.train.prompts import corrective_points
 

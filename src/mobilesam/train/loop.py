@@ -21,7 +21,7 @@ from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
 from mobilesam.train import devices, memory, state
 from mobilesam.train.build import to_training_mode
-from mobilesam.train.config import PhaseConfig, Recipe
+from mobilesam.train.config import Recipe
 from mobilesam.train.data import make_loader
 from mobilesam.train.half import keep_bfloat16
 from mobilesam.train.interactive import Draws, StepResult
@@ -29,6 +29,7 @@ from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 from mobilesam.train.report import write_report
 from mobilesam.train.resident import open_resident
+from mobilesam.train.run_config import PhaseConfig
 from mobilesam.train.schedule import Schedule, Stopwatch, check_length
 from mobilesam.train.validation import Validation
 from mobilesam.weights import RUN_WEIGHTS

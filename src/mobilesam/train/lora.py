@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from mobilesam.errors import SettingsError
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import LoraConfig
+from mobilesam.train.learning_config import LoraConfig
 
 
 class LowRank(nn.Module):

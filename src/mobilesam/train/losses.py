@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilesam.train.config import LossConfig
+from mobilesam.train.learning_config import LossConfig
 
 # N prompts, K masks per prompt, L side of the logits
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from mobilesam.errors import OutOfMemoryError, first_line
-from mobilesam.train.config import RunConfig
+from mobilesam.train.run_config import RunConfig
 
 # Only some libraries have an exception class for this; the others raise a RuntimeError with one of these texts.
 WORDS = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "not enough memory", "ALLOC_FAILED")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.train.build import check_prefixes, longest_prefix
-from mobilesam.train.config import OptimConfig
+from mobilesam.train.learning_config import OptimConfig
 
 
 def learning_rate(step: int, progress: float, config: OptimConfig) -> float:

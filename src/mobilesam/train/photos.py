@@ -7,7 +7,7 @@ from pathlib import Path
 from mobilesam.data.split import keep_fraction
 from mobilesam.data.survey import Survey, survey
 from mobilesam.errors import DataError
-from mobilesam.train.config import DataConfig
+from mobilesam.train.photo_config import DataConfig
 
 
 def data_patterns(config: DataConfig) -> list[str]:

@@ -16,7 +16,7 @@ from mobilesam.contract import (
     LABEL_OBJECT,
     LABEL_PADDING,
 )
-from mobilesam.train.config import PromptConfig
+from mobilesam.train.photo_config import PromptConfig
 
 # N prompts, S side of the network's square, L = S/4 side of the logits, P points
 

@@ -26,10 +26,10 @@ from mobilesam.data.geometry import shrink
 from mobilesam.data.photo import PhotoRef
 from mobilesam.errors import DataError
 from mobilesam.train import warp
-from mobilesam.train.config import RunConfig
 from mobilesam.train.data import FromStep, MaskPhotos
 from mobilesam.train.devices import share_workers
 from mobilesam.train.drawing import Facts, Plan, draw_plan
+from mobilesam.train.run_config import RunConfig
 from mobilesam.train.schedule import Ask, Schedule
 
 # n photos, m masks, R side of the squares they lie in, B photos of a batch, M masks per photo

@@ -13,7 +13,8 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from mobilesam.errors import SettingsError
-from mobilesam.train.config import PhaseConfig, Recipe, RunConfig
+from mobilesam.train.config import Recipe
+from mobilesam.train.run_config import PhaseConfig, RunConfig
 
 
 class Ask(NamedTuple):

@@ -28,7 +28,8 @@ from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
 from mobilesam.train import lora
-from mobilesam.train.config import OptimConfig, Recipe
+from mobilesam.train.config import Recipe
+from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.optim import Ema, build_optimizer
 from mobilesam.train.schedule import Stopwatch
 from mobilesam.weights import RUN_WEIGHTS

@@ -18,13 +18,13 @@ from mobilesam import boxes, draw
 from mobilesam.contract import LABEL_BOX_BOTTOM_RIGHT, LABEL_BOX_TOP_LEFT, LABEL_OBJECT, LABEL_PADDING, PATCH_SIZE
 from mobilesam.data.decoded import DecodedPhoto
 from mobilesam.data.geometry import pad_square, shrink
-from mobilesam.data.store import covered_cells
+from mobilesam.data.store_format import covered_cells
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.masks import deepest_pixel
 from mobilesam.model.sam import Sam
-from mobilesam.train.config import ValidationConfig
 from mobilesam.train.interactive import Prompts, best_scored
 from mobilesam.train.prompts import CELL, low_res_target
+from mobilesam.train.run_config import ValidationConfig
 from mobilesam.train.square import in_photo
 
 # V photos, N objects of them, S side of the square, L = S/4, C channels, g grid

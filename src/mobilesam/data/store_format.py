@@ -1,0 +1,153 @@
+"""The format of a store of embeddings: its header, the names of its members, and how they lie in the file.
+
+    NAME.npz           header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
+    NAME.npz.partial   the same while it grows: whole records, perhaps an incomplete one at the end
+
+A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
+a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
+and is scanned record by record when writing continues. `docs/decisions/0004-embedding-store.md` says why.
+
+Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
+
+A store of format 1 lacks the members PHOTO.crc32 and can still be read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
+from mobilesam.errors import DataError
+from mobilesam.image import Frame
+
+SUFFIX = ".npz"
+FORMAT = 2
+HEADER, SKIPPED = "header.json", "skipped.json"
+Dtype = Literal["float16", "int8"]
+"""What embeddings are stored as; int8 has a scale for each channel and photo."""
+PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
+_SIGNATURE = b"PK\x03\x04"
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
+EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date, so that equal records make equal files
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """How a store's embeddings were made; it must match before they are used or more are added."""
+
+    teacher: str
+    """sha256 of the weights (`model.backend.weights_sha256`)."""
+    image_size: int
+    embed_dim: int
+    shard: str
+    """Name of the data set when it was embedded, and `listing_checksum` of its photos."""
+    dtype: str = "float16"
+    views: int = 1
+    view_seed: int = 0
+    keeps_padding: bool = False
+    unclear_frame: Frame = "upright"
+    """The frame assumed for unclear annotations; see `PhotoRef.unclear_frame`."""
+    preprocessing: str = PREPROCESSING
+    format: int = FORMAT
+
+    @property
+    def listing(self) -> str:
+        """Checksum of the names and sizes of the data set's photos."""
+        return self.shard.rpartition(" ")[2]
+
+    def differences(self, other: StoreHeader) -> str:
+        """Describe how two headers differ; empty if they are compatible. Data set name and format may differ."""
+        mine, others = asdict(self), asdict(other)
+        keys = {key for key in mine if mine[key] != others[key]} - {"format"}
+        if self.listing == other.listing:
+            keys -= {"shard"}
+        return "; ".join(f"{key} is {others[key]}, not {mine[key]}" for key in mine if key in keys)
+
+
+def covered_cells(input_hw: tuple[int, int]) -> tuple[int, int]:
+    """Number of rows and columns of the embedding grid that a resized photo covers."""
+    return -(-input_hw[0] // PATCH_SIZE), -(-input_hw[1] // PATCH_SIZE)
+
+
+def record_name(photo: str, view: int) -> str:
+    """Name of the zip member that holds one view of one photo."""
+    return f"{photo}.{view}.npy"
+
+
+def scale_name(photo: str, view: int) -> str:
+    """Name of the zip member that holds the channels' scales of an int8 record."""
+    return f"{photo}.{view}.scale.npy"
+
+
+def checksum_name(photo: str) -> str:
+    """Name of the zip member that holds the checksum of a photo's file."""
+    return f"{photo}.crc32"
+
+
+def to_npy(array: NDArray[np.generic]) -> bytes:
+    """Serialise an array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def parse_header(data: bytes, path: Path) -> StoreHeader:
+    """Read the first member of a store.
+
+    Raises:
+        DataError: a later version wrote it.
+    """
+    header = StoreHeader(**json.loads(data))
+    if header.format > FORMAT:
+        raise DataError(f"{path} has format {header.format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    return header
+
+
+def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
+    """Yield the complete members of a zip that has no directory yet; stops at the first incomplete one."""
+    offset = 0
+    while True:
+        file.seek(offset)
+        fixed = file.read(_LOCAL_HEADER.size)
+        if len(fixed) < _LOCAL_HEADER.size:
+            return
+        signature, *_, crc, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(fixed)
+        if signature != _SIGNATURE or extra_length or stored != size:
+            return
+        name = file.read(name_length)
+        data = file.read(size)
+        if len(name) < name_length or len(data) < size or zlib.crc32(data) != crc:
+            return
+        member = zipfile.ZipInfo(name.decode("utf-8"), EPOCH)
+        member.CRC, member.header_offset = crc, offset
+        member.compress_size = member.file_size = size
+        yield member
+        offset = end_of(member)
+
+
+def payload_start(member: zipfile.ZipInfo) -> int:
+    """Offset of a member's data in the file, whose local header has no extra fields."""
+    return member.header_offset + _LOCAL_HEADER.size + len(member.filename.encode("utf-8"))
+
+
+def end_of(member: zipfile.ZipInfo) -> int:
+    """Offset of the first byte after a member."""
+    return payload_start(member) + member.file_size
+
+
+def read_payload(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
+    """Read a member's data, unchecked, from a file that may have no zip directory yet."""
+    file.seek(payload_start(member))
+    return file.read(member.file_size)
