@@ -53,7 +53,8 @@ def create_app(settings: ServeSettings, predictor: Predictor, folder: Path | Non
     annotators.add(app, service)
     files = find_files(predictor)
 
-    @app.get("/{path:path}", include_in_schema=False)
+    # Last, because it takes every path that no other route has.
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
         found = files.answer(request)
         if found is None:

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -72,8 +73,17 @@ async def _read_form(request: Request, model: type[Body]) -> tuple[Body, Upload 
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError, UnicodeError) as error:
         raise Problem(400, "the multipart body is damaged, or has too many or too large fields") from error
+    try:
+        fields, photo = await _fields(form)
+    finally:
+        await form.close()
+    return model.model_validate(fields), photo
+
+
+async def _fields(form: FormData) -> tuple[dict[str, Any], Upload | None]:
+    """The fields of a form, and its file."""
     fields: dict[str, Any] = {}
-    photo = None
+    photo: Upload | None = None
     for name, value in form.multi_items():
         if not isinstance(value, str):
             if name not in FILE_FIELDS or photo is not None:
@@ -81,7 +91,7 @@ async def _read_form(request: Request, model: type[Body]) -> tuple[Body, Upload 
             photo = Upload(await value.read(), value.filename or "")
         else:
             fields[name] = _value(value)
-    return model.model_validate(fields), photo
+    return fields, photo
 
 
 def _value(text: str) -> Any:

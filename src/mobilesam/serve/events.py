@@ -24,7 +24,8 @@ async def stream(jobs: Jobs, key: str, offset: int) -> AsyncIterator[bytes]:
         for i, event in enumerate(events):
             # An id is the offset of what follows; only that of the last event of a block is known.
             head = f"id: {end}\n" if i == len(events) - 1 else ""
-            data = json.dumps(event["data"], separators=(",", ":"))
+            told = {name: value for name, value in event["data"].items() if name != "pid"}
+            data = json.dumps(told, separators=(",", ":"))
             yield f"{head}event: {event['event']}\ndata: {data}\n\n".encode()
         if events and events[-1]["event"] in ENDS:
             return

@@ -1,4 +1,4 @@
-"""The outermost layer: lets requests in, bounds their bodies and their time, and stops their work if the client goes."""
+"""The outermost layer: lets requests in, bounds their bodies and time, and stops their work if the client goes."""
 
 from __future__ import annotations
 

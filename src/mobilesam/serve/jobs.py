@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -96,7 +95,7 @@ class Jobs:
             key = new_id()
             job = self._active[key] = Job(key, self._folder / f"{file_name(key)}.jsonl")
         self._tidy()
-        job.tell("queued", pid=os.getpid(), time=round(time.time(), 3))
+        job.tell("queued", pid=os.getpid())
         self._pool.submit(self._run, job, work)
         return key
 
@@ -139,12 +138,12 @@ class Jobs:
             return None
         events, _ = found
         path = self._folder / f"{file_name(key)}.jsonl"
-        last = events[-1] if events else {"event": "queued", "data": {}}
+        last: Event = events[-1] if events else {"event": "queued", "data": {}}
         if last["event"] not in ENDS and not self._has_owner(path):
             last = {"event": "failed", "data": {"detail": "the process that ran this job has ended"}}
         is_over = last["event"] in ENDS
         started = any(event["event"] == "running" for event in events)
-        record = {"id": key, "state": last["event"] if is_over else "running" if started else "queued"}
+        record: dict[str, Any] = {"id": key, "state": last["event"] if is_over else "running" if started else "queued"}
         progress = next((event["data"] for event in reversed(events) if event["event"] == "progress"), None)
         return {**record, "progress": progress, **(last["data"] if is_over else {})}
 

@@ -60,8 +60,8 @@ class Gate:
     async def run(self, function: Callable[[Caller], T]) -> T:
         """Run a function in a slot.
 
-        A caller that is cancelled while it waits leaves the queue. A thread cannot be stopped from outside, so one whose
-        caller is cancelled keeps its slot until the function returns or calls `Caller.check`.
+        A caller that is cancelled while it waits leaves the queue. A thread cannot be stopped from outside, so one
+        whose caller is cancelled keeps its slot until the function returns or calls `Caller.check`.
 
         Raises:
             Busy: the queue is full.

@@ -44,7 +44,8 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 
 def body(model: type[BaseModel]) -> dict[str, Any]:
     """The `requestBody` of a route that takes this model, and a file `photo` where it has a photo."""
-    examples = model.model_config.get("json_schema_extra", {}).get("examples", [])  # type: ignore[union-attr]
+    extra: Any = model.model_config.get("json_schema_extra") or {}
+    examples = extra.get("examples", [])
     reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     named = {f"example {i}": {"value": example} for i, example in enumerate(examples, 1)}
     content: dict[str, Any] = {"application/json": {"schema": reference, "examples": named}}

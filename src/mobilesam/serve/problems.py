@@ -14,7 +14,7 @@ from mobilesam.errors import DataError, ImageError, MobileSamError, PromptError,
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(MobileSamError):
+class Problem(MobileSamError):  # noqa: N818 - RFC 9457 calls it so
     """A request that is answered with an error.
 
     Args:

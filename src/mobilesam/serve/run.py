@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from mobilesam.predict.load import load
+from mobilesam.recipe import from_dict
 from mobilesam.serve.app import create_app
 from mobilesam.serve.guard import Guard
 from mobilesam.serve.settings import ServeSettings
@@ -64,8 +65,8 @@ def serve(settings: ServeSettings) -> None:
 
 def worker() -> Guard:
     """The application of a worker process, from the settings that the supervisor put into the environment."""
-    values = json.loads(os.environ[SETTINGS])
-    settings = ServeSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = json.loads(os.environ[SETTINGS])
+    settings = from_dict(ServeSettings, values)
     return create_app(settings, load_model(settings), Path(os.environ[FOLDER]))
 
 
@@ -103,6 +104,7 @@ def _bind(config: uvicorn.Config) -> Any:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind((config.host, config.port))
     found.set_inheritable(True)
+    found.listen(1024)
     return found
 
 

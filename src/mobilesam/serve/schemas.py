@@ -13,8 +13,8 @@ Format = Literal["rle", "polygons", "png", "labels"]
 Xy = tuple[float, float]
 Xyxy = tuple[float, float, float, float]
 
-CLICK = {"points": [[300, 180]], "labels": [1]}
-BATCH = {"prompts": [{"box": [20, 30, 200, 180]}, {"points": [[300, 180]]}], "format": "polygons"}
+CLICK: dict[str, Any] = {"points": [[300, 180]], "labels": [1]}
+BATCH: dict[str, Any] = {"prompts": [{"box": [20, 30, 200, 180]}, {"points": [[300, 180]]}], "format": "polygons"}
 
 
 class Strict(BaseModel):

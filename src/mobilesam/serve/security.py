@@ -111,6 +111,7 @@ def _name(host: str) -> str:
 
 def safe_name(name: str, default: str = "photo") -> str:
     """The stem of a file name that a client gave, safe for a header and for any file system; at most 80 characters."""
-    stem = re.split(r"[/\\]", name)[-1].rpartition(".")[0] or name
+    base = re.split(r"[/\\]", name)[-1]
+    stem = base.rpartition(".")[0] or base
     cleaned = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:80]
     return cleaned or default
