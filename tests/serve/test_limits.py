@@ -176,7 +176,7 @@ def test_a_full_gate_refuses_a_request_before_its_body_is_read() -> None:
 
 
 def test_the_service_answers_503_with_retry_after_when_it_is_full(make, coffee) -> None:
-    call = make(queue=0)
+    call = make(slots=1, queue=0)
     requests = [("POST", "/v1/embeddings", {"files": {"photo": coffee.read_bytes()}})] * 6
     answers = call.together(*requests)
     codes = [answer.status_code for answer in answers]

@@ -72,7 +72,7 @@ def worker() -> Guard:
 
 def load_model(settings: ServeSettings) -> Any:
     """The model of the settings, as a `Predictor`."""
-    return load(settings.model, backend=settings.backend, threads=settings.threads, image_size=settings.image_size)
+    return load(settings.model, backend=settings.backend, threads=settings.num_threads, image_size=settings.image_size)
 
 
 def _config(app: Any, settings: ServeSettings) -> uvicorn.Config:

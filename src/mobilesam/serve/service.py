@@ -52,7 +52,7 @@ class Service:
         if settings.workers > 1:
             self.embeddings = Shared(root / "embeddings", predictor, settings.cache_bytes)
         self.jobs = Jobs(root / "jobs", settings.max_jobs, settings.kept_jobs)
-        self.gate = Gate(settings.slots, settings.queue)
+        self.gate = Gate(settings.num_slots, settings.num_waiting)
         self.uploads = Uploads(settings.max_requests, settings.max_buffered)
         self.metrics = Metrics()
         self.fetcher = Fetcher(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,12 +35,12 @@ class ServeSettings(Settings):
     """What runs the model."""
     image_size: int | None = None
     """Side in pixels of the network's square input; None: the model's."""
-    threads: int | None = None
-    """Threads of each operator of the runtime; None: the runtime's choice."""
-    slots: Count = 1
-    """Requests that compute at the same time."""
-    queue: CountOrZero = 1
-    """Requests that wait for a slot; one more gets 503."""
+    threads: Count | None = None
+    """Threads of each operator of the runtime; None: the processors, divided among slots and workers."""
+    slots: Count | None = None
+    """Requests that compute at the same time; None: one per processor, divided among workers."""
+    queue: CountOrZero | None = None
+    """Requests that wait for a slot; one more gets 503. None: as many as slots, which keeps the wait short."""
     max_requests: Count = 256
     """Requests in progress, uploads included; one more gets 503."""
     max_bytes: Count = 32 * MEGABYTE
@@ -91,6 +92,21 @@ class ServeSettings(Settings):
         for origin in self.cors:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise SettingsError(f"'cors' takes an origin such as https://example.org, found {origin!r}")
+
+    @property
+    def num_slots(self) -> int:
+        """`slots`, or its default on this machine."""
+        return self.slots or max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
+    def num_waiting(self) -> int:
+        """`queue`, or its default on this machine."""
+        return self.num_slots if self.queue is None else self.queue
+
+    @property
+    def num_threads(self) -> int:
+        """`threads`, or its default on this machine."""
+        return self.threads or max(1, (os.cpu_count() or 1) // (self.num_slots * self.workers))
 
     @property
     def is_loopback(self) -> bool:
