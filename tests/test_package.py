@@ -59,6 +59,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "distill.teacher": {"filelock", "tqdm"},
     "export": {"numpy", "torch"},
     "export.onnx": {"onnx"},
+    "export.any_labeling": {"onnx"},
     "export.verify": {"onnxruntime"},
 }
 # Modules that are imported only where their extra is installed.
