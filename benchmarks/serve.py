@@ -145,7 +145,7 @@ async def loads(server: Server, clients: list[int], seconds: float) -> tuple[flo
     for count in clients:
         name = f"closed, {count} clients"
         found.append(await measured(name, server, lambda load, n=count: closed(load, server, path, n, seconds)))  # type: ignore[misc]
-    capacity = max(load.rate for load in found)
+    capacity = max(1.0, *(load.rate for load in found))
     for count in clients:
         name = f"open, {count} clients, {capacity / 2:.0f}/s"
         await measured(

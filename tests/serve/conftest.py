@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("fastapi")
-
 import httpx
+import pytest
 
 import mobilesam
 from mobilesam.serve.app import create_app
