@@ -20,16 +20,20 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 TORCH_FOLDERS = ("model", "train", "distill", "export")
 HAS_TORCH = find_spec("torch") is not None
+HAS_SERVICE = all(find_spec(name) for name in ("fastapi", "uvicorn", "python_multipart", "httpx"))
 
 
 def pytest_report_header() -> str | None:
     """Say what is left out, since files that cannot be imported cannot be listed as skipped."""
-    return None if HAS_TORCH else f"torch is not installed: without tests/{{{','.join(TORCH_FOLDERS)}}}"
+    said = [] if HAS_TORCH else [f"torch is not installed: without tests/{{{','.join(TORCH_FOLDERS)}}}"]
+    said += [] if HAS_SERVICE else ["the extra serve, or httpx, is not installed: without tests/serve"]
+    return "; ".join(said) or None
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the folders whose tests import torch where torch is absent."""
-    return True if not HAS_TORCH and collection_path.name in TORCH_FOLDERS else None
+    """Leave out the folders whose tests import torch, or the service's packages, where they are absent."""
+    left_out = (() if HAS_TORCH else TORCH_FOLDERS) + (() if HAS_SERVICE else ("serve",))
+    return True if collection_path.name in left_out and collection_path.is_dir() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ def named_extras() -> set[str]:
 
 def test_every_extra_that_is_named_exists() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"torch", "train", "openvino", "eval", "imagenet"} <= named_extras()
+    assert {"torch", "train", "openvino", "eval", "imagenet", "serve"} <= named_extras()
     assert named_extras() <= set(project["optional-dependencies"])
 
 

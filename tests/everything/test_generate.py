@@ -314,3 +314,26 @@ def test_settings_that_make_no_sense_are_named(setting: dict[str, object]) -> No
 def test_numbers_of_numpy_are_settings_too() -> None:
     settings = mobilesam.EverythingSettings(points_per_side=np.int64(4), pred_iou_thresh=np.float32(0.5))  # type: ignore[arg-type]
     assert settings.points_per_side == 4
+
+
+def test_a_preview_shows_masks_that_do_not_overlap_and_changes_nothing(embedded) -> None:
+    shown: list[list[mobilesam.FoundMask]] = []
+    settings = replace(QUICK, points_per_batch=12)
+    photo = EXAMPLES / "coffee.png"
+    found = segment_everything(embedded, photo, settings=settings, preview=shown.append)
+    assert found == segment_everything(embedded, photo, settings=settings)
+    assert len(shown) > 1
+    assert all(shown)
+    masks_shown = [mask for part in shown for mask in part]
+    for i, mask in enumerate(masks_shown):
+        for other in masks_shown[:i]:
+            assert box_iou(mask.box_xyxy, other.box_xyxy) <= settings.box_nms_thresh + 0.02
+    arrays = [mask.array for mask in masks_shown]
+    assert all(max(iou(mask.array, array) for array in arrays) > 0.5 for mask in found)
+
+
+def box_iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    total = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - width * height
+    return width * height / max(1, total)

@@ -15,7 +15,10 @@ def export(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a folder with a pair, or a model's name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the ONNX files.")],
     layout: Annotated[
-        Literal["pair", "sam"], typer.Option(help="sam: also the decoder with SAM's official signature.")
+        Literal["pair", "sam", "x-anylabeling"],
+        typer.Option(
+            help="sam: also the decoder with SAM's official signature; x-anylabeling: also that tool's files."
+        ),
     ] = "pair",
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the metadata.")] = "unknown",
     fp16_storage: Annotated[
@@ -32,11 +35,31 @@ def export(
 
     sam = checkpoints.load(find_checkpoint(checkpoint))
     # The network of a checkpoint is the same at every size; only the configuration, which is exported, changes.
+    if layout == "x-anylabeling":
+        image_size = _any_labeling_size(image_size)
     if image_size is not None:
         sam.config = sam.config.at(image_size)
     files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage)
     # Besides the pair, not in place of it: the backends of this package load only the pair.
-    if layout == "sam":
+    if layout in ("sam", "x-anylabeling"):
         files.append(export_sam_decoder(sam, output / SAM_DECODER_FILE))
+    if layout == "x-anylabeling":
+        from mobilesam.export.any_labeling import export_any_labeling
+
+        files += export_any_labeling(output, SAM_DECODER_FILE, sam.config.name)
     sizes = "\n".join(f"{file}: {file.stat().st_size / 1e6:.1f} MB" for file in files)
     options.say({"files": [str(file) for file in files]}, f"{sizes}\nonnxruntime and torch agree", as_json)
+
+
+def _any_labeling_size(image_size: int | None) -> int:
+    """The image size that X-AnyLabeling needs.
+
+    Raises:
+        SettingsError: another one was asked for.
+    """
+    from mobilesam.errors import SettingsError
+    from mobilesam.export.any_labeling import IMAGE_SIZE
+
+    if image_size not in (None, IMAGE_SIZE):
+        raise SettingsError(f"X-AnyLabeling feeds {IMAGE_SIZE} px; leave --image-size {image_size} out")
+    return IMAGE_SIZE

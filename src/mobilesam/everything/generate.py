@@ -7,7 +7,7 @@ the size of the photo only after it passed all filters and NMS, one mask at a ti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,8 @@ MAX_WAITING = 2**25  # bytes of logits that candidates may hold before they are 
 
 Progress = Callable[[int, int], None]
 """Called with the number of prompts done so far and in total."""
+Preview = Callable[[list[FoundMask]], None]
+"""Called with the masks of a batch that overlap no mask shown before; the result may lack some of them."""
 
 
 def segment_everything(
@@ -43,6 +45,7 @@ def segment_everything(
     region: ArrayLike | None = None,
     point_grids: Sequence[NDArray[np.generic]] | None = None,
     progress: Progress | None = None,
+    preview: Preview | None = None,
 ) -> list[FoundMask]:
     """Find all masks of a photo.
 
@@ -55,6 +58,7 @@ def segment_everything(
         region: (H, W) boolean mask of where to search: points elsewhere are skipped.
         point_grids: for the photo and each layer of crops, points (N, 2) in the unit square, used instead of the grid.
         progress: called after each batch.
+        preview: called after each batch that found something new, to show masks before the search has ended.
 
     Returns:
         The masks, sorted by predicted IoU, highest first.
@@ -76,7 +80,7 @@ def segment_everything(
     if point_grids is not None and len(point_grids) != settings.crop_n_layers + 1:
         raise SettingsError(f"point_grids needs {settings.crop_n_layers + 1} grids, has {len(point_grids)}")
     grids = None if point_grids is None else [check_rows(grid, 2, "point_grids", "(x, y)") for grid in point_grids]
-    search = Search(predictor, settings, hw, rgb, where, grids, progress)
+    search = Search(predictor, settings, hw, rgb, where, grids, progress, preview)
     if points is not None or boxes is not None:
         image = whole or predictor.embed(rgb)  # type: ignore[arg-type]
         found = search.ask_given(image, points, boxes)
@@ -115,6 +119,9 @@ class Search:
     region: NDArray[np.bool_] | None
     point_grids: Sequence[NDArray[np.generic]] | None
     progress: Progress | None
+    preview: Preview | None = None
+    shown: list[Box] = field(default_factory=list)
+    """Boxes of the masks that the preview was given."""
 
     @property
     def min_score(self) -> float:
@@ -175,11 +182,25 @@ class Search:
         """Candidate masks for single points that pass the filters."""
         found: list[Candidate] = []
         for batch in self.batches(points):
+            new: list[Candidate] = []
             for i, prediction in image.predict_points(batch, min_score=self.min_score):
                 x, y = (batch[i] + crop[:2]).tolist()
-                found += judge(prediction, crop, (x, y), self.hw, self.min_score, self.settings)
-            found = self.bounded(found)
+                new += judge(prediction, crop, (x, y), self.hw, self.min_score, self.settings)
+            self.show(new)
+            found = self.bounded(found + new)
         return found
+
+    def show(self, new: list[Candidate]) -> None:
+        """Give the preview those of a batch's masks that overlap none of those it has."""
+        if self.preview is None or not new:
+            return
+        boxes = [*self.shown, *(mask.box_xyxy for mask in new)]
+        scores = [np.inf] * len(self.shown) + [mask.score for mask in new]
+        kept = suppress(boxes, scores, self.settings.box_nms_thresh)
+        fresh = [new[i - len(self.shown)] for i in kept if i >= len(self.shown)]
+        self.shown += [mask.box_xyxy for mask in fresh]
+        if fresh:
+            self.preview([mask.found(self.hw, self.rgb) for mask in fresh])
 
     def ask_given(self, image: ImageEmbedding, points: ArrayLike | None, boxes: ArrayLike | None) -> list[FoundMask]:
         """Masks for the caller's own points and boxes."""

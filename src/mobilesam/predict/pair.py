@@ -89,6 +89,11 @@ class PairBackend(ABC, Generic[Graph]):
         """Run one inference; thread-safe."""
 
     @property
+    def folder(self) -> Path:
+        """The folder with the pair."""
+        return self._folder
+
+    @property
     def info(self) -> ModelInfo:
         """Properties of the model that it runs."""
         return self._info

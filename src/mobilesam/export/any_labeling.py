@@ -1,0 +1,68 @@
+"""Files for the annotation tool X-AnyLabeling: an encoder with the input it feeds, and its configuration.
+
+The tool scales a photo into 684 x 1024 pixels, gives the encoder an array (684, 1024, 3) without a batch, and the
+decoder of SAM's official signature a mask input of 256 x 256. So the model must run at 1024 px.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from mobilesam import contract
+from mobilesam.files import replacing
+
+IMAGE_SIZE = 1024
+INPUT_HW = (684, 1024)
+ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
+INPUT = "input_image"
+
+
+def export_any_labeling(folder: str | os.PathLike[str], decoder: str, name: str) -> list[Path]:
+    """Write the encoder and the configuration for X-AnyLabeling beside an exported pair.
+
+    Args:
+        folder: with the pair, exported at 1024 px, and the decoder with SAM's official signature.
+        decoder: file name of that decoder.
+        name: of the model, as the tool shows it.
+
+    Returns:
+        The files that were written.
+    """
+    folder = Path(folder)
+    model = onnx.load(folder / contract.ENCODER_FILE)
+    graph = model.graph
+    photo = next(value for value in graph.input if value.name == contract.ENCODER_INPUT)
+    graph.input.remove(photo)
+    graph.input.insert(0, helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [*INPUT_HW, 3]))
+    graph.initializer.append(helper.make_tensor("x_anylabeling_axis", TensorProto.INT64, [1], [0]))
+    turned = helper.make_node("Transpose", [INPUT], ["x_anylabeling_chw"], perm=[2, 0, 1])  # (3, 684, 1024)
+    batched = helper.make_node("Unsqueeze", ["x_anylabeling_chw", "x_anylabeling_axis"], [contract.ENCODER_INPUT])
+    graph.node.insert(0, batched)
+    graph.node.insert(0, turned)
+    onnx.checker.check_model(model)
+    encoder, config = folder / ENCODER_FILE, folder / CONFIG_FILE
+    with replacing(encoder) as partial:
+        onnx.save(model, partial)
+    with replacing(config) as partial:
+        partial.write_text(configuration(decoder, name), encoding="utf-8")
+    return [encoder, config]
+
+
+def configuration(decoder: str, name: str) -> str:
+    """The configuration that "Load Custom Model" of X-AnyLabeling opens; paths are relative to it."""
+    lines = {
+        "type": "segment_anything",
+        "name": f"mobilesam-{name}",
+        "provider": "mobilesam",
+        "display_name": f"mobilesam ({name})",
+        "encoder_model_path": ENCODER_FILE,
+        "decoder_model_path": decoder,
+        "input_size": IMAGE_SIZE,
+        "max_width": INPUT_HW[1],
+        "max_height": INPUT_HW[0],
+    }
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
