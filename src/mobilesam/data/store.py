@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
 from mobilesam.data.photo import PhotoRef
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, OutputError
 from mobilesam.image import Frame
 
 # C channels, gh gw cells of the grid that the photo covers
@@ -46,6 +46,7 @@ Dtype = Literal["float16", "int8"]
 PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
 _SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
+_ZIP = b"PK\x03\x04"  # how a record begins
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date, so that equal records make equal files
 
 Embedding = NDArray[np.float32]
@@ -165,6 +166,10 @@ class StoreWriter:
     def recover(self) -> None:
         """Keep the complete records of a file whose writer was killed, and truncate the rest."""
         self.members = list(scan(self.file))
+        self.file.seek(0)
+        begin = self.file.read(len(_ZIP))
+        if not self.members and not _ZIP.startswith(begin):  # not even the beginning of a first record
+            raise OutputError(f"{self.partial} was not written by mobilesam; move it, or choose another folder")
         while self.members and self.members[-1].filename.endswith((".scale.npy", ".crc32")):
             self.members.pop()  # scales and checksums whose record was not written any more
         if self.members and self.members[-1].filename == SKIPPED:
