@@ -23,7 +23,7 @@ from mobilesam.data.store import (
     photo_checksum,
     read_header,
 )
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, OutputError
 
 ROOT = Path(__file__).parents[2]
 HEADER = StoreHeader(teacher="t", image_size=64, embed_dim=8, shard="s")
@@ -210,3 +210,11 @@ def test_only_cells_that_the_photo_touches_are_covered() -> None:
 def test_the_header_is_readable_json(tmp_path: Path) -> None:
     with zipfile.ZipFile(write(tmp_path / "s.npz")) as archive:
         assert json.loads(archive.read("header.json"))["teacher"] == "t"
+
+
+def test_a_file_of_somebody_else_is_not_continued(tmp_path: Path) -> None:
+    partial = tmp_path / "s.npz.partial"
+    partial.write_bytes(b"my notes")
+    with pytest.raises(OutputError, match="not written by mobilesam"):
+        StoreWriter(tmp_path / "s.npz", HEADER)
+    assert partial.read_bytes() == b"my notes"

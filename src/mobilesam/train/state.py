@@ -68,8 +68,9 @@ def begin(output: Path, resume: bool) -> bool:
         raise SettingsError(f"nothing to resume: {output} does not exist")
     output.mkdir(parents=True, exist_ok=True)
     temporaries.sweep(output)
-    if not has_checkpoint:
-        for name in () if is_begun(output) else RUN_FILES:
+    # With --resume the user says that the folder is a run's, even if it was killed before its first checkpoint.
+    if not resume and not is_begun(output):
+        for name in RUN_FILES:
             outputs.DEFAULT.check(output / name)
     return has_checkpoint
 
