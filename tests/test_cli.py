@@ -93,7 +93,7 @@ def test_a_result_does_not_take_the_place_of_another_photo(run, coffee: Path, tm
         (tmp_path / name).write_bytes(coffee.read_bytes())
     code, _, err = run("segment", "a.png", "a_mask.png", "--point", "290,120")
     assert code == 1
-    assert "would overwrite the photo 'a_mask.png'" in err
+    assert "would overwrite the input 'a_mask.png'" in err
     assert Path("a_mask.png").read_bytes() == coffee.read_bytes()
     assert Path("a_mask_mask.png").exists()
 

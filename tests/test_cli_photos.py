@@ -109,7 +109,8 @@ def test_everything_takes_the_options_of_photos(run, coffee: Path, tmp_path: Pat
     code, _, err = run(*words, "--recursive", "--max-pixels", "1000")
     assert (code, "2 of 2 photos failed" in err) == (1, True)
     assert run(*words, "--recursive")[0] == 0
-    assert sorted(p.name for p in (tmp_path / "out").glob("*.png")) == ["a_x_png_labels.png", "b_x_png_labels.png"]
+    labels = sorted((tmp_path / "out").rglob("*.png"))
+    assert labels == [tmp_path / "out" / "a" / "x_labels.png", tmp_path / "out" / "b" / "x_labels.png"]
     assert "skipped" in run(*words, "--recursive")[1]
     assert "skipped" not in run(*words, "--recursive", "--range", "0,100")[1]
     assert run(*words, "--recursive", "--range", "1")[0] == 2

@@ -317,3 +317,16 @@ def test_what_sam_refuses_is_refused_and_the_next_prompt_works(coffee: Path, pro
 
 def test_the_size_of_the_resized_photo_is_sams() -> None:
     assert ResizeLongestSide.get_preprocess_shape(400, 600, 1024) == (683, 1024)
+
+
+def test_features_are_a_tensor_where_torch_is_installed(
+    predictor: SamPredictor, coffee: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    other = SamPredictor(predictor.model)
+    assert other.features is None
+    other.set_image(cv2.cvtColor(cv2.imread(str(coffee)), cv2.COLOR_BGR2RGB))
+    assert isinstance(other.features, torch.Tensor)
+    assert other.features.shape == other.get_image_embedding().shape
+    monkeypatch.setattr("mobilesam.compat.predictor.is_installed", lambda module: False)
+    assert isinstance(other.features, np.ndarray)

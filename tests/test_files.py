@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from mobilesam.errors import ImageError
-from mobilesam.files import replacing, save_json, save_picture
+from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.outputs import JOURNAL, MARK
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
-    target.write_text("old")
+    save_text("old", target)
 
     def fail() -> None:
         with replacing(target) as partial:
@@ -25,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError):
         fail()
     assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / JOURNAL, target]
 
 
 def test_a_good_write_takes_the_name_and_normal_permissions(tmp_path: Path) -> None:
@@ -86,4 +87,4 @@ def test_a_format_that_cannot_hold_the_picture_is_refused_and_leaves_no_file(tmp
 def test_json_is_one_line(tmp_path: Path) -> None:
     text = save_json({"a": [1, 2]}, tmp_path / "a.json").read_text()
     assert text.count("\n") == 1
-    assert json.loads(text) == {"a": [1, 2]}
+    assert json.loads(text) == {"software": MARK, "a": [1, 2]}

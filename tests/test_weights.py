@@ -20,8 +20,8 @@ import pytest
 
 import mobilesam
 from mobilesam import weights
-from mobilesam.downloads import sweep
 from mobilesam.errors import DownloadError, ModelError
+from mobilesam.temporaries import sweep
 from mobilesam.weights import MODELS, ModelSpec
 
 PAYLOAD = bytes(range(256)) * 400
@@ -121,7 +121,7 @@ def test_a_server_that_does_not_end_is_left_at_the_known_size(server: str, home:
 KILLED = """
 import sys
 from mobilesam import weights
-from mobilesam.downloads import sweep
+from mobilesam.temporaries import sweep
 spec = weights.ModelSpec("m", "", "", sys.argv[1], sys.argv[2], int(sys.argv[3]))
 print("starts", flush=True)
 weights.download(spec, show_progress=False, timeout=60)
@@ -138,7 +138,7 @@ def test_what_a_killed_download_left_is_swept_and_one_under_way_is_not(server: s
         while len(left := [p for p in home.iterdir() if p.stat().st_size > 1000]) < 1:
             time.sleep(0.02)
         good = replace(spec, url=f"{server}/good.pt")
-        sweep(weights.checkpoint_path(good))
+        sweep(home)
         assert left[0].exists(), "somebody writes it"
         process.kill()
     assert left[0].exists()

@@ -88,7 +88,7 @@ def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -
     with explained(what), _file(source, what) as file:
         image = _identify(file, what)
         try:
-            check_size(image.size, what, max_pixels)
+            check_pixels(image.size, what, max_pixels)
             yield image
         finally:
             image.close()
@@ -107,7 +107,7 @@ def explained(what: str) -> Iterator[None]:
         raise ImageError(f"{what} is damaged or truncated ({first_line(error)})") from error
 
 
-def check_size(size: tuple[int, int], what: str, max_pixels: int) -> None:
+def check_pixels(size: tuple[int, int], what: str, max_pixels: int) -> None:
     """Refuse a photo without pixels, or with more than the limit.
 
     Raises:

@@ -13,6 +13,10 @@ class ImageError(MobileSamError, ValueError):
     """A file or array cannot be opened as a photo."""
 
 
+class OutputError(MobileSamError, FileExistsError):
+    """A file must not be written, because an input or a file of somebody else is there."""
+
+
 class PromptError(MobileSamError, ValueError):
     """Points, boxes, labels or a mask input are not a valid prompt."""
 

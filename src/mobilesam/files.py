@@ -1,16 +1,20 @@
-"""Atomic writing of files: a killed process leaves either the old file or the complete new one."""
+"""Atomic writing of files: a killed process leaves either the old file or the complete new one.
+
+Nothing of somebody else is replaced; see `mobilesam.outputs`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mobilesam import temporaries
 from mobilesam.errors import ImageError
+from mobilesam.outputs import ALL, DEFAULT, MARK, Outputs, marked, note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,27 +23,28 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
     The temporary name keeps the suffix, because writers choose a format by it.
 
+    Args:
+        path: the file.
+        outputs: the rule for what may be replaced; by default only files that this package wrote.
+
     Raises:
+        OutputError: another's file is there.
         OSError: the folder does not exist or cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
-    try:
-        # Not by tempfile, which makes files private: the result should have the permissions of any new file. Those
-        # depend on the umask, which cannot be read without changing it for a moment, for all threads.
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise OSError(f"cannot write '{path}': folder '{path.parent}': {error.strerror}") from error
-    try:
+    outputs.check(path)
+    temporaries.sweep(path.parent, again=False)
+    with temporaries.file_for(path) as partial:
         yield partial
+        outputs.check(path)  # again: writing may have taken long
+        if outputs is not ALL:  # which needs no journal, since nothing is asked of it
+            note(path, partial)
         os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_picture(picture: Image | NDArray[np.generic]) -> Image:
@@ -51,24 +56,30 @@ def to_picture(picture: Image | NDArray[np.generic]) -> Image:
     return Image.fromarray(picture.astype("uint8") * 255 if picture.dtype == bool else picture)
 
 
-def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[str], *, quality: int = 90) -> Path:
+def save_picture(
+    picture: Image | NDArray[np.generic], path: str | os.PathLike[str], *, quality: int = 90, outputs: Outputs = DEFAULT
+) -> Path:
     """Save a picture atomically, in the format of its file name's suffix.
 
     Args:
         picture: a PIL image, or an array (H, W) or (H, W, 3); a Boolean one is written as 255 and 0.
         path: the file.
         quality: of JPEG and WebP, 1-95.
+        outputs: the rule for what may be replaced.
 
     Returns:
         The path.
 
     Raises:
         ImageError: the format is unknown or cannot hold this picture.
+        OutputError: another's file is there.
         OSError: the file cannot be written.
     """
     path, picture = Path(path), to_picture(picture)
-    options: dict[str, Any] = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-    with replacing(path) as partial:
+    options = mark_picture(picture, path.suffix.lower())
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        options["quality"] = quality
+    with replacing(path, outputs) as partial:
         try:
             picture.save(partial, **options)
         except (ValueError, OSError) as error:
@@ -78,13 +89,43 @@ def save_picture(picture: Image | NDArray[np.generic], path: str | os.PathLike[s
     return path
 
 
-def save_json(record: Any, path: str | os.PathLike[str]) -> Path:
-    """Save a record atomically as JSON on one line; returns the path.
+def mark_picture(picture: Image, suffix: str) -> dict[str, Any]:
+    """Arguments of `Image.save` that write our mark into a picture, where its format has a place for it."""
+    from PIL.Image import Exif
+    from PIL.PngImagePlugin import PngInfo
+
+    if suffix == ".png":
+        texts = PngInfo()
+        texts.add_text("Software", MARK)
+        return {"pnginfo": texts}
+    if suffix in (".jpg", ".jpeg"):
+        return {"comment": MARK}
+    if suffix in (".tif", ".tiff"):
+        return {"software": MARK}
+    if suffix == ".webp":
+        exif = Exif()
+        exif[0x0131] = MARK
+        return {"exif": exif}
+    return {}
+
+
+def save_text(text: str, path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Path:
+    """Save a text atomically in UTF-8; returns the path. Errors are those of `save_json`."""
+    path = Path(path)
+    with replacing(path, outputs) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def save_json(
+    record: Any, path: str | os.PathLike[str], outputs: Outputs = DEFAULT, *, indent: int | None = None
+) -> Path:
+    """Save a record atomically as JSON, on one line unless `indent` is given; returns the path.
+
+    An object gets our mark as its first entry.
 
     Raises:
+        OutputError: another's file is there.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    return path
+    return save_text(json.dumps(marked(record), indent=indent) + "\n", path, outputs)

@@ -24,7 +24,7 @@ from mobilesam.encoded import (
     MAX_PIXELS,
     SUFFIXES,
     Source,
-    check_size,
+    check_pixels,
     exif_orientation,
     explained,
     is_photo_name,
@@ -32,6 +32,7 @@ from mobilesam.encoded import (
     tiff_orientation,
 )
 from mobilesam.errors import ImageError
+from mobilesam.outputs import is_picture_of_ours
 
 __all__ = [
     "MAX_PIXELS",
@@ -41,6 +42,7 @@ __all__ = [
     "Rgb",
     "find_photos",
     "is_photo_name",
+    "locate_photos",
     "open_photo",
     "open_stored",
     "read_header",
@@ -98,7 +100,7 @@ def open_stored(
     if isinstance(photo, Image.Image):
         what = what or "the image"
         with explained(what):
-            check_size(photo.size, what, max_pixels)
+            check_pixels(photo.size, what, max_pixels)
             photo.load()
             found = pixels.read(photo, what, value_range, tones.from_file(photo))
             return pixels.in_colour(found), exif_orientation(photo)
@@ -137,30 +139,47 @@ def _name(source: Source | BinaryIO) -> str:
 
 
 def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> Iterator[Path | str]:
+    """Find photos as `locate_photos` does, without their subfolders."""
+    return (path for path, _ in locate_photos(photos, recursive=recursive))
+
+
+def locate_photos(
+    photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False
+) -> Iterator[tuple[Path | str, str]]:
     """Find photos: folders and patterns are replaced by the photos in them, sorted; other paths stay unchanged.
 
     So a missing file gets its own error where it is opened, and an address is refused there. Hidden files in folders
-    and patterns are no photos.
+    and patterns are no photos, nor are pictures that this package wrote, such as the masks of an earlier run.
 
     Args:
         photos: folders, patterns and photos.
         recursive: search folders inside folders too, but for hidden ones and links.
 
+    Yields:
+        Each photo, and the subfolder that it was found in, relative to the folder given, with slashes; "" for none.
+
     Raises:
-        ImageError: a folder or a pattern holds no photos.
+        ImageError: a folder or a pattern holds no photos, or a path is empty.
     """
     for photo in photos:
         text, path = os.fspath(photo), Path(photo)
+        if not text.strip():
+            raise ImageError("the path of a photo is empty (a variable that is not set?); give a photo or a folder")
         if "://" in text:
-            yield text
+            yield text, ""
         elif path.is_dir() or (glob.has_magic(text) and not path.exists()):
-            found = _inside(path, recursive) if path.is_dir() else map(Path, glob.glob(text, recursive=True))
-            inside = sorted(p for p in found if is_photo_name(p.name))
+            is_folder = path.is_dir()
+            found = _inside(path, recursive) if is_folder else map(Path, glob.glob(text, recursive=True))
+            named = sorted(p for p in found if is_photo_name(p.name))
+            inside = [p for p in named if not is_picture_of_ours(p)]
             if not inside:
-                raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))})")
-            yield from inside
+                ours = f"; {len(named)} results of mobilesam are left out, name them to use them" if named else ""
+                raise ImageError(f"'{path}' holds no photos ({', '.join(sorted(SUFFIXES))}){ours}")
+            for one in inside:
+                subfolder = one.parent.relative_to(path).as_posix() if is_folder else ""
+                yield one, "" if subfolder == "." else subfolder
         else:
-            yield path
+            yield path, ""
 
 
 def _inside(folder: Path, recursive: bool) -> Iterator[Path]:

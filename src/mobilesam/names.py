@@ -7,13 +7,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from mobilesam.temporaries import shorten
+
 MAX_PARENTS = 3  # how many parent folders a name may include
-MAX_LENGTH = 120  # longest name in bytes; file systems allow 255, and a suffix follows
+MAX_LENGTH = 120  # longest name with folders or a checksum in it, in bytes
+MAX_STEM = (
+    220  # longest stem of a photo that becomes a name, in bytes; of the 255 of file systems, an ending takes some
+)
 
 
 def output_names(
     photos: Sequence[str | os.PathLike[str]],
     *,
+    folders: Sequence[str] | None = None,
     taken: Collection[str] = (),
     owner: Callable[[str], str | None] | None = None,
 ) -> list[str]:
@@ -26,6 +32,8 @@ def output_names(
 
     Args:
         photos: paths.
+        folders: for each photo, the folder of its results, relative, with slashes; "" for none. Its name begins with
+            it.
         taken: names that no photo may get.
         owner: name → the absolute path of the photo whose results lie under it already, or None where that is unknown;
             asked for names in `taken` only. A photo keeps the name it has.
@@ -34,14 +42,15 @@ def output_names(
         A name for each, in order. Takes time linear in the number of photos.
     """
     paths = [absolute(photo) for photo in photos]
+    places = dict(zip(paths, folders or [""] * len(paths), strict=True))
     names: dict[str, str] = {}  # absolute path → name
     used = {fold(name) for name in taken}
     if owner is not None and used:
         for path in dict.fromkeys(paths):
-            own = next((n for n in candidates(path) if fold(n) in used and owner(n) == path), None)
+            own = next((n for n in candidates(path, places[path]) if fold(n) in used and owner(n) == path), None)
             if own is not None:
                 names[path] = own
-    left = {path: candidates(path) for path in paths if path not in names}
+    left = {path: candidates(path, places[path]) for path in paths if path not in names}
     while left:
         proposals = {path: next(more) for path, more in left.items()}
         keys = {path: fold(name) for path, name in proposals.items()}
@@ -53,22 +62,27 @@ def output_names(
     return [names[path] for path in paths]
 
 
-def candidates(path: str) -> Iterator[str]:
-    """Candidate names for the photo at an absolute path, each more specific than the one before."""
+def candidates(path: str, place: str = "") -> Iterator[str]:
+    """Candidate names for the photo at an absolute path, in a folder, each more specific than the one before."""
+    return (f"{place}/{name}" for name in _file_names(path)) if place else _file_names(path)
+
+
+def _file_names(path: str) -> Iterator[str]:
     folder, file = os.path.split(path)
     stem, suffix = os.path.splitext(file)
-    yield stem
     name = f"{stem}_{suffix[1:]}" if len(suffix) > 1 else stem
-    yield name
+    for short in (stem, name):
+        if len(os.fsencode(short)) <= MAX_STEM:
+            yield short
     for _ in range(MAX_PARENTS):
         folder, parent = os.path.split(folder)
         name = f"{parent}_{name}"
-        if not parent or len(name) > MAX_LENGTH:
+        if not parent or len(os.fsencode(name)) > MAX_LENGTH:
             break
         yield name
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()
     for length in (8, 16, 64):
-        yield f"{stem[: MAX_LENGTH - length]}_{digest[:length]}"
+        yield f"{shorten(stem, MAX_LENGTH - length - 1)}_{digest[:length]}"
 
 
 def absolute(photo: str | os.PathLike[str]) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from mobilesam import tones
-from mobilesam.encoded import check_size, exif_orientation, tiff_orientation
+from mobilesam.encoded import check_pixels, exif_orientation, tiff_orientation
 from mobilesam.errors import ImageError
 from mobilesam.tones import Deep, strips
 
@@ -158,7 +158,7 @@ def from_array(array: NDArray[np.generic], what: str, value_range: ValueRange | 
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise ImageError(f"an array must be (H, W), (H, W, 3) or (H, W, 4), not {array.shape}")
     hw = (array.shape[0], array.shape[1])
-    check_size(hw[::-1], what, max_pixels)
+    check_pixels(hw[::-1], what, max_pixels)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype.kind not in "uif":

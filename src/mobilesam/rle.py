@@ -18,7 +18,7 @@ from mobilesam.errors import DataError
 # H W photo, R runs
 
 MAX_PIXELS = 2**28
-"""Most pixels of a mask whose photo's size is not known."""
+"""Most pixels of a mask or an embedded photo of which a file states the size alone."""
 MAX_RUNS = 2**24
 """Most runs, or characters of the compressed form: ten times the noisiest mask of a 12-megapixel photo."""
 MAX_DIGITS = 7  # of one number: 7 * 5 bits hold every difference of two 32-bit runs

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mobilesam import contract
-from mobilesam.downloads import Bounded, hold, sweep
+from mobilesam import contract, outputs
+from mobilesam.downloads import Bounded
 from mobilesam.errors import DownloadError, ModelError, first_line
 from mobilesam.files import replacing
 from mobilesam.integrity import file_sha256 as file_sha256  # re-exported: importers of this module use it
+from mobilesam.temporaries import sweep
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,8 @@ def fetch(spec: ModelSpec, target: Path, downloader: Callable[..., object]) -> N
         Exception: whatever the downloader raises.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target)
-    with replacing(target) as partial, partial.open("r+b") as file:
-        hold(file)
+    sweep(target.parent)
+    with replacing(target, outputs.ALL) as partial, partial.open("r+b") as file:
         downloader(spec.url, Bounded(file, spec.num_bytes), None)
         file.flush()
         found = file_sha256(partial)

@@ -97,3 +97,14 @@ def test_a_mask_of_another_size_and_a_file_that_is_gone_are_refused(tmp_path: Pa
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"photo '.*/a' is damaged"):
         read_photo(reference)
+
+
+def test_one_broken_mask_costs_its_object_and_not_its_photo(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.jpg", RGB)
+    bad = masks.to_rle(DISC[:50])
+    records = [{"id": i, "segmentation": rle, "area": 7} for i, rle in enumerate((bad, masks.to_rle(SQUARE)))]
+    (tmp_path / "a.json").write_text(json.dumps({"annotations": records}))
+    with pytest.warns(UserWarning, match=r"left out: .*a\.jpg: photo '.*/a': object .*mask is 96x50"):
+        photo = read_photo(references(tmp_path)[0])
+    assert len(photo.run_lengths) == 1
+    np.testing.assert_array_equal(photo.mask(0), SQUARE)

@@ -17,7 +17,7 @@ from mobilesam.data.decoded import decode_photo, read_bytes, read_photo
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read, read_all
 from mobilesam.data.photo import Framing, PhotoRef, frame_of
-from mobilesam.data.shapes import check_size
+from mobilesam.data.shapes import check_mask_size
 from mobilesam.data.store_format import StoreHeader
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.survey import survey
@@ -99,7 +99,7 @@ def read_back(photo: PhotoRef) -> float:
     rgb = photo.open()
     hw = (rgb.shape[0], rgb.shape[1])
     (one,) = photo.annotation().objects
-    mask = check_size(one.shape.mask(hw), hw, one.id)
+    mask = check_mask_size(one.shape.mask(hw), hw, one.id)
     on_pixels = found_in(rgb)
     return float((mask & on_pixels).sum() / (mask | on_pixels).sum())
 

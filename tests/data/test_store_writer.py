@@ -10,7 +10,7 @@ import pytest
 
 from mobilesam.data.store import Store
 from mobilesam.data.store_writer import StoreWriter
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, OutputError
 from tests.helpers.stores import HEADER, PHOTOS, embedding, write
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +76,11 @@ def test_one_begun_in_format_1_is_finished(tmp_path: Path) -> None:
     store.check_photo("photo_0", b"anything")
     with pytest.raises(DataError, match="has changed"):
         store.check_photo("photo_1", b"anything")
+
+
+def test_a_file_of_somebody_else_is_not_continued(tmp_path: Path) -> None:
+    partial = tmp_path / "s.npz.partial"
+    partial.write_bytes(b"my notes")
+    with pytest.raises(OutputError, match="not written by mobilesam"):
+        StoreWriter(tmp_path / "s.npz", HEADER)
+    assert partial.read_bytes() == b"my notes"

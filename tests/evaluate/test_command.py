@@ -234,3 +234,20 @@ def test_the_frame_of_photos_that_do_not_tell_is_an_option(run, tmp_path: Path) 
         assert written["settings"]["unclear_frame"] == frame
         means.append(written["summary"]["box"]["mean_iou"])
     assert means[0] > means[1] + 0.1
+
+
+def test_a_report_replaces_no_file_of_others_and_no_data(run, shard: Path, tmp_path: Path) -> None:
+    for name in ("r.json", "r.md", "r.json.journal"):
+        (tmp_path / name).write_text("mine\n")
+        code, _, err = run("evaluate", shard, "-p", "box", "-o", "r.json")
+        assert (code, name in err) == (1, True), err
+        assert (tmp_path / name).read_text() == "mine\n"
+        (tmp_path / name).unlink()
+        assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        assert run("evaluate", shard, "-p", "box", "-o", "r.json")[0] == 0
+    before = (tmp_path / "r.json").read_bytes()
+    for more in ((), ("--overwrite",)):
+        code, _, err = run("evaluate", "r.json", "-p", "box", "-o", "r.json", *more)
+        assert (code, "would overwrite the input" in err) == (1, True)
+    assert (tmp_path / "r.json").read_bytes() == before

@@ -127,3 +127,25 @@ def test_the_verb_writes_a_report(files: tuple[Path, Path], run) -> None:
     written = json.loads(Path("ap.json").read_text())
     assert (written["protocol"], written["num_masks"]) == ("detections", 24)
     assert set(written["ap"]) >= {"AP_all", "AP_50"}
+
+
+def test_a_report_replaces_neither_the_truth_nor_the_boxes(files: tuple[Path, Path], run) -> None:
+    truth, det = files
+    before = (truth.read_bytes(), det.read_bytes())
+    for output in (truth, det):
+        code, _, err = run("evaluate", "detections", truth, det, "-o", output, "--overwrite")
+        assert (code, "would overwrite the input" in err) == (1, True)
+    assert (truth.read_bytes(), det.read_bytes()) == before
+
+
+def test_the_frame_of_photos_that_do_not_tell_is_an_option(files: tuple[Path, Path], run, monkeypatch) -> None:
+    frames = []
+    original = detections.read
+
+    def read(*args: object, unclear_frame: str, **kwargs: object) -> object:
+        frames.append(unclear_frame)
+        return original(*args, unclear_frame=unclear_frame, **kwargs)
+
+    monkeypatch.setattr(detections, "read", read)
+    run("evaluate", "detections", *files, "--backend", "onnx", "--unclear-frame", "stored", "-o", "ap.json")
+    assert frames == ["stored"]

@@ -159,7 +159,7 @@ def test_sub_folders_and_the_limit_of_pixels(embedded: mobilesam.Predictor, two:
     result = segment_folder(
         embedded, folder, folder / "out", settings=FEW, forms=(), recursive=True, max_pixels=451 * 300
     )
-    assert [(photo.name, photo.error is None) for photo in result.photos] == [("one_a_png", False), ("two_a_png", True)]
+    assert [(photo.name, photo.error is None) for photo in result.photos] == [("one/a", False), ("two/a", True)]
     assert "600x400" in str(result.failed[0].error)
 
 

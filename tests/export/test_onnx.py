@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mobilesam
-from mobilesam import contract
+from mobilesam import contract, weights
 from mobilesam.errors import ExportError
 from mobilesam.export import onnx as exporting
 from mobilesam.export import verify
@@ -147,3 +147,25 @@ def test_weights_too_large_for_one_file_go_beside_the_graph(
     assert (tmp_path / "encoder.onnx.data").stat().st_size > 10_000
     assert mobilesam.load(tmp_path).embed(coffee).predict(points=[(9, 9)]).masks.shape == (3, 400, 600)
     assert checkpoint.load(tmp_path).config == sam.config
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(
+    run, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "encoder.onnx").write_bytes(b"mine")
+    code, _, err = run("export", tiny_checkpoint, "-o", "out")
+    assert (code, "encoder.onnx" in err) == (1, True)
+    assert [p.name for p in out.iterdir()] == ["encoder.onnx"]
+    assert run("export", tiny_checkpoint, "-o", "out", "--overwrite")[0] == 0
+    assert sorted(p.name for p in out.iterdir()) == ["decoder.onnx", "decoder_many.onnx", "encoder.onnx", "model.json"]
+    code, _, err = run("export", "out", "-o", "out", "--overwrite")
+    assert (code, "would overwrite the input" in err) == (1, True)
+
+    def die(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting.os, "replace", die)  # as killed before the first file is moved
+    assert run("export", tiny_checkpoint, "-o", "out")[0] == 130
+    assert not weights.has_pair(out), "the pair of two exports is not called complete"

@@ -14,7 +14,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from mobilesam.errors import ModelError, OutOfMemoryError, SettingsError
+from mobilesam.errors import ModelError, OutOfMemoryError, OutputError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
@@ -335,10 +335,10 @@ def test_a_kill_between_the_two_files_of_the_last_checkpoint_costs_nothing(
     writes = itertools.count(1)
 
     def fourth_fails(original: Any) -> Any:
-        def write(*arguments: Any) -> Any:
+        def write(*arguments: Any, **options: Any) -> Any:
             if next(writes) == 4:  # two checkpoints of two files: the second file of the last
                 raise KeyboardInterrupt
-            return original(*arguments)
+            return original(*arguments, **options)
 
         return write
 
@@ -349,3 +349,14 @@ def test_a_kill_between_the_two_files_of_the_last_checkpoint_costs_nothing(
         with pytest.raises(KeyboardInterrupt):
             train(interrupted)
     assert train(interrupted, resume=True).read_bytes() == whole
+
+
+def test_a_run_replaces_no_file_of_others(shard: Path, tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "recipe.json", "history.jsonl", "report.md"):
+        output = tmp_path / name.replace(".", "_")
+        output.mkdir()
+        (output / name).write_text("{}")
+        with pytest.raises(OutputError, match=name):
+            train(recipe(shard, output))
+        assert [p.name for p in output.iterdir()] == [name]
+        assert (output / name).read_text() == "{}"

@@ -6,11 +6,16 @@ subcommands, so that `--help` loads neither torch nor onnxruntime.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
+from contextlib import suppress
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from mobilesam import __version__
 from mobilesam.cli.distill import distill_app
@@ -24,8 +29,22 @@ from mobilesam.cli.serve import serve
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSamError, PromptError, SettingsError
 
+
+class Commands(TyperGroup):
+    """The group of all subcommands, which refuses empty arguments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an empty argument: as a path it would mean the current folder."""
+        for i, argument in enumerate(args):
+            if not argument.strip() or re.fullmatch(r"--[\w-]+=\s*", argument):
+                after = f" after '{args[i - 1]}'" if i and not argument.strip() else f" '{argument}'"
+                raise click.UsageError(f"empty argument{after}; is a variable not set? Leave it out, or give a value")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="mobilesam",
+    cls=Commands,
     help="Cut any object out of any photo; measure, train and export small Segment Anything models.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: square brackets in help texts are not markup
@@ -48,8 +67,11 @@ def main() -> None:
     # It must be set before numpy is first imported, which happens inside the subcommands.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listen()
+    _survive_foreign_names()
     try:
         app()
+    except BrokenPipeError:
+        _end_quietly()
     # Errors that the user can mend on the command line give the code that shells and typer use for bad usage.
     except (PromptError, SettingsError) as error:
         _fail(error, 2)
@@ -57,6 +79,21 @@ def main() -> None:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("interrupted", 1)  # no traceback: Ctrl-C is an expected way to stop a long run
+
+
+def _survive_foreign_names() -> None:
+    """Make the consoles of old Windows code pages print `\\u7167` in place of characters that they lack."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end_quietly() -> None:
+    """Exit with code 1 when the reader of the output, such as `head`, has gone."""
+    # Python would fail once more when it flushes standard output at its end.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def _fail(error: object, code: int) -> None:

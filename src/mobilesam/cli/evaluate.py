@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -87,6 +86,7 @@ def run_protocols(
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     output: Output = Path("report.json"),
     worst: Worst = 0,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     detections: Annotated[list[str] | None, _moved("--detections", f"{VERBS} detections COCO.json BOXES.json")] = None,
     search: Annotated[list[str] | None, _moved("--search", f"--set {SECTION}NAME=VALUE")] = None,
@@ -116,7 +116,7 @@ def run_protocols(
         image_size=image_size,
         zoom=options.parse_zoom(zoom),
     )
-    measure(settings, output, workers, worst, as_json)
+    measure(settings, output, workers, worst, as_json, overwrite=overwrite)
 
 
 def parse_search(overrides: list[str]) -> EverythingSettings:
@@ -129,14 +129,24 @@ def parse_search(overrides: list[str]) -> EverythingSettings:
     return options.read_settings(EverythingSettings, {}, [text.removeprefix(SECTION) for text in overrides])
 
 
-def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool) -> None:
-    """Run an evaluation and write its report, with a journal from which an interrupted run continues."""
+def measure(
+    settings: EvaluateSettings, output: Path, workers: int, worst: int, as_json: bool, *, overwrite: bool = False
+) -> None:
+    """Run an evaluation and write its report, with a journal from which an interrupted run continues.
+
+    Raises:
+        OutputError: the report would replace one of the data files, or a file of somebody else.
+    """
     from mobilesam.evaluate import report
     from mobilesam.evaluate.markdown import to_markdown
     from mobilesam.evaluate.photo import load_models
     from mobilesam.evaluate.run import run
     from mobilesam.evaluate.worst import save_worst
+    from mobilesam.outputs import Outputs
 
+    outputs = Outputs.beside([*settings.data, settings.model], overwrite=overwrite)
+    for file in (output, output.with_suffix(".md")):  # now, and not after hours of work
+        outputs.check(file)
     journal = output.with_name(output.name + ".journal")
     # Loaded here even if worker processes load their own: the report needs the identity of the model, and a wrong name
     # fails before any photo is read.
@@ -144,9 +154,9 @@ def measure(settings: EvaluateSettings, output: Path, workers: int, worst: int, 
     with RunningMean() as bar:
         results, memory_mb = run(settings, journal, models=models, workers=workers, on_result=bar.update)
     built = report.build(settings, models.student.info, results, memory_mb)
-    files = report.write(built, output)
+    files = report.write(built, output, outputs)
     if worst:
-        files += save_worst(built.rows, settings, models, output.with_name(output.stem + "_worst"), worst)
+        files += save_worst(built.rows, settings, models, output.with_name(output.stem + "_worst"), worst, outputs)
     journal.unlink()  # only now: until the report is written, the journal is the only copy of hours of work
     name_problems(built.problems)
     record = built.to_dict()
@@ -215,16 +225,22 @@ def measure_detections(
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     images: Images = "",
+    unclear_frame: options.UnclearFrame = "upright",
     zoom: options.ZoomName = "auto",
     output: Annotated[Path, typer.Option("--output", "-o", help="The report.")] = Path("report.json"),
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Prompt a model with a detector's boxes, and report the COCO or LVIS AP of its masks."""
     from tqdm import tqdm
 
     from mobilesam.evaluate.detections import evaluate_detections
-    from mobilesam.files import replacing
+    from mobilesam.files import save_json
+    from mobilesam.outputs import Outputs
     from mobilesam.predict.load import load
+
+    outputs = Outputs.beside([truth, boxes, model], overwrite=overwrite)
+    outputs.check(output)  # now, and not after hours of work
 
     sam = load(
         model,
@@ -239,11 +255,10 @@ def measure_detections(
         boxes,
         Path(images) if images else None,
         zoom=options.parse_zoom(zoom),
+        unclear_frame=unclear_frame,
         progress=partial(tqdm, unit="photo", disable=None),  # None: no bar where the output is no terminal
     )
-    # Through a temporary file, so that a kill never leaves half a report under the final name.
-    with replacing(output) as temporary:
-        temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    save_json(result.to_dict(), output, outputs, indent=1)
     name_problems(result.problems)
     # Box files often cover a whole data set while the annotations are a subset of it: worth a note, not an error.
     elsewhere = f"{result.num_boxes_elsewhere} boxes of photos that are not in {truth.name}, left out\n"

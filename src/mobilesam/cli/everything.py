@@ -61,6 +61,7 @@ def everything(
     recursive: options.Recursive = False,
     max_pixels: options.MaxPixels = None,
     value_range: options.Range = None,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Find all masks of each photo. A finished photo is skipped when the command is repeated."""
@@ -101,6 +102,7 @@ def everything(
         recursive=recursive,
         max_pixels=max_pixels or MAX_PIXELS,
         value_range=shown,
+        overwrite=overwrite,
         on_result=lambda photo: print_result(photo, as_json),
         show_progress=not as_json and sys.stderr.isatty(),  # no bars in logs and pipes
     )

@@ -45,6 +45,9 @@ UnclearFrame = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that mobilesam did not write too, but never an input.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 Search = Annotated[

@@ -11,6 +11,7 @@ from mobilesam import contract, masks
 from mobilesam.compat.model import SamModel
 from mobilesam.compat.transforms import ResizeLongestSide
 from mobilesam.errors import PromptError
+from mobilesam.extras import is_installed
 from mobilesam.image import Rgb, input_size, scale_points, to_input
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
@@ -41,10 +42,21 @@ class SamPredictor:
         """Device of the model."""
         return self.model.device
 
+    @property
+    def features(self) -> Any:
+        """Embedding of the image, (1, C, g, g), or None before there is one.
+
+        A torch tensor, as in SAM, where torch is installed; otherwise a numpy array. It shares its memory with the
+        embedding that is used.
+        """
+        if self._features is None or not is_installed("torch"):
+            return self._features
+        return self.get_image_embedding()
+
     def reset_image(self) -> None:
         """Forget the image."""
         self.is_image_set = False
-        self.features: NDArray[np.float32] | None = None
+        self._features: NDArray[np.float32] | None = None
         self._photo: Rgb | None = None
         self.original_size: tuple[int, int] = (0, 0)
         self.input_size: tuple[int, int] = (0, 0)
@@ -55,7 +67,7 @@ class SamPredictor:
             raise AssertionError(f"image_format must be in ['RGB', 'BGR'], is {image_format}.")
         rgb = np.ascontiguousarray(image if image_format == "RGB" else image[..., ::-1])
         size = self.transform.target_length
-        self.features = self.model.predictor.backend.encode(to_input(rgb, size))
+        self._features = self.model.predictor.backend.encode(to_input(rgb, size))
         self._photo = rgb
         self.original_size = (image.shape[0], image.shape[1])
         self.input_size = input_size(self.original_size, size)
@@ -67,7 +79,7 @@ class SamPredictor:
         The photo at its own resolution is not available then, so zoom "auto" is off.
         """
         self._photo = None
-        self.features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
+        self._features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
         self.input_size = (int(transformed_image.shape[-2]), int(transformed_image.shape[-1]))
         self.is_image_set = True
@@ -131,7 +143,8 @@ class SamPredictor:
         import torch
 
         self._check_image()
-        return torch.from_numpy(self.features)
+        assert self._features is not None
+        return torch.from_numpy(self._features)
 
     def _check_image(self) -> None:
         if not self.is_image_set:
@@ -164,11 +177,11 @@ class SamPredictor:
             codes = np.tile([contract.LABEL_BOX_TOP_LEFT, contract.LABEL_BOX_BOTTOM_RIGHT], (count, 1))
         backend = self.model.predictor.backend
         side = backend.info.low_res
-        assert self.features is not None
+        assert self._features is not None
         all_coords = np.concatenate([coords, corners], axis=1).astype(np.float32)
         all_labels = np.concatenate([labels, codes], axis=1).astype(np.float32)
         low_res, scores = backend.decode(
-            self.features,
+            self._features,
             all_coords,
             all_labels,
             np.zeros((1, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),

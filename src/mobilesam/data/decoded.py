@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mobilesam.data.photo import PhotoId, PhotoRef
+from mobilesam.data.photo import ObjectRef, PhotoId, PhotoRef
 from mobilesam.data.shapes import Labels, PixelShape, RleShape, Shape
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
@@ -73,6 +73,8 @@ def read_bytes(photo: PhotoRef) -> bytes:
 def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) -> DecodedPhoto:
     """Decode a photo from its encoded bytes, in the orientation of its annotation (`PhotoRef.decode`).
 
+    An object whose mask is broken is left out with a warning; the photo is refused where that leaves none.
+
     Arguments and errors are those of `read_photo`.
     """
     try:
@@ -80,32 +82,43 @@ def decode_photo(photo: PhotoRef, encoded: bytes, *, need_masks: bool = True) ->
         if not need_masks:
             return DecodedPhoto(photo.id, UNREAD, rgb, (), ())
         annotation = photo.annotation()
-        shapes = [one.shape for one in annotation.objects if not one.is_crowd]
-        objects = measure(shapes, (rgb.shape[0], rgb.shape[1]))
+        refs = [one for one in annotation.objects if not one.is_crowd]
+        objects, broken = measure(refs, (rgb.shape[0], rgb.shape[1]))
+        if broken and not objects:
+            raise broken[0]
     except (OSError, ValueError, DataError) as error:
         raise _damaged(photo, error) from error
+    for problem in broken:
+        warnings.warn(f"left out: {photo.file.path}: photo '{photo.id}': {problem}", stacklevel=2)
     return DecodedPhoto(
         photo.id, annotation.source, rgb, tuple(rle for rle, _ in objects), tuple(area for _, area in objects)
     )
 
 
-def measure(shapes: list[Shape], hw: tuple[int, int]) -> list[tuple[Rle, float]]:
-    """Compute run lengths and areas of shapes on a photo of size `hw`; shapes that cover no pixel are left out.
+def measure(objects: list[ObjectRef], hw: tuple[int, int]) -> tuple[list[tuple[Rle, float]], list[DataError]]:
+    """Compute run lengths and areas of objects on a photo of size `hw`; those that cover no pixel are left out.
 
-    Raises:
-        DataError: a mask has another size than the photo, or its file is damaged.
+    Returns:
+        The run lengths and the area of each object; and an error for each whose mask has another size than the photo
+        or cannot be read.
     """
     labels: Read = {}
-    measured = []
-    for shape in shapes:
-        rle = run_lengths(shape, hw, labels)
-        if tuple(rle["size"]) != hw:
-            raise DataError(f"a mask is {rle['size'][1]}x{rle['size'][0]}, the photo {hw[1]}x{hw[0]}")
+    measured: list[tuple[Rle, float]] = []
+    broken: list[DataError] = []
+    for one in objects:
+        shape = one.shape
+        try:
+            rle = run_lengths(shape, hw, labels)
+            if tuple(rle["size"]) != hw:
+                raise DataError(f"a mask is {rle['size'][1]}x{rle['size'][0]}, the photo {hw[1]}x{hw[0]}")
+        except (OSError, ValueError, DataError) as error:  # costs this object, not its photo
+            broken.append(DataError(f"object {one.id}: {first_line(error)}"))
+            continue
         stated = shape.area if isinstance(shape, RleShape) else None
         area = float(coco_mask.area(rle)) if stated is None else float(stated)
         if area or stated is not None:
             measured.append((rle, area))
-    return measured
+    return measured, broken
 
 
 def run_lengths(shape: Shape, hw: tuple[int, int], labels: Read) -> Rle:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.data.files import FileRef
-from mobilesam.data.shapes import Shape, check_size
+from mobilesam.data.shapes import Shape, check_mask_size
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
 from mobilesam.pixels import SIDEWAYS, turn
@@ -59,7 +59,7 @@ class ObjectRef:
         except DataError as error:
             raise DataError(f"object {self.id}: {error}") from error
         # A label picture is as large as its file, whatever the photo's size.
-        return check_size(mask, hw, f"object {self.id}")
+        return check_mask_size(mask, hw, f"object {self.id}")
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def _label_picture(file: FileRef) -> Iterator[Image.Image]:
         raise DataError(f"{file.path}: the mask cannot be read ({first_line(error)})") from error
 
 
-def check_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArray[np.bool_]:
+def check_mask_size(mask: NDArray[np.bool_], hw: tuple[int, int], name: str) -> NDArray[np.bool_]:
     """Return the mask, if it has the photo's size.
 
     Raises:

@@ -37,7 +37,7 @@ HEADER, SKIPPED = "header.json", "skipped.json"
 Dtype = Literal["float16", "int8"]
 """What embeddings are stored as; int8 has a scale for each channel and photo."""
 PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
-_SIGNATURE = b"PK\x03\x04"
+SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date, so that equal records make equal files
 Embedding = NDArray[np.float32]
@@ -124,7 +124,7 @@ def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
         if len(fixed) < _LOCAL_HEADER.size:
             return
         signature, *_, crc, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(fixed)
-        if signature != _SIGNATURE or extra_length or stored != size:
+        if signature != SIGNATURE or extra_length or stored != size:
             return
         name = file.read(name_length)
         data = file.read(size)

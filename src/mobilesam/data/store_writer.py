@@ -14,6 +14,7 @@ import numpy as np
 from mobilesam.data.store_format import (
     EPOCH,
     HEADER,
+    SIGNATURE,
     SKIPPED,
     Embedding,
     StoreHeader,
@@ -26,7 +27,7 @@ from mobilesam.data.store_format import (
     scan,
     to_npy,
 )
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, OutputError
 
 
 class StoreWriter:
@@ -62,6 +63,10 @@ class StoreWriter:
     def recover(self) -> None:
         """Keep the complete records of a file whose writer was killed, and truncate the rest."""
         self.members = list(scan(self.file))
+        self.file.seek(0)
+        begin = self.file.read(len(SIGNATURE))
+        if not self.members and not SIGNATURE.startswith(begin):  # not even the beginning of a first record
+            raise OutputError(f"{self.partial} was not written by mobilesam; move it, or choose another folder")
         while self.members and self.members[-1].filename.endswith((".scale.npy", ".crc32")):
             self.members.pop()  # scales and checksums whose record was not written any more
         if self.members and self.members[-1].filename == SKIPPED:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mobilesam import weights
+from mobilesam.choices import Frame
 from mobilesam.data.coco import ImageKey, image_key
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import MALFORMED, Item, PhotoRef, Problem
@@ -59,6 +60,7 @@ def evaluate_detections(
     images: Path | None = None,
     *,
     zoom: Zoom = "auto",
+    unclear_frame: Frame = "upright",
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> DetectionReport:
     """Measure the COCO or LVIS AP of masks prompted by the boxes of one detection file.
@@ -69,6 +71,7 @@ def evaluate_detections(
         detections: a list of {"image_id", "category_id", "bbox": [x, y, w, h], "score"}.
         images: folder of the photos.
         zoom: second looks, as in `ImageEmbedding.predict`.
+        unclear_frame: orientation of annotations that do not state it, for photos with an EXIF orientation.
         progress: wraps the list of photos, such as with a progress bar.
 
     Raises:
@@ -82,7 +85,7 @@ def evaluate_detections(
     results: list[Json] = []
     problems: list[Problem] = []
     known = set()
-    for item in progress(list(read(truth, photos=images))):
+    for item in progress(list(read(truth, photos=images, unclear_frame=unclear_frame))):
         if isinstance(item, Problem):
             problems.append(item)
             continue

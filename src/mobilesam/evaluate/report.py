@@ -22,7 +22,8 @@ from mobilesam.evaluate.metrics import bootstrap, calibration, photo_order
 from mobilesam.evaluate.records import TWO_POINT_DISTANCES, PhotoResult, Row
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.summaries import Calibration, Counts, MeanClicks, Part, Report, RunRecord, Summary
-from mobilesam.files import replacing
+from mobilesam.files import save_json, save_text
+from mobilesam.outputs import DEFAULT, MARK, Outputs
 from mobilesam.predict.backend import ModelInfo
 
 K = TypeVar("K", bound="str | tuple[str, str]")
@@ -131,13 +132,17 @@ def calibrate(rows: Sequence[Row]) -> Calibration | None:
     )
 
 
-def write(report: Report, path: Path) -> list[Path]:
-    """Write the report as JSON, and its tables as Markdown beside it; returns both paths."""
+def write(report: Report, path: Path, outputs: Outputs = DEFAULT) -> list[Path]:
+    """Write the report as JSON, and its tables as Markdown beside it; returns both paths.
+
+    Raises:
+        OutputError: another's file is there; nothing is written.
+    """
     markdown = path.with_suffix(".md")
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-    with replacing(markdown) as partial:
-        partial.write_text(to_markdown(report), encoding="utf-8")
+    outputs.check(path)
+    outputs.remove(markdown)  # first, so that a kill leaves no tables of another report
+    save_json(report.to_dict(), path, outputs, indent=1)
+    save_text(f"{to_markdown(report)}\n<!-- {MARK} -->\n", markdown, outputs)
     return [path, markdown]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mobilesam.data.layouts import expand, read_all
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
-from mobilesam.errors import SettingsError
+from mobilesam.errors import OutputError, SettingsError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import PhotoResult
@@ -117,11 +117,16 @@ def read_journal(path: Path, settings: EvaluateSettings) -> dict[PhotoId, PhotoR
     """Results of an interrupted run with the same settings; a last line that a kill cut off is dropped.
 
     A journal of other settings is deleted, because its results must not be mixed in.
+
+    Raises:
+        OutputError: the file was not written by us.
     """
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
+    if whole and '{"fingerprint": "' not in whole[0]:
+        raise OutputError(f"'{path}' is no journal of an evaluation; move it, or give another --output")
     if not whole or json.loads(whole[0]).get("fingerprint") != settings.fingerprint:
         path.unlink()
         return {}

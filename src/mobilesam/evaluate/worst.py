@@ -18,12 +18,20 @@ from mobilesam.evaluate.run import find_photos
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.files import save_picture
 from mobilesam.image import Rgb
+from mobilesam.outputs import DEFAULT, Outputs
 
 TRUTH_COLOUR = (255, 215, 0)
 BANNER = 22  # px
 
 
-def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, folder: Path, count: int) -> list[Path]:
+def save_worst(
+    rows: Sequence[Row],
+    settings: EvaluateSettings,
+    models: Models,
+    folder: Path,
+    count: int,
+    outputs: Outputs = DEFAULT,
+) -> list[Path]:
     """Run the worst cases of each protocol again and save pictures of them.
 
     Args:
@@ -32,6 +40,7 @@ def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, 
         models: the models of these settings.
         folder: folder for the files PROTOCOL_RANK.png, created if missing.
         count: number of pictures per protocol.
+        outputs: the rule for what may be replaced.
 
     Returns:
         The files, sorted.
@@ -60,7 +69,7 @@ def save_worst(rows: Sequence[Row], settings: EvaluateSettings, models: Models, 
                 assert answer is not None  # it has a row
                 against = truth.mask if answer.against is None else answer.against
                 picture = draw(images.student.photo, answer, against, row)
-                files.append(save_picture(picture, folder / f"{protocol}_{rank:02}.png"))
+                files.append(save_picture(picture, folder / f"{protocol}_{rank:02}.png", outputs=outputs))
     return sorted(files)
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from mobilesam.errors import ImageError, SettingsError
+from mobilesam.errors import ImageError, OutputError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
-from mobilesam.everything.write import COCO_FILE, ENDINGS, FORMS, write, write_coco
-from mobilesam.image import MAX_PIXELS, find_photos, open_photo
+from mobilesam.everything.write import COCO_FILE, FORMS, write, write_coco
+from mobilesam.image import MAX_PIXELS, locate_photos, open_photo
 from mobilesam.names import absolute, output_names
+from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.predictor import Predictor
 from mobilesam.tones import check_range
 
@@ -66,6 +68,7 @@ def segment_folder(
     recursive: bool = False,
     max_pixels: int = MAX_PIXELS,
     value_range: tuple[float, float] | None = None,
+    overwrite: bool = False,
     on_result: Callable[[PhotoResult], None] | None = None,
     show_progress: bool = False,
 ) -> FolderResult:
@@ -82,8 +85,9 @@ def segment_folder(
         settings: settings of the search; None for the defaults.
         forms: "labels", "overlay", "masks", "yolo", "coco"; each photo also gets its record NAME.json.
         workers: number of photos processed in parallel. Load the model with `threads=1` for more than one.
-        recursive: search subfolders too.
+        recursive: search subfolders too; the results of a photo in one lie in a subfolder of the same name.
         max_pixels, value_range: how photos are opened; see `mobilesam.image.open_photo`.
+        overwrite: replace files that this package did not write too, but never a photo.
         on_result: called after each photo, in the order given.
         show_progress: show progress bars on the terminal.
 
@@ -93,30 +97,39 @@ def segment_folder(
     Raises:
         SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
         ImageError: a folder holds no photos.
+        OutputError: "coco" was requested, and another's instances.json is there.
         OSError: the output folder cannot be made.
     """
     check_forms(forms)
     value_range = None if value_range is None else check_range(value_range)
-    given = find_photos([photos] if isinstance(photos, str | os.PathLike) else photos, recursive=recursive)
-    paths = list({absolute(path): os.fspath(path) for path in given}.values())
+    given = list(locate_photos([photos] if isinstance(photos, str | os.PathLike) else photos, recursive=recursive))
+    paths = list({absolute(path): os.fspath(path) for path, _ in given}.values())
+    if not os.fspath(output).strip():
+        raise OutputError("the name of the output folder is empty; give a folder")
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
+    outputs = Outputs.beside(paths, overwrite=overwrite)
+    if "coco" in forms:
+        outputs.check(output / COCO_FILE)
     job = Job(
         predictor,
         settings or EverythingSettings(),
         tuple(forms),
         output,
-        {absolute(path) for path in paths},
+        outputs,
+        {absolute(path): subfolder for path, subfolder in given},
         max_pixels=max_pixels,
         value_range=value_range,
     )
     done = []
-    for result in job.results(paths, workers, show_progress):
-        done.append(result)
-        if on_result is not None:
-            on_result(result)
+    # Closed at once when `on_result` raises an error, such as that of a closed pipe: photos that wait are not done.
+    with closing(job.results(paths, workers, show_progress)) as results:
+        for result in results:
+            done.append(result)
+            if on_result is not None:
+                on_result(result)
     finished = [result.name for result in done if result.error is None]
-    return FolderResult(done, write_coco(output, finished) if "coco" in forms and finished else None)
+    return FolderResult(done, write_coco(output, finished, outputs) if "coco" in forms and finished else None)
 
 
 def check_forms(forms: Sequence[str]) -> None:
@@ -153,8 +166,10 @@ class Job:
     settings: EverythingSettings
     forms: tuple[str, ...]
     output: Path
-    inputs: set[str]
-    """Absolute paths of the photos, which no result may overwrite."""
+    outputs: Outputs = DEFAULT
+    """The rule for what may be replaced."""
+    subfolders: dict[str, str] = field(default_factory=dict)
+    """Absolute path of each photo → the subfolder of its results, "" for none."""
     max_pixels: int = MAX_PIXELS
     value_range: tuple[float, float] | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -163,15 +178,28 @@ class Job:
     def __post_init__(self) -> None:
         self.identity = fingerprint(self.predictor, self.settings, self.forms, self.value_range)
 
-    def results(self, paths: list[str], workers: int, show_progress: bool) -> Iterator[PhotoResult]:
+    def results(self, paths: list[str], workers: int, show_progress: bool) -> Generator[PhotoResult, None, None]:
         """Process all photos; yields their results in order."""
-        here = [Path(entry.name).stem for entry in os.scandir(self.output) if entry.name.endswith(".json")]
-        names = output_names(paths, taken=[*here, Path(COCO_FILE).stem], owner=self.owner)
-        with ThreadPoolExecutor(max(1, workers)) as pool:
+        folders = [self.subfolders.get(absolute(path), "") for path in paths]
+        here = [name for folder in set(folders) for name in self.records_in(folder)]
+        names = output_names(paths, folders=folders, taken=[*here, Path(COCO_FILE).stem], owner=self.owner)
+        pool = ThreadPoolExecutor(max(1, workers))
+        try:
             # A bar per photo only without parallel photos: bars of several threads would overwrite each other.
             has_bar = show_progress and workers <= 1
             results = pool.map(lambda path, name: self.do(path, name, has_bar), paths, names)
             yield from tqdm(results, total=len(paths), unit="photo", disable=not show_progress or len(paths) < 2)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def records_in(self, folder: str) -> list[str]:
+        """Names that JSON files in a subfolder of the results have taken."""
+        try:
+            files = os.listdir(self.output / folder)
+        except FileNotFoundError:
+            return []
+        stems = [file.removesuffix(".json") for file in files if file.endswith(".json")]
+        return [f"{folder}/{stem}" if folder else stem for stem in stems]
 
     def do(self, path: str, name: str, has_bar: bool) -> PhotoResult:
         """Process one photo: skip it if it is finished, else find its masks and write them."""
@@ -181,7 +209,7 @@ class Job:
             if photo is not None and self.record(name) == made:
                 return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
             rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
-            self.refuse_inputs(name)
+            self.retire_coco()
             with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
 
                 def progress(asked: int, total: int) -> None:
@@ -189,7 +217,7 @@ class Job:
                     bar.refresh()
 
                 found = segment_everything(self.predictor, rgb, settings=self.settings, progress=progress)
-            files = write(self.output, name, path, rgb, found, self.forms, made)
+            files = write(self.output, name, path, rgb, found, self.forms, made, self.outputs)
         except (ImageError, OSError) as error:
             return PhotoResult(path, name, error=error)
         return PhotoResult(path, name, tuple(files), len(found))
@@ -223,13 +251,7 @@ class Job:
                 self.records[name] = {}
         return self.records[name]
 
-    def refuse_inputs(self, name: str) -> None:
-        """Check that no result would overwrite a photo, such as a photo a_labels.png beside a.png.
-
-        Raises:
-            ImageError: names the photo that would be overwritten.
-        """
-        for form in self.forms:
-            target = self.output / (name + ENDINGS.get(form, ".json"))
-            if absolute(target) in self.inputs:
-                raise ImageError(f"the results of '{name}' would overwrite the photo '{target}'; give another --output")
+    def retire_coco(self) -> None:
+        """Remove the COCO file of an earlier run, since a photo in it is about to change; a kill then leaves none."""
+        if "coco" in self.forms:
+            self.outputs.remove(self.output / COCO_FILE)

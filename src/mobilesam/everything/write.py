@@ -11,8 +11,6 @@ instances.json        COCO, for several photos
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -24,12 +22,15 @@ from mobilesam import outlines
 from mobilesam.choices import Form
 from mobilesam.draw import overlay_labels
 from mobilesam.everything.results import FoundMask
-from mobilesam.files import replacing, save_json, save_picture
+from mobilesam.files import save_json, save_picture, save_text
 from mobilesam.image import Rgb
 from mobilesam.interchange import to_coco
+from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
 
 FORMS = get_args(Form)
 COCO_FILE = "instances.json"
+UNFINISHED = "unfinished"
+"""`made_by` of a record while the photo's files are being replaced."""
 
 ENDINGS = {"labels": "_labels.png", "overlay": "_overlay.jpg", "masks": "_masks", "yolo": ".txt"}
 """What each form adds to the name of a photo; "coco" is one file for all."""
@@ -43,6 +44,7 @@ def write(
     found: Sequence[FoundMask],
     forms: Sequence[str],
     made: dict[str, Any],
+    outputs: Outputs = DEFAULT,
 ) -> list[Path]:
     """Write the masks of one photo in the requested forms, and its record NAME.json last.
 
@@ -54,39 +56,58 @@ def write(
         found: its masks.
         forms: some of `FORMS`.
         made: further entries of the record: identity of the photo, and hash of the settings.
+        outputs: the rule for what may be replaced.
 
     Returns:
         The files.
+
+    Raises:
+        OutputError: an input or another's file would be replaced; nothing is written.
     """
     targets = {form: folder / (name + ending) for form, ending in ENDINGS.items() if form in forms}
+    record_file = folder / f"{name}.json"
+    for target in (*(path for form, path in targets.items() if form != "masks"), record_file):
+        outputs.check(target)
+    record_file.parent.mkdir(parents=True, exist_ok=True)
+    # A kill from here on must not leave new pictures beside a record that says they are finished by other settings.
+    if record_file.exists():
+        save_json({**made, "made_by": UNFINISHED}, record_file, outputs)
     if "labels" in targets or "overlay" in targets:
         labels = label_image(found, rgb.shape[:2])
     if "labels" in targets:
-        save_picture(labels, targets["labels"])
+        save_picture(labels, targets["labels"], outputs=outputs)
     if "overlay" in targets:
-        save_picture(overlay_labels(rgb, labels), targets["overlay"])
+        save_picture(overlay_labels(rgb, labels), targets["overlay"], outputs=outputs)
     if "masks" in targets:
-        write_masks(targets["masks"], found)
+        write_masks(targets["masks"], found, outputs)
     if "yolo" in targets:
-        with replacing(targets["yolo"]) as partial:
-            partial.write_text("".join(yolo_line(mask) for mask in found), encoding="utf-8")
+        save_text("".join(yolo_line(mask) for mask in found), targets["yolo"], outputs)
     record = {
         "image": {"file_name": photo, "width": rgb.shape[1], "height": rgb.shape[0]},
         "annotations": [{"id": i, **mask.to_sa1b()} for i, mask in enumerate(found, 1)],
         **made,
     }
-    return [*targets.values(), save_json(record, folder / f"{name}.json")]
+    return [*targets.values(), save_json(record, record_file, outputs)]
 
 
-def write_masks(folder: Path, found: Sequence[FoundMask]) -> Path:
-    """Write one picture per mask into a folder, which replaces an earlier one only when it is complete."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        inside = Path(scratch) / folder.name
-        inside.mkdir()
-        for i, mask in enumerate(found, 1):
-            mask.save(inside / f"{i:04}.png")
-        shutil.rmtree(folder, ignore_errors=True)
-        inside.rename(folder)
+def write_masks(folder: Path, found: Sequence[FoundMask], outputs: Outputs = DEFAULT) -> Path:
+    """Write one picture per mask into a folder; pictures of an earlier run beyond their number are removed.
+
+    Nothing else in the folder is touched.
+
+    Raises:
+        OutputError: an input or another's file has the name of a mask.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    targets = [folder / f"{i:04}.png" for i in range(1, len(found) + 1)]
+    for target in targets:
+        outputs.check(target)
+    for mask, target in zip(found, targets, strict=True):
+        save_picture(mask.array, target, outputs=outputs)
+    for old in folder.iterdir():
+        is_mask = old.suffix == ".png" and old.stem.isdecimal() and int(old.stem) > len(found)
+        if is_mask and identity(old) not in outputs.inputs and is_picture_of_ours(old):
+            old.unlink()
     return folder
 
 
@@ -108,7 +129,7 @@ def yolo_line(mask: FoundMask) -> str:
     return "0 " + " ".join(f"{value:.6f}" for value in unit.ravel()) + "\n"
 
 
-def write_coco(folder: Path, names: Sequence[str]) -> Path:
+def write_coco(folder: Path, names: Sequence[str], outputs: Outputs = DEFAULT) -> Path:
     """Write one COCO file for the finished photos of these names, from their records."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -120,4 +141,6 @@ def write_coco(folder: Path, names: Sequence[str]) -> Path:
         made = to_coco(masks, image["file_name"], original_hw=hw, image_id=image_id, first_id=len(annotations) + 1)
         images += made["images"]
         annotations += made["annotations"]
-    return save_json({"images": images, "annotations": annotations, "categories": categories}, folder / COCO_FILE)
+    return save_json(
+        {"images": images, "annotations": annotations, "categories": categories}, folder / COCO_FILE, outputs
+    )

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from mobilesam import contract
 from mobilesam.files import replacing
+from mobilesam.outputs import DEFAULT, Outputs
 
 IMAGE_SIZE = 1024
 INPUT_HW = (684, 1024)
@@ -21,13 +22,16 @@ ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
 INPUT = "input_image"
 
 
-def export_any_labeling(folder: str | os.PathLike[str], decoder: str, name: str) -> list[Path]:
+def export_any_labeling(
+    folder: str | os.PathLike[str], decoder: str, name: str, outputs: Outputs = DEFAULT
+) -> list[Path]:
     """Write the encoder and the configuration for X-AnyLabeling beside an exported pair.
 
     Args:
         folder: with the pair, exported at 1024 px, and the decoder with SAM's official signature.
         decoder: file name of that decoder.
         name: of the model, as the tool shows it.
+        outputs: the rule for what may be replaced.
 
     Returns:
         The files that were written.
@@ -45,9 +49,9 @@ def export_any_labeling(folder: str | os.PathLike[str], decoder: str, name: str)
     graph.node.insert(0, turned)
     onnx.checker.check_model(model)
     encoder, config = folder / ENCODER_FILE, folder / CONFIG_FILE
-    with replacing(encoder) as partial:
+    with replacing(encoder, outputs) as partial:
         onnx.save(model, partial)
-    with replacing(config) as partial:
+    with replacing(config, outputs) as partial:
         partial.write_text(configuration(decoder, name), encoding="utf-8")
     return [encoder, config]
 

@@ -25,6 +25,8 @@ from mobilesam.files import replacing
 from mobilesam.integrity import HASHES, SOURCE, file_sha256
 from mobilesam.model.backend import describe
 from mobilesam.model.sam import Sam
+from mobilesam.outputs import ALL, DEFAULT, Outputs, marked, note
+from mobilesam.temporaries import folder_in, sweep
 
 OPSET = 17  # the first with LayerNormalization; read by onnxruntime 1.12 and later
 SAM_DECODER_FILE = "sam_decoder.onnx"
@@ -49,6 +51,7 @@ def export_pair(
     licence: str,
     fp16_storage: bool = False,
     source_sha256: str = "",
+    outputs: Outputs = DEFAULT,
 ) -> list[Path]:
     """Export encoder.onnx, both decoders and model.json into a folder, after comparing their outputs with torch.
 
@@ -58,15 +61,20 @@ def export_pair(
         licence: of the weights, for the metadata.
         fp16_storage: keep weights as float16 in the file and compute in float32: half the size.
         source_sha256: of the published checkpoint that the weights come from, for model.json.
+        outputs: the rule for what may be replaced.
 
     Returns:
         The files written.
 
     Raises:
         ExportError: onnxruntime and torch disagree; nothing is left in the folder.
+        OutputError: another's file is there; nothing is written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    for file in (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE, contract.CARD_FILE):
+        outputs.check(folder / file)
     if fp16_storage:
         round_to_fp16(sam)
     sam.eval()
@@ -75,8 +83,7 @@ def export_pair(
     metadata |= {"embed_dim": info.embed_dim, "licence": licence, "weights_sha256": info.weights_sha256}
     metadata |= {"config": json.dumps(sam.config.to_dict())}
     metadata |= {key: getattr(info, key) for key in contract.OPTIONAL_KEYS}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
-        partial = Path(name)
+    with folder_in(folder) as partial:
         graphs = {
             contract.ENCODER_FILE: encoder_graph(sam),
             contract.DECODER_FILE: decoder_graph(sam),
@@ -94,24 +101,31 @@ def export_pair(
         card = {**asdict(info), "verified": report}
         card |= {SOURCE: source_sha256} if source_sha256 else {}
         card |= {HASHES: {path.name: file_sha256(path) for path in sorted(partial.iterdir())}}
-        (partial / contract.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        # model.json is moved last, so that a folder that has it holds a complete pair.
+        (partial / contract.CARD_FILE).write_text(json.dumps(marked(card), indent=2) + "\n", encoding="utf-8")
+        # The old model.json is removed first and the new one moved last, so that a folder that has one holds a
+        # complete pair, whenever the process is killed.
         names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
         for file in names:
+            outputs.check(folder / file)
+        (folder / contract.CARD_FILE).unlink(missing_ok=True)
+        for file in names:
+            if outputs is not ALL:
+                note(folder / file, partial / file)
             os.replace(partial / file, folder / file)
     return [folder / file for file in names]
 
 
-def export_sam_decoder(sam: Sam, path: str | os.PathLike[str]) -> Path:
+def export_sam_decoder(sam: Sam, path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Path:
     """Export the decoder with SAM's official ONNX signature, after comparing its outputs with torch.
 
     Raises:
         ExportError: onnxruntime and torch disagree; nothing is left under `path`.
+        OutputError: another's file is there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sam.eval()
-    with replacing(path) as partial, tempfile.TemporaryDirectory() as scratch:
+    with replacing(path, outputs) as partial, tempfile.TemporaryDirectory() as scratch:
         write(trace(sam_decoder_graph(sam), Path(scratch)), partial)
         verify_sam_decoder(sam, partial)
     return path

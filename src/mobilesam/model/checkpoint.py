@@ -28,6 +28,7 @@ from mobilesam.model.pair_weights import read_pair
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import check_finite, digest, unprefixed
 from mobilesam.model.torch_file import read_torch
+from mobilesam.outputs import DEFAULT, Outputs
 
 _CONFIG_KEY = "mobilesam_config"
 _DAMAGED = "{path} is damaged: it does not hold what was saved; copy or download it again"
@@ -58,11 +59,21 @@ def load(path: str | os.PathLike[str]) -> Sam:
     return model.eval()
 
 
-def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+def save(
+    model: Sam,
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype = torch.float32,
+    outputs: Outputs = DEFAULT,
+) -> None:
     """Save weights and configuration as safetensors; a file is replaced only when the new one is complete.
 
     Args:
         dtype: storage type of floating-point tensors; `load` always gives float32 back.
+        outputs: the rule for what may be replaced.
+
+    Raises:
+        OutputError: another's file is there.
     """
     path = Path(path)
     state = {
@@ -70,7 +81,7 @@ def save(model: Sam, path: str | os.PathLike[str], *, dtype: torch.dtype = torch
         for k, v in model.state_dict().items()
     }
     config = json.dumps(model.config.to_dict())
-    with replacing(path) as partial:
+    with replacing(path, outputs) as partial:
         # One entry, because safetensors writes several in random order, and equal weights shall make equal files.
         save_file(state, partial, metadata={_CONFIG_KEY: f"{config}\n{_seal(state, config)}"})
 

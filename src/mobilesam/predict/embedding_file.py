@@ -22,11 +22,11 @@ from mobilesam.errors import ModelError
 from mobilesam.files import replacing
 from mobilesam.image import input_size
 from mobilesam.integrity import described
+from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.backend import Floats, ModelInfo
+from mobilesam.rle import MAX_PIXELS
 
 FORMAT = "mobilesam-embedding-1"
-MAX_PIXELS = 2**28
-"""Largest photo in pixels: masks are scaled up to its size, so a forged size could exhaust memory."""
 
 _MAX_HEADER = 2**16  # bytes
 
@@ -47,10 +47,10 @@ class Header:
         return cls(FORMAT, info.name, info.weights_sha256, original_hw, input_hw)
 
 
-def write_embedding(path: str | os.PathLike[str], header: Header, array: Floats) -> None:
+def write_embedding(path: str | os.PathLike[str], header: Header, array: Floats, outputs: Outputs = DEFAULT) -> None:
     """Write an embedding to a file; through a temporary file, so that an interrupted write leaves no partial one."""
     text = np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8)
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path, outputs) as partial, partial.open("wb") as file:
         np.savez(file, header=text, embedding=np.ascontiguousarray(array))
 
 
@@ -109,7 +109,7 @@ def _check_header(data: Any) -> Header:
         if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and n > 0 for n in pair)):
             raise ValueError("'original_hw' and 'input_hw' must be two whole numbers above 0 each")
     original_hw, input_hw = ((pair[0], pair[1]) for pair in pairs)  # type: ignore[index]
-    if math.prod(original_hw) > MAX_PIXELS:
+    if math.prod(original_hw) > MAX_PIXELS:  # masks are scaled up to it: a forged size could exhaust memory
         raise ValueError(f"a photo of {original_hw[1]}x{original_hw[0]} has over {MAX_PIXELS} pixels")
     return Header(FORMAT, str(texts[0]), str(texts[1]), original_hw, input_hw)
 

@@ -15,6 +15,7 @@ from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import install_command, is_installed, require
 from mobilesam.integrity import SOURCE, check_files, read_card
+from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import (
@@ -139,7 +140,7 @@ def convert(spec: ModelSpec, folder: Path) -> None:
     from mobilesam.export.onnx import export_pair
     from mobilesam.model import checkpoint
 
-    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence, source_sha256=spec.sha256)
+    export_pair(checkpoint.load(download(spec)), folder, licence=spec.licence, source_sha256=spec.sha256, outputs=ALL)
 
 
 def check_source(spec: ModelSpec, folder: Path) -> None:

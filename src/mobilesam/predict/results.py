@@ -19,6 +19,7 @@ from mobilesam.equality import same_fields
 from mobilesam.errors import ImageError
 from mobilesam.files import save_json, save_picture
 from mobilesam.image import PhotoLike, Rgb, open_photo
+from mobilesam.outputs import Outputs
 from mobilesam.predict.closeup import Closeup
 
 # K masks, H W photo, L = 4g side of the logits
@@ -129,19 +130,24 @@ class Mask:
 
         return to_supervision([self])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the mask as an image, 255 on the object and 0 elsewhere, or as JSON if the path ends in .json.
+
+        Args:
+            path: the file; one that an earlier call wrote is replaced.
+            overwrite: replace a file that this package did not write too.
 
         Raises:
             ImageError: the picture format is unknown.
+            OutputError: another's file is there.
             OSError: the file cannot be written.
         """
-        path = Path(path)
+        path, outputs = Path(path), Outputs(overwrite=overwrite)
         if path.suffix == ".json":
-            save_json(self.to_dict(), path)
+            save_json(self.to_dict(), path, outputs)
             return
         try:
-            save_picture(self.array, path)
+            save_picture(self.array, path, outputs=outputs)
         except ImageError as error:
             raise ImageError(f"cannot save a mask as '{path.suffix}'; use .png or .json") from error
 

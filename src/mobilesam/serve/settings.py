@@ -9,7 +9,7 @@ from typing import Annotated
 
 from mobilesam.choices import BackendName
 from mobilesam.errors import SettingsError
-from mobilesam.recipe import Count, CountOrZero, Positive, Range, Settings
+from mobilesam.settings import Count, CountOrZero, Positive, Range, Settings
 
 Port = Annotated[int, Range(low=0, high=65535)]
 MEGABYTE = 2**20

@@ -13,7 +13,8 @@ from lightning.fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from mobilesam.files import replacing, save_picture
+from mobilesam.files import save_picture, save_text
+from mobilesam.outputs import ALL
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.schedule import Schedule
@@ -98,7 +99,7 @@ class Log:
         self.writer.add_image("validation", look.picture, done, dataformats="HWC")
         folder = self.output / PICTURES_FOLDER
         folder.mkdir(exist_ok=True)
-        save_picture(look.picture, folder / f"{done:07}.jpg", quality=85)
+        save_picture(look.picture, folder / f"{done:07}.jpg", quality=85, outputs=ALL)
 
     def write(self, done: int, numbers: dict[str, float], prefix: str) -> None:
         """Write numbers to TensorBoard, the progress bar and the history."""
@@ -129,6 +130,5 @@ def read_history(output: Path, before: int) -> list[dict[str, Any]]:
             continue
         if line["step"] <= before:
             lines.append(line)
-    with replacing(path) as partial:
-        partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    save_text("".join(json.dumps(line) + "\n" for line in lines), path, ALL)
     return lines

@@ -7,7 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mobilesam.files import replacing
+from mobilesam.files import replacing, save_text
+from mobilesam.outputs import ALL, MARK
 from mobilesam.tables import table
 from mobilesam.train.log import HISTORY_FILE, PICTURES_FOLDER
 
@@ -22,11 +23,9 @@ def write_report(output: Path) -> Path:
     """Write `report.md` and `curves.png` into a run's folder from its history."""
     lines = [json.loads(text) for text in (output / HISTORY_FILE).read_text(encoding="utf-8").splitlines()]
     record = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
-    with replacing(output / CURVES_FILE) as partial:
+    with replacing(output / CURVES_FILE, ALL) as partial:
         draw_curves(to_series(lines, "step"), "steps", partial)
-    with replacing(output / REPORT_FILE) as partial:
-        partial.write_text(to_markdown(output, record, lines), encoding="utf-8")
-    return output / REPORT_FILE
+    return save_text(f"{to_markdown(output, record, lines)}\n<!-- {MARK} -->\n", output / REPORT_FILE, ALL)
 
 
 def to_series(lines: list[dict[str, Any]], x: str) -> Series:

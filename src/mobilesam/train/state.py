@@ -22,8 +22,9 @@ from typing import Any
 
 import torch
 
+from mobilesam import outputs, temporaries
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.files import replacing
+from mobilesam.files import replacing, save_json
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
@@ -36,6 +37,9 @@ from mobilesam.weights import RUN_WEIGHTS
 
 STATE_FILE = "state.pt"
 LOG_FOLDER = "logs"
+RECIPE_FILE = "recipe.json"
+RUN_FILES = (RECIPE_FILE, RUN_WEIGHTS, "history.jsonl", "report.md", "curves.png")
+"""What a run writes into its folder besides its state."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def begin(output: Path, resume: bool) -> bool:
 
     Raises:
         SettingsError: the run exists already, or there is none to resume.
+        OutputError: the folder holds another's file of a name that the run is going to write.
     """
     has_checkpoint = (output / STATE_FILE).exists()
     if has_checkpoint and not resume:
@@ -63,7 +68,21 @@ def begin(output: Path, resume: bool) -> bool:
     if resume and not output.is_dir():
         raise SettingsError(f"nothing to resume: {output} does not exist")
     output.mkdir(parents=True, exist_ok=True)
+    temporaries.sweep(output)
+    # With --resume the user says that the folder is a run's, even if it was killed before its first checkpoint.
+    if not resume and not is_begun(output):
+        for name in RUN_FILES:
+            outputs.DEFAULT.check(output / name)
     return has_checkpoint
+
+
+def is_begun(output: Path) -> bool:
+    """Whether a folder has the recipe of a run, which is written before anything else."""
+    try:
+        record = json.loads((output / RECIPE_FILE).read_text(encoding="utf-8"))
+        return {"recipe", "versions", "machine"} <= set(record)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
@@ -78,8 +97,8 @@ def save(output: Path, trained: Trained, recipe: Recipe, step: int) -> None:
     }
     # Weights first: after a kill between the two, the run resumes from the older state and writes both again. In the
     # other order, a kill after the last step would leave a finished run with the weights of an earlier checkpoint.
-    checkpoint.save(averaged(trained), output / RUN_WEIGHTS)
-    with replacing(output / STATE_FILE) as partial:
+    checkpoint.save(averaged(trained), output / RUN_WEIGHTS, outputs=outputs.ALL)
+    with replacing(output / STATE_FILE, outputs.ALL) as partial:
         torch.save(state, partial)
 
 
@@ -140,8 +159,7 @@ def describe(output: Path, recipe: Recipe, data: str, resident: str) -> None:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
     }
-    with replacing(output / "recipe.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    save_json(record, output / RECIPE_FILE, outputs.ALL, indent=2)
 
 
 def _version(package: str) -> str:

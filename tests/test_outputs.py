@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilesam
+from mobilesam.errors import MobileSamError, OutputError
+from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.image import open_photo
+from mobilesam.outputs import JOURNAL, Outputs, is_ours, is_picture_of_ours
+
+MASK = np.eye(16, dtype=bool)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "p.png"
+    Image.new("RGB", (8, 8), "red").save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".tiff", ".webp"])
+def test_pictures_carry_our_mark_and_those_of_others_do_not(tmp_path: Path, suffix: str) -> None:
+    ours, theirs = tmp_path / f"ours{suffix}", tmp_path / f"theirs{suffix}"
+    picture = Image.new("RGB", (300, 200), "blue")
+    save_picture(picture, ours)
+    picture.save(theirs)
+    assert (is_picture_of_ours(ours), is_picture_of_ours(theirs)) == (True, False)
+    assert not (tmp_path / JOURNAL).exists()
+    np.testing.assert_array_equal(open_photo(ours).shape, (200, 300, 3))
+    save_picture(picture, ours)
+    before = theirs.read_bytes()
+    with pytest.raises(OutputError, match="was not written by mobilesam"):
+        save_picture(picture, theirs)
+    assert theirs.read_bytes() == before
+    save_picture(picture, theirs, outputs=Outputs(overwrite=True))
+    assert is_ours(theirs)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.bmp", "a.gif"])
+def test_what_can_hold_no_mark_is_known_by_the_journal_until_somebody_edits_it(tmp_path: Path, name: str) -> None:
+    def write(text: str) -> None:
+        if name.endswith(".txt"):
+            save_text(text, tmp_path / name)
+        else:
+            save_picture(MASK if text == "one" else ~MASK, tmp_path / name)
+
+    write("one")
+    write("two")
+    assert (tmp_path / JOURNAL).exists()
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    assert is_ours(moved / name)
+    moved.rename(tmp_path)
+    with (tmp_path / name).open("ab") as file:
+        file.write(b"my own line\n")
+    with pytest.raises(OutputError):
+        write("three")
+    assert (tmp_path / name).read_bytes().endswith(b"my own line\n")
+
+
+def test_records_are_marked_first_and_lists_are_left_as_they_are(tmp_path: Path) -> None:
+    save_json({"a": 1}, tmp_path / "a.json")
+    assert list(json.loads((tmp_path / "a.json").read_text())) == ["software", "a"]
+    save_json({"a": 2}, tmp_path / "a.json")
+    (tmp_path / "b.json").write_text('{"annotations": []}')
+    with pytest.raises(OutputError):
+        save_json({}, tmp_path / "b.json")
+    # A record of `everything` from before there was a mark.
+    (tmp_path / "c.json").write_text('{"image": {}, "annotations": [], "made_by": "0123456789abcdef"}')
+    save_json({}, tmp_path / "c.json")
+
+
+def test_an_input_is_recognised_by_every_spelling_of_its_path(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "soft.png").symlink_to(photo)
+    os.link(photo, tmp_path / "hard.png")
+    before = photo.read_bytes()
+    rule = Outputs.beside([photo], overwrite=True)
+    for name in ("p.png", "soft.png", "hard.png", "sub/../p.png"):
+        with pytest.raises(OutputError, match="would overwrite the input"):
+            save_picture(MASK, tmp_path / name, outputs=rule)
+    save_picture(MASK, tmp_path / "mine.png")
+    with pytest.raises(OutputError, match="would overwrite the input"):  # a picture of ours may be an input too
+        save_picture(MASK, tmp_path / "mine.png", outputs=Outputs.beside([tmp_path / "mine.png"]))
+    assert photo.read_bytes() == before
+    assert (tmp_path / "soft.png").is_symlink()
+
+
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    for name in ("folder.png", "pipe.png"):
+        with pytest.raises(OutputError, match="folder or a device"):
+            save_picture(MASK, tmp_path / name, outputs=Outputs(overwrite=True))
+    with pytest.raises(OutputError, match="was not written"):
+        save_picture(MASK, tmp_path / "gone.png")
+    for nothing in ("", ".", "/"):
+        with pytest.raises(OutputError, match="empty"), replacing(nothing):
+            pass
+
+
+def test_a_file_that_appears_while_ours_is_written_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+
+    def write() -> None:
+        with replacing(path) as partial:
+            partial.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(OutputError):
+        write()
+    assert path.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_error_is_ours_and_the_systems() -> None:
+    assert issubclass(OutputError, MobileSamError)
+    assert issubclass(OutputError, FileExistsError)
+
+
+def test_masks_and_embeddings_are_saved_by_the_same_rule(
+    coffee_embedding: mobilesam.ImageEmbedding, tmp_path: Path
+) -> None:
+    mask = coffee_embedding.predict(box=(171, 17, 405, 367)).best
+    things = {"m.png": mask.save, "m.json": mask.save, "e.npz": coffee_embedding.save}
+    for name, save in things.items():
+        path = tmp_path / name
+        path.write_text("mine")
+        with pytest.raises(OutputError, match="overwrite=True"):
+            save(path)
+        assert path.read_text() == "mine"
+        save(path, overwrite=True)
+        save(path)
