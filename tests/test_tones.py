@@ -199,7 +199,12 @@ def test_large_photos_are_sampled_on_a_grid(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(grey(deep), np.round(np.clip((deep - black) / (white - black), 0, 1) * 255))
 
 
-def test_what_was_chosen_is_said_once_as_a_warning(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_what_was_chosen_is_said_once_as_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # The command line, which tests before this one may have called, keeps messages from the root logger that caplog
+    # listens to.
+    monkeypatch.setattr(logging.getLogger("mobilesam"), "propagate", True)
     tones._was_said.clear()
     (tmp_path / "ct.tif").write_bytes(tiff((GREY * 20 - 1024).astype(np.int32)))
     with caplog.at_level(logging.INFO, "mobilesam"):

@@ -71,7 +71,8 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert write(report, tmp_path / "r.json") == [tmp_path / "r.json", tmp_path / "r.md"]
     # JSON knows no tuples; settings and model are kept as it has them.
     expected = replace(report, settings=json.loads(json.dumps(report.settings)))
-    assert read_report(tmp_path / "r.json") == expected
+    # As text, because a protocol without rows has NaN, which equals itself inside dataclasses only before Python 3.13.
+    assert repr(read_report(tmp_path / "r.json")) == repr(expected)
 
 
 def test_rows_are_flat_and_name_their_data_set() -> None:
