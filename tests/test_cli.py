@@ -201,7 +201,7 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
             ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
         ),
         ("evaluate run", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
-        ("export", ["[pair|sam]"]),
+        ("export", ["[pair|sam|x-anylabeling]"]),
     ],
 )
 def test_help_lists_the_choices(run, verb: str, choices: list[str]) -> None:
