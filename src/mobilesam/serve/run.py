@@ -44,14 +44,14 @@ def serve(settings: ServeSettings) -> None:
         ModelError: the model cannot be loaded.
         OSError: the port is taken.
     """
-    # uvicorn raises a signal that it caught once more when it has finished; an ordered stop is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
     logging.config.dictConfig(LOGGING)
     if settings.workers == 1:
         config = _config(create_app(settings, load_model(settings)), settings)
         socket = _bind(config)
         _say(settings, socket.getsockname()[1])
+        # uvicorn raises a signal that it caught once more when it has finished; an ordered stop is no failure.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         uvicorn.Server(config).run(sockets=[socket])
         return
     with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
