@@ -19,6 +19,7 @@ from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
 from mobilesam.cli.messages import listen
 from mobilesam.cli.models import models_app
+from mobilesam.cli.page import page
 from mobilesam.cli.segment import segment
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSamError, PromptError, SettingsError
@@ -38,6 +39,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)
 app.add_typer(distill_app, name="distill")
 app.command()(export)
+app.command()(page)
 
 
 def main() -> None:

@@ -92,7 +92,8 @@ function signedArea(loop) {
 function contains(loop, [x, y]) {
   let inside = false;
   for (let i = 0, j = loop.length - 1; i < loop.length; j = i++) {
-    const [[xi, yi], [xj, yj]] = [loop[i], loop[j]];
+    const [xi, yi] = loop[i];
+    const yj = loop[j][1];
     if (xi === x && yi === y) return true;
     if (yi > y !== yj > y && x < xi) inside = !inside;
   }

@@ -56,11 +56,8 @@ export class Model {
 
   /** @param {number} side */
   decoder(side) {
-    let found = this.decoders.get(side);
-    if (!found) {
-      found = openGraph(this.decoderBytes, side / 16);
-      this.decoders.set(side, found);
-    }
+    const found = this.decoders.get(side) || openGraph(this.decoderBytes, side / 16);
+    this.decoders.set(side, found);
     return found;
   }
 

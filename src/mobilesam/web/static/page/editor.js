@@ -33,7 +33,6 @@ export class Editor {
    * @param {{changed: () => void, say: (text: string) => void, failed: (error: Error) => void}} page
    */
   constructor(client, stage, page) {
-    Object.assign(this, { client, stage, page });
     this.client = client;
     this.stage = stage;
     this.page = page;
@@ -84,6 +83,14 @@ export class Editor {
   /** @param {number} [index] */
   colour(index = this.made) {
     return COLOURS[index % COLOURS.length];
+  }
+
+  /**
+   * A suggestion's colour, the same while others come and go.
+   * @param {Found} found
+   */
+  tint(found) {
+    return this.colour(found.box[0] * 7 + found.box[1] * 13 + found.box[2] * 3 + found.box[3]);
   }
 
   changed() {
@@ -249,11 +256,10 @@ export class Editor {
 
   /** @param {Found} found  a suggestion of "everything" */
   take(found) {
-    const [x0, y0, x1, y1] = found.box;
-    const prompt = { points: [], labels: [], box: /** @type {Box} */ ([x0, y0, x1, y1]) };
+    const prompt = { points: [], labels: [], box: null };
     this.suggestions = this.suggestions.filter((one) => one !== found);
     this.aimed = null;
-    const thing = { ...this.newThing(), prompt: { ...prompt, box: null }, answer: found.answer, choice: 0, outline: found.outline, hasPrior: false };
+    const thing = { ...this.newThing(), prompt, answer: found.answer, choice: 0, outline: found.outline, hasPrior: false };
     this.push({ objects: [...this.doc.objects, thing], active: this.suggestions.length ? null : thing.id });
     this.announce(thing);
   }
@@ -340,7 +346,7 @@ export class Editor {
     report(0, 1, 0);
     const call = this.client.call("everything", { ...EVERYTHING, perSide: this.perSide }, (_, { done, total, masks }) => {
       if (session !== this.session || this.searching !== call) return;
-      this.suggestions = masks;
+      this.suggestions = masks.sort((/** @type {Found} */ a, /** @type {Found} */ b) => b.area - a.area);
       report(done, total, masks.length);
       if (this.pointer) this.hover(this.pointer);
       this.stage.draw();

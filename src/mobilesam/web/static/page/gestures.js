@@ -51,7 +51,7 @@ export class Gestures {
     }
     const isPan = this.tool === "pan" || this.isSpaceDown || event.button === 1;
     this.press = { x: event.clientX, y: event.clientY, isPan, isRight: event.button === 2, isMoved: false };
-    if (event.pointerType !== "mouse" && !isPan) this.timer = setTimeout(() => this.longPress(), LONG_PRESS);
+    if (event.pointerType !== "mouse" && !isPan) this.timer = window.setTimeout(() => this.longPress(), LONG_PRESS);
   }
 
   longPress() {

@@ -37,7 +37,7 @@ function say(text) {
   byId("status").textContent = text;
   byId("status").classList.add("on");
   clearTimeout(said);
-  said = setTimeout(() => byId("status").classList.remove("on"), SAID);
+  said = window.setTimeout(() => byId("status").classList.remove("on"), SAID);
 }
 
 /** @param {Error} error */

@@ -48,7 +48,11 @@ export class Panel {
     }
     if (this.listed === objects && this.chosen === active) return;
     [this.listed, this.chosen] = [objects, active];
+    const focused = document.activeElement;
+    const at = [...byId("objects").querySelectorAll("button, input")].indexOf(/** @type {Element} */ (focused));
     byId("objects").replaceChildren(...objects.map((one) => this.row(one, one.id === active)));
+    const controls = /** @type {NodeListOf<HTMLElement>} */ (byId("objects").querySelectorAll("button, input"));
+    if (at >= 0) (controls[Math.min(at, controls.length - 1)] || byId("canvas")).focus({ preventScroll: true });
   }
 
   /**
@@ -77,7 +81,7 @@ export class Panel {
   /** @param {string} form */
   wish(form) {
     const { doc, activeObject } = this.editor;
-    const onlyActive = byId(`only-active`) instanceof HTMLInputElement && /** @type {HTMLInputElement} */ (byId("only-active")).checked;
+    const onlyActive = /** @type {HTMLInputElement} */ (byId("only-active")).checked;
     const chosen = onlyActive && activeObject ? [activeObject] : doc.objects;
     const isWhole = !(/** @type {HTMLInputElement} */ (byId("cropped")).checked);
     const objects = chosen.map(({ name, colour, answer, choice }) => ({ name, colour, answer, choice }));

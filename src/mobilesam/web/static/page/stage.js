@@ -145,10 +145,8 @@ export class Stage {
     context.imageSmoothingQuality = "high";
     context.drawImage(this.shown, 0, 0, photo.width, photo.height);
     const unit = 1 / view.scale; // of the screen, in the photo
-    for (const [i, one] of editor.suggestions.entries()) {
-      const isAimed = one === editor.aimed;
-      this.mask(one.outline, editor.colour(i), isAimed ? 0.6 : 0.34, isAimed ? 2 : 1, unit);
-    }
+    for (const one of editor.suggestions) if (one !== editor.aimed) this.mask(one.outline, editor.tint(one), 0.3, 0.75, unit);
+    if (editor.aimed) this.mask(editor.aimed.outline, editor.tint(editor.aimed), 0.66, 2, unit);
     const { objects, active } = editor.doc;
     for (const one of objects) this.mask(one.outline, one.colour, one.id === active ? 0.5 : 0.38, one.id === active ? 2 : 1.25, unit);
     if (editor.preview) this.mask(editor.preview, editor.activeObject?.colour || editor.colour(), 0.42, 1.5, unit);
