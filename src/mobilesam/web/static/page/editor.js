@@ -200,6 +200,7 @@ export class Editor {
     const session = this.session;
     this.stopSearch();
     this.isAnswering = true;
+    this.page.changed();
     try {
       const { answer, choice, outline } = await this.client.call("predict", { prompt, side: this.side, prior, choice: wished });
       if (session !== this.session) return;

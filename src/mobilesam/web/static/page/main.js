@@ -50,6 +50,7 @@ function failed(error) {
 }
 
 function changed() {
+  document.body.toggleAttribute("data-busy", editor.isAnswering);
   panel.update();
   const thing = editor.activeObject;
   const choice = thing ? thing.choice : editor.wishedChoice;
