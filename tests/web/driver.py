@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Any
 
@@ -18,7 +19,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 60_000  # milliseconds, for machines that are busy
+PATIENCE = 30_000  # milliseconds, for machines that are busy
 
 
 def open_page(browser: Any, address: str, **options: Any) -> Opened:
@@ -51,9 +52,27 @@ class Opened:
 
     def example(self, name: str) -> None:
         """Open one of the example photos afresh, and wait until it is encoded at both sides."""
-        self.page.evaluate(f"document.querySelector('[data-example*={name}]').click()")
-        self.page.wait_for_function(f"document.getElementById('file-name').textContent.startsWith('{name}')")
+        self.page.evaluate(
+            f"document.body.dataset.ready = ''; document.querySelector('[data-example*={name}]').click()"
+        )
+        self.until(f"document.getElementById('file-name').textContent.startsWith('{name}')")
         self.ready()
+
+    def start_anew(self) -> None:
+        """Forget all objects of the open photo, and show all of it."""
+        self.page.mouse.move(0, 0)
+        self.page.focus("#canvas")
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("0")
+        self.page.evaluate("document.getElementById('clear').click()")
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true; the page's content policy forbids Playwright's own way."""
+        for _ in range(PATIENCE // 50):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise TimeoutError(expression)
 
     def ready(self) -> None:
         self.page.wait_for_selector("body[data-ready=all]")
@@ -108,8 +127,9 @@ class Opened:
             return np.asarray(picture) > 0
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The stage as it looks: (h, w, 3)."""
-        with Image.open(io.BytesIO(self.page.locator("#canvas").screenshot())) as picture:
+        """The photo with what is drawn on it: (h, w, 3)."""
+        address = self.page.evaluate("document.getElementById('canvas').toDataURL()")
+        with Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))) as picture:
             return np.asarray(picture.convert("RGB"))
 
 

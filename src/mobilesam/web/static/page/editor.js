@@ -11,6 +11,7 @@ import { plane } from "../core/logits.js";
 /**
  * @typedef {object} Thing  an object that the user has cut out
  * @property {number} id
+ * @property {number} number  of the object in the photo, from 1
  * @property {string} name
  * @property {string} colour
  * @property {Prompt} prompt
@@ -43,7 +44,7 @@ export class Editor {
     this.looksAgain = true;
     this.perSide = 20;
     this.session = 0;
-    this.made = 0;
+    this.lastId = 0;
     this.reset();
   }
 
@@ -52,7 +53,6 @@ export class Editor {
     this.stopSearch();
     this.session++;
     this.isReady = false;
-    this.made = 0;
     this.history = new History({ objects: [], active: null });
     /** @type {Outline | null} */
     this.preview = null;
@@ -81,7 +81,7 @@ export class Editor {
   }
 
   /** @param {number} [index] */
-  colour(index = this.made) {
+  colour(index = this.nextNumber - 1) {
     return COLOURS[index % COLOURS.length];
   }
 
@@ -236,8 +236,12 @@ export class Editor {
   }
 
   newThing() {
-    const number = ++this.made;
-    return { id: Date.now() + number, name: `object ${number}`, colour: this.colour(number - 1) };
+    const number = this.nextNumber;
+    return { id: ++this.lastId, number, name: `object ${number}`, colour: this.colour(number - 1) };
+  }
+
+  get nextNumber() {
+    return 1 + Math.max(0, ...this.doc.objects.map((one) => one.number));
   }
 
   /**
