@@ -62,9 +62,9 @@ def host(page_folder: Path) -> Iterator[http.server.ThreadingHTTPServer]:
     yield from serve(page_folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(page_folder: Path) -> Iterator[str]:
-    """Address of the page, for the tests of one file."""
+    """Address of the page, for all tests that need no host of their own."""
     for server in serve(page_folder):
         yield f"http://127.0.0.1:{server.server_port}/"
 
@@ -78,9 +78,9 @@ def serve(folder: Path) -> Iterator[http.server.ThreadingHTTPServer]:
     server.server_close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loaded(browser: Any, site: str) -> Iterator[Opened]:
-    """The page with its model loaded, for the tests of one file; it wrote no error to the console until the end."""
+    """The page with its model loaded; until the end it writes neither error nor warning to the console."""
     opened = open_page(browser, site)
     yield opened
     opened.close()

@@ -17,22 +17,22 @@ STATIC = static_folder()
 
 
 def test_the_runtime_is_the_pinned_one() -> None:
-    card = json.loads((STATIC / "vendor" / "vendor.json").read_text())
-    package = json.loads((ROOT / "web" / "package.json").read_text())
-    lock = json.loads((ROOT / "web" / "package-lock.json").read_text())
+    card = json.loads((STATIC / "vendor" / "vendor.json").read_text(encoding="utf-8"))
+    package = json.loads((ROOT / "web" / "package.json").read_text(encoding="utf-8"))
+    lock = json.loads((ROOT / "web" / "package-lock.json").read_text(encoding="utf-8"))
     assert package["devDependencies"][card["package"]] == card["version"]
     assert lock["packages"][f"node_modules/{card['package']}"]["version"] == card["version"]
-    assert "MIT" in (STATIC / "vendor" / "LICENSE").read_text()
+    assert "MIT" in (STATIC / "vendor" / "LICENSE").read_text(encoding="utf-8")
     for name, sha256 in card["sha256"].items():
         assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == sha256, name
 
 
 def test_the_lock_names_no_registry() -> None:
-    assert "resolved" not in (ROOT / "web" / "package-lock.json").read_text()
+    assert "resolved" not in (ROOT / "web" / "package-lock.json").read_text(encoding="utf-8")
 
 
 def test_the_service_worker_keeps_every_file_that_the_page_needs() -> None:
-    text = (STATIC / "sw.js").read_text()
+    text = (STATIC / "sw.js").read_text(encoding="utf-8")
     listed = set(re.findall(r'"([\w./-]+\.\w+)"', text.split("const PAGE = [")[1].split("];")[0]))
     there = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
     kept_when_fetched = {"vendor/ort-wasm-simd-threaded.wasm.gz"}
@@ -42,7 +42,7 @@ def test_the_service_worker_keeps_every_file_that_the_page_needs() -> None:
 
 
 def test_the_page_has_no_inline_script_or_style_and_names_no_other_host() -> None:
-    html = (STATIC / "index.html").read_text()
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
     for path in STATIC.rglob("*"):
         if path.suffix in (".html", ".css", ".js") and "vendor" not in path.parts:

@@ -20,6 +20,7 @@ let fileName = "photo";
 /** @type {Blob | null} */
 let waiting = null;
 let said = 0;
+let opening = 0;
 
 const page = { changed, say, failed, fileName: () => fileName };
 const editor = new Editor(client, stage, page);
@@ -121,39 +122,60 @@ function showLoading() {
  * @param {string} name
  */
 async function openPhoto(blob, name) {
-  editor.reset();
-  const session = editor.session;
-  waiting = blob;
-  fileName = name || "photo.png";
-  document.body.dataset.ready = "";
+  const turn = ++opening;
   byId("trouble").hidden = true;
   busy("Opening the photo");
+  let photo;
   try {
-    const { width, height, shown } = await client.call("open", { blob });
-    if (session !== editor.session) return;
-    document.body.dataset.state = "ready";
-    byId("file-name").textContent = `${fileName} · ${width} × ${height}`;
-    canvas.setAttribute("aria-label", `${fileName}, ${width} by ${height} pixels. Arrow keys move the crosshair, Enter clicks.`);
-    stage.show(shown, { width, height });
-    stage.resize();
-    changed();
-    if (document.body.dataset.model !== "loaded") showLoading();
-    await loadModel();
-    busy("Looking at the photo");
-    await client.call("embed", { side: HOVER_SIDE });
-    if (session !== editor.session) return;
-    editor.isReady = true;
-    byId("busy").hidden = true;
-    waiting = null;
-    document.body.dataset.ready = "hover";
-    changed();
-    canvas.focus({ preventScroll: true });
-    say(matchMedia("(hover: hover)").matches ? "Point at something, then click" : "Tap something");
-    await client.call("embed", { side: editor.side });
-    if (session === editor.session) document.body.dataset.ready = "all";
+    photo = await client.call("open", { blob });
   } catch (error) {
-    if (session === editor.session) failed(/** @type {Error} */ (error));
+    waiting = null; // the photo before, if any, stays open
+    if (turn === opening) failed(/** @type {Error} */ (error));
+    return;
   }
+  if (turn !== opening) return;
+  editor.reset();
+  waiting = blob;
+  fileName = name || "photo.png";
+  show(photo);
+  try {
+    await look(editor.session);
+  } catch (error) {
+    if (turn === opening) failed(/** @type {Error} */ (error));
+  }
+}
+
+/** @param {{width: number, height: number, shown: ImageBitmap}} photo */
+function show({ width, height, shown }) {
+  document.body.dataset.ready = "";
+  document.body.dataset.state = "ready";
+  byId("file-name").textContent = `${fileName} · ${width} × ${height}`;
+  canvas.setAttribute("aria-label", `${fileName}, ${width} by ${height} pixels. Arrow keys move the crosshair, Enter clicks.`);
+  stage.show(shown, { width, height });
+  stage.resize();
+  changed();
+}
+
+/**
+ * Let the model look at the open photo: small and fast for hovering first, then for results.
+ * @param {number} session
+ */
+async function look(session) {
+  if (document.body.dataset.model !== "loaded") showLoading();
+  await loadModel();
+  if (session !== editor.session) return;
+  busy("Looking at the photo");
+  await client.call("embed", { side: HOVER_SIDE });
+  if (session !== editor.session) return;
+  editor.isReady = true;
+  byId("busy").hidden = true;
+  waiting = null;
+  document.body.dataset.ready = "hover";
+  changed();
+  canvas.focus({ preventScroll: true });
+  say(matchMedia("(hover: hover)").matches ? "Point at something, then click" : "Tap something");
+  await client.call("embed", { side: editor.side });
+  if (session === editor.session) document.body.dataset.ready = "all";
 }
 
 /** @param {FileList | File[] | null | undefined} files */

@@ -25,10 +25,7 @@ export class Panel {
     this.editor = editor;
     this.client = client;
     this.page = page;
-    /** @type {Thing[] | null} */
-    this.listed = null;
-    /** @type {number | null} */
-    this.chosen = null;
+    this.listed = "";
     for (const button of document.querySelectorAll("[data-form]")) {
       button.addEventListener("click", () => this.save(/** @type {HTMLElement} */ (button).dataset.form || ""));
     }
@@ -46,13 +43,25 @@ export class Panel {
     for (const button of document.querySelectorAll("[data-form], #copy")) {
       /** @type {HTMLButtonElement} */ (button).disabled = !objects.length;
     }
-    if (this.listed === objects && this.chosen === active) return;
-    [this.listed, this.chosen] = [objects, active];
+    const listed = `${objects.map((one) => one.id)} ${active}`;
+    if (this.listed === listed) return this.showNames(objects);
+    this.listed = listed;
     const focused = document.activeElement;
     const at = [...byId("objects").querySelectorAll("button, input")].indexOf(/** @type {Element} */ (focused));
     byId("objects").replaceChildren(...objects.map((one) => this.row(one, one.id === active)));
     const controls = /** @type {NodeListOf<HTMLElement>} */ (byId("objects").querySelectorAll("button, input"));
     if (at >= 0) (controls[Math.min(at, controls.length - 1)] || byId("canvas")).focus({ preventScroll: true });
+  }
+
+  /**
+   * Only the names: rows that someone is typing or clicking in stay.
+   * @param {Thing[]} objects
+   */
+  showNames(objects) {
+    const fields = /** @type {NodeListOf<HTMLInputElement>} */ (byId("objects").querySelectorAll("input"));
+    fields.forEach((field, i) => {
+      if (field !== document.activeElement) field.value = objects[i].name;
+    });
   }
 
   /**
