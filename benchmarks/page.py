@@ -1,6 +1,6 @@
 """The page in Chromium: time to the first mask from a cold load, bytes over the wire, model times, frames of hovering.
 
-    python -m benchmarks.page
+    python -m benchmarks.page [--rounds 5] [--seconds 10]
 
 It needs `playwright` and an installed Chromium. The page is served by http.server on this machine, so bytes are counted
 as a browser without a cache asks for them, and the network takes no time.
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import parser, print_versions
+from benchmarks.common import machine, make_parser, parse
 from mobilesam.web import write_page
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -45,7 +45,8 @@ TIMES = """async ([threads, rounds]) => {
         await call("open", { blob });
         for (const side of [384, 512]) {
             await time(`encode ${side}`, "embed", { side });
-            for (let k = 0; k < 4; k++) await time(`decode ${side}`, "hover", { prompt, side, prior: null, choice: null });
+            const wish = { prompt, side, prior: null, choice: null };
+            for (let k = 0; k < 4; k++) await time(`decode ${side}`, "hover", wish);
         }
     }
     worker.terminate();
@@ -59,12 +60,13 @@ class Counting(http.server.SimpleHTTPRequestHandler):
     sent = 0
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file, and count it."""
         data = source.read()
         Counting.sent += len(data)
         outputfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        pass
+        """Say nothing."""
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def first_mask(browser: Any, address: str) -> tuple[float, int]:
-    """Seconds from opening the address to the mask of a click on the example photo, and bytes sent, in a new profile."""
+    """Seconds from opening the page to the mask of a click on an example photo, and bytes sent, in a new profile."""
     Counting.sent = 0
     context = browser.new_context(viewport={"width": 1200, "height": 800})
     page = context.new_page()
@@ -132,9 +134,12 @@ def measure(browser: Any, address: str, rounds: int, seconds: float) -> None:
 
 
 def main() -> None:
-    arguments = parser(__doc__).parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="cold loads, and photos encoded at each side")
+    parser.add_argument("--seconds", type=float, default=10, help="of hovering")
+    arguments = parse(parser, lambda _: ("--rounds", "1", "--seconds", "0.5"))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    print_versions()
+    print(machine(2, ["mobilesam"]))
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -147,7 +152,7 @@ def main() -> None:
         browser = running.chromium.launch(executable_path=chromium, args=FLAGS)
         print(f"Chromium {browser.version}")
         with served(Path(name)) as address:
-            measure(browser, address, 1 if arguments.smoke else 5, 0.5 if arguments.smoke else 10)
+            measure(browser, address, arguments.rounds, arguments.seconds)
         browser.close()
 
 

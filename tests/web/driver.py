@@ -44,8 +44,12 @@ class Opened:
         self.context, self.page = context, page
         self.complaints: list[str] = []
         page.set_default_timeout(PATIENCE)
-        page.on("console", lambda m: m.type in ("error", "warning") and self.complaints.append(m.text))
+        page.on("console", self.hear)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
 
     def close(self) -> None:
         self.context.close()
