@@ -11,6 +11,7 @@ import pytest
 
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.web import MODEL_FILES, static_folder, write_page
+from mobilesam.weights import EMBEDDED, get_spec, pair_folder
 
 ROOT = Path(__file__).parents[2]
 STATIC = static_folder()
@@ -22,6 +23,8 @@ def test_the_runtime_is_the_pinned_one() -> None:
     lock = json.loads((ROOT / "web" / "package-lock.json").read_text(encoding="utf-8"))
     assert package["devDependencies"][card["package"]] == card["version"]
     assert lock["packages"][f"node_modules/{card['package']}"]["version"] == card["version"]
+    runtime = (STATIC / "engine" / "runtime.js").read_text(encoding="utf-8")
+    assert f"wasm.gz?v={card['version']}" in runtime, "browsers keep the file under this address"
     assert "MIT" in (STATIC / "vendor" / "LICENSE").read_text(encoding="utf-8")
     for name, sha256 in card["sha256"].items():
         assert hashlib.sha256((STATIC / "vendor" / name).read_bytes()).hexdigest() == sha256, name
@@ -74,3 +77,12 @@ def test_a_model_that_the_page_cannot_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="384 and 512 px"):
         write_page(tmp_path / "site", tmp_path)
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("name", MODEL_FILES[:2])
+def test_the_embedded_graphs_have_no_input_with_a_default_which_the_browser_refuses(name: str) -> None:
+    import onnxruntime
+
+    folder = pair_folder(get_spec(EMBEDDED))
+    graph = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+    assert graph.get_overridable_initializers() == []

@@ -258,3 +258,65 @@ def test_a_model_that_cannot_be_loaded_is_explained_and_tried_again(
     opened.click(290, 120)
     assert opened.objects == ["object 1"]
     opened.close()
+
+
+def test_the_cut_out_can_be_copied(coffee_page: Opened) -> None:
+    coffee_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    coffee_page.click(290, 120)
+    coffee_page.page.click("#copy")
+    coffee_page.until("document.getElementById('status').textContent.startsWith('Copied')")
+    found = coffee_page.page.evaluate("navigator.clipboard.read().then((items) => items.map((one) => one.types))")
+    assert found == [["image/png"]]
+
+
+def test_a_photo_can_be_dropped_and_pasted(loaded: Opened) -> None:
+    code = """async ([name, kind]) => {
+        document.body.dataset.ready = "";
+        const blob = await (await fetch("examples/chelsea.png")).blob();
+        const data = new DataTransfer();
+        data.items.add(new File([blob], name, { type: "image/png" }));
+        const event = kind === "drop" ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+        document.body.dispatchEvent(event);
+    }"""
+    for kind in ("drop", "paste"):
+        loaded.page.evaluate(code, [f"{kind}.png", kind])
+        loaded.until(f"document.getElementById('file-name').textContent.startsWith('{kind}.png')")
+        loaded.ready()
+    loaded.example("coffee")
+
+
+def test_light_and_dark_are_switched_and_remembered(loaded: Opened) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = loaded.page.evaluate(ground)
+    loaded.page.click("#theme")
+    assert loaded.page.evaluate(ground) != light
+    assert loaded.page.evaluate("localStorage.getItem('theme')") == "dark"
+    loaded.page.click("#theme")
+    assert loaded.page.evaluate(ground) == light
+
+
+def test_text_has_contrast_in_both_themes(loaded: Opened) -> None:
+    code = """() => {
+        const light = (text) => {
+            const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+                .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const probe = document.createElement("p");
+        document.body.append(probe);
+        const pairs = [["ink", "card"], ["ink", "ground"], ["ink", "stage"], ["ink", "wash"], ["soft", "card"],
+            ["soft", "ground"], ["accent", "card"], ["accent", "wash"], ["on-accent", "accent"]];
+        const low = pairs.map(([text, ground]) => {
+            probe.style.color = `var(--${text})`;
+            probe.style.backgroundColor = `var(--${ground})`;
+            const style = getComputedStyle(probe);
+            const both = [light(style.color), light(style.backgroundColor)].sort((a, b) => b - a);
+            return [text, ground, (both[0] + 0.05) / (both[1] + 0.05)];
+        }).filter(([, , ratio]) => ratio < 4.5);
+        probe.remove();
+        return low;
+    }"""
+    for _ in range(2):
+        assert loaded.page.evaluate(code) == []
+        loaded.page.click("#theme")

@@ -4,7 +4,7 @@ import * as ort from "../vendor/ort.wasm.min.mjs";
 
 export { ort };
 
-const WASM = "vendor/ort-wasm-simd-threaded.wasm.gz";
+const WASM = "vendor/ort-wasm-simd-threaded.wasm.gz?v=1.30.0"; // the version, so that caches never mix two
 const MOST_THREADS = 4; // more hardly help, and take a phone's other cores
 
 /**
