@@ -109,7 +109,7 @@ def test_three_extents_are_those_of_the_library(
     found = coffee_embedding.predict(points=[(290, 120)], zoom=False)
     for i in range(3):
         coffee_page.page.keyboard.press(str(i + 1))
-        coffee_page.page.wait_for_selector(f'[data-choice="{i + 1}"][aria-checked=true]')
+        coffee_page.page.wait_for_selector(f'[data-choice="{i + 1}"][aria-pressed=true]')
         assert iou(coffee_page.mask(), found[i].array) >= SAME
 
 

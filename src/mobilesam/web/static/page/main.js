@@ -57,7 +57,7 @@ function changed() {
   const choice = thing ? thing.choice : editor.wishedChoice;
   for (const button of document.querySelectorAll("[data-choice]")) {
     const is = Number(/** @type {HTMLElement} */ (button).dataset.choice) === choice;
-    button.setAttribute("aria-checked", String(is));
+    button.setAttribute("aria-pressed", String(is));
     /** @type {HTMLButtonElement} */ (button).disabled = !editor.isReady || Boolean(thing && thing.answer.scores.length < 4);
   }
   const set = (/** @type {string} */ id, /** @type {boolean} */ isOn) =>
@@ -228,7 +228,7 @@ function useTool(tool) {
   editor.label = tool === "remove" ? 0 : 1;
   canvas.classList.toggle("moves", tool === "pan");
   for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-tool]"))) {
-    button.setAttribute("aria-checked", String(button.dataset.tool === tool));
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
 }
 
