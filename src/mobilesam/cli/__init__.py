@@ -24,6 +24,7 @@ from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
 from mobilesam.cli.messages import listen
 from mobilesam.cli.models import models_app
+from mobilesam.cli.page import page
 from mobilesam.cli.segment import segment
 from mobilesam.cli.serve import serve
 from mobilesam.cli.train import train
@@ -58,6 +59,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)
 app.add_typer(distill_app, name="distill")
 app.command()(export)
+app.command()(page)
 app.command()(serve)
 
 

@@ -1,0 +1,124 @@
+/** The worker: opens photos and runs the model, so that the page never waits. One message, one answer. */
+
+import { isAmbiguous } from "../core/prompts.js";
+import { bestIndex } from "../core/logits.js";
+import { openPhoto } from "./photo.js";
+import { Model, outlineOf } from "./predict.js";
+import { fetchBytes, openGraph, startRuntime, threadCount } from "./runtime.js";
+import { searchAll } from "./search.js";
+import { writeFile } from "./write.js";
+
+/** @type {any} */
+const port = self;
+/** @type {Promise<Model> | null} */
+let loading = null;
+/** @type {import("../core/types.js").Pixels | null} */
+let pixels = null;
+/** @type {Promise<any>} */
+let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
+/** @type {Set<number>} */
+const cancelled = new Set();
+
+/** @param {number} id @param {string} stage @param {any} data */
+function progress(id, stage, data) {
+  port.postMessage({ id, stage, ...data });
+}
+
+/**
+ * @param {number} id
+ * @param {{base: string, threads?: number}} wish
+ */
+async function load(id, { base, threads }) {
+  let done = 0;
+  const came = (/** @type {number} */ bytes) => progress(id, "bytes", { done: (done += bytes) });
+  const at = (/** @type {string} */ name, sha = "") => new URL(`model/${name}${sha && `?sha256=${sha.slice(0, 16)}`}`, base).href;
+  const card = JSON.parse(new TextDecoder().decode(await fetchBytes(at("model.json"))));
+  const file = (/** @type {string} */ name) => fetchBytes(at(name, card.sha256?.[name]), came);
+  const used = threads || threadCount();
+  const [encoderBytes, decoderBytes] = await Promise.all([
+    file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used),
+  ]);
+  progress(id, "opening", {});
+  return new Model(card, await openGraph(encoderBytes, null), decoderBytes);
+}
+
+/** @type {Record<string, (wish: any, id: number) => Promise<any>>} */
+const TASKS = {
+  async load(wish, id) {
+    loading ||= load(id, wish).catch((error) => {
+      loading = null;
+      throw error;
+    });
+    const { card } = await loading;
+    return { card, threads: wish.threads || threadCount() };
+  },
+
+  async open({ blob }) {
+    const opened = await openPhoto(blob);
+    pixels = opened.pixels;
+    return { width: pixels.width, height: pixels.height, shown: opened.shown };
+  },
+
+  async embed({ side }) {
+    const model = await ready();
+    await model.embed(side);
+    await model.decoder(side);
+  },
+
+  async hover({ prompt, side, prior, choice }) {
+    const answer = await (await ready()).predict(prompt, side, prior);
+    const index = choice ?? bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
+    return { outline: outlineOf(answer, index, true), score: answer.scores[index], index };
+  },
+
+  async predict({ prompt, side, prior, choice }) {
+    const answer = await (await ready()).predict(prompt, side, prior);
+    const index = choice ?? bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
+    return { answer, choice: index, outline: outlineOf(answer, index, false) };
+  },
+
+  async look({ prompt, answer, hasPrior, choice }) {
+    const better = await (await ready()).lookAgain(prompt, answer, hasPrior);
+    return better === answer ? null : { answer: better, outline: outlineOf(better, choice, false) };
+  },
+
+  async outline({ answer, choice }) {
+    return outlineOf(answer, choice, false);
+  },
+
+  async everything(wish, id) {
+    return searchAll(await ready(), wish, (found) => progress(id, "found", found), () => cancelled.has(id));
+  },
+
+  async cancel({ which }) {
+    cancelled.add(which);
+  },
+
+  async write(wish) {
+    return writeFile((await ready()).pixels, wish);
+  },
+};
+
+async function ready() {
+  if (!loading) throw new Error("The model is not loaded.");
+  const model = await loading;
+  if (pixels && model.photo !== pixels) model.setPhoto(pixels);
+  return model;
+}
+
+/** @param {number} id @param {string} task @param {any} wish */
+function inTurn(id, task, wish) {
+  if (task === "cancel" || task === "load" || task === "open") return TASKS[task](wish, id);
+  const result = busy.then(() => TASKS[task](wish, id));
+  busy = result.catch(() => {});
+  return result;
+}
+
+port.onmessage = async (/** @type {MessageEvent} */ { data: { id, task, wish } }) => {
+  try {
+    const result = await inTurn(id, task, wish);
+    port.postMessage({ id, result }, result?.shown ? [result.shown] : []);
+  } catch (error) {
+    port.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+  }
+};

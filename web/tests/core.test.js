@@ -1,0 +1,107 @@
+/** Units of the page that need no browser. What must equal the library is compared with it in tests/web. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { contours } from "../../src/mobilesam/web/static/core/contours.js";
+import { stability, suppress } from "../../src/mobilesam/web/static/core/filters.js";
+import { History } from "../../src/mobilesam/web/static/core/history.js";
+import { boxOf } from "../../src/mobilesam/web/static/core/logits.js";
+import { joined, svgPath, tracePieces } from "../../src/mobilesam/web/static/core/outlines.js";
+import { boxFrom, decoderInputs } from "../../src/mobilesam/web/static/core/prompts.js";
+import { fit, kept, toPhoto, zoomed } from "../../src/mobilesam/web/static/core/viewport.js";
+import { chooseRegion } from "../../src/mobilesam/web/static/core/zoom.js";
+
+/** @typedef {import("../../src/mobilesam/web/static/core/types.js").Box} Box */
+
+/** @param {string[]} rows */
+function bits(rows) {
+  const data = Uint8Array.from(rows.join(""), (sign) => (sign === "#" ? 1 : 0));
+  return { width: rows[0].length, height: rows.length, data };
+}
+
+/** @param {[number, number][]} loop */
+function area(loop) {
+  return loop.reduce((sum, [x, y], i) => sum + x * loop[(i + 1) % loop.length][1] - loop[(i + 1) % loop.length][0] * y, 0) / 2;
+}
+
+test("undo and redo go back and forth, and a new step forgets what was undone", () => {
+  const history = new History("a");
+  history.push("b");
+  assert.equal(history.undo(), true);
+  assert.equal(history.now, "a");
+  assert.equal(history.redo(), true);
+  history.undo();
+  history.push("c");
+  assert.equal(history.redo(), false);
+  assert.deepEqual([history.past, history.now], [["a"], "c"]);
+});
+
+test("mending changes every state, and undo still leads to the mended ones", () => {
+  const history = new History(1);
+  history.push(2);
+  history.mend((value) => value * 10);
+  history.undo();
+  assert.equal(history.now, 10);
+});
+
+test("a single pixel is a square", () => {
+  assert.equal(svgPath(bits(["...", ".#.", "..."])), "M2 1V2H1V1Z");
+});
+
+test("pixels that touch at a corner are one piece, and a hole belongs to the piece around it", () => {
+  assert.equal(tracePieces(bits(["#..", ".#.", "..#"])).length, 1);
+  const ring = tracePieces(bits(["#####", "#...#", "#.#.#", "#...#", "#####"]));
+  assert.equal(ring.length, 2);
+  assert.deepEqual(ring.map((piece) => piece.holes.length), [1, 0]);
+  assert.equal(area(joined(ring[0])), 16);
+});
+
+test("outlines for the screen close along the photo's border", () => {
+  const { points, lengths } = contours(new Float32Array(12).fill(5), [3, 4], [30, 40]);
+  assert.equal(lengths.length, 1);
+  assert.deepEqual([Math.min(...points), Math.max(...points)], [0, 40]);
+});
+
+test("outlines for the screen lie where the logits cross zero", () => {
+  const { points } = contours(Float32Array.of(-1, 3, -1, 3), [2, 2], [2, 2]);
+  assert.ok([...points].some((value) => Math.abs(value - 0.75) < 1e-6));
+});
+
+test("a prompt ends in padding without a box, and in two corners with one", () => {
+  const click = { points: /** @type {[number, number][]} */ ([[10, 20]]), labels: [1], box: null };
+  assert.deepEqual([...decoderInputs(click, [0, 0], [100, 200], [50, 100]).coords], [5, 10, 0, 0]);
+  const both = { ...click, box: /** @type {Box} */ ([0, 0, 20, 40]) };
+  assert.deepEqual([...decoderInputs(both, [0, 0], [100, 200], [50, 100]).labels], [1, 2, 3]);
+});
+
+test("a box has its corners in order and inside the photo", () => {
+  assert.deepEqual(boxFrom([50, 60], [-5, 10], [40, 100]), [0, 10, 50, 40]);
+  assert.equal(boxFrom([5, 5], [5, 9], [40, 100]), null);
+});
+
+test("only small objects get a second look", () => {
+  assert.equal(chooseRegion([0, 0, 60, 60], [], [100, 100], 0.4), null);
+  assert.deepEqual(chooseRegion([40, 40, 80, 60], [], [200, 200], 0.4), [30, 30, 90, 70]);
+  assert.deepEqual(chooseRegion([40, 40, 80, 60], [[150, 50]], [200, 200], 0.4), [30, 30, 151, 70]);
+});
+
+test("of overlapping boxes the best is kept, and stability is a ratio of areas", () => {
+  const boxes = /** @type {Box[]} */ ([[0, 0, 10, 10], [0, 0, 10, 11], [20, 20, 30, 30]]);
+  assert.deepEqual(suppress(boxes, [0.5, 0.9, 0.4], 0.7), [1, 2]);
+  assert.equal(stability(Float32Array.of(2, 2, 0, -3), 1), 2 / 3);
+});
+
+test("the box of a mask is tight, and zero for an empty one", () => {
+  assert.deepEqual(boxOf(bits(["....", ".##.", ".#.."]).data, [3, 4]), [1, 1, 3, 3]);
+  assert.deepEqual(boxOf(new Uint8Array(4), [2, 2]), [0, 0, 0, 0]);
+});
+
+test("the photo fits the screen, zooms around the pointer and never leaves", () => {
+  const [photo, screen] = [{ width: 600, height: 400 }, { width: 1000, height: 700 }];
+  const view = fit(photo, screen);
+  const before = toPhoto(view, [400, 300]);
+  const after = toPhoto(zoomed(view, 2, [400, 300], photo, screen), [400, 300]);
+  assert.ok(Math.abs(before[0] - after[0]) < 1e-9 && Math.abs(before[1] - after[1]) < 1e-9);
+  const far = kept({ ...view, x: 1e6 }, photo, screen);
+  assert.ok(far.x < screen.width);
+});
