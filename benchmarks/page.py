@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, make_parser, parse
+from mobilesam.extras import is_installed
 from mobilesam.web import write_page
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -140,13 +141,11 @@ def main() -> None:
     arguments = parse(parser, lambda _: ("--rounds", "1", "--seconds", "0.5"))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     print(machine(2, ["mobilesam"]))
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if sync_playwright is None or chromium is None:
+    if chromium is None or not is_installed("playwright"):
         print("0 numbers: playwright or Chromium is not installed")
         return
+    from playwright.sync_api import sync_playwright
+
     with tempfile.TemporaryDirectory() as name, sync_playwright() as running:
         write_page(name)
         browser = running.chromium.launch(executable_path=chromium, args=FLAGS)
