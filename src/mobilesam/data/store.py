@@ -26,15 +26,18 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam.arrays import parse_npy
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
-from mobilesam.data.photo import PhotoRef
+from mobilesam.data.photo import MALFORMED, PhotoRef, reason
 from mobilesam.errors import DataError
 from mobilesam.image import Frame
+from mobilesam.recipe import fits, kinds
+from mobilesam.text import parse_json
 
 # C channels, gh gw cells of the grid that the photo covers
 
@@ -264,10 +267,13 @@ class Store:
             with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
                 self.members = {member.filename: member for member in archive.infolist()}
                 self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file object
-            self.header = _parse_header(bytes(self.payload(HEADER)), path)
-            self.skipped: dict[str, str] = json.loads(bytes(self.payload(SKIPPED)))
-        except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: damaged, or no store of embeddings ({error})") from error
+            header = bytes(self.payload(HEADER))
+            self.skipped: dict[str, str] = parse_json(bytes(self.payload(SKIPPED)))
+            if not fits(self.skipped, dict[str, str]):
+                raise DataError(f"{SKIPPED} must give the reason for each skipped photo")
+        except (OSError, zipfile.BadZipFile, NotImplementedError, *MALFORMED) as error:
+            raise DataError(f"{path}: damaged, or no store of embeddings ({reason(error)})") from error
+        self.header = _parse_header(header, path)
         self.photos = {name.removesuffix(".0.npy") for name in self.members if name.endswith(".0.npy")}
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
@@ -277,8 +283,10 @@ class Store:
         """Read the bytes of one zip member and check them.
 
         Raises:
-            DataError: they are not what was written.
+            DataError: they are not what was written, or there is no such member.
         """
+        if name not in self.members:
+            raise DataError(f"{self.path}: there is no record '{name}'")
         member = self.members[name]
         start = _payload_start(member)
         data = memoryview(self.map)[start : start + member.file_size]
@@ -293,13 +301,28 @@ class Store:
         """The embedding (C, gh, gw) of one view.
 
         Raises:
-            DataError: the record is damaged.
+            DataError: the record is damaged, of another shape than the header says, or missing.
         """
-        values = np.load(io.BytesIO(self.payload(record_name(photo, view))))
+        name = record_name(photo, view)
+        values = self._array(name, np.float16, np.int8)
+        grid = self.header.image_size // PATCH_SIZE
+        if values.ndim != 3 or values.shape[0] != self.header.embed_dim or max(values.shape[1:]) > grid:
+            raise DataError(
+                f"{self.path}: record '{name}' is damaged: its shape {values.shape} is not "
+                f"({self.header.embed_dim}, up to {grid}, up to {grid})"
+            )
         if values.dtype == np.int8:
-            scale = np.load(io.BytesIO(self.payload(scale_name(photo, view))))
+            scale = self._array(scale_name(photo, view), np.float16)
+            if scale.shape != values.shape[:1]:
+                raise DataError(f"{self.path}: record '{name}' is damaged: {scale.shape} scales for {values.shape}")
             return values.astype(np.float32) * scale.astype(np.float32)[:, None, None]
         return values.astype(np.float32)
+
+    def _array(self, name: str, *dtypes: type[np.generic]) -> NDArray[Any]:
+        try:
+            return parse_npy(self.payload(name), *dtypes)
+        except DataError as error:
+            raise DataError(f"{self.path}: record '{name}' is damaged: {error}") from error
 
     def check_photo(self, photo: str, encoded: bytes) -> None:
         """Refuse a photo that has changed since it was embedded. Stores of format 1 have no checksums to compare.
@@ -320,7 +343,7 @@ class Store:
     def differs(self, photo: str, encoded: bytes) -> bool:
         """Whether a photo's file is known to differ from the one that was embedded."""
         name = checksum_name(photo)
-        return name in self.members and bytes(self.payload(name)).decode() != photo_checksum(encoded)
+        return name in self.members and bytes(self.payload(name)) != photo_checksum(encoded).encode()
 
     def is_of(self, photos: Sequence[PhotoRef]) -> bool:
         """Whether the store was made from these photos, judged by the checksum of the first one that it holds."""
@@ -360,9 +383,17 @@ def read_header(path: Path) -> StoreHeader | None:
 
 
 def _parse_header(data: bytes, path: Path) -> StoreHeader:
-    header = StoreHeader(**json.loads(data))
-    if header.format > FORMAT:
-        raise DataError(f"{path} has format {header.format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    try:
+        record = parse_json(data)
+        format = record.get("format")
+        header = None if fits(format, int) and format > FORMAT else StoreHeader(**record)
+    except MALFORMED as error:
+        raise DataError(f"{path}: no header of a store ({reason(error)})") from error
+    if header is None:
+        raise DataError(f"{path} has format {format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    for name, kind in kinds(StoreHeader).items():
+        if not fits(getattr(header, name), kind):
+            raise DataError(f"{path}: no header of a store ({name} is {getattr(header, name)!r:.40})")
     return header
 
 
@@ -381,7 +412,10 @@ def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
         data = file.read(size)
         if len(name) < name_length or len(data) < size or zlib.crc32(data) != crc:
             return
-        member = zipfile.ZipInfo(name.decode("utf-8"), _EPOCH)
+        try:
+            member = zipfile.ZipInfo(name.decode("utf-8"), _EPOCH)
+        except ValueError:  # names have no checksum of their own
+            return
         member.CRC, member.header_offset = crc, offset
         member.compress_size = member.file_size = size
         yield member
