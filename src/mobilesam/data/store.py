@@ -167,7 +167,7 @@ class StoreWriter:
 
     def recover(self) -> None:
         """Keep the complete records of a file whose writer was killed, and truncate the rest."""
-        self.members = list(scan(self.file))
+        self.members = list(_unmixed(scan(self.file)))
         while self.members and self.members[-1].filename.endswith((".scale.npy", ".crc32")):
             self.members.pop()  # scales and checksums whose record was not written any more
         if self.members and self.members[-1].filename == SKIPPED:
@@ -266,6 +266,8 @@ class Store:
         try:
             with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
                 self.members = {member.filename: member for member in archive.infolist()}
+                if len(self.members) < len(archive.infolist()):
+                    raise DataError("two records have one name")
                 self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # outlives the file object
             header = bytes(self.payload(HEADER))
             self.skipped: dict[str, str] = parse_json(bytes(self.payload(SKIPPED)))
@@ -290,9 +292,10 @@ class Store:
         member = self.members[name]
         start = _payload_start(member)
         data = memoryview(self.map)[start : start + member.file_size]
-        if zlib.crc32(data) != member.CRC:
+        encoded = name.encode()  # names have no checksum, but are there twice
+        if zlib.crc32(data) != member.CRC or self.map[start - len(encoded) : start] != encoded:
             raise DataError(
-                f"{self.path}: record '{name}' is damaged (its checksum differs); "
+                f"{self.path}: record '{name}' is damaged (its checksum or its name differs); "
                 "delete this file and run `mobilesam distill embed` again"
             )
         return data
@@ -420,6 +423,27 @@ def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
         member.compress_size = member.file_size = size
         yield member
         offset = _end(member)
+
+
+def _unmixed(members: Iterable[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
+    """Yield members up to the first whose name must be damaged: names have no checksum.
+
+    A photo's checksum and a record's scales come right before the record, under the same name, and no name repeats.
+    """
+    names: set[str] = set()
+    checksum = scale = ""
+    for member in members:
+        name = member.filename
+        record = name.removesuffix(".npy").removesuffix(".scale")
+        is_next = record.startswith(checksum) and (not scale or record == scale)
+        if name in names or not is_next:
+            return
+        names.add(name)
+        checksum = (
+            f"{name.removesuffix('.crc32')}." if name.endswith(".crc32") else checksum * name.endswith(".scale.npy")
+        )
+        scale = record if name.endswith(".scale.npy") else ""
+        yield member
 
 
 def _payload_start(member: zipfile.ZipInfo) -> int:
