@@ -91,14 +91,16 @@ def mutate_json(rng: Random, data: bytes) -> bytes:
     for _ in range(rng.choice(ROUNDS)):
         value = change_value(rng, value)
     text = json.dumps(value)
+    if rng.random() < 0.02:  # deeper than Python could write
+        place = rng.randrange(len(text))
+        text = text[:place] + "[" * 200_000 + text[place:]
     encoding = rng.choice(("utf-8",) * 12 + ("utf-8-sig", "utf-16", "utf-32", "latin-1"))
     changed = text.encode(encoding, "replace")
     return mutate_bytes(rng, changed) if rng.random() < 0.1 else changed
 
 
 def change_value(rng: Random, value: Any) -> Any:
-    """A copy of nested lists and dictionaries in which one value is replaced, removed or repeated."""
-    value = copy.deepcopy(value)
+    """Replace, remove or repeat one value inside nested lists and dictionaries, which are changed."""
     parents = list(_parents(value))
     if not parents:
         return rng.choice(VALUES)
@@ -111,7 +113,7 @@ def change_value(rng: Random, value: Any) -> Any:
     elif action < 0.35 and isinstance(parent[key], (int, float)) and not isinstance(parent[key], bool):
         parent[key] = parent[key] * rng.choice((-1, 0, 2, 1000, 0.37)) + rng.choice((0, 1, -1))
     elif action < 0.38:
-        parent[key] = nested(rng.choice((10, 2000)))
+        parent[key] = nested(rng.choice((10, 100)))
     else:
         parent[key] = copy.deepcopy(rng.choice(VALUES))
     return value
@@ -120,7 +122,7 @@ def change_value(rng: Random, value: Any) -> Any:
 def nested(depth: int) -> Any:
     """Lists inside each other."""
     value: Any = []
-    for _ in range(min(depth, 400)):  # json.dumps cannot write more
+    for _ in range(depth):
         value = [value]
     return value
 

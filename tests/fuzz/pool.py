@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 from mobilesam.errors import MobileSamError
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.targets import Silent
+from tests.fuzz.targets import SilentError
 
 SECONDS = 10
 """Of processor time, which one input may take at most; six times as much on the clock, for machines that are busy."""
@@ -76,7 +77,7 @@ class Lane:
     jobs: list[Job]
     seed: int
     pid: int = 0
-    pipe: BinaryIO = field(default_factory=lambda: open(os.devnull, "rb"))
+    pipe: BinaryIO = field(default_factory=io.BytesIO)
     folder: Path = Path()
 
     def start(self) -> BinaryIO:
@@ -141,7 +142,7 @@ def attempt(kind: str, data: bytes, folder: Path) -> tuple[str, str]:
         KINDS[kind].use(data, folder)
     except MobileSamError as error:
         verdict, why = "refused", f"{type(error).__name__}: {error}"
-    except Silent as error:
+    except SilentError as error:
         verdict, why = "SILENT", str(error)
     except BaseException as error:
         places = [frame for frame in traceback.extract_tb(error.__traceback__) if "mobilesam" in frame.filename]

@@ -175,7 +175,7 @@ def recipes() -> list[bytes]:
 
 def overrides() -> list[bytes]:
     """Values of --set."""
-    texts = ("optim.lr=1e-3", "run.steps=10", 'data.shards=["a.tar"]', "model=tiny", "run.minutes=none", "loss.scale=2")
+    texts = ("optim.lr=1e-3", "run.steps=10", 'data.shards=["a.tar"]', "model=tiny", "run.minutes=0", "loss.scale=2")
     return [text.encode() for text in texts]
 
 

@@ -160,7 +160,7 @@ def _read_config(text: str, path: Path) -> SamConfig:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    _check_zip(path)
+    check_zip(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise exceptions of their own
@@ -173,7 +173,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return unprefixed(_check_tensors(_unwrapped(state), path))
 
 
-def _check_zip(path: Path) -> None:
+def check_zip(path: Path) -> None:
     """Check what torch does not: the checksums and the unpacked size of the zip archive that a checkpoint is.
 
     Raises:

@@ -95,6 +95,7 @@ def restore(output: Path, trained: Trained) -> int:
         ModelError: the file is damaged, or of another model.
     """
     path = output / STATE_FILE
+    checkpoint.check_zip(path)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         weights, optimizer, settings = state["model"], state["optimizer"], json.loads(state["recipe"])["optim"]
