@@ -155,7 +155,7 @@ KINDS: dict[str, Kind] = {
     "COCO files": Kind(seeds.coco, mutate_json, targets.coco, 30),
     "detections": Kind(seeds.detections, mutate_json, targets.detections, 20),
     "recipes": Kind(seeds.recipes, mutate_text, targets.recipe, 40),
-    "--set": Kind(seeds.overrides, mutate_text, targets.override, 20),
+    "overrides": Kind(seeds.overrides, mutate_text, targets.override, 20),
     "reports": Kind(seeds.reports, mutate_json, targets.report, 40),
     "journals": Kind(journals, mutate_lines, targets.journal, 30),
     "histories": Kind(seeds.histories, mutate_lines, targets.history, 10, TORCH),

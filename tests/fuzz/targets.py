@@ -108,7 +108,7 @@ def coco(data: bytes, folder: Path) -> None:
         write(folder / name, seeds.photo())
     path = write(folder / "coco.json", data)
     data_set(path)
-    check_truth(path, [])
+    check_truth(path, {}, [])
 
 
 def detections(data: bytes, folder: Path) -> None:

@@ -8,7 +8,7 @@ several points, so the report names it with its sha256.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def evaluate_detections(
             continue
         known.add(item.image_id)
         results += segment_boxes(sam, item, by_image.get(item.image_id, []), problems, zoom)
-    ap, is_lvis = score(check_truth(truth, problems), results)
+    ap, is_lvis = score(check_truth(truth, sizes_of(results), problems), results)
     return DetectionReport(
         style="LVIS" if is_lvis else "COCO",
         zoom=zoom,
@@ -153,11 +153,17 @@ def segment_boxes(
     return results
 
 
-def check_truth(path: Path, problems: list[Problem]) -> Json:
+def sizes_of(results: Sequence[Json]) -> dict[ImageKey, tuple[int, int]]:
+    """Size (H, W) of each photo that has a mask."""
+    return {one["image_id"]: (one["segmentation"]["size"][0], one["segmentation"]["size"][1]) for one in results}
+
+
+def check_truth(path: Path, sizes: Mapping[ImageKey, tuple[int, int]], problems: list[Problem]) -> Json:
     """A COCO or LVIS file as faster-coco-eval takes it: that library checks no polygon and no run lengths either.
 
     Args:
         path: the file.
+        sizes: (H, W) of photos that were opened; others have the size that the file states.
         problems: annotations that cannot be used are appended.
 
     Raises:
@@ -172,7 +178,7 @@ def check_truth(path: Path, problems: list[Problem]) -> Json:
         categories = [{**one, "id": int(one["id"])} for one in data["categories"]]
         for i, record in enumerate(data["annotations"]):
             try:
-                annotations.append(check_annotation(record, i, images))
+                annotations.append(check_annotation(record, i, images, sizes))
             except MALFORMED as error:
                 problems.append(Problem(PhotoId(path.stem, f"annotations[{i}]"), f"broken annotation: {reason(error)}"))
     except MALFORMED as error:
@@ -181,14 +187,19 @@ def check_truth(path: Path, problems: list[Problem]) -> Json:
     return {**data, **lists}
 
 
-def check_annotation(record: Json, index: int, images: dict[ImageKey, Json]) -> Json:
+def check_annotation(
+    record: Json, index: int, images: Mapping[ImageKey, Json], sizes: Mapping[ImageKey, tuple[int, int]]
+) -> Json:
     """One annotation with a mask of run lengths that fit its photo, and the numbers that COCO's metric needs.
 
     Raises:
         DataError, KeyError, TypeError, ValueError: it cannot be used.
     """
     image = images[image_key(record["image_id"])]
-    rle = to_shape(record.get("segmentation")).rle((image["height"], image["width"]))
+    hw = sizes.get(image["id"]) or (image["height"], image["width"])
+    if not all(map(is_whole, hw)):
+        raise DataError(f"the photo's size must be whole numbers, not {hw!r:.40}")
+    rle = to_shape(record.get("segmentation")).rle((int(hw[0]), int(hw[1])))
     area = record.get("area")
     return {
         **record,
