@@ -64,13 +64,11 @@ def read_webp(image: ImageFile.ImageFile) -> Bytes | None:
     height, width = image.height, image.width
     if decoded is None or decoded.dtype != np.uint8 or decoded.shape != (height, width, len(image.mode)):
         return None
-    result = decoded if image.mode == "RGB" else np.empty((height, width, 3), np.uint8)
+    packed = decoded.reshape(-1)  # the result lies in the same memory; each strip is read before it is overwritten
     for part in strips(height, width):
-        if image.mode == "RGB":
-            result[part] = decoded[part, :, ::-1].copy()
-        else:
-            result[part] = on_white(decoded[part][..., [2, 1, 0, 3]])
-    return np.asarray(result, np.uint8)
+        strip = on_white(decoded[part][..., [2, 1, 0, 3]]) if image.mode == "RGBA" else decoded[part][..., ::-1].copy()
+        packed[3 * width * part.start : 3 * width * part.stop] = strip.reshape(-1)
+    return np.asarray(packed[: 3 * width * height].reshape(height, width, 3), np.uint8)
 
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
