@@ -58,7 +58,7 @@ def read_webp(image: ImageFile.ImageFile) -> Bytes | None:
         return None
     image.fp.seek(0)
     try:
-        decoded = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded: Any = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, ValueError):
         return None
     height, width = image.height, image.width
