@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
+from mobilesam.errors import ImageError
 from mobilesam.image import open_photo, open_stored
 from mobilesam.pixels import on_white, turn
+from tests.helpers.children import in_child
 
 PEAK = """
 import sys
@@ -121,3 +123,52 @@ def test_a_jpeg_is_decoded_smaller_only_where_that_was_asked_for() -> None:
     assert open_photo(buffer.getvalue()).shape == (1200, 1600, 3)
     assert open_photo(buffer.getvalue(), max_side=512).shape == (600, 800, 3)
     assert open_photo(buffer.getvalue(), max_side=1601).shape == (1200, 1600, 3)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_avif_has_the_pixels_that_pillow_decodes(coffee: Path, channels: int) -> None:
+    pixels = np.asarray(Image.open(coffee).convert("RGB"))
+    if channels == 4:
+        pixels = np.dstack([pixels, np.arange(pixels.shape[1])[None].repeat(len(pixels), 0).astype(np.uint8)])
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(file, "AVIF", speed=10, exif=exif)
+    reference = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue()))))
+    np.testing.assert_array_equal(open_photo(file.getvalue()), open_photo(reference))
+
+
+def webp(pixels: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("options", [{"quality": 60}, {"lossless": True}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_webp_has_the_pixels_that_pillow_decodes(coffee: Path, channels: int, options: dict[str, Any]) -> None:
+    pixels = np.asarray(Image.open(coffee).convert("RGB"))
+    if channels == 4:
+        pixels = np.dstack([pixels, np.arange(pixels.shape[1])[None].repeat(len(pixels), 0).astype(np.uint8)])
+    data = webp(pixels, **options)
+    reference = np.asarray(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(open_photo(data), open_photo(reference))
+
+
+def test_a_webp_that_is_cut_off_is_refused_and_an_animated_one_gives_its_first_picture(coffee: Path) -> None:
+    pixels = np.asarray(Image.open(coffee).convert("RGB"))
+    data = webp(pixels)
+    with pytest.raises(ImageError):
+        open_photo(data[: len(data) // 2])
+    other = Image.fromarray(255 - pixels)
+    first, *_ = (open_photo(webp(pixels, save_all=True, append_images=more, lossless=True)) for more in ([other], []))
+    np.testing.assert_array_equal(first, pixels)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads peak memory from /proc")
+def test_a_large_webp_takes_six_bytes_a_pixel(tmp_path: Path) -> None:
+    for name, side in (("small", 64), ("large", 5000)):
+        (tmp_path / name).write_bytes(webp(np.full((side, side, 3), 90, np.uint8), method=0))
+    code = "from mobilesam.image import open_photo\nopen_photo({!r})"
+    small, large = (int(in_child(code.format(str(tmp_path / n)))[-1].split()[1]) for n in ("small", "large"))
+    assert (large - small) * 1e6 < 7 * 5000**2

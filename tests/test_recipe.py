@@ -159,6 +159,23 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_recipe(TrainRecipe, tmp_path / "binary.toml")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_recipe_that_a_windows_editor_saved_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "r.toml").write_bytes("model = 'tiny' # \u00e9\n[run]\nsteps = 5\n".encode(encoding))
+    assert load_recipe(TrainRecipe, tmp_path / "r.toml").run.steps == 5
+
+
+@pytest.mark.parametrize("text", ["[optim]\nlr = " + "9" * 10_000, "x = " + "[" * 100_000])
+def test_numbers_and_brackets_without_end_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load_recipe(TrainRecipe, write(tmp_path / "r.toml", text))
+
+
+def test_a_recipe_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the recipe cannot be read"):
+        load_recipe(TrainRecipe, tmp_path)
+
+
 def test_the_path_stands_before_the_field_in_every_message() -> None:
     for data, message in (
         ({"run": {"batch_size": 0}}, "'run.batch_size' must be"),

@@ -34,6 +34,8 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
 
     The photo is of no use afterwards.
     """
+    if image.format == "WEBP" and (found := read_webp(image)) is not None:
+        return found, exif_orientation(image)
     turned = tiff_orientation(image)
     says = tones.from_file(image)
     memory = lend_memory(image, turned)
@@ -44,6 +46,29 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
     if memory is not None and image.im is memory.core:
         return memory.pack(image), orientation
     return read(image, what, value_range, says), orientation
+
+
+def read_webp(image: ImageFile.ImageFile) -> Bytes | None:
+    """Decode a WebP (H, W, 3) by OpenCV: the same pixels in 6 bytes a pixel, where Pillow takes 16.
+
+    None where Pillow has to decode it or to say what is wrong with it.
+    """
+    has_frames = getattr(image, "is_animated", False)
+    if image.mode not in ("RGB", "RGBA") or has_frames or image.fp is None:
+        return None
+    image.fp.seek(0)
+    try:
+        decoded: Any = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, ValueError):
+        return None
+    height, width = image.height, image.width
+    if decoded is None or decoded.dtype != np.uint8 or decoded.shape != (height, width, len(image.mode)):
+        return None
+    packed = decoded.reshape(-1)  # the result lies in the same memory; each strip is read before it is overwritten
+    for part in strips(height, width):
+        strip = on_white(decoded[part][..., [2, 1, 0, 3]]) if image.mode == "RGBA" else decoded[part][..., ::-1].copy()
+        packed[3 * width * part.start : 3 * width * part.stop] = strip.reshape(-1)
+    return np.asarray(packed[: 3 * width * height].reshape(height, width, 3), np.uint8)
 
 
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import GenericAlias, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from mobilesam.errors import SettingsError
+from mobilesam.errors import DataError, SettingsError, first_line
 from mobilesam.settings import Settings, fits, kinds
+from mobilesam.text import decode_text
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -38,11 +39,15 @@ def load_recipe(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """
     tomllib = _toml()
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SettingsError(f"{path}: the recipe cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, DataError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:  # brackets nested too deep, a number of thousands of digits
+        raise SettingsError(f"{path}: not valid TOML: {first_line(error)}") from None
     return from_dict(cls, apply_overrides(data, overrides))
 
 
@@ -78,7 +83,7 @@ def _parse_value(text: str) -> Any:
     tomllib = _toml()
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         return text
 
 

@@ -21,6 +21,11 @@ def decode_text(data: bytes) -> str:
         raise DataError(f"not text in UTF-8 or UTF-16 ({first_line(error)}); save it as UTF-8") from error
 
 
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot encode written out, such as "\\udcc3" for a byte of a foreign file name."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def parse_json(data: bytes) -> Any:
     """Parse the bytes of a JSON file.
 

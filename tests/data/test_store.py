@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilesam.data.checksums import photo_checksum
 from mobilesam.data.store import Store, read_header
-from mobilesam.data.store_format import FORMAT
+from mobilesam.data.store_format import FORMAT, to_npy
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.errors import DataError
 from tests.helpers.stores import HEADER, PHOTOS, embedding, write
@@ -97,3 +98,76 @@ def test_a_header_is_read_from_stores_finished_or_not(tmp_path: Path) -> None:
     assert read_header(path.with_name("cut")) == HEADER
     path.with_name("none").write_bytes(b"no store")
     assert read_header(path.with_name("none")) is None
+
+
+def rewritten(path: Path, **members: bytes) -> Path:
+    """The store with other members and right checksums; `a_json` stands for a.json."""
+    with zipfile.ZipFile(path) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (found | {key.replace("__", "."): data for key, data in members.items()}).items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"header__json": b"["}, "no header of a store"),
+        ({"header__json": b"[" * 100_000}, "nested too deep"),
+        ({"header__json": b'{"teacher": "t"}'}, "no header of a store"),
+        ({"header__json": b'{"teacher": "t", "image_size": 64, "embed_dim": 8, "shard": 3}'}, "shard is 3"),
+        ({"skipped__json": b"[" * 100_000}, "nested too deep"),
+        ({"skipped__json": b"[1]"}, "must give the reason"),
+    ],
+)
+def test_a_store_with_right_checksums_and_wrong_json_is_named(
+    tmp_path: Path, changes: dict[str, bytes], why: str
+) -> None:
+    with pytest.raises(DataError, match=why):
+        Store(rewritten(write(tmp_path / "s.npz"), **changes))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x93NUMPY\x01\x00v\x00{" + b" " * 200, "not a .npy array"),
+        (to_npy(np.ones((8, 3, 4), np.float64)), "an array of float64"),
+        (to_npy(np.ones((8, 3), np.float16)), r"its shape \(8, 3\)"),
+        (to_npy(np.ones((7, 3, 4), np.float16)), r"its shape \(7, 3, 4\)"),
+        (to_npy(np.ones((8, 3, 400), np.float16)), r"its shape \(8, 3, 400\)"),
+    ],
+)
+def test_a_record_with_a_right_checksum_and_wrong_values_is_named(tmp_path: Path, data: bytes, why: str) -> None:
+    store = Store(rewritten(write(tmp_path / "s.npz"), photo_0__0__npy=data))
+    assert store.verify() == []
+    with pytest.raises(DataError, match=why):
+        store.read("photo_0")
+    with pytest.raises(DataError, match=r"no record 'photo_9\.0\.npy'"):
+        store.read("photo_9")
+
+
+def test_a_changed_name_never_gives_one_photo_the_embedding_of_another(tmp_path: Path) -> None:
+    whole = write(tmp_path / "s.npz").read_bytes()
+    path = tmp_path / "t.npz"
+    path.write_bytes(whole.replace(b"photo_0.0.npy", b"photo_1.0.npy"))  # both places: the member and the directory
+    with pytest.raises(DataError, match="two records have one name"):
+        Store(path)
+    path.write_bytes(whole.replace(b"photo_0.0.npy", b"photo_9.0.npy", 1))  # the member alone
+    with pytest.raises(DataError, match="its name differs"):
+        Store(path).read("photo_0")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("name", [b"photo_4", b"photo_1", b"photo_9", b"\xff\xfe\xfdto_3"])
+def test_what_follows_a_changed_name_is_embedded_again(tmp_path: Path, name: bytes, dtype: str) -> None:
+    header = replace(HEADER, dtype=dtype)
+    with StoreWriter(tmp_path / "s.npz", header) as store:
+        for i, photo in enumerate(PHOTOS):
+            store.add(photo, 0, embedding(i), checksum=photo_checksum(photo.encode()))
+    partial = store.partial.read_bytes()
+    store.partial.write_bytes(partial.replace(b"photo_3.0.npy", name + b".0.npy"))
+    again = Store(write(tmp_path / "s.npz", header))
+    assert again.photos == set(PHOTOS)
+    for i, photo in enumerate(PHOTOS):
+        np.testing.assert_allclose(again.read(photo), embedding(i), atol=0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobilesam.data.checksums import listing_checksum
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoRef, Problem
@@ -77,3 +78,15 @@ except MobileSamError as error:
     print(error)
 """)
     assert "not a readable, uncompressed tar" in found
+
+
+def test_names_that_no_file_could_have_are_written_out_or_named(tmp_path: Path) -> None:
+    for name, stem in (("bytes", "\udcc3x"), ("long", "x" * 70_000)):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo(f"{stem}.jpg"))
+    (photo,) = read(tmp_path / "bytes.tar")
+    assert photo.name == "\\udcc3x"
+    assert listing_checksum([photo])  # type: ignore[list-item]
+    (problem,) = read(tmp_path / "long.tar")
+    assert isinstance(problem, Problem)
+    assert problem.reason == "its name is longer than 4096 bytes"

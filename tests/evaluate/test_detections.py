@@ -149,3 +149,50 @@ def test_the_frame_of_photos_that_do_not_tell_is_an_option(files: tuple[Path, Pa
     monkeypatch.setattr(detections, "read", read)
     run("evaluate", "detections", *files, "--backend", "onnx", "--unclear-frame", "stored", "-o", "ap.json")
     assert frames == ["stored"]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "why"),
+    [
+        ([[0, 0, float("inf"), 0, 1, 1]], "finite"),
+        ({"size": [10**6, 10**6], "counts": "11"}, "more than"),
+        ({"size": [50, 50], "counts": [2500]}, "the mask is 50x50"),
+        (None, "no segmentation"),
+    ],
+)
+def test_an_annotation_that_the_metric_would_not_survive_is_left_out_and_named(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor, segmentation: object, why: str
+) -> None:
+    truth, det = files
+    data = json.loads(truth.read_text())
+    data["annotations"][0]["segmentation"] = segmentation
+    truth.write_text(json.dumps(data))
+    report = evaluate_detections(embedded, truth, det)
+    assert [problem.name for problem in report.problems if why in problem.reason] == ["annotations[0]"]
+    assert 0 < next(iter(report.ap.values())) <= 1
+
+
+def test_a_far_corner_of_the_truth_is_cut_off_and_text_ids_match(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor
+) -> None:
+    truth, det = files
+    data = json.loads(truth.read_text())
+    expected = evaluate_detections(embedded, truth, det).ap
+    for image in data["images"]:
+        image["id"] = str(image["id"])
+    truth.write_bytes(json.dumps(data).encode("utf-8-sig"))
+    assert evaluate_detections(embedded, truth, det).ap == expected
+    data["annotations"][0]["segmentation"] = [[0, 0, 1e9, 0, 1e9, 1e9, 0, 1e9]]
+    truth.write_text(json.dumps(data))
+    report = evaluate_detections(embedded, truth, det)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize("box", ["abcd", [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, None], 3])
+def test_a_detection_whose_box_is_none_is_named_before_any_photo_is_opened(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor, box: object
+) -> None:
+    truth, det = files
+    det.write_text(json.dumps([{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.5}]))
+    with pytest.raises(DataError, match="is not a COCO detection file"):
+        evaluate_detections(embedded, truth, det)

@@ -13,7 +13,7 @@ from mobilesam.data.photo import PhotoId
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.evaluate import run as run_module
 from mobilesam.evaluate.records import PhotoResult, Row
-from mobilesam.evaluate.run import find_photos, run
+from mobilesam.evaluate.run import find_photos, read_journal, run
 from mobilesam.evaluate.settings import EvaluateSettings
 from tests.helpers.scenes import write_shard
 
@@ -112,6 +112,20 @@ def test_a_journal_of_other_settings_is_not_mixed_in(settings: EvaluateSettings,
     run(replace(settings, protocols=("box",)), tmp_path / "j")
     results, _ = run(replace(settings, protocols=("click",)), tmp_path / "j")
     assert {row.protocol for row in rows(results)} == {"click"}
+
+
+@pytest.mark.parametrize(
+    "line", [bytes(200), b"\xff\xfe{", b"[" * 100_000, b"[]", b'{"photo": 3}', b'{"dataset": "d", "photo": "p"}']
+)
+def test_a_line_that_a_power_cut_left_costs_its_photo_alone(
+    settings: EvaluateSettings, tmp_path: Path, line: bytes
+) -> None:
+    boxes = replace(settings, protocols=("box",))
+    whole = run(boxes, tmp_path / "j")[0]
+    first, *lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
+    (tmp_path / "j").write_bytes(b"".join([first, line + b"\n", *lines[1:]]))
+    assert len(read_journal(tmp_path / "j", boxes)) == len(lines) - 1
+    assert run(boxes, tmp_path / "j")[0] == whole
 
 
 def test_second_looks_are_a_setting_of_the_run(settings: EvaluateSettings, tmp_path: Path) -> None:

@@ -33,3 +33,11 @@ def test_a_run_leaves_a_report_with_curves_pictures_and_its_recipe(shard: Path, 
 def test_a_history_becomes_one_series_per_number() -> None:
     lines = [{"step": 1, "photos": 8, "loss": 3.0}, {"step": 2, "photos": 16, "loss": 2.0, "lr": 0.1}]
     assert to_series(lines, "photos") == {"loss": [(8, 3.0), (16, 2.0)], "lr": [(16, 0.1)]}
+
+
+def test_lines_that_a_power_cut_or_another_program_left_are_dropped(tmp_path: Path) -> None:
+    good = [b'{"step": 1, "loss": 2.0}', b'{"step": 2}']
+    bad = [bytes(40), b"\xff\xfe", b'{"loss": 1.0}', b'{"step": "x"}', b"[]", b"3", b"[" * 100_000, b'{"step": null}']
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join([good[0], *bad, good[1]]) + b"\n")
+    assert [line["step"] for line in read_history(tmp_path, before=9)] == [1, 2]
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2

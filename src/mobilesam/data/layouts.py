@@ -31,8 +31,11 @@ from mobilesam.data.tar import NO_PHOTO, read_tar
 from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
 from mobilesam.image import SUFFIXES, Frame, is_photo_name
+from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
+MAX_NAME = 4096
+"""Most bytes of a photo's path in its data set, as in file systems; a tar or a COCO file may hold any."""
 
 
 def read_all(
@@ -68,12 +71,21 @@ def read(
         DataError: it is missing or of no known layout.
     """
     seen: set[PhotoId] = set()
-    for item in _read(path, dataset or name_datasets([path])[0], photos):
+    for found in _read(path, dataset or name_datasets([path])[0], photos):
+        item = named(found)
         if isinstance(item, PhotoRef) and item.id in seen:
             yield Problem(item.id, TWICE)
             continue
         seen.add(item.id)
         yield replace(item, unclear_frame=unclear_frame) if isinstance(item, PhotoRef) else item
+
+
+def named(item: Item) -> Item:
+    """The photo under a name that files and messages can hold, or the problem that its name is too long."""
+    id = PhotoId(encodable(item.id.dataset), encodable(item.id.path))
+    if len(id.path.encode()) > MAX_NAME:
+        return Problem(PhotoId(id.dataset, f"{id.path[:40]}..."), f"its name is longer than {MAX_NAME} bytes")
+    return item if id == item.id else replace(item, id=id)
 
 
 def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:

@@ -22,6 +22,8 @@ MIN_NUMBERS = 6
 """Fewest numbers in a polygon: three (x, y) pairs."""
 MAX_OUTLINE = 2**22
 """Pixels of outline of one object: a second and 400 MB in pycocotools. A border around 12 megapixels has 14,000."""
+MAX_AREA = 2**31
+"""Pixels of a photo; pycocotools counts them in 32 bits."""
 FAR = 1e12  # beyond it, scaling and cutting an edge would overflow
 AT_ONCE = 32  # pieces that are merged in one call, whose time grows with their square
 
@@ -69,8 +71,10 @@ def fill(polygons: Iterable[tuple[float, ...]], hw: tuple[int, int], scale: tupl
         scale: factors for x and y that make pixels of the numbers.
 
     Raises:
-        DataError: a polygon is malformed, or an outline is longer than `MAX_OUTLINE`.
+        DataError: a polygon is malformed, an outline is longer than `MAX_OUTLINE`, or the photo has no possible size.
     """
+    if min(hw) < 1 or hw[0] * hw[1] > MAX_AREA:
+        raise DataError(f"no mask can be {hw[1]}x{hw[0]} pixels")
     rows = [np.clip(check_polygon(p), -FAR, FAR) * scale for p in polygons]  # each (K, 2)
     rows = [row for row in (clip(row, hw) for row in rows) if len(row) >= MIN_NUMBERS // 2]
     length = sum(outline_length(row) for row in rows)

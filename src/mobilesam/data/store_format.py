@@ -15,11 +15,10 @@ A store of format 1 lacks the members PHOTO.crc32 and can still be read.
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -28,8 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam.contract import PATCH_SIZE, PIXEL_MEAN, PIXEL_STD
+from mobilesam.data.photo import MALFORMED, reason
 from mobilesam.errors import DataError
 from mobilesam.image import Frame
+from mobilesam.settings import fits, kinds
+from mobilesam.text import parse_json
 
 SUFFIX = ".npz"
 FORMAT = 2
@@ -107,11 +109,19 @@ def parse_header(data: bytes, path: Path) -> StoreHeader:
     """Read the first member of a store.
 
     Raises:
-        DataError: a later version wrote it.
+        DataError: a later version wrote it, or it is damaged.
     """
-    header = StoreHeader(**json.loads(data))
-    if header.format > FORMAT:
-        raise DataError(f"{path} has format {header.format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    try:
+        record = parse_json(data)
+        format = record.get("format")
+        header = None if fits(format, int) and format > FORMAT else StoreHeader(**record)
+    except MALFORMED as error:
+        raise DataError(f"{path}: no header of a store ({reason(error)})") from error
+    if header is None:
+        raise DataError(f"{path} has format {format}, this version reads up to {FORMAT}; upgrade mobilesam")
+    for name, kind in kinds(StoreHeader).items():
+        if not fits(getattr(header, name), kind):
+            raise DataError(f"{path}: no header of a store ({name} is {getattr(header, name)!r:.40})")
     return header
 
 
@@ -130,11 +140,35 @@ def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
         data = file.read(size)
         if len(name) < name_length or len(data) < size or zlib.crc32(data) != crc:
             return
-        member = zipfile.ZipInfo(name.decode("utf-8"), EPOCH)
+        try:
+            member = zipfile.ZipInfo(name.decode("utf-8"), EPOCH)
+        except ValueError:  # names have no checksum of their own
+            return
         member.CRC, member.header_offset = crc, offset
         member.compress_size = member.file_size = size
         yield member
         offset = end_of(member)
+
+
+def unmixed(members: Iterable[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
+    """Yield members up to the first whose name must be damaged: names have no checksum.
+
+    A photo's checksum and a record's scales come right before the record, under the same name, and no name repeats.
+    """
+    names: set[str] = set()
+    checksum = scale = ""
+    for member in members:
+        name = member.filename
+        record = name.removesuffix(".npy").removesuffix(".scale")
+        is_next = record.startswith(checksum) and (not scale or record == scale)
+        if name in names or not is_next:
+            return
+        names.add(name)
+        checksum = (
+            f"{name.removesuffix('.crc32')}." if name.endswith(".crc32") else checksum * name.endswith(".scale.npy")
+        )
+        scale = record if name.endswith(".scale.npy") else ""
+        yield member
 
 
 def payload_start(member: zipfile.ZipInfo) -> int:

@@ -26,6 +26,7 @@ from mobilesam.data.store_format import (
     scale_name,
     scan,
     to_npy,
+    unmixed,
 )
 from mobilesam.errors import DataError, OutputError
 
@@ -62,7 +63,7 @@ class StoreWriter:
 
     def recover(self) -> None:
         """Keep the complete records of a file whose writer was killed, and truncate the rest."""
-        self.members = list(scan(self.file))
+        self.members = list(unmixed(scan(self.file)))
         self.file.seek(0)
         begin = self.file.read(len(SIGNATURE))
         if not self.members and not SIGNATURE.startswith(begin):  # not even the beginning of a first record

@@ -19,7 +19,7 @@ from mobilesam.data.polygons import check_polygon
 from mobilesam.data.shapes import PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
-from mobilesam.text import decode_text, parse_json
+from mobilesam.text import decode_text, encodable, parse_json
 
 VOID = 255  # of DAVIS and Pascal VOC: pixels that are not evaluated
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
@@ -61,7 +61,7 @@ def record_id(record: Any) -> str | None:
     own: Any = record.get("id") if isinstance(record, dict) else None
     if is_whole(own):
         return str(int(own))
-    return str(own) if isinstance(own, (str, float)) and not isinstance(own, bool) else None
+    return encodable(str(own)) if isinstance(own, (str, float)) and not isinstance(own, bool) else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class RecordTruth:
             return gather("labelme", whole, lambda id, shapes: ObjectRef(id, labelme.to_shape(shapes)))
         records = check_list(record["annotations"])
         ids = record_ids(records, f"{photo.path}/")
-        source = str(record.get("source") or "sa1b")
+        source = encodable(str(record.get("source") or "sa1b"))
         return gather(source, zip(ids, records, strict=True), _sa1b_object)
 
 

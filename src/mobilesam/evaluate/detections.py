@@ -8,24 +8,30 @@ several points, so the report names it with its sha256.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pycocotools import mask as coco_mask
 
 from mobilesam import weights
 from mobilesam.choices import Frame
 from mobilesam.data.coco import ImageKey, image_key
 from mobilesam.data.layouts import read
-from mobilesam.data.photo import MALFORMED, Item, PhotoRef, Problem
+from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, reason
+from mobilesam.data.shapes import to_shape
 from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.records import Json, problem_to_dict
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
+from mobilesam.rle import is_whole
+from mobilesam.settings import fits
 from mobilesam.text import parse_json
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ def evaluate_detections(
             continue
         known.add(item.image_id)
         results += segment_boxes(sam, item, by_image.get(item.image_id, []), problems, zoom)
-    ap, is_lvis = score(truth, results)
+    ap, is_lvis = score(check_truth(truth, sizes_of(results), problems), results)
     return DetectionReport(
         style="LVIS" if is_lvis else "COCO",
         zoom=zoom,
@@ -115,8 +121,9 @@ def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
     try:
         records: list[Json] = parse_json(path.read_bytes())
         for box in records:
-            # Read once here, so that a malformed file fails now and not halfway through the photos.
-            _ = box["category_id"], box["score"], box["bbox"][3]
+            # Checked once here, so that a malformed file fails now and not halfway through the photos.
+            if not is_whole(box["category_id"]) or not fits(box["score"], float) or not fits(tuple(box["bbox"]), Box):
+                raise DataError(f"a detection cannot be {box!r:.80}")
             groups[image_key(box["image_id"])].append(box)
     except (*MALFORMED, OSError) as error:
         raise DataError(
@@ -143,19 +150,83 @@ def segment_boxes(
         except PromptError as error:
             problems.append(Problem(photo.id, str(error)))  # such as a box outside the photo
             continue
-        kept = {key: box[key] for key in ("image_id", "category_id", "score")}
+        kept = {"image_id": image_key(box["image_id"]), "category_id": int(box["category_id"]), "score": box["score"]}
         # The detector's score, not the model's, so that AP ranks the masks as it would rank the boxes.
         results.append({**kept, "segmentation": found.best.rle()})
     return results
 
 
-def score(truth: Path, results: list[Json]) -> tuple[dict[str, float], bool]:
-    """AP computed by faster-coco-eval, 0-1 per name, and whether the annotations are LVIS's."""
+def sizes_of(results: Sequence[Json]) -> dict[ImageKey, tuple[int, int]]:
+    """Size (H, W) of each photo that has a mask."""
+    return {one["image_id"]: (one["segmentation"]["size"][0], one["segmentation"]["size"][1]) for one in results}
+
+
+def check_truth(path: Path, sizes: Mapping[ImageKey, tuple[int, int]], problems: list[Problem]) -> Json:
+    """A COCO or LVIS file as faster-coco-eval takes it: that library checks no polygon and no run lengths either.
+
+    Args:
+        path: the file.
+        sizes: (H, W) of photos that were opened; others have the size that the file states.
+        problems: annotations that cannot be used are appended.
+
+    Raises:
+        DataError: it is no COCO file.
+    """
+    data = parse_json(path.read_bytes())
+    images: dict[ImageKey, Json] = {}
+    annotations: list[Json] = []
+    try:
+        for image in data["images"]:
+            images[image_key(image["id"])] = {**image, "id": image_key(image["id"])}
+        categories = [{**one, "id": int(one["id"])} for one in data["categories"]]
+        for i, record in enumerate(data["annotations"]):
+            try:
+                annotations.append(check_annotation(record, i, images, sizes))
+            except MALFORMED as error:
+                problems.append(Problem(PhotoId(path.stem, f"annotations[{i}]"), f"broken annotation: {reason(error)}"))
+    except MALFORMED as error:
+        raise DataError(f"'{path}' is not a COCO annotation file ({reason(error)})") from error
+    lists = {"images": list(images.values()), "annotations": annotations, "categories": categories}
+    return {**data, **lists}
+
+
+def check_annotation(
+    record: Json, index: int, images: Mapping[ImageKey, Json], sizes: Mapping[ImageKey, tuple[int, int]]
+) -> Json:
+    """One annotation with a mask of run lengths that fit its photo, and the numbers that COCO's metric needs.
+
+    Raises:
+        DataError, KeyError, TypeError, ValueError: it cannot be used.
+    """
+    image = images[image_key(record["image_id"])]
+    hw = sizes.get(image["id"]) or (image["height"], image["width"])
+    if not all(map(is_whole, hw)):
+        raise DataError(f"the photo's size must be whole numbers, not {hw!r:.40}")
+    rle = to_shape(record.get("segmentation")).rle((int(hw[0]), int(hw[1])))
+    area = record.get("area")
+    return {
+        **record,
+        "id": index + 1,  # the metric takes an id of 0 for "no match"
+        "image_id": image["id"],
+        "category_id": int(record["category_id"]),
+        "iscrowd": int(record.get("iscrowd") in (1, "1")),
+        "segmentation": rle,
+        "bbox": coco_mask.toBbox(rle).tolist(),
+        "area": area if fits(area, float) else float(coco_mask.area(rle)),
+    }
+
+
+def score(truth: Json, results: list[Json]) -> tuple[dict[str, float], bool]:
+    """AP computed by faster-coco-eval, 0-1 per name, and whether the annotations are LVIS's.
+
+    Raises:
+        DataError: there are no results.
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     if not results:
         raise DataError("no detection belongs to a photo of the annotation file; do their image_ids match?")
-    reference = COCO(str(truth))
+    reference = COCO(truth)
     # Only LVIS annotations state how frequent a category is; file names tell nothing reliable.
     is_lvis = any("frequency" in category for category in reference.dataset["categories"])
     evaluation = COCOeval_faster(reference, reference.loadRes(results), "segm", lvis_style=is_lvis)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mobilesam.data.photo import PhotoId, Problem
+from mobilesam.errors import DataError
+from mobilesam.settings import fits, kinds
 
 RECALL_LIMITS = (10, 100, 1000)
 """Limits of masks per photo at which average recall is reported."""
@@ -17,6 +19,20 @@ TWO_POINT_DISTANCES = (100, 200, 300, 400, 500)
 """Distances in pixels between the two points of the protocol `two-point`."""
 
 Json = dict[str, Any]
+R = TypeVar("R")
+
+
+def checked(record: R) -> R:
+    """Return a record that was read from a file, if its fields have the types that its class declares.
+
+    Raises:
+        DataError: names the first that has not.
+    """
+    cls: Any = type(record)
+    for name, kind in kinds(cls).items():
+        if not fits(value := getattr(record, name), kind):
+            raise DataError(f"{type(record).__name__}.{name} cannot be {value!r:.40}")
+    return record
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ class Row:
     @classmethod
     def from_dict(cls, record: Json) -> Row:
         """Inverse of `to_dict`."""
-        return cls(
+        row = cls(
             **{name: record[name] for name in ("protocol", "object", "source", "iou", "boundary_iou", "area", "size")},
             photo=read_identity(record),
             components=record.get("components", 0),  # reports from before this metric
@@ -93,10 +109,13 @@ class Row:
             points=tuple(tuple(point) for point in record["points"]),
             labels=tuple(record["labels"]),
             box=None if record["box"] is None else tuple(record["box"]),
-            candidates=Candidates(tuple(record["scores"]), tuple(record["ious"])) if "scores" in record else None,
-            clicks_needed=ClicksNeeded(**pick(record, ClicksNeeded)) if "noc_85" in record else None,
+            candidates=checked(Candidates(tuple(record["scores"]), tuple(record["ious"])))
+            if "scores" in record
+            else None,
+            clicks_needed=checked(ClicksNeeded(**pick(record, ClicksNeeded))) if "noc_85" in record else None,
             iou_by_distance={d: record[f"iou_{d}"] for d in TWO_POINT_DISTANCES if f"iou_{d}" in record},
         )
+        return checked(row)
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,7 @@ class Search:
     @classmethod
     def from_dict(cls, record: Json) -> Search:
         """Inverse of `dataclasses.asdict`; converts the limits back from JSON's string keys."""
-        return cls(**{**record, "recalled": {int(limit): count for limit, count in record["recalled"].items()}})
+        return checked(cls(**{**record, "recalled": {int(limit): n for limit, n in record["recalled"].items()}}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +162,7 @@ class PhotoResult:
     @classmethod
     def from_dict(cls, record: Json) -> PhotoResult:
         """Inverse of `to_dict`."""
-        return cls(
+        result = cls(
             photo=read_identity(record),
             is_read=record["is_read"],
             rows=tuple(map(Row.from_dict, record["rows"])),
@@ -151,6 +170,7 @@ class PhotoResult:
             left_out=record["left_out"],
             search=Search.from_dict(record["search"]) if record["search"] else None,
         )
+        return checked(result)
 
 
 def problem_to_dict(problem: Problem) -> Json:
@@ -161,8 +181,8 @@ def problem_to_dict(problem: Problem) -> Json:
 def problem_from_dict(record: Json | list[str]) -> Problem:
     """Inverse of `problem_to_dict`; in reports of format 1, a problem is a [name, reason] list."""
     if isinstance(record, list):
-        return Problem(PhotoId("", record[0]), record[1])
-    return Problem(read_identity(record), record["reason"])
+        return checked(Problem(checked(PhotoId("", record[0])), record[1]))
+    return checked(Problem(read_identity(record), record["reason"]))
 
 
 def identity(photo: PhotoId) -> Json:
@@ -172,7 +192,7 @@ def identity(photo: PhotoId) -> Json:
 
 def read_identity(record: Json) -> PhotoId:
     """Inverse of `identity`; the data set is empty for reports of format 1, which do not name it."""
-    return PhotoId(record.get("dataset", ""), record["photo"])
+    return checked(PhotoId(record.get("dataset", ""), record["photo"]))
 
 
 def pick(record: Mapping[str, Any], cls: Any) -> Json:

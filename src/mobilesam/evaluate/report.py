@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mobilesam.data.photo import MALFORMED, reason
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import average_recall
 from mobilesam.evaluate.markdown import to_markdown
@@ -25,6 +25,7 @@ from mobilesam.evaluate.summaries import Calibration, Counts, MeanClicks, Part, 
 from mobilesam.files import save_json, save_text
 from mobilesam.outputs import DEFAULT, MARK, Outputs
 from mobilesam.predict.backend import ModelInfo
+from mobilesam.text import parse_json
 
 K = TypeVar("K", bound="str | tuple[str, str]")
 
@@ -153,9 +154,7 @@ def read_report(path: Path) -> Report:
         DataError: the file cannot be read or is not a report.
     """
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
+        record: Any = parse_json(path.read_bytes())
         return Report.from_dict(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"'{path}' is not a report of `mobilesam evaluate run` ({type(error).__name__}: {error})"
-        ) from error
+    except (OSError, *MALFORMED) as error:
+        raise DataError(f"'{path}' is not a report of `mobilesam evaluate run` ({reason(error)})") from error

@@ -11,12 +11,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from mobilesam.data.layouts import expand, read_all
-from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
-from mobilesam.errors import OutputError, SettingsError
+from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem
+from mobilesam.errors import DataError, OutputError, SettingsError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import PhotoResult
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
+from mobilesam.files import replacing
+from mobilesam.outputs import ALL
+from mobilesam.text import parse_json
 
 
 def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
@@ -114,26 +117,44 @@ def _work(photo: PhotoRef) -> PhotoResult:
 
 
 def read_journal(path: Path, settings: EvaluateSettings) -> dict[PhotoId, PhotoResult]:
-    """Results of an interrupted run with the same settings; a last line that a kill cut off is dropped.
+    """Results of an interrupted run with the same settings; lines that are damaged or cut off are dropped.
 
-    A journal of other settings is deleted, because its results must not be mixed in.
+    A kill cuts off the last line, and a power cut leaves zeros; these photos are evaluated again. A journal of other
+    settings is deleted, because its results must not be mixed in.
 
     Raises:
         OutputError: the file was not written by us.
     """
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if whole and '{"fingerprint": "' not in whole[0]:
+    first, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+    if first.endswith(b"\n") and b'{"fingerprint": "' not in first and first.strip(b"\0\n"):
         raise OutputError(f"'{path}' is no journal of an evaluation; move it, or give another --output")
-    if not whole or json.loads(whole[0]).get("fingerprint") != settings.fingerprint:
+    if not is_of(first, settings):
         path.unlink()
         return {}
-    # Written back without the incomplete line, or the next result would be appended to it.
-    path.write_text("".join(whole), encoding="utf-8")
-    results = [PhotoResult.from_dict(json.loads(line)) for line in whole[1:]]
-    return {result.photo: result for result in results}
+    kept = [(line, result) for line in lines if (result := parse_line(line)) is not None]
+    # Written back without the dropped lines, or the next result would be appended to a cut-off one.
+    with replacing(path, ALL) as partial:
+        partial.write_bytes(b"".join([first, *(line for line, _ in kept)]))
+    return {result.photo: result for _, result in kept}
+
+
+def is_of(first: bytes, settings: EvaluateSettings) -> bool:
+    """Whether the first line of a journal is of these settings."""
+    try:
+        record = parse_json(first)
+    except DataError:
+        return False
+    return first.endswith(b"\n") and isinstance(record, dict) and record.get("fingerprint") == settings.fingerprint
+
+
+def parse_line(line: bytes) -> PhotoResult | None:
+    """The result in a line of a journal; None where the line is damaged or cut off."""
+    try:
+        return PhotoResult.from_dict(parse_json(line)) if line.endswith(b"\n") else None
+    except MALFORMED:
+        return None
 
 
 def peak_memory_mb() -> float:

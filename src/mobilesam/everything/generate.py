@@ -77,9 +77,7 @@ def segment_everything(
         rgb = open_photo(photo)
         whole, hw = None, (rgb.shape[0], rgb.shape[1])
     where = None if region is None else check_region(region, hw)
-    if point_grids is not None and len(point_grids) != settings.crop_n_layers + 1:
-        raise SettingsError(f"point_grids needs {settings.crop_n_layers + 1} grids, has {len(point_grids)}")
-    grids = None if point_grids is None else [check_rows(grid, 2, "point_grids", "(x, y)") for grid in point_grids]
+    grids = None if point_grids is None else check_grids(point_grids, settings.crop_n_layers + 1)
     search = Search(predictor, settings, hw, rgb, where, grids, progress, preview)
     if points is not None or boxes is not None:
         image = whole or predictor.embed(rgb)  # type: ignore[arg-type]
@@ -89,6 +87,19 @@ def segment_everything(
     if settings.min_mask_region_area:
         found = clean(found, settings)
     return sorted(found, key=lambda mask: -mask.score)
+
+
+def check_grids(grids: Sequence[ArrayLike], count: int) -> list[NDArray[np.float64]]:
+    """One grid of points (N, 2) for each layer of crops.
+
+    Raises:
+        SettingsError: there are more or fewer grids.
+        PromptError: a grid is no list of points.
+    """
+    if not isinstance(grids, (list, tuple, np.ndarray)) or len(grids) != count:
+        has = f"has {len(grids)}" if isinstance(grids, (list, tuple, np.ndarray)) else f"is {grids!r:.40}"
+        raise SettingsError(f"point_grids needs {count} grids, {has}")
+    return [check_rows(grid, 2, "point_grids", "(x, y)") for grid in grids]
 
 
 def check_region(region: ArrayLike, hw: tuple[int, int]) -> NDArray[np.bool_]:

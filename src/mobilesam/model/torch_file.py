@@ -24,7 +24,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: says what was found in their place.
     """
-    _check_zip(path)
+    check_zip(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each raise exceptions of their own
@@ -37,7 +37,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     return unprefixed(_check_tensors(_unwrapped(state), path))
 
 
-def _check_zip(path: Path) -> None:
+def check_zip(path: Path) -> None:
     """Check what torch does not: the checksums and the unpacked size of the zip archive that a checkpoint is.
 
     Raises:

@@ -19,6 +19,7 @@ from mobilesam.predict.embedding_file import Header, read_embedding, write_embed
 from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
+from mobilesam.settings import fits
 
 # N prompts, P points, K masks, L = 4g side of the logits
 
@@ -126,8 +127,8 @@ class ImageEmbedding:
         prompts = [make_prompt(self.original_hw, points=point) for point in check_rows(points, 2, "points", "(x, y)")]
         if not prompts:
             raise PromptError("predict_points was given no points; give (N, 2) with N at least 1")
-        if math.isnan(min_score):
-            raise PromptError("min_score must be a number, not nan; -inf keeps every point")
+        if not fits(min_score, float) or math.isnan(min_score):
+            raise PromptError(f"min_score must be a number, not {min_score!r:.40}; -inf keeps every point")
         low_res, scores = self._run(prompts, None, min_score)
         sure = np.flatnonzero(scores.max(axis=1) > min_score)
         return [

@@ -5,7 +5,6 @@ Everything is checked before it is used or memory is allocated, because the file
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from mobilesam.arrays import parse_npy
 from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ModelError
 from mobilesam.files import replacing
@@ -87,13 +86,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, dtype: type[np.generic], mo
     if size > most + _MAX_HEADER:
         raise ValueError(f"{name} has {size} bytes, at most {most} were expected")
     with archive.open(name) as file:
-        data = io.BytesIO(file.read(most + _MAX_HEADER))
-    version = npy.read_magic(data)
-    shape, is_fortran, found = npy.read_array_header_1_0(data) if version == (1, 0) else npy.read_array_header_2_0(data)
-    content = data.read()
-    if found != np.dtype(dtype) or is_fortran or math.prod(shape) * found.itemsize != len(content):
-        raise ValueError(f"{name} is {found} {shape} in {len(content)} bytes; expected {np.dtype(dtype)}")
-    return np.frombuffer(content, dtype).reshape(shape).copy()
+        return parse_npy(file.read(most + _MAX_HEADER), dtype)
 
 
 def _check_header(data: Any) -> Header:

@@ -13,8 +13,11 @@ from lightning.fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mobilesam.errors import DataError
 from mobilesam.files import save_picture, save_text
 from mobilesam.outputs import ALL
+from mobilesam.settings import fits
+from mobilesam.text import parse_json
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.schedule import Schedule
@@ -118,17 +121,20 @@ class Log:
 
 
 def read_history(output: Path, before: int) -> list[dict[str, Any]]:
-    """Read the history up to a step; later lines, from after the last checkpoint, are removed from the file."""
+    """Read the history up to a step; other lines are removed from the file.
+
+    These are lines from after the last checkpoint, and lines that a kill or a power cut damaged.
+    """
     path = output / HISTORY_FILE
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_bytes().splitlines():
         try:
-            line = json.loads(text)
-        except ValueError:  # incomplete: the process was killed while writing it
+            line = parse_json(text)
+        except DataError:  # damaged, or incomplete: the process was killed while writing it
             continue
-        if line["step"] <= before:
+        if fits(line, dict[str, float]) and "step" in line and line["step"] <= before:
             lines.append(line)
     save_text("".join(json.dumps(line) + "\n" for line in lines), path, ALL)
     return lines

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pickle
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,10 +22,11 @@ from typing import Any
 import torch
 
 from mobilesam import outputs, temporaries
-from mobilesam.errors import ModelError, SettingsError
+from mobilesam.errors import ModelError, SettingsError, first_line
 from mobilesam.files import replacing, save_json
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
+from mobilesam.model.torch_file import check_zip
 from mobilesam.recipe import from_dict
 from mobilesam.train import lora
 from mobilesam.train.config import Recipe
@@ -116,17 +116,20 @@ def restore(output: Path, trained: Trained) -> int:
         ModelError: the file is damaged, or of another model.
     """
     path = output / STATE_FILE
+    check_zip(path)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        trained.model.load_state_dict(state["model"])
-        restore_optimizer(trained, state["optimizer"], json.loads(state["recipe"])["optim"])
+        weights, optimizer, settings = state["model"], state["optimizer"], json.loads(state["recipe"])["optim"]
+        step = int(state["step"])
+        trained.model.load_state_dict(weights)
+        restore_optimizer(trained, optimizer, settings)
         for key, value in state["ema"].items():
             trained.ema.state[key].copy_(value)
         clock = trained.clock
         clock.wall, clock.cpu, clock.waiting = state["clock"]
-    except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: not a checkpoint of this recipe's model ({error})") from error
-    return int(state["step"])
+    except Exception as error:  # pickle, zip, torch and optimizers each raise exceptions of their own
+        raise ModelError(f"{path}: not a checkpoint of this recipe's model ({first_line(error)})") from error
+    return step
 
 
 def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[str, Any]) -> None:
