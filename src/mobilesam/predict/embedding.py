@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -126,7 +125,7 @@ class ImageEmbedding:
         prompts = [make_prompt(self.original_hw, points=point) for point in check_rows(points, 2, "points", "(x, y)")]
         if not prompts:
             raise PromptError("predict_points was given no points; give (N, 2) with N at least 1")
-        if not isinstance(min_score, Real) or math.isnan(min_score):
+        if not isinstance(min_score, (int, float, np.number)) or math.isnan(min_score):
             raise PromptError(f"min_score must be a number, not {min_score!r:.40}; -inf keeps every point")
         low_res, scores = self._run(prompts, None, min_score)
         sure = np.flatnonzero(scores.max(axis=1) > min_score)
