@@ -13,13 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
-from mobilesam.outputs import Outputs
 from mobilesam.predict.backend import Backend, Floats, picklable
 from mobilesam.predict.embedding_file import Header, read_embedding, write_embedding
 from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
-from mobilesam.settings import fits
 
 # N prompts, P points, K masks, L = 4g side of the logits
 
@@ -127,7 +125,7 @@ class ImageEmbedding:
         prompts = [make_prompt(self.original_hw, points=point) for point in check_rows(points, 2, "points", "(x, y)")]
         if not prompts:
             raise PromptError("predict_points was given no points; give (N, 2) with N at least 1")
-        if not fits(min_score, float) or math.isnan(min_score):
+        if not isinstance(min_score, (int, float, np.number)) or math.isnan(min_score):
             raise PromptError(f"min_score must be a number, not {min_score!r:.40}; -inf keeps every point")
         low_res, scores = self._run(prompts, None, min_score)
         sure = np.flatnonzero(scores.max(axis=1) > min_score)
@@ -135,19 +133,9 @@ class ImageEmbedding:
             (int(row), self._prediction(logits[1:], scores[row, 1:])) for logits, row in zip(low_res, sure, strict=True)
         ]
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the embedding and the model's identity, but not the photo, to a file for `Predictor.load_embedding`.
-
-        Args:
-            path: the file; one that an earlier call wrote is replaced.
-            overwrite: replace a file that this package did not write too.
-
-        Raises:
-            OutputError: another's file is there.
-            OSError: the file cannot be written.
-        """
-        header = Header.of(self.backend.info, self.original_hw, self.input_hw)
-        write_embedding(path, header, self.array, Outputs(overwrite=overwrite))
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the embedding and the model's identity, but not the photo, to a file for `Predictor.load_embedding`."""
+        write_embedding(path, Header.of(self.backend.info, self.original_hw, self.input_hw), self.array)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: Backend, *, photo: PhotoLike | None = None) -> ImageEmbedding:
