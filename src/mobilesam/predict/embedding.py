@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from mobilesam.contract import PATCH_SIZE
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
+from mobilesam.outputs import Outputs
 from mobilesam.predict.backend import Backend, Floats, picklable
 from mobilesam.predict.embedding_file import Header, read_embedding, write_embedding
 from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
@@ -133,9 +134,19 @@ class ImageEmbedding:
             (int(row), self._prediction(logits[1:], scores[row, 1:])) for logits, row in zip(low_res, sure, strict=True)
         ]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the embedding and the model's identity, but not the photo, to a file for `Predictor.load_embedding`."""
-        write_embedding(path, Header.of(self.backend.info, self.original_hw, self.input_hw), self.array)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the embedding and the model's identity, but not the photo, to a file for `Predictor.load_embedding`.
+
+        Args:
+            path: the file; one that an earlier call wrote is replaced.
+            overwrite: replace a file that this package did not write too.
+
+        Raises:
+            OutputError: another's file is there.
+            OSError: the file cannot be written.
+        """
+        header = Header.of(self.backend.info, self.original_hw, self.input_hw)
+        write_embedding(path, header, self.array, Outputs(overwrite=overwrite))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: Backend, *, photo: PhotoLike | None = None) -> ImageEmbedding:
