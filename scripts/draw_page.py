@@ -35,8 +35,9 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "color_scheme": "dark",
 }
-CUP, SAUCER, SPOON = (290, 120), (110, 250), (325, 225, 415, 330)
-PHOTO = (600, 400)  # pixels of coffee.png
+CUP, SPOON = (170, 15, 410, 310), (325, 225, 415, 330)  # boxes on coffee.png; the first is that of the README
+INSIDE, SAUCER = (290, 120), (110, 250)
+CAT, PHOTO = (230, 160), (451, 300)  # a click on chelsea.png, that of draw_examples.py, and the photo's size
 PANEL = (440, 293)
 GAP, CAPTION = 16, 46  # pixels between panels, and under them
 POINTER = [(0, 0), (0, 24), (6, 18), (10, 27), (14, 25), (10, 17), (18, 17)]
@@ -73,6 +74,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 def shot(opened: Opened, **options: Any) -> Image.Image:
     """What the screen shows."""
+    opened.page.evaluate("document.getElementById('status').style.visibility = 'hidden'")  # it goes after a while
     opened.page.wait_for_timeout(400)  # transitions
     return Image.open(io.BytesIO(opened.page.screenshot(**options))).convert("RGB")
 
@@ -91,7 +93,7 @@ def hover(opened: Opened) -> Image.Image:
 
 def objects(opened: Opened) -> Image.Image:
     opened.example("coffee")
-    opened.click(*CUP)
+    opened.box(*CUP)
     opened.page.keyboard.press("n")
     opened.box(*SPOON)
     opened.page.fill("#objects li:first-child input", "cup")
@@ -114,15 +116,15 @@ def everything(opened: Opened) -> Image.Image:
     opened.page.click("#everything")
     opened.until("parseInt(document.getElementById('search-text').textContent) > 0")
     opened.page.wait_for_selector("#search", state="hidden")
-    opened.hover(*CUP)
+    opened.hover(*INSIDE)
     opened.page.wait_for_timeout(600)
     return shot(opened)
 
 
 def phone(opened: Opened) -> Image.Image:
-    opened.page.tap("[data-example*=coffee]")
+    opened.page.tap("[data-example*=chelsea]")
     opened.ready()
-    opened.page.touchscreen.tap(*opened.at(*CUP))
+    opened.page.touchscreen.tap(*opened.at(*CAT))
     opened.page.wait_for_selector("#objects li", state="attached")
     opened.settled()
     return shot(opened)
@@ -130,20 +132,20 @@ def phone(opened: Opened) -> Image.Image:
 
 def steps(opened: Opened) -> Image.Image:
     """Three panels of one size: pointing, the click, and what is taken away."""
-    opened.example("coffee")
-    opened.hover(*CUP)
+    opened.example("chelsea")
+    opened.hover(*CAT)
     opened.page.wait_for_timeout(600)
     left, top = opened.at(0, 0)
     right, bottom = opened.at(*PHOTO)
     clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     pointing = shot(opened, clip=clip).resize(PANEL, Image.Resampling.LANCZOS)
-    opened.click(*CUP)
+    opened.click(*CAT)
     clicked = shot(opened, clip=clip).resize(PANEL, Image.Resampling.LANCZOS)
     opened.page.uncheck("#cropped")
     with Image.open(io.BytesIO(opened.download("cutout"))) as file:
         taken = on_checks(file.convert("RGBA").resize(PANEL, Image.Resampling.LANCZOS))
     for panel in (pointing, clicked):  # a screenshot has no pointer
-        draw_pointer(panel, CUP[0] * PANEL[0] / PHOTO[0], CUP[1] * PANEL[1] / PHOTO[1])
+        draw_pointer(panel, CAT[0] * PANEL[0] / PHOTO[0], CAT[1] * PANEL[1] / PHOTO[1])
     captions = ("Point: what a click would take", "Click: it stays, and can be corrected", "Cut-out: a transparent PNG")
     return row([pointing, clicked, taken], captions)
 
