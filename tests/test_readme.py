@@ -63,6 +63,18 @@ def test_the_second_command_is_what_ci_runs() -> None:
     assert ".ci/venv/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_third_command_opens_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("fastapi")
+    install, command = re.split(r"\s*&&\s*", blocks("sh")[2].strip())
+    assert install == 'pip install ".[serve]"'
+    calls: list[bool] = []
+    monkeypatch.setattr("mobilesam.serve.run.serve", lambda settings, opens_browser: calls.append(opens_browser))
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    main_without_exit()
+    assert calls == [True]
+
+
 def test_its_list_of_dependencies_is_complete() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     block = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")]

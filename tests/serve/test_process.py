@@ -16,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mobilesam.serve import run
+from mobilesam.serve.settings import ServeSettings
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
@@ -109,6 +112,40 @@ def test_workers_share_embeddings_and_a_killed_one_is_replaced(coffee: Path) -> 
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 0, errors
+
+
+def test_open_shows_the_page_in_the_users_browser(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}.part && mv {told}.part {told}\n')
+    browser.chmod(0o755)
+    with running("--open", BROWSER=f"{browser} %s") as (_, address):
+        end = time.monotonic() + 20
+        while not told.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert told.read_text().strip() == address
+        assert httpx.get(address, timeout=30).status_code == 200
+    told.unlink()
+    with running(BROWSER=f"{browser} %s") as (_, address):
+        assert httpx.get(f"{address}/healthz", timeout=30).status_code == 200
+    assert not told.exists(), "only where it was asked for"
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("0.0.0.0", "localhost"), ("::", "localhost")],
+)
+def test_the_browser_gets_an_address_it_can_go_to(
+    host: str, shown: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("webbrowser.open", asked.append)  # its answer is None: as if no browser was found
+    run._announce(ServeSettings(host=host, no_auth=True), 8000, opens_browser=True)
+    end = time.monotonic() + 10
+    while "yourself" not in caplog.text and time.monotonic() < end:
+        time.sleep(0.01)
+    assert asked == [f"http://{shown}:8000"]
+    assert f"open http://{shown}:8000 yourself" in caplog.text
 
 
 def test_a_taken_port_and_an_open_host_are_explained() -> None:

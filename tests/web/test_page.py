@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.web import write_page
+from tests.web.conftest import Handler
 from tests.web.driver import Opened, iou, open_page
 
 
@@ -236,15 +239,35 @@ def test_it_works_offline_once_loaded_and_asks_no_other_host(
     opened.close()
 
 
+def test_a_service_worker_that_comes_late_keeps_the_model_too(
+    browser: Any, host: http.server.ThreadingHTTPServer, page_folder: Path
+) -> None:
+    class Late(Handler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/sw.js"):
+                time.sleep(6)  # longer than the page waits for it
+            super().do_GET()
+
+    host.RequestHandlerClass = functools.partial(Late, directory=str(page_folder))  # type: ignore
+    opened = open_page(browser, f"http://127.0.0.1:{host.server_port}/")
+    assert opened.page.evaluate("navigator.serviceWorker.controller === null"), "the model was there first"
+    kept = "caches.open('mobilesam-page-1').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"
+    files = ("encoder.onnx", "decoder.onnx", "model.json", "threaded.wasm.gz")
+    opened.until(f"{kept}.then((all) => {list(files)}.every((name) => all.includes(name)))")
+    host.shutdown()
+    host.server_close()
+    opened.page.reload()
+    opened.page.wait_for_selector("body[data-model=loaded]")
+    opened.close()
+
+
 def test_a_model_that_cannot_be_loaded_is_explained_and_tried_again(
     browser: Any, host: http.server.ThreadingHTTPServer, page_folder: Path, tmp_path: Path
 ) -> None:
-    from functools import partial
-
     broken = tmp_path / "page"
     write_page(broken)
     (broken / "model" / "decoder.onnx").unlink()
-    host.RequestHandlerClass = partial(host.RequestHandlerClass.func, directory=str(broken))  # type: ignore
+    host.RequestHandlerClass = functools.partial(host.RequestHandlerClass.func, directory=str(broken))  # type: ignore
     context = browser.new_context()
     opened = Opened(context, context.new_page())
     opened.page.goto(f"http://127.0.0.1:{host.server_port}/")

@@ -20,6 +20,7 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Let anybody who reaches another --host use the service.")
     ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the default browser.")] = False,
     workers: Annotated[int, typer.Option(help="Number of processes.")] = 1,
     cors: Annotated[
         list[str] | None, typer.Option(help="Origin of another page that may use the service; repeatable.")
@@ -60,4 +61,4 @@ def serve(
     settings = options.read_settings(ServeSettings, given, overrides)
     from mobilesam.serve.run import serve as run
 
-    run(settings)
+    run(settings, opens_browser=open_page)

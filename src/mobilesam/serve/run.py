@@ -9,6 +9,8 @@ import logging.config
 import os
 import signal
 import tempfile
+import threading
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ SETTINGS = "MOBILESAM_SERVE"
 """Name of the environment variable that carries the settings to the workers; the token is in it, so it is not a word of
 a command line, which other users can read."""
 FOLDER = "MOBILESAM_SERVE_FOLDER"
+EVERY_ADDRESS = ("0.0.0.0", "::")
+log = logging.getLogger("mobilesam.serve")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -37,8 +41,12 @@ LOGGING: dict[str, Any] = {
 }
 
 
-def serve(settings: ServeSettings) -> None:
+def serve(settings: ServeSettings, opens_browser: bool = False) -> None:
     """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        settings: where it listens, and its limits.
+        opens_browser: show the page in the user's browser as soon as the service listens.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -48,7 +56,7 @@ def serve(settings: ServeSettings) -> None:
     if settings.workers == 1:
         config = _config(create_app(settings, load_model(settings)), settings)
         socket = _bind(config)
-        _say(settings, socket.getsockname()[1])
+        _announce(settings, socket.getsockname()[1], opens_browser)
         # uvicorn raises a signal that it caught once more when it has finished; an ordered stop is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -59,7 +67,7 @@ def serve(settings: ServeSettings) -> None:
         os.environ[FOLDER] = folder
         config = _config("mobilesam.serve.run:worker", settings)
         socket = _bind(config)
-        _say(settings, socket.getsockname()[1])
+        _announce(settings, socket.getsockname()[1], opens_browser)
         Multiprocess(config, sockets=[socket]).run()
 
 
@@ -108,6 +116,23 @@ def _bind(config: uvicorn.Config) -> Any:
     return found
 
 
-def _say(settings: ServeSettings, port: int) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"http://{host}:{port}", flush=True)
+def _announce(settings: ServeSettings, port: int, opens_browser: bool) -> None:
+    """Print the address, and open it where that was asked for."""
+    print(_address(settings.host, port), flush=True)
+    if opens_browser:
+        # Every address is none that a browser can go to. A thread, because browsers of a terminal end only when closed.
+        name = "localhost" if settings.host in EVERY_ADDRESS else settings.host
+        threading.Thread(target=_open, args=(_address(name, port),), daemon=True).start()
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _open(address: str) -> None:
+    try:
+        found = webbrowser.open(address)
+    except (OSError, webbrowser.Error):
+        found = False
+    if not found:
+        log.warning("no browser was found on this machine: open %s yourself", address)

@@ -50,7 +50,9 @@ const TASKS = {
       throw error;
     });
     const { card } = await loading;
-    return { card, threads: wish.threads || threadCount() };
+    const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
+    const files = fetched.filter((name) => /\/model\/|\.wasm\.gz/.test(name));
+    return { card, threads: wish.threads || threadCount(), files };
   },
 
   async open({ blob }) {

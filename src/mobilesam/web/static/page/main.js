@@ -4,7 +4,7 @@ import { Client } from "./client.js";
 import { Editor } from "./editor.js";
 import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
-import { startServiceWorker } from "./offline.js";
+import { keepFiles, startServiceWorker } from "./offline.js";
 import { byId, Panel } from "./panel.js";
 import { Stage } from "./stage.js";
 
@@ -100,6 +100,7 @@ function loadModel() {
       byId("threads").textContent = threads > 1 ? `${threads} threads` : "one thread";
       document.body.dataset.model = "loaded";
       performance.mark("mobilesam:model");
+      keepFiles(loaded.files).catch(() => {}); // the page works without, while there is a network
     })
     .catch((error) => {
       loading = null;

@@ -19,6 +19,21 @@ export async function startServiceWorker() {
   }
 }
 
+/**
+ * Ask for the model's files once more, if the service worker came too late to keep them; the browser has them at hand.
+ * @param {string[]} addresses
+ */
+export async function keepFiles(addresses) {
+  if (!("serviceWorker" in navigator) || !isSecureContext) return;
+  await navigator.serviceWorker.ready;
+  if (!navigator.serviceWorker.controller) {
+    await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
+  }
+  for (const address of addresses) {
+    if (!(await caches.match(address, { ignoreVary: true }))) await (await fetch(address)).arrayBuffer();
+  }
+}
+
 /** @param {ServiceWorkerContainer} serviceWorker */
 async function serve(serviceWorker) {
   await serviceWorker.register(new URL("../sw.js", import.meta.url));
