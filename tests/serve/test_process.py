@@ -148,6 +148,15 @@ def test_the_browser_gets_an_address_it_can_go_to(
     assert f"open http://{shown}:8000 yourself" in caplog.text
 
 
+def test_no_answer_waits_for_the_client_to_confirm_its_headers() -> None:
+    import uvicorn
+
+    with run._bind(uvicorn.Config("unused", port=0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_taken_port_and_an_open_host_are_explained() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
