@@ -9,6 +9,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import mobilesam
 from mobilesam import masks
@@ -19,7 +20,7 @@ from mobilesam.compat import (
     SamPredictor,
     sam_model_registry,
 )
-from mobilesam.errors import MobileSamError, ModelError, PromptError
+from mobilesam.errors import ImageError, MobileSamError, ModelError, PromptError
 from mobilesam.image import open_photo
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 
@@ -330,3 +331,32 @@ def test_features_are_a_tensor_where_torch_is_installed(
     assert other.features.shape == other.get_image_embedding().shape
     monkeypatch.setattr("mobilesam.compat.predictor.is_installed", lambda module: False)
     assert isinstance(other.features, np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (None, "cv2.imread returns"),
+        (Image.new("RGB", (8, 8)), "np.asarray"),
+        (np.zeros((8, 8), np.uint8), r"not \(8, 8\) of uint8"),
+        (np.zeros((8, 8, 1), np.uint8), r"not \(8, 8, 1\)"),
+        (np.zeros((8, 8, 4), np.uint8), r"not \(8, 8, 4\)"),
+        (np.zeros((8, 8, 3), np.float32), "of float32"),
+        (np.zeros((8, 8, 3), np.uint16), "of uint16"),
+        (np.zeros((0, 8, 3), np.uint8), r"not \(0, 8, 3\)"),
+    ],
+)
+def test_an_image_that_sam_fails_on_is_refused_in_words(predictor: SamPredictor, image: object, why: str) -> None:
+    before = predictor.original_size
+    with pytest.raises(ImageError, match=why):
+        predictor.set_image(image)  # type: ignore[arg-type]
+    assert predictor.original_size == before
+
+
+@pytest.mark.parametrize(("multimask", "count"), [(True, 3), (False, 1)])
+def test_no_boxes_give_no_masks(predictor: SamPredictor, multimask: bool, count: int) -> None:
+    torch = pytest.importorskip("torch")
+    boxes = torch.zeros((0, 4))
+    found, scores, low_res = predictor.predict_torch(None, None, boxes, multimask_output=multimask)
+    assert found.shape == (0, count, *predictor.original_size)
+    assert (found.dtype, scores.shape, low_res.shape[:2]) == (torch.bool, (0, count), (0, count))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mobilesam import contract, masks
 from mobilesam.compat.model import SamModel
 from mobilesam.compat.transforms import ResizeLongestSide
-from mobilesam.errors import PromptError
+from mobilesam.errors import ImageError, PromptError
 from mobilesam.extras import is_installed
 from mobilesam.image import Rgb, input_size, scale_points, to_input
 from mobilesam.predict.prompts import Prompt
@@ -62,9 +62,14 @@ class SamPredictor:
         self.input_size: tuple[int, int] = (0, 0)
 
     def set_image(self, image: NDArray[np.uint8], image_format: str = "RGB") -> None:
-        """Encode an image (H, W, 3) uint8 in "RGB" or "BGR" order."""
+        """Encode an image (H, W, 3) uint8 in "RGB" or "BGR" order.
+
+        Raises:
+            ImageError: anything else, such as a PIL image or grey, RGBA or float arrays, where SAM fails as well.
+        """
         if image_format not in ("RGB", "BGR"):
             raise AssertionError(f"image_format must be in ['RGB', 'BGR'], is {image_format}.")
+        check_image(image)
         rgb = np.ascontiguousarray(image if image_format == "RGB" else image[..., ::-1])
         size = self.transform.target_length
         self._features = self.model.predictor.backend.encode(to_input(rgb, size))
@@ -168,6 +173,10 @@ class SamPredictor:
         if any(array is not None and not np.isfinite(array).all() for array in (coords, boxes)):
             raise PromptError("points and boxes must be finite numbers; found NaN or infinity")
         count = counts.pop() if counts else 1
+        if count == 0:  # a detector found nothing
+            num_masks, side, hw = 3 if multimask else 1, self.model.predictor.backend.info.low_res, self.original_size
+            full = np.zeros((0, num_masks, *hw), np.float32 if return_logits else bool)
+            return full, np.zeros((0, num_masks), np.float32), np.zeros((0, num_masks, side, side), np.float32)
         coords = np.zeros((count, 0, 2)) if coords is None else coords
         labels = np.zeros((count, 0)) if labels is None else labels
         if boxes is None:  # a prompt without a box ends in a "not a point" token
@@ -214,3 +223,23 @@ class SamPredictor:
         # After `set_torch_image` there is no photo. Users of SAM's API cannot change that, so they get no warning.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
         return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)
+
+
+def check_image(image: object) -> None:
+    """Refuse what is no array (H, W, 3) of uint8, and say how to make one.
+
+    Raises:
+        ImageError: always names what was given.
+    """
+    if image is None:
+        raise ImageError("image is None, which cv2.imread returns for a file that it cannot read; check the path")
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"image must be an array (H, W, 3) of uint8, not {type(image).__name__}; "
+            'np.asarray(picture.convert("RGB")) makes one of a PIL image'
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(
+            f"image must be an array (H, W, 3) of uint8, not {image.shape} of {image.dtype}; mobilesam.Predictor.embed "
+            "takes grey, transparent and deep images too"
+        )
