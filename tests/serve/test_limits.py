@@ -185,3 +185,23 @@ def test_the_service_answers_503_with_retry_after_when_it_is_full(make, coffee) 
     assert set(codes) == {201, 503}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code == 503)
     assert call.embed(coffee)
+
+
+def test_a_whole_answer_counts_as_answered_while_the_application_still_tidies_up() -> None:
+    tidied = []
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+        await asyncio.sleep(0.05)
+        tidied.append(True)
+
+    async def main() -> None:
+        exchange = Exchange(answer)
+        exchange.incoming.put_nowait({"type": "http.request", "body": b""})
+        exchange.incoming.put_nowait({"type": "http.disconnect"})  # as uvicorn says after a whole answer
+        await exchange.run()
+        assert tidied
+        assert 'status="200"' in exchange.guard._metrics.text({})
+
+    asyncio.run(main())

@@ -55,6 +55,7 @@ class _Exchange:
         self._headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         self._method = scope["method"]
         self._status = 0
+        self._is_answered = False
         self._held = 0  # bytes of the body
         self._start = time.perf_counter()
 
@@ -129,10 +130,10 @@ class _Exchange:
         watch = asyncio.ensure_future(self._watch())
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-            else:
+            # After a whole answer the server says "disconnect" too, while the application may still close its file.
+            if not work.done() and not self._is_answered:
                 raise ClientGone
+            await work
         finally:
             gone.set()
             for task in (work, watch):
@@ -153,6 +154,8 @@ class _Exchange:
             more = [(k.lower().encode(), v.encode("latin-1")) for k, v in self._extra().items()]
             headers = [*message.get("headers", []), *(pair for pair in more if pair[0] not in own)]
             message = {**message, "headers": headers}
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            self._is_answered = True
         await self._send(message)
 
     def _extra(self) -> dict[str, str]:
