@@ -79,31 +79,31 @@ def served(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
-def first_mask(browser: Any, address: str) -> tuple[float, int]:
-    """Seconds from opening the page to the mask of a click on an example photo, and bytes sent, in a new profile."""
-    Counting.sent = 0
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    page = context.new_page()
+def open_example(browser: Any, address: str, ready: str) -> Any:
+    """The page in a new profile, with an example photo, once the selector `ready` matches."""
+    page = browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
     page.goto(address)
     page.wait_for_selector("body[data-started]")
     page.click("[data-example*=coffee]")
-    page.wait_for_selector("body[data-ready=hover], body[data-ready=all]")
+    page.wait_for_selector(ready)
+    return page
+
+
+def first_mask(browser: Any, address: str) -> tuple[float, int]:
+    """Seconds from opening the page to the mask of a click on an example photo, and bytes sent, in a new profile."""
+    Counting.sent = 0
+    page = open_example(browser, address, "body[data-ready=hover], body[data-ready=all]")
     page.mouse.click(440, 300)
     page.wait_for_selector("#objects li")
     # From the last load: the service worker loads the page twice, the first time without the model.
     seconds = page.evaluate("performance.getEntriesByName('mobilesam:mask')[0].startTime") / 1000
-    context.close()
+    page.context.close()
     return seconds, Counting.sent
 
 
 def hover_rate(browser: Any, address: str, seconds: float) -> float:
     """Masks a second while the pointer moves all the time."""
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    page.goto(address)
-    page.wait_for_selector("body[data-started]")
-    page.click("[data-example*=coffee]")
-    page.wait_for_selector("body[data-ready=all]")
+    page = open_example(browser, address, "body[data-ready=all]")
     page.mouse.move(300, 300)
     page.wait_for_timeout(500)
     count = "performance.getEntriesByName('mobilesam:hover').length"
@@ -113,7 +113,7 @@ def hover_rate(browser: Any, address: str, seconds: float) -> float:
         x += 7
         page.mouse.move(200 + x % 500, 200 + x % 300)
     masks, ended = page.evaluate(count) - before, page.evaluate("performance.now()")
-    context.close()
+    page.context.close()
     return float(masks / (ended - start) * 1000)
 
 

@@ -124,7 +124,8 @@ def note(path: Path, partial: Path) -> None:
     if path.suffix.lower() in MARKED or any(sign in part for sign in _SIGNATURES for part in _ends(partial)):
         return
     journal, line = path.with_name(JOURNAL), _line(path.name, partial)
-    if not journal.exists() or line not in journal.read_text(encoding="utf-8").splitlines():
+    # A new file has no line yet: to look for it would read the whole journal once for each of many files.
+    if not path.exists() or not journal.exists() or line not in journal.read_text(encoding="utf-8").splitlines():
         with journal.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from mobilesam.errors import ModelError
 from mobilesam.files import replacing
+from mobilesam.outputs import ALL
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
 
@@ -117,7 +118,7 @@ class Shared:
         key = new_id()
         path = self._folder / file_name(key)
         if embedding.photo is not None:
-            with replacing(path.with_suffix(PHOTO)) as partial, partial.open("wb") as file:
+            with replacing(path.with_suffix(PHOTO), ALL) as partial, partial.open("wb") as file:
                 np.save(file, embedding.photo, allow_pickle=False)
         embedding.save(path.with_suffix(EMBEDDING))  # last: who finds it finds the photo too
         self._shrink(path.name)
