@@ -2,47 +2,75 @@
 
     python -m benchmarks.click [--model embedded|mobile_sam] [--repeat 7] [--threads 2] [--photos 'PATH/*.tar']
 
-All backends take turns in one process; medians, and the ratio to torch within each turn. `mobile_sam` is MobileSAM's
-size with the stand-in weights of the tests. With `--photos`, also what bfloat16 does to masks: IoU with float32 on 16
-points of each of 20 photos, masks of at least 50 pixels.
+The backends take turns, each in a process of its own: in one process, the threads of one runtime still wait for work
+when the next one starts, which doubles its time. Medians, and the ratio to torch within each turn. `mobile_sam` is
+MobileSAM's size with the stand-in weights of the tests. With `--photos`, also what bfloat16 does to masks: IoU with
+float32 on 16 points of each of 20 photos, masks of at least 50 pixels.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import mobilesam
-from benchmarks.common import MODELS, ROOT, machine, make_pair, make_parser, parse, pick_photos, synthetic_shard
+from benchmarks.common import (
+    MODELS,
+    ROOT,
+    in_process,
+    machine,
+    make_pair,
+    make_parser,
+    parse,
+    pick_photos,
+    synthetic_shard,
+)
+from mobilesam.choices import BackendName, Precision
 from mobilesam.image import open_photo, to_input
 
 REFERENCE = "torch"
+KINDS: dict[str, tuple[BackendName, Precision]] = {
+    REFERENCE: ("torch", "float32"),
+    "onnxruntime": ("onnx", "float32"),
+    "openvino": ("openvino", "float32"),
+    "openvino, bfloat16": ("openvino", "bfloat16"),
+}
 PARTS = ("encode", "decode 1", "decode 16")
+CALLS, WARM_UP = 5, 2  # of each part in a process
 
 
-def load_all(pair: Path, threads: int) -> dict[str, mobilesam.Predictor]:
-    """Every backend on the same weights."""
-    torch.set_num_threads(threads)
-    return {
-        REFERENCE: mobilesam.load(pair, backend="torch"),
-        "onnxruntime": mobilesam.load(pair, backend="onnx", threads=threads),
-        "openvino": mobilesam.load(pair, backend="openvino", threads=threads),
-        "openvino, bfloat16": mobilesam.load(pair, backend="openvino", threads=threads, precision="bfloat16"),
-    }
+def load(pair: Path, name: str, threads: int) -> mobilesam.Predictor:
+    """One backend, by its name in `KINDS`."""
+    backend, precision = KINDS[name]
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        return mobilesam.load(pair, backend="torch")
+    return mobilesam.load(pair, backend=backend, threads=threads, precision=precision)
 
 
-def time_parts(sam: mobilesam.Predictor, image: np.ndarray, num_turns: int) -> dict[str, float]:
+def run_one(arguments: argparse.Namespace) -> None:
+    """Print the median seconds of each part on one backend, as JSON."""
+    sam = load(Path(arguments.pair), arguments.one, arguments.threads)
+    image = to_input(open_photo(ROOT / "examples" / "coffee.png"), sam.info.image_size)
+    turns = [time_parts(sam, image, turn) for turn in range(WARM_UP + CALLS)][WARM_UP:]
+    print(json.dumps({part: statistics.median(turn[part] for turn in turns) for part in PARTS}))
+
+
+def time_parts(sam: mobilesam.Predictor, image: np.ndarray, seed: int) -> dict[str, float]:
     """Seconds of the encoder, of the decoder for one point, and per prompt for sixteen."""
     side, size = sam.info.low_res, sam.info.image_size
     start = time.perf_counter()
     embedding = sam.backend.encode(image)
     seconds = {"encode": time.perf_counter() - start}
-    rng = np.random.default_rng(num_turns)
+    rng = np.random.default_rng(seed)
     for count in (1, 16):
         coords = rng.uniform(0, size / 2, (count, 2, 2)).astype(np.float32)
         labels = np.tile(np.array([1, -1], np.float32), (count, 1))
@@ -54,15 +82,13 @@ def time_parts(sam: mobilesam.Predictor, image: np.ndarray, num_turns: int) -> d
     return seconds
 
 
-def rough_iou(models: dict[str, mobilesam.Predictor], shards: str) -> list[float]:
+def rough_iou(pair: Path, shards: str, threads: int) -> list[float]:
     """IoU of bfloat16's masks with float32's."""
+    models = [load(pair, name, threads) for name in ("openvino", "openvino, bfloat16")]
     found: list[float] = []
     for rgb in pick_photos(shards, 20):
         points = np.random.default_rng(0).uniform(0, 1, (16, 1, 2)) * (rgb.shape[1], rgb.shape[0])
-        exact, rough = (
-            models[name].embed(rgb).predict_batch(points=points, multimask=True)
-            for name in ("openvino", "openvino, bfloat16")
-        )
+        exact, rough = (model.embed(rgb).predict_batch(points=points, multimask=True) for model in models)
         for a, b in zip(exact, rough, strict=True):
             pairs = [(x, y) for x, y in zip(a.masks, b.masks, strict=True) if x.sum() >= 50]
             found += [float((x & y).sum() / (x | y).sum()) for x, y in pairs]
@@ -75,19 +101,25 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--photos", default="")
+    for hidden in ("--one", "--pair"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parse(parser, lambda folder: ("--model", "tiny", "--repeat", "1", "--photos", synthetic_shard(folder)))
+    if arguments.one:
+        run_one(arguments)
+        return
 
     with tempfile.TemporaryDirectory() as folder:
-        make_pair(arguments.model, Path(folder))
-        models = load_all(Path(folder), arguments.threads)
-        image = to_input(open_photo(ROOT / "examples" / "coffee.png"), models[REFERENCE].info.image_size)
+        pair = Path(folder)
+        make_pair(arguments.model, pair)
+        words = ("--pair", folder, "--threads", str(arguments.threads))
         turns = [
-            {name: time_parts(sam, image, turn) for name, sam in models.items()} for turn in range(arguments.repeat + 2)
-        ][2:]  # the first two warm up
-        ious = rough_iou(models, arguments.photos) if arguments.photos else []
+            {name: in_process("benchmarks.click", ["--one", name, *words], arguments.threads) for name in KINDS}
+            for _ in range(arguments.repeat)
+        ]
+        ious = rough_iou(pair, arguments.photos, arguments.threads) if arguments.photos else []
     print(f"{arguments.model}: {machine(arguments.threads, ('torch', 'onnxruntime', 'openvino'))}\n")
     print(f"| ms (share of torch) | {' | '.join(PARTS)} a prompt |\n|---|---|---|---|")
-    for name in models:
+    for name in KINDS:
         cells = []
         for part in PARTS:
             ratio = statistics.median(turn[name][part] / turn[REFERENCE][part] for turn in turns)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
@@ -41,6 +44,22 @@ def parse(parser: argparse.ArgumentParser, smoke: Callable[[Path], Words]) -> ar
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         words = [*smoke(Path(folder)), *words]
     return parser.parse_args(words)
+
+
+def in_process(module: str, words: Words, threads: int) -> Any:
+    """Run a benchmark's part as a process of its own, and return what it prints as JSON in its last line.
+
+    Args:
+        module: such as "benchmarks.click".
+        words: its command line.
+        threads: per operator, for torch's OpenMP.
+    """
+    command = [sys.executable, "-m", module, *words]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def synthetic_shard(folder: Path, count: int = 4) -> str:

@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -26,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.common import MODELS, ROOT, machine, make_pair, make_parser, parse
+from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, parse
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
@@ -124,15 +121,10 @@ def peak_memory_mb() -> float:
 
 def call(kind: str, arguments: argparse.Namespace, pair: Path, coarse: int, thresholds: tuple[float, float]) -> Any:
     """`run_one` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.everything", "--one", kind, "--pair", str(pair)]
-    command += ["--photo", str(Path(arguments.photo).resolve())]
-    command += ["--points-per-side", str(arguments.points_per_side), "--threads", str(arguments.threads)]
-    command += ["--coarse", str(coarse), "--iou", str(thresholds[0]), "--stability", str(thresholds[1])]
-    environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+    words = ["--one", kind, "--pair", str(pair), "--photo", str(Path(arguments.photo).resolve())]
+    words += ["--points-per-side", str(arguments.points_per_side), "--threads", str(arguments.threads)]
+    words += ["--coarse", str(coarse), "--iou", str(thresholds[0]), "--stability", str(thresholds[1])]
+    return in_process("benchmarks.everything", words, arguments.threads)
 
 
 def alike(masks: list[Any], others: list[Any]) -> float:
