@@ -24,3 +24,12 @@ Frame = Literal["stored", "upright"]
 
 Form = Literal["labels", "overlay", "masks", "yolo", "coco"]
 """Output formats for all masks of a photo."""
+
+AnnotatePrompts = Literal["everything", "given"]
+"""What `annotate` asks of each photo: all masks, or the prompts of a file."""
+
+ShardForm = Literal["sa1b", "parquet"]
+"""Formats of the shards of `annotate`."""
+
+Engine = Literal["local", "ray"]
+"""What runs the workers of `annotate`."""

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from mobilesam import __version__
+from mobilesam.cli.annotate import annotate_app
 from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(everything)
+app.add_typer(annotate_app, name="annotate")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)

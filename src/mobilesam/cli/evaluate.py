@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
-from typer.core import TyperGroup
 
 from mobilesam.cli import options
+from mobilesam.cli.groups import RunByDefault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_PROTOCOLS = ("box", "click")
 SECTION = "everything."  # prefix of the settings that --set can change
 VERBS = "mobilesam evaluate"
-
-
-class RunByDefault(TyperGroup):
-    """Command group that treats `evaluate DATA...` as `evaluate run DATA...`, as before it had subcommands."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the subcommand `run` if the first argument is no subcommand."""
-        # A data set that is called like a subcommand must be given with `run`, or as a path such as ./compare.
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
 
 
 evaluate_app = typer.Typer(

@@ -1,0 +1,147 @@
+"""Claims: which worker writes which shard, as files in a folder that all workers see.
+
+A claim is a file that only one worker can create. While it works, the worker sets the file's time again and again; a
+claim whose time stands still belongs to a worker that died, and is taken over. Two workers can hold one shard only in
+the moment of a takeover; then both write the same bytes, and the second replaces the first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BEAT = 5.0  # seconds between two signs of life
+STALE = 60.0  # seconds without one after which a worker counts as dead: twelve beats, for slow network folders
+MAX_TRIES = 3
+
+
+def wall_clock() -> float:
+    """Seconds since the epoch."""
+    return time.time()
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims in one folder.
+
+    Args:
+        folder: seen by all workers.
+        clock: seconds; files get the times of this clock, so a simulation can use its own.
+        stale_after: seconds without a sign of life after which a claim may be taken over.
+        has_heartbeat: whether a thread gives signs of life; a simulation calls `beat` itself.
+    """
+
+    folder: Path
+    clock: Callable[[], float] = wall_clock
+    stale_after: float = STALE
+    has_heartbeat: bool = True
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+    def take(self, name: str) -> bool:
+        """Claim a shard, or take over the claim of a dead worker; False if a living one holds it."""
+        path = self.folder / name
+        if self.is_stale(path):
+            # Only one of several workers can rename the file; the others find it gone and compete for a new one.
+            with suppress(FileNotFoundError):
+                gone = path.with_name(f".{name}-{secrets.token_hex(8)}")
+                os.rename(path, gone)
+                gone.unlink()
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w") as file:
+            json.dump({"worker": self.worker}, file)
+        self.beat(name)
+        with (self.folder / f"{name}.tries").open("a") as file:
+            file.write("started\n")
+        return True
+
+    def beat(self, name: str) -> None:
+        """Give a sign of life; nothing happens if the claim was taken over."""
+        now = self.clock()
+        with suppress(FileNotFoundError):
+            os.utime(self.folder / name, (now, now))
+
+    def is_stale(self, path: Path) -> bool:
+        """Whether a claim exists whose worker has given no sign of life for too long."""
+        try:
+            return self.clock() - path.stat().st_mtime > self.stale_after
+        except FileNotFoundError:
+            return False
+
+    def release(self, name: str, *, counts: bool = True) -> None:
+        """Give a shard back.
+
+        Args:
+            name: of the shard.
+            counts: whether this start counts as a try; False where the user interrupted it.
+        """
+        if not self.is_mine(name):  # taken over: the other worker's claim stays
+            return
+        if not counts:
+            tries = self.folder / f"{name}.tries"
+            lines = tries.read_text().splitlines()[:-1]
+            tries.write_text("".join(line + "\n" for line in lines))
+        with suppress(FileNotFoundError):
+            (self.folder / name).unlink()
+
+    def is_mine(self, name: str) -> bool:
+        """Whether this worker still holds a claim."""
+        try:
+            return bool(json.loads((self.folder / name).read_text())["worker"] == self.worker)
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def tries(self, name: str) -> int:
+        """How often a shard was started."""
+        try:
+            return len((self.folder / f"{name}.tries").read_text().splitlines())
+        except FileNotFoundError:
+            return 0
+
+    def forget(self, name: str) -> None:
+        """Remove all traces of a shard that is done or set aside."""
+        for path in (self.folder / f"{name}.tries", self.folder / name):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    def bury(self, pid: int) -> None:
+        """Free the claims of a worker of this machine that has died, without waiting until they are stale."""
+        for name in self.held():
+            with suppress(OSError, ValueError, KeyError):
+                owner = str(json.loads((self.folder / name).read_text())["worker"])
+                if owner.startswith(f"{socket.gethostname()}-{pid}-"):
+                    (self.folder / name).unlink()
+
+    def held(self) -> dict[str, bool]:
+        """Each claimed shard, and whether its worker lives."""
+        names = [p for p in self.folder.iterdir() if not p.name.startswith(".") and p.suffix != ".tries"]
+        return {path.name: not self.is_stale(path) for path in names}
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Give signs of life while the block runs; it does not release the claim."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(min(BEAT, self.stale_after / 4)):
+                self.beat(name)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        if self.has_heartbeat:
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            if self.has_heartbeat:
+                thread.join()

@@ -1,0 +1,99 @@
+"""The photos of an annotation run: folders, tars, COCO files, lists of paths and Parquet files of paths.
+
+They are listed one at a time, so that memory does not grow with their number; only COCO files are parsed as a whole.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mobilesam.annotate.parquet import read_column
+from mobilesam.annotate.prompts import PromptFile, annotated_boxes
+from mobilesam.annotate.tasks import Ask, Task, file_state
+from mobilesam.data.coco import read_coco
+from mobilesam.data.files import FileRef
+from mobilesam.data.layouts import expand, name_datasets, named
+from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
+from mobilesam.data.tar import read_tar
+from mobilesam.data.truths import CocoTruth
+from mobilesam.errors import DataError
+from mobilesam.image import is_photo_name
+from mobilesam.outputs import is_picture_of_ours
+from mobilesam.text import decode_text
+
+PATH_COLUMNS = ("path", "file_name", "image_path", "file")
+"""Names of the column of a Parquet file that holds the paths of photos; the first that is there counts."""
+
+
+def find_tasks(
+    inputs: Sequence[str], prompts: PromptFile | None, *, wants_asks: bool, photos: Path | None = None
+) -> Iterator[Task | Problem]:
+    """Every photo of the inputs with its prompts, in a fixed order, and a problem for each that cannot be used.
+
+    Args:
+        inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
+            files with a column of paths; shell patterns are expanded.
+        prompts: the prompt file; None for the boxes that COCO inputs are annotated with.
+        wants_asks: whether photos are asked prompts at all.
+        photos: folder of the photos of COCO files; by default found near each file.
+
+    Raises:
+        DataError: an input is missing or of no known kind.
+    """
+    paths = expand(inputs)
+    for path, dataset in zip(paths, name_datasets(paths), strict=True):
+        for item in map(named, _read(path, dataset, photos)):
+            if isinstance(item, Problem):
+                yield item
+                continue
+            try:
+                state = file_state(item.file.path)
+            except OSError as error:
+                yield Problem(item.id, f"the photo is not there ({error.strerror})")
+                continue
+            asks: tuple[Ask, ...] = ()
+            if wants_asks:
+                asks = annotated_boxes(item) if prompts is None else prompts.of(item)
+            sizes = item.truth.sizes() if isinstance(item.truth, CocoTruth) else ()
+            yield Task(item.id, item.file, state, asks, item.image_id, sizes)
+
+
+def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+    if path.is_dir():
+        return read_photos(path, dataset)
+    readers: dict[str, Callable[[], Iterator[Item]]] = {
+        ".tar": lambda: read_tar(path, dataset),
+        ".json": lambda: read_coco(path, dataset, photos),
+        ".txt": lambda: from_paths(_lines(path), path, dataset),
+        ".parquet": lambda: from_paths(read_column(path, PATH_COLUMNS), path, dataset),
+    }
+    if path.suffix not in readers:
+        known = ", ".join(readers)
+        raise DataError(f"'{path}' is no input of annotate; give a folder of photos, or a file of {known}")
+    return readers[path.suffix]()
+
+
+def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
+    """The photos of a folder and its subfolders, sorted; hidden files, and pictures that this package wrote, are left
+    out.
+    """
+    for name, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for file in sorted(files):
+            path = Path(name) / file
+            if is_photo_name(file) and not is_picture_of_ours(path):
+                yield PhotoRef(PhotoId(dataset, path.relative_to(folder).as_posix()), FileRef(str(path)), None)
+
+
+def from_paths(paths: Iterator[str], source: Path, dataset: str) -> Iterator[Item]:
+    """Photos by their paths, which are relative to the file that lists them unless absolute."""
+    for text in paths:
+        for found in sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]:
+            yield PhotoRef(PhotoId(dataset, Path(found).as_posix()), FileRef(str(source.parent / found)), None)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    yield from (line.strip() for line in decode_text(path.read_bytes()).splitlines() if line.strip())

@@ -1,0 +1,118 @@
+"""The engine `local`: worker processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from mobilesam.annotate.claims import Claims
+from mobilesam.annotate.plan import Job
+from mobilesam.annotate.worker import run_worker, unfinished
+from mobilesam.errors import DataError, MobileSamError
+
+POLL = 0.5  # seconds between two looks at the workers
+SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
+LIVES = 3  # times in a row that a worker may die so soon
+GRACE = 30.0  # seconds that workers get to stop
+
+
+@dataclass
+class Member:
+    """A worker process and its history."""
+
+    process: BaseProcess
+    started: float
+    lives: int
+
+
+def run_local(job: Job, workers: int, threads: int | None, watch: Callable[[], None]) -> None:
+    """Run worker processes until the run is complete; one that dies is started again.
+
+    Args:
+        job: the run.
+        workers: number of processes.
+        threads: of each; None divides the cores among them.
+        watch: called twice a second.
+
+    Raises:
+        DataError: every worker ended with an error, or died again and again.
+    """
+    context = multiprocessing.get_context("spawn")  # runtimes with threads of their own do not survive a fork
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))  # torchrun, Slurm
+    crew: dict[int, Member] = {}
+
+    def begin(number: int, lives: int) -> None:
+        process = context.Process(target=worker_main, args=(str(job.folder), threads, rank * workers + number))
+        process.start()
+        crew[number] = Member(process, time.monotonic(), lives)
+
+    with terminating():
+        try:
+            for number in range(workers):
+                begin(number, LIVES)
+            while crew:
+                time.sleep(POLL)
+                watch()
+                for number, member in [(n, m) for n, m in crew.items() if not m.process.is_alive()]:
+                    del crew[number]
+                    if (lives := lives_left(job, member)) > 0:
+                        begin(number, lives)
+                if not crew and unfinished(job):
+                    raise DataError("every worker has ended; see the messages above, then run the command again")
+        finally:
+            stop([member.process for member in crew.values()])
+
+
+def lives_left(job: Job, member: Member) -> int:
+    """How often a worker that has ended may still die soon; 0 if it is not to be started again."""
+    # Exit code 1 is an error that the worker has reported; anything else but 0 is a crash or a kill.
+    if member.process.exitcode in (0, 1):
+        return 0
+    Claims(job.folder / "claims").bury(member.process.pid or 0)
+    return member.lives - 1 if time.monotonic() - member.started < SOON else LIVES
+
+
+@contextmanager
+def terminating() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception, so that it cleans up; only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop(processes: list[BaseProcess]) -> None:
+    """Ask workers to stop, and end those that do not."""
+    for process in processes:
+        process.terminate()
+    limit = time.monotonic() + GRACE
+    for process in processes:
+        process.join(max(0.0, limit - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def worker_main(folder: str, threads: int, start: int) -> None:
+    """The main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that claims are given back
+    try:
+        run_worker(Path(folder), threads=threads, start=start)
+    except (MobileSamError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

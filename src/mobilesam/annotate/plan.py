@@ -1,0 +1,299 @@
+"""The plan of an annotation run: which photos form which shard, and everything that decides what is written.
+
+OUTPUT/job.json         the model, the settings, the inputs; what a worker needs to start
+OUTPUT/manifest.jsonl   a line for each shard: its name and its photos with their prompts
+OUTPUT/shards/          the results, one file for each shard
+OUTPUT/done/            a record for each finished shard, written last
+OUTPUT/claims/          the shards that workers are writing, see `claims`
+OUTPUT/failed/          shards set aside after three failures, and why
+
+A plan is made once. Whoever starts the same command again, on this machine or another one that sees the folder, works
+on the same plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilesam.annotate.claims import Claims
+from mobilesam.annotate.inputs import find_tasks
+from mobilesam.annotate.prompts import PromptFile
+from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.annotate.tasks import Task
+from mobilesam.data.photo import Problem
+from mobilesam.errors import DataError, SettingsError
+from mobilesam.files import replacing, save_json
+from mobilesam.outputs import ALL
+from mobilesam.predict.predictor import Predictor
+from mobilesam.recipe import from_dict
+
+JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE = "job.json", "manifest.jsonl", "problems.jsonl"
+FOLDERS = ("shards", "done", "claims", "failed")
+PLANNING = ".planning"
+WAIT = 1.0  # seconds between two looks at a plan that another process makes
+FORMAT = 1
+"""Version of the folder's layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """How each worker loads the model; see `mobilesam.load`."""
+
+    model: str
+    backend: str
+    precision: str = "float32"
+    image_size: int | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One line of the manifest."""
+
+    name: str
+    """Hash of the photos, the prompts, the model and the settings."""
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A planned run."""
+
+    folder: Path
+    choice: ModelChoice
+    settings: AnnotateSettings
+    model: dict[str, Any]
+    """Name, hash of the weights and image size of the model."""
+    num_shards: int
+    num_photos: int
+    num_prompts: int
+    names: tuple[str, ...]
+    """Names of all shards, in the order of the manifest."""
+    offsets: tuple[int, ...]
+    """Where each line of the manifest starts, in bytes."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the results besides the photos."""
+        return identity_of(self.choice, self.settings, self.model)
+
+    def shard(self, index: int) -> Shard:
+        """Read one line of the manifest."""
+        with (self.folder / MANIFEST_FILE).open("rb") as file:
+            file.seek(self.offsets[index])
+            record = json.loads(file.readline())
+        return Shard(record["name"], tuple(map(Task.from_dict, record["tasks"])))
+
+    def result(self, name: str) -> Path:
+        """The file of results of a shard."""
+        return self.folder / "shards" / (name + {"sa1b": ".tar", "parquet": ".parquet"}[self.settings.form])
+
+    def done_file(self, name: str) -> Path:
+        """The record of a finished shard."""
+        return self.folder / "done" / f"{name}.json"
+
+    def failed_file(self, name: str) -> Path:
+        """The record of a shard that was set aside."""
+        return self.folder / "failed" / f"{name}.json"
+
+    def finished(self) -> set[str]:
+        """Names of the finished shards."""
+        return _stems(self.folder / "done")
+
+    def set_aside(self) -> set[str]:
+        """Names of the shards that failed three times."""
+        return _stems(self.folder / "failed")
+
+
+def _stems(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.json") if not path.name.startswith(".")}
+
+
+def identity_of(choice: ModelChoice, settings: AnnotateSettings, model: dict[str, Any]) -> dict[str, Any]:
+    """What decides the results besides the photos: model, runtime and settings."""
+    runtime = {"backend": choice.backend, "precision": choice.precision, "device": choice.device}
+    return {"model": model, **runtime, "settings": asdict(settings)}
+
+
+def make_plan(
+    inputs: Sequence[str],
+    output: Path,
+    predictor: Predictor,
+    choice: ModelChoice,
+    settings: AnnotateSettings,
+    *,
+    prompts: Path | None = None,
+    photos: Path | None = None,
+) -> Job:
+    """Plan a run, or open the plan that is there.
+
+    Args:
+        inputs: see `inputs.find_tasks`.
+        output: the folder of the run; made if missing.
+        predictor: the model.
+        choice: how workers load it.
+        settings: what to ask and how to write.
+        prompts: the file of boxes or points; None for all masks, or for a COCO input's own boxes.
+        photos: folder of the photos of COCO inputs.
+
+    Raises:
+        DataError: an input cannot be read, there are no photos or no prompts, or the folder holds something else.
+        SettingsError: the folder has a plan of other inputs, another model or other settings.
+    """
+    info = predictor.info
+    model = {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size}
+    asked = {
+        "inputs": [str(Path(one).absolute()) for one in inputs],
+        "prompts": None if prompts is None else file_sha256(prompts),
+        **identity_of(choice, settings, model),
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    # What a start that failed left is no other file.
+    others = {path.name for path in output.iterdir() if not path.name.startswith(".")}
+    if JOB_FILE not in others and others - {*FOLDERS, MANIFEST_FILE, PROBLEMS_FILE}:
+        raise DataError(f"'{output}' holds other files; give an empty or a new folder")
+    for name in FOLDERS:
+        (output / name).mkdir(exist_ok=True)
+    claims = Claims(output)
+    # Of several workers that start together, one plans and the others wait; should it die, another one plans.
+    while not (output / JOB_FILE).exists():
+        if not claims.take(PLANNING):
+            time.sleep(WAIT)
+            continue
+        try:
+            with claims.holding(PLANNING):
+                wants_asks, file = settings.prompts == "given", None if prompts is None else PromptFile(prompts)
+                found = find_tasks(inputs, file, wants_asks=wants_asks, photos=photos)
+                counts = write_manifest(output, found, settings, asked)
+                record = {"format": FORMAT, "asked": asked, "choice": asdict(choice), **counts}
+                save_json(record, output / JOB_FILE, ALL)
+        finally:
+            claims.forget(PLANNING)
+    check_same(open_record(output)["asked"], asked, output)
+    return open_job(output)
+
+
+def write_manifest(
+    output: Path, found: Iterable[Task | Problem], settings: AnnotateSettings, asked: dict[str, Any]
+) -> dict[str, int]:
+    """Group photos into shards and write them down; returns the numbers of shards, photos, prompts and problems."""
+    counts = {"num_shards": 0, "num_photos": 0, "num_prompts": 0, "num_problems": 0}
+    salt = json.dumps({**asked, "inputs": None}, sort_keys=True)
+    with replacing(output / MANIFEST_FILE, ALL) as partial, replacing(output / PROBLEMS_FILE, ALL) as aside:
+        with partial.open("w", encoding="utf-8") as file, aside.open("w", encoding="utf-8") as problems:
+
+            def tell(problem: Problem) -> None:
+                problems.write(json.dumps({"photo": str(problem.id), "reason": problem.reason}) + "\n")
+                counts["num_problems"] += 1
+
+            for tasks in shards_of(found, settings.shard_photos, tell):
+                records = [task.to_dict() for task in tasks]
+                # Photos are identified by their place in the data set and their state, not by where they are mounted.
+                identity = [{**record, "path": None} for record in records]
+                name = hashlib.sha256((salt + json.dumps(identity)).encode()).hexdigest()[:16]
+                file.write(json.dumps({"name": name, "tasks": records}) + "\n")
+                counts["num_shards"] += 1
+                counts["num_photos"] += len(tasks)
+                counts["num_prompts"] += sum(len(task.asks) for task in tasks)
+        if not counts["num_photos"]:
+            raise DataError("the inputs hold no photo that can be used")
+        if settings.prompts == "given" and not counts["num_prompts"]:
+            raise DataError("no prompt belongs to a photo of the inputs; their image_id or file_name must match")
+    return counts
+
+
+def shards_of(found: Iterable[Task | Problem], most: int, tell: Callable[[Problem], None]) -> Iterator[list[Task]]:
+    """Group the photos in order, at most `most` in a shard and of one data set; `tell` gets the problems."""
+    group: list[Task] = []
+    for item in found:
+        if isinstance(item, Problem):
+            tell(item)
+            continue
+        if group and (len(group) == most or group[-1].photo.dataset != item.photo.dataset):
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def open_record(output: Path) -> dict[str, Any]:
+    """The contents of job.json.
+
+    Raises:
+        DataError: there is none, or it is damaged or of another version.
+    """
+    try:
+        record = json.loads((output / JOB_FILE).read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise DataError(f"'{output}' was made by another version of mobilesam; give a new folder")
+    except FileNotFoundError:
+        raise DataError(f"'{output}' holds no annotation run (no {JOB_FILE})") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"'{output / JOB_FILE}' is damaged; give a new folder") from error
+    return dict(record)
+
+
+def open_job(output: Path) -> Job:
+    """Open the plan of a run.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    record = open_record(output)
+    names, offsets, place = [], [], 0
+    with (output / MANIFEST_FILE).open("rb") as file:
+        for line in file:  # only the name is parsed, which stands first: a plan of a million photos opens in a second
+            names.append(line[10:26].decode())
+            offsets.append(place)
+            place += len(line)
+    if len(names) != record["num_shards"]:
+        raise DataError(f"'{output / MANIFEST_FILE}' is cut off; give a new folder")
+    asked = record["asked"]
+    return Job(
+        output,
+        ModelChoice(**record["choice"]),
+        from_dict(AnnotateSettings, asked["settings"]),
+        asked["model"],
+        record["num_shards"],
+        record["num_photos"],
+        record["num_prompts"],
+        tuple(names),
+        tuple(offsets),
+    )
+
+
+def check_same(there: dict[str, Any], asked: dict[str, Any], output: Path) -> None:
+    """Refuse to mix runs.
+
+    Raises:
+        SettingsError: names what differs.
+    """
+    asked = json.loads(json.dumps(asked))
+    different = [key for key in asked if there.get(key) != asked[key]]
+    if "settings" in different:
+        old, new = there["settings"], asked["settings"]
+        different += [f"settings.{key}" for key in new if old.get(key) != new[key]]
+        different.remove("settings")
+    if different:
+        raise SettingsError(
+            f"'{output}' was begun with other {', '.join(different)}; give another --output, or the same ones"
+        )
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of the prompt file.
+
+    Raises:
+        DataError: it is missing.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"the prompt file '{path}' cannot be read ({error.strerror})") from error

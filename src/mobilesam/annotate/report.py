@@ -1,0 +1,191 @@
+"""The end of a run: a report, the table of errors, a contact sheet, and one COCO file where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilesam import masks
+from mobilesam.annotate.parquet import read_rows
+from mobilesam.annotate.plan import PROBLEMS_FILE, Job
+from mobilesam.annotate.status import Status
+from mobilesam.annotate.tasks import Task
+from mobilesam.annotate.worker import read_records
+from mobilesam.data.tar import read_tar
+from mobilesam.draw import overlay_labels
+from mobilesam.errors import MobileSamError
+from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.image import Rgb
+from mobilesam.outputs import ALL
+from mobilesam.tables import table
+
+SAMPLES = 25  # photos on the contact sheet, 5 x 5
+TILE = 320  # pixels
+WORST = 10
+Record = dict[str, Any]
+
+
+def write_report(job: Job, status: Status, *, wall_seconds: float, coco: bool) -> list[Path]:
+    """Write report.json, report.md, errors.jsonl, sample.jpg and, if asked, instances.json; returns the files."""
+    files = [write_errors(job), write_sample(job)]
+    if coco:
+        files.append(write_coco(job))
+    worst = sorted(one for _, record in read_records(job.folder / "done") for one in record["worst"])[:WORST]
+    rate = status.photos_done / wall_seconds if wall_seconds else 0.0
+    record = {**asdict(status), "wall_seconds": round(wall_seconds, 1), "photos_per_second": round(rate, 2)}
+    record |= {"identity": job.identity, "worst": worst}
+    files.append(save_json(record, job.folder / "report.json", ALL, indent=2))
+    files.append(save_text(to_markdown(job, status, record), job.folder / "report.md", ALL))
+    return [file for file in files if file is not None]
+
+
+def to_markdown(job: Job, status: Status, record: Record) -> str:
+    """The report for people."""
+    rows = [
+        ("photos", f"{status.photos_done} of {status.photos}"),
+        ("masks", str(status.masks)),
+        ("errors", f"{status.errors} (errors.jsonl)"),
+        ("shards set aside", str(len(status.set_aside))),
+        ("size", f"{status.bytes / 1e6:.1f} MB"),
+        ("photos/s of this call", str(record["photos_per_second"])),
+        ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.choice.backend}"),
+    ]
+    parts = ["# Annotation run", "\n".join(table(("", ""), rows))]
+    if record["worst"]:
+        lowest = [(str(photo), str(count), f"{score:.3f}") for score, photo, count in record["worst"]]
+        parts += ["## Lowest scores", "\n".join(table(("photo", "masks", "mean score"), lowest))]
+    parts += ["![A random sample](sample.jpg)"]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_errors(job: Job) -> Path:
+    """One line for each photo and prompt without a result, and why: those of the plan, then those of the shards."""
+    path = job.folder / "errors.jsonl"
+    with replacing(path, ALL) as partial, partial.open("w", encoding="utf-8") as file:
+        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8") as problems:
+            file.writelines(problems)
+        for name, record in read_records(job.folder / "done"):
+            for photo, reason in record["errors"]:
+                file.write(json.dumps({"photo": photo, "reason": reason, "shard": name}) + "\n")
+        for name, record in read_records(job.folder / "failed"):
+            file.write(json.dumps({"shard": name, "reason": record["reason"]}) + "\n")
+    return path
+
+
+def results_of(job: Job, index: int) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
+    """The photos of a finished shard with their sizes (height, width) and masks, in the order of the plan."""
+    shard = job.shard(index)
+    path = job.result(shard.name)
+    tasks = {str(task.photo): task for task in shard.tasks}
+    if job.settings.form == "parquet":
+        yield from parquet_results(path, tasks)
+        return
+    for item in read_tar(path, ""):
+        record = json.loads(item.truth.file.read())  # type: ignore[union-attr]
+        image = record["image"]
+        yield tasks[image["photo"]], (image["height"], image["width"]), record["annotations"]
+
+
+def parquet_results(path: Path, tasks: dict[str, Task]) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
+    """The rows of a Parquet shard, photo by photo."""
+    current, records, hw = "", list[Record](), (0, 0)
+    for row in read_rows(path):
+        photo = f"{row['dataset']}/{row['photo']}"
+        if photo != current and current:
+            yield tasks[current], hw, records
+            records = []
+        current, hw = photo, (row["height"], row["width"])
+        if row["rle"] is not None:
+            records.append({**row, "segmentation": {"size": list(hw), "counts": row["rle"]}})
+    if current:
+        yield tasks[current], hw, records
+
+
+def write_coco(job: Job) -> Path:
+    """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number."""
+    path = job.folder / "instances.json"
+    done, categories = job.finished(), {1}
+    with replacing(path, ALL) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
+        with partial.open("w", encoding="utf-8") as file, images.open("w", encoding="utf-8") as photos:
+            file.write('{"annotations": [')
+            number = count = 0
+            for index in (i for i, name in enumerate(job.names) if name in done):
+                for task, (h, w), records in results_of(job, index):
+                    count += 1
+                    image_id = count if task.image_id is None else task.image_id
+                    image = {"id": image_id, "file_name": task.photo.path, "width": w, "height": h}
+                    photos.write(("," if count > 1 else "") + "\n" + json.dumps(image))
+                    for record in records:
+                        number += 1
+                        annotation = to_coco(record, number, image_id)
+                        categories.add(annotation["category_id"])
+                        file.write(("," if number > 1 else "") + "\n" + json.dumps(annotation))
+            named = [{"id": id, "name": f"category {id}" if id > 1 else "object"} for id in sorted(categories)]
+            file.write('\n], "categories": ' + json.dumps(named) + ', "images": [')
+        with partial.open("a", encoding="utf-8") as file, images.open(encoding="utf-8") as photos:
+            file.writelines(photos)
+            file.write('\n], "info": {"software": "written by mobilesam"}}\n')
+    path.with_suffix(".part.json").unlink(missing_ok=True)
+    return path
+
+
+def to_coco(record: Record, id: int, image_id: int | str) -> Record:
+    """A mask as an annotation of a COCO file."""
+    from mobilesam.boxes import from_rle, xyxy_to_xywh
+
+    rle = record["segmentation"]
+    score = record.get("predicted_iou", record.get("score"))
+    category = record.get("category_id")
+    return {
+        "id": id,
+        "image_id": image_id,
+        "category_id": 1 if category is None else category,
+        "iscrowd": 0,
+        "segmentation": rle,
+        "area": record["area"],
+        "bbox": list(xyxy_to_xywh(from_rle(rle))),
+        "score": score,
+    }
+
+
+def write_sample(job: Job) -> Path | None:
+    """A contact sheet of random results, the same for the same run; None if there is no result."""
+    done = job.finished()
+    indices = [i for i, name in enumerate(job.names) if name in done]
+    rng = random.Random(0)
+    chosen = rng.sample(indices, min(len(indices), SAMPLES))
+    tiles: list[Rgb] = []
+    for turn, index in enumerate(chosen):
+        share = SAMPLES // len(chosen) + (turn < SAMPLES % len(chosen))
+        results = list(results_of(job, index))
+        for task, _, records in rng.sample(results, min(share, len(results))):
+            try:
+                tiles.append(tile(task.decode(task.read(), job.settings.max_pixels), records))
+            except (MobileSamError, OSError):
+                continue  # the photo has gone since
+    if not tiles:
+        return None
+    columns = min(5, len(tiles))
+    sheet = Image.new("RGB", (columns * TILE, -(-len(tiles) // columns) * TILE), (24, 24, 27))
+    for i, one in enumerate(tiles):
+        picture = Image.fromarray(one)
+        left, top = (i % columns) * TILE, i // columns * TILE
+        sheet.paste(picture, (left + (TILE - picture.width) // 2, top + (TILE - picture.height) // 2))
+    return save_picture(sheet, job.folder / "sample.jpg", outputs=ALL)
+
+
+def tile(rgb: Rgb, records: list[Record]) -> Rgb:
+    """A photo with its masks in colours, at most `TILE` pixels a side."""
+    labels = np.zeros(rgb.shape[:2], np.uint16)
+    for i in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
+        labels[masks.from_rle(records[i]["segmentation"])] = i + 1
+    picture = Image.fromarray(overlay_labels(rgb, labels))
+    picture.thumbnail((TILE - 4, TILE - 4))
+    return np.asarray(picture)

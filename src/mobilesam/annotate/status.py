@@ -1,0 +1,92 @@
+"""The state of a run, read from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilesam.annotate.claims import Claims
+from mobilesam.annotate.plan import Job, open_job
+from mobilesam.annotate.worker import read_records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a run is."""
+
+    shards: int
+    done: int
+    running: int
+    """Shards whose workers live."""
+    abandoned: int
+    """Shards whose workers died; they are taken over."""
+    set_aside: dict[str, str]
+    """Shards that failed three times, and why."""
+    photos: int
+    photos_done: int
+    masks: int
+    errors: int
+    """Photos and prompts without a result."""
+    bytes: int
+    seconds: float
+    """Time that workers spent on finished shards, together."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done + len(self.set_aside) == self.shards
+
+    def text(self) -> str:
+        """For people."""
+        rate = f", {self.photos_done / self.seconds:.1f} photos/s for each worker" if self.seconds else ""
+        lines = [f"{self.done} of {self.shards} shards done, {self.running} running, {self.abandoned} abandoned"]
+        lines += [f"{self.photos_done} of {self.photos} photos, {self.masks} masks, {self.errors} errors{rate}"]
+        lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
+        return "\n".join(lines)
+
+
+class Counter:
+    """Counts the finished shards of a run; each record is read once, however often one asks.
+
+    Args:
+        job: the run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.records: dict[str, dict[str, Any]] = {}
+
+    def status(self) -> Status:
+        """The state now."""
+        for name in self.job.finished() - self.records.keys():
+            record = json.loads(self.job.done_file(name).read_text(encoding="utf-8"))
+            # Only the numbers: the photos' names of a million photos would not fit in memory.
+            self.records[name] = {**record, "errors": len(record["errors"]), "worst": ()}
+        held = Claims(self.job.folder / "claims").held()
+        alive = sum(lives for name, lives in held.items() if name not in self.records)
+        dead = sum(not lives for name, lives in held.items() if name not in self.records)
+        done = self.records.values()
+        return Status(
+            shards=self.job.num_shards,
+            done=len(self.records),
+            running=alive,
+            abandoned=dead,
+            set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed")},
+            photos=self.job.num_photos,
+            photos_done=sum(r["photos"] for r in done),
+            masks=sum(r["masks"] for r in done),
+            errors=sum(r["errors"] for r in done),
+            bytes=sum(r["bytes"] for r in done),
+            seconds=round(sum(r["seconds"] for r in done), 1),
+        )
+
+
+def read_status(folder: Path) -> Status:
+    """The state of a run, from its folder.
+
+    Raises:
+        DataError: the folder holds no run.
+    """
+    return Counter(open_job(folder)).status()

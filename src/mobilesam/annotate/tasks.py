@@ -1,0 +1,120 @@
+"""The unit of work of one photo: where its bytes are, and the prompts to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size
+from mobilesam.errors import DataError
+from mobilesam.image import Rgb
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One prompt of a prompt file: a box, or a point on the object."""
+
+    id: str
+    """Its id in the prompt file, or its number among the photo's prompts."""
+    box_xyxy: tuple[float, ...] | None = None
+    """(x0, y0, x1, y1) in pixels of the photo."""
+    point_xy: tuple[float, ...] | None = None
+    """(x, y) in pixels of the photo."""
+    category_id: int | None = None
+    score: float | None = None
+    """The detector's, 0-1."""
+
+    def to_list(self) -> list[Any]:
+        """As stored in the plan."""
+        return [self.id, self.box_xyxy, self.point_xy, self.category_id, self.score]
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Ask:
+        """Inverse of `to_list`."""
+        id, box, point, category, score = values
+        return cls(id, tuple(box) if box else None, tuple(point) if point else None, category, score)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo to annotate."""
+
+    photo: PhotoId
+    file: FileRef
+    state: tuple[int, int]
+    """Size and modification time (ns) of the file on disk when the run was planned."""
+    asks: tuple[Ask, ...] = ()
+    image_id: int | str | None = None
+    """COCO's image id, where the input has one."""
+    sizes: tuple[Size, ...] = ()
+    """Sizes of the photo that its annotation states; they show whether boxes were drawn on the stored pixels or on the
+    upright ones."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored in the plan."""
+        record: dict[str, Any] = {"photo": [self.photo.dataset, self.photo.path], "path": self.file.path}
+        record["state"] = self.state
+        if self.file.member is not None:
+            record["member"] = self.file.member
+        if self.image_id is not None:
+            record["image_id"] = self.image_id
+        if self.sizes:
+            record["sizes"] = self.sizes
+        if self.asks:
+            record["asks"] = [ask.to_list() for ask in self.asks]
+        return record
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Task:
+        """Inverse of `to_dict`."""
+        member = record.get("member")
+        return cls(
+            PhotoId(*record["photo"]),
+            FileRef(record["path"], tuple(member) if member else None),
+            tuple(record["state"]),
+            tuple(map(Ask.from_list, record.get("asks", ()))),
+            record.get("image_id"),
+            tuple((h, w) for h, w in record.get("sizes", ())),
+        )
+
+    def read(self) -> bytes:
+        """The bytes of the photo's file.
+
+        Raises:
+            DataError: it is not the file that was planned.
+            OSError: it is missing or cannot be read.
+        """
+        if file_state(self.file.path) != self.state:
+            raise DataError("the file changed after the run was planned; annotate it in a new output")
+        return self.file.read()
+
+    def decode(self, encoded: bytes, max_pixels: int) -> Rgb:
+        """Decode the photo as its prompts were drawn, upright where nothing shows it: (H, W, 3).
+
+        Raises:
+            ImageError: it is damaged, too large or no photo.
+        """
+        return PhotoRef(self.photo, self.file, Stated(self.sizes)).decode(encoded, max_pixels=max_pixels)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is known of an annotation here: the sizes that it states."""
+
+    stated: tuple[Size, ...]
+
+    def sizes(self) -> tuple[Size, ...]:
+        """See `mobilesam.data.photo.Truth`."""
+        return self.stated
+
+    def read(self, photo: PhotoId) -> Annotation:
+        """There is nothing to read."""
+        return Annotation("", ())
+
+
+def file_state(path: str) -> tuple[int, int]:
+    """Size and modification time in nanoseconds of a file."""
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,160 @@
+"""A worker: claims shards of a run and writes them, until all are done. Every engine runs this loop."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from mobilesam.annotate.claims import MAX_TRIES, Claims
+from mobilesam.annotate.plan import Job, ModelChoice, open_job
+from mobilesam.annotate.work import annotate_shard
+from mobilesam.choices import BackendName, Precision
+from mobilesam.errors import DataError, MobileSamError, ModelError, first_line
+from mobilesam.files import save_json
+from mobilesam.outputs import ALL
+from mobilesam.predict.load import load
+from mobilesam.predict.predictor import Predictor
+from mobilesam.temporaries import sweep
+
+log = logging.getLogger(__name__)
+WAIT = 1.0  # seconds between two looks at shards that others hold
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
+"""Errors of the output's disk, which no other try mends."""
+
+
+def run_worker(
+    folder: Path, *, threads: int | None, start: int = 0, on_photo: Callable[[], None] = lambda: None
+) -> int:
+    """Work on a run until every shard is done or set aside, by whomever.
+
+    Args:
+        folder: of the run.
+        threads: of the model, per operator; None lets the runtime choose.
+        start: this worker's number; it begins at a shard of its own, so that workers rarely compete.
+        on_photo: called after each photo.
+
+    Returns:
+        The number of shards that this worker wrote.
+
+    Raises:
+        ModelError: the model here is not the one of the plan.
+        DataError: the output's disk is full or gone.
+    """
+    job = open_job(folder)
+    predictor = open_model(job, threads)
+    claims = Claims(folder / "claims")
+    sweep(folder / "shards")
+    written = 0
+    while todo := unfinished(job):
+        taken = 0
+        for index in rotated(todo, start):
+            taken += work_on(job, index, predictor, claims, on_photo)
+        written += taken
+        if not taken:
+            time.sleep(WAIT)  # others hold what is left; should one die, its shard is taken over
+    return written
+
+
+def open_model(job: Job, threads: int | None) -> Predictor:
+    """Load the model of a run.
+
+    Raises:
+        ModelError: it is another one than the plan was made with.
+    """
+    predictor = load_choice(job.choice, threads)
+    if predictor.info.weights_sha256 != job.model["weights_sha256"]:
+        raise ModelError(
+            f"'{job.choice.model}' is not the model that '{job.folder}' was planned with; give this worker the same"
+        )
+    return predictor
+
+
+def load_choice(choice: ModelChoice, threads: int | None) -> Predictor:
+    """Load a model as a run names it."""
+    return load(
+        choice.model,
+        backend=cast("BackendName", choice.backend),
+        precision=cast("Precision", choice.precision),
+        image_size=choice.image_size,
+        device=choice.device,
+        threads=threads,
+    )
+
+
+def backend_name(predictor: Predictor) -> str:
+    """The backend that a model was loaded with, by the name that `load` takes."""
+    module = type(predictor.backend).__module__.rpartition(".")[2]
+    return "torch" if module == "backend" else module
+
+
+def unfinished(job: Job) -> list[int]:
+    """Indices of the shards that are neither done nor set aside."""
+    over = job.finished() | job.set_aside()
+    return [i for i, name in enumerate(job.names) if name not in over]
+
+
+def rotated(todo: list[int], start: int) -> Iterator[int]:
+    """The same indices, from another place on for each worker."""
+    place = start * max(1, len(todo) // 64) % len(todo)
+    yield from todo[place:]
+    yield from todo[:place]
+
+
+def work_on(job: Job, index: int, predictor: Predictor, claims: Claims, on_photo: Callable[[], None]) -> bool:
+    """Claim and write one shard; False if it is done already or another worker holds it.
+
+    Raises:
+        DataError: the output's disk is full or gone.
+    """
+    name = job.names[index]
+    if job.done_file(name).exists() or job.failed_file(name).exists() or not claims.take(name):
+        return False
+    if job.done_file(name).exists():  # it was finished between the two looks
+        claims.forget(name)
+        return False
+    if claims.tries(name) > MAX_TRIES:
+        set_aside(job, name, "it was begun three times, and its worker died each time", claims)
+        return False
+    try:
+        with claims.holding(name):
+            annotate_shard(job, job.shard(index), predictor, on_photo)
+    except (KeyboardInterrupt, SystemExit):
+        claims.release(name, counts=False)
+        raise
+    except Exception as error:  # whatever a photo does to the model must not end the run
+        if isinstance(error, OSError) and error.errno in FULL:
+            claims.release(name, counts=False)
+            raise DataError(f"'{job.folder}' cannot be written: {os.strerror(error.errno or 0)}") from error
+        fail(job, name, error, claims)
+        return False
+    claims.forget(name)
+    return True
+
+
+def fail(job: Job, name: str, error: Exception, claims: Claims) -> None:
+    """Give a shard back after a failure, or set it aside after the third."""
+    reason = first_line(error) if isinstance(error, MobileSamError) else f"{type(error).__name__}: {first_line(error)}"
+    log.warning("shard %s failed: %s", name, reason)
+    if claims.tries(name) >= MAX_TRIES:
+        set_aside(job, name, reason, claims)
+    else:
+        claims.release(name)
+
+
+def set_aside(job: Job, name: str, reason: str, claims: Claims) -> None:
+    """Record that a shard is not tried again."""
+    save_json({"shard": name, "reason": reason}, job.failed_file(name), ALL)
+    claims.forget(name)
+
+
+def read_records(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a folder, by the names of their shards; one that is being replaced is left out."""
+    for path in sorted(folder.glob("*.json")):
+        if not path.name.startswith("."):
+            yield path.stem, json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,128 @@
+"""`mobilesam annotate`: masks for data sets of any size, on one core, one machine or a cluster."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam import choices
+from mobilesam.cli import options
+from mobilesam.cli.groups import RunByDefault
+
+annotate_app = typer.Typer(
+    cls=RunByDefault,
+    help="Masks for data sets of any size, in shards that resume: run, status. INPUT... alone means run.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@annotate_app.command("run")
+def run_annotate(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Folders, .tar shards, COCO .json, .txt or .parquet lists.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; a second start continues it.")],
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="COCO detections or Parquet with a bbox or a point per record.")
+    ] = None,
+    own_boxes: Annotated[
+        bool, typer.Option("--own-boxes", help="Prompt with the boxes that COCO inputs are annotated with.")
+    ] = False,
+    form: Annotated[
+        choices.ShardForm, typer.Option("--write", "-w", help="sa1b: tars with photos; parquet: a row per mask.")
+    ] = "sa1b",
+    coco: Annotated[bool, typer.Option("--coco", help="Also merge all masks into instances.json at the end.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
+    shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
+    engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each worker; default: the cores, divided.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
+    model: options.Model = "embedded",
+    backend: options.BackendName = "auto",
+    precision: options.PrecisionName = "float32",
+    image_size: options.ImageSize = None,
+    device: options.Device = "cpu",
+    zoom: options.ZoomName = "auto",
+    max_pixels: options.MaxPixels = None,
+    search: options.Search = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find masks for every photo of the inputs; only what is missing is done when it is repeated."""
+    from mobilesam.annotate.plan import ModelChoice
+    from mobilesam.annotate.run import annotate
+    from mobilesam.annotate.settings import AnnotateSettings
+    from mobilesam.everything.settings import EverythingSettings
+    from mobilesam.image import MAX_PIXELS
+
+    asks = prompts is not None or own_boxes
+    check_options(asks, prompts is not None and own_boxes, zoom, search)
+    settings = AnnotateSettings(
+        prompts="given" if asks else "everything",
+        form=form,
+        shard_photos=shard_photos,
+        zoom=zoom,
+        max_pixels=max_pixels or MAX_PIXELS,
+        everything=options.read_settings(EverythingSettings, {}, search),
+    )
+    is_terminal = sys.stderr.isatty()
+    outcome = annotate(
+        inputs,
+        output,
+        choice=ModelChoice(
+            model=str(Path(model).absolute()) if Path(model).exists() else model,
+            backend=backend,
+            precision=precision,
+            image_size=image_size,
+            device=device,
+        ),
+        settings=settings,
+        prompts=prompts,
+        photos=images,
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        address=address,
+        coco=coco,
+        show_progress=is_terminal and not as_json,
+        log=None if is_terminal else lambda line: typer.echo(line, err=True),
+    )
+    files = [str(file) for file in outcome.files]
+    text = "\n".join([outcome.status.text(), *(f"wrote {file}" for file in files)])
+    options.say({**asdict(outcome.status), "files": files}, text, as_json)
+    # As in every command, something without a result is a failure, but only after all else is done.
+    if outcome.status.errors or outcome.status.set_aside or outcome.problems:
+        raise typer.Exit(1)
+
+
+def check_options(asks: bool, both: bool, zoom: str, search: list[str] | None) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        SettingsError: names the option.
+    """
+    from mobilesam.errors import SettingsError
+
+    if both:
+        raise SettingsError("--prompts and --own-boxes are two sources of prompts; give one")
+    if asks and search:
+        raise SettingsError("--set changes the search for all masks; with prompts there is none")
+    if not asks and zoom != "auto":
+        raise SettingsError("--zoom is for prompts; give --prompts or --own-boxes, or leave it out")
+
+
+@annotate_app.command()
+def status(
+    output: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Say how far a run is, from its folder alone."""
+    from mobilesam.annotate.status import read_status
+
+    found = read_status(output)
+    options.say({**asdict(found), "is_complete": found.is_complete}, found.text(), as_json)

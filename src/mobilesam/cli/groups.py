@@ -1,0 +1,17 @@
+"""Command groups."""
+
+from __future__ import annotations
+
+import click
+from typer.core import TyperGroup
+
+
+class RunByDefault(TyperGroup):
+    """Command group that treats `VERB DATA...` as `VERB run DATA...`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the subcommand `run` if the first argument is no subcommand."""
+        # A data set that is called like a subcommand must be given with `run`, or as a path such as ./compare.
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mobilesam
+from mobilesam.annotate.plan import MANIFEST_FILE, open_job
+from mobilesam.errors import DataError, SettingsError
+from tests.annotate.conftest import plan
+from tests.helpers.scenes import write_shard
+
+
+def names(job) -> list[list[str]]:
+    return [[task.photo.path for task in job.shard(i).tasks] for i in range(job.num_shards)]
+
+
+def test_photos_are_grouped_in_order_with_their_prompts(photos, detections, small, tmp_path) -> None:
+    job = plan(photos, tmp_path / "out", small, detections)
+    assert names(job) == [["a.png", "b.jpg"], ["c.png", "sub/a.png"], ["sub/d.jpg"]]
+    assert (job.num_photos, job.num_prompts) == (5, 10)
+    first, second = job.shard(1).tasks[1].asks
+    assert (first.box_xyxy, second.box_xyxy) == ((10, 20, 60, 80), (50, 10, 90, 80))
+    assert (first.category_id, second.category_id, second.score) == (3, 4, 0.75)
+
+
+def test_a_second_start_opens_the_plan_that_is_there(photos, detections, small, tmp_path) -> None:
+    first = plan(photos, tmp_path / "out", small, detections)
+    before = (tmp_path / "out" / MANIFEST_FILE).read_bytes()
+    assert plan(photos, tmp_path / "out", small, detections) == first == open_job(tmp_path / "out")
+    assert (tmp_path / "out" / MANIFEST_FILE).read_bytes() == before
+
+
+def test_the_same_photos_elsewhere_make_the_same_shards(photos, detections, small, tmp_path) -> None:
+    first = plan(photos, tmp_path / "out", small, detections)
+    (tmp_path / "mount").mkdir()
+    moved = photos.rename(tmp_path / "mount" / "photos")
+    assert plan(moved, tmp_path / "other", small, detections).names == first.names
+
+
+@pytest.mark.parametrize("change", ["settings", "prompts", "inputs"])
+def test_a_run_of_other_settings_prompts_or_inputs_is_refused(change, photos, detections, small, tmp_path) -> None:
+    out = tmp_path / "out"
+    plan(photos, out, small, detections)
+    if change == "settings":
+        with pytest.raises(SettingsError, match=r"other settings\.zoom"):
+            plan(photos, out, small, detections, zoom="off")
+    elif change == "prompts":
+        detections.write_text(detections.read_text().replace("50", "51"))
+        with pytest.raises(SettingsError, match="other prompts"):
+            plan(photos, out, small, detections)
+    else:
+        with pytest.raises(SettingsError, match="other inputs"):
+            plan(photos / "sub", out, small, detections)
+
+
+def test_a_shard_whose_photo_changed_has_another_name(photos, detections, small, tmp_path) -> None:
+    first = plan(photos, tmp_path / "out", small, detections)
+    os.utime(photos / "c.png", ns=(1, 1))
+    second = plan(photos, tmp_path / "other", small, detections)
+    assert [a == b for a, b in zip(first.names, second.names, strict=True)] == [True, False, True]
+
+
+def test_a_folder_with_something_else_is_refused(photos, small, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("x")
+    with pytest.raises(DataError, match="holds other files"):
+        plan(photos, tmp_path / "out", small, None)
+
+
+def test_no_photo_and_no_matching_prompt_are_errors(photos, detections, small, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no photo"):
+        plan(tmp_path / "empty", tmp_path / "out", small, None)
+    detections.write_text(json.dumps([{"file_name": "other.jpg", "bbox": [1, 2, 3, 4]}]))
+    with pytest.raises(DataError, match="no prompt belongs"):
+        plan(photos, tmp_path / "out2", small, detections)
+
+
+def test_a_plan_that_failed_can_be_made_again(photos, detections, small, tmp_path) -> None:
+    good = detections.read_text()
+    detections.write_text(json.dumps([{"file_name": "other.jpg", "bbox": [1, 2, 3, 4]}]))
+    with pytest.raises(DataError):
+        plan(photos, tmp_path / "out", small, detections)
+    detections.write_text(good)
+    assert plan(photos, tmp_path / "out", small, detections).num_photos == 5
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, float("nan"), 4], ["a", 1, 2, 3], None])
+def test_a_malformed_prompt_is_named(box, photos, detections, small, tmp_path) -> None:
+    detections.write_text(
+        json.dumps([{"file_name": "a.png", "bbox": [1, 2, 3, 4]}, {"file_name": "a.png", "bbox": box}])
+    )
+    with pytest.raises(DataError, match="prompt 1 is malformed"):
+        plan(photos, tmp_path / "out", small, detections)
+
+
+def test_coco_files_tars_and_lists_are_inputs(photos, small, tmp_path) -> None:
+    coco = {
+        "images": [{"id": 7, "file_name": "a.png", "width": 96, "height": 96}, {"id": 8, "file_name": "gone.png"}],
+        "annotations": [{"id": 1, "image_id": 7, "bbox": [1, 2, 30, 40], "category_id": 2}],
+        "categories": [],
+    }
+    (photos / "instances.json").write_text(json.dumps(coco))
+    job = plan(photos / "instances.json", tmp_path / "coco", small, None)
+    (task,) = job.shard(0).tasks
+    assert (task.image_id, task.photo.path) == (7, "a.png")
+    assert "gone.png" in (tmp_path / "coco" / "problems.jsonl").read_text()
+
+    job = plan(write_shard(tmp_path / "s.tar", 3), tmp_path / "tar", small, None)
+    assert names(job) == [["photo_00", "photo_01"], ["photo_02"]]
+
+    (photos / "list.txt").write_text("c.png\nsub/d.jpg\n")
+    assert names(plan(photos / "list.txt", tmp_path / "list", small, None)) == [["c.png", "sub/d.jpg"]]
+
+
+def test_parquet_files_list_photos_and_boxes(photos, small, tmp_path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    write_table(pa.table({"path": ["a.png", "b.jpg"]}), photos / "photos.parquet")
+    rows = {"file_name": ["b.jpg"], "bbox": [[1.0, 2.0, 3.0, 4.0]], "score": [0.5]}
+    write_table(pa.table(rows), tmp_path / "boxes.parquet")
+    job = plan(photos / "photos.parquet", tmp_path / "out", small, tmp_path / "boxes.parquet")
+    assert [len(task.asks) for task in job.shard(0).tasks] == [0, 1]
+    assert job.shard(0).tasks[1].asks[0].box_xyxy == (1, 2, 4, 6)
+    (tmp_path / "no.parquet").write_bytes(b"PAR0")
+    with pytest.raises(DataError, match="not a Parquet file"):
+        plan(tmp_path / "no.parquet", tmp_path / "out2", small, None)
+
+
+def test_a_cut_off_manifest_is_refused(photos, small, tmp_path) -> None:
+    plan(photos, tmp_path / "out", small, None)
+    path = tmp_path / "out" / MANIFEST_FILE
+    path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
+    with pytest.raises(DataError, match="cut off"):
+        open_job(tmp_path / "out")
+
+
+def test_hidden_files_and_our_own_pictures_are_no_photos(photos, small, tmp_path) -> None:
+    mobilesam.Mask(np.ones((4, 4), bool), 1.0).save(photos / "mask.png")
+    Image.new("RGB", (4, 4)).save(photos / "._a.png")
+    assert plan(photos, tmp_path / "out", small, None).num_photos == 5

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilesam import masks
+from mobilesam.annotate.report import results_of
+from mobilesam.annotate.work import annotate_shard
+from mobilesam.data.layouts import read
+from tests.annotate.conftest import plan
+from tests.helpers.scenes import write_shard
+
+
+def iou(a, b) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.mark.parametrize("form", ["sa1b", "parquet"])
+def test_masks_equal_those_of_the_python_api(form, photos, detections, small, tmp_path) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    job = plan(photos, tmp_path / "out", small, detections, form=form)
+    for index in range(job.num_shards):
+        annotate_shard(job, job.shard(index), small)
+        for task, hw, records in results_of(job, index):
+            assert hw == (96, 96)
+            expected = small.embed(photos / task.photo.path).predict_batch(boxes=[a.box_xyxy for a in task.asks])
+            for record, prediction in zip(records, expected, strict=True):
+                assert np.array_equal(masks.from_rle(record["segmentation"]), prediction.best.array)
+                assert record["area"] == prediction.best.area
+
+
+@pytest.mark.parametrize("form", ["sa1b", "parquet"])
+def test_the_same_shard_gives_the_same_bytes(form, photos, detections, small, tmp_path) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    written = []
+    for name in ("one", "two"):
+        job = plan(photos, tmp_path / name, small, detections, form=form)
+        annotate_shard(job, job.shard(0), small)
+        written.append(job.result(job.names[0]).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_training_reads_the_shards_back(photos, detections, small, tmp_path) -> None:
+    job = plan(photos, tmp_path / "out", small, detections)
+    annotate_shard(job, job.shard(1), small)
+    first, second = read(job.result(job.names[1]))
+    assert [item.id.path for item in (first, second)] == ["c", "sub/a"]
+    assert first.open().shape == (96, 96, 3)
+    assert (photos / "c.png").read_bytes() == first.file.read()
+    expected = small.embed(photos / "c.png").predict(box=[10, 20, 60, 80]).best.array
+    assert np.array_equal(first.annotation().objects[0].mask((96, 96)), expected)
+
+
+def test_all_masks_are_those_of_segment_everything(photos, small, tmp_path) -> None:
+    from mobilesam import EverythingSettings, segment_everything
+
+    few = EverythingSettings(points_per_side=4)
+    job = plan(photos, tmp_path / "out", small, None, everything=few)
+    annotate_shard(job, job.shard(0), small)
+    task, _, records = next(results_of(job, 0))
+    expected = segment_everything(small, photos / task.photo.path, settings=few)
+    assert [record["segmentation"] for record in records] == [mask.rle() for mask in expected]
+
+
+def test_a_bad_photo_costs_its_row_and_not_its_shard(photos, detections, small, tmp_path) -> None:
+    (photos / "b.jpg").write_bytes(b"no photo")
+    job = plan(photos, tmp_path / "out", small, detections)
+    annotate_shard(job, job.shard(0), small)
+    record = json.loads(job.done_file(job.names[0]).read_text())
+    assert (record["photos"], record["masks"]) == (1, 2)
+    ((photo, reason),) = record["errors"]
+    assert photo == "photos/b.jpg"
+    assert "cannot identify" in reason or "no photo" in reason or "not" in reason
+
+
+def test_a_bad_prompt_costs_itself_alone(photos, detections, small, tmp_path) -> None:
+    boxes = [[10, 20, 50, 60], [500, 500, 20, 20], [50, 10, 40, 70]]
+    detections.write_text(json.dumps([{"file_name": "a.png", "bbox": box} for box in boxes]))
+    job = plan(photos, tmp_path / "out", small, detections)
+    annotate_shard(job, job.shard(0), small)
+    record = json.loads(job.done_file(job.names[0]).read_text())
+    assert record["masks"] == 2
+    assert [photo for photo, _ in record["errors"]] == ["photos/a.png#1"]
+
+
+def test_a_photo_that_changed_after_the_plan_is_an_error(photos, detections, small, tmp_path) -> None:
+    job = plan(photos, tmp_path / "out", small, detections)
+    os.utime(photos / "a.png", ns=(1, 1))
+    annotate_shard(job, job.shard(0), small)
+    ((photo, reason),) = json.loads(job.done_file(job.names[0]).read_text())["errors"]
+    assert (photo, "changed after" in reason) == ("photos/a.png", True)
+
+
+def test_boxes_drawn_on_stored_pixels_fit_a_photo_that_is_stored_sideways(small, tmp_path) -> None:
+    rgb = np.full((60, 120, 3), 90, np.uint8)
+    rgb[20:50, 70:110] = (230, 200, 60)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    Image.fromarray(rgb).save(folder / "t.jpg", exif=exif, quality=95)
+    coco = {
+        "images": [{"id": 1, "file_name": "t.jpg", "width": 120, "height": 60}],
+        "annotations": [{"id": 1, "image_id": 1, "bbox": [70, 20, 40, 30], "category_id": 1}],
+        "categories": [],
+    }
+    (folder / "c.json").write_text(json.dumps(coco))
+    from mobilesam.annotate.plan import make_plan
+    from mobilesam.annotate.settings import AnnotateSettings
+    from tests.annotate.conftest import CHOICE
+
+    job = make_plan([str(folder / "c.json")], tmp_path / "out", small, CHOICE, AnnotateSettings(prompts="given"))
+    annotate_shard(job, job.shard(0), small)
+    ((_, hw, (record,)),) = results_of(job, 0)
+    truth = np.zeros((60, 120), bool)
+    truth[20:50, 70:110] = True
+    assert hw == (60, 120)
+    assert iou(masks.from_rle(record["segmentation"]), truth) > 0.9
+
+
+def test_names_in_a_tar_are_unique(small, tmp_path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (40, 40), "red").save(folder / name)
+    job = plan(folder, tmp_path / "out", small, None)
+    annotate_shard(job, job.shard(0), small)
+    assert sorted(item.id.path for item in read(job.result(job.names[0]))) == ["a", "a_png"]
+
+
+def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:
+    job = plan(write_shard(tmp_path / "s.tar", 2), tmp_path / "out", small, None)
+    annotate_shard(job, job.shard(0), small)
+    import tarfile
+
+    with tarfile.open(job.result(job.names[0])) as tar:
+        assert tar.getnames() == ["photo_00.jpg", "photo_00.json", "photo_01.jpg", "photo_01.json"]
