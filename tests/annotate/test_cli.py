@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+FAST = ("--image-size", 256, "--backend", "onnx", "--shard-photos", 2)
+
+
+def test_boxes_of_a_detector_become_masks(run, photos, detections, tmp_path) -> None:
+    code, out, err = run("annotate", photos, "-o", tmp_path / "out", "--prompts", detections, "--coco", *FAST)
+    assert code == 0, err
+    assert "3 of 3 shards done" in out
+    assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]) == 10
+    code, out, _ = run("annotate", "status", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert (code, found["is_complete"], found["photos_done"], found["masks"]) == (0, True, 5, 10)
+
+
+def test_a_bad_photo_is_named_and_the_exit_code_is_1(run, photos, detections, tmp_path) -> None:
+    (photos / "c.png").write_bytes(b"")
+    code, out, _ = run("annotate", photos, "-o", tmp_path / "out", "--prompts", detections, *FAST)
+    assert code == 1
+    assert "4 of 5 photos, 8 masks, 1 errors" in out
+    assert "photos/c.png" in (tmp_path / "out" / "errors.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--zoom", "off"), "--zoom is for prompts"),
+        (("--prompts", "x.json", "--own-boxes"), "two sources of prompts"),
+        (("--prompts", "x.json", "--set", "points_per_side=4"), "--set changes the search"),
+        (("--address", "auto"), "needs the engine ray"),
+        (("--prompts", "missing.json"), "cannot be read"),
+    ],
+)
+def test_options_that_do_nothing_are_errors(run, photos, tmp_path, words, message) -> None:
+    code, _, err = run("annotate", photos, "-o", tmp_path / "out", *words)
+    assert code != 0
+    assert message in err
+
+
+def test_status_of_something_else_says_what_is_missing(run, tmp_path) -> None:
+    code, _, err = run("annotate", "status", tmp_path)
+    assert code == 1
+    assert "holds no annotation run" in err

@@ -1,0 +1,116 @@
+"""Worker processes for real: killed, interrupted, side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mobilesam.annotate.claims import Claims
+from mobilesam.annotate.local import run_local
+from mobilesam.annotate.plan import Job
+from mobilesam.annotate.status import read_status
+from tests.annotate.conftest import plan
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def shards(job: Job) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (job.folder / "shards").iterdir()}
+
+
+@pytest.fixture
+def job(photos, detections, small, tmp_path) -> Job:
+    return plan(photos, tmp_path / "out", small, detections, shard_photos=1)
+
+
+@pytest.fixture
+def expected(photos, detections, small, tmp_path) -> dict[str, bytes]:
+    """The bytes that one undisturbed worker writes."""
+    from mobilesam.annotate.worker import run_worker
+
+    job = plan(photos, tmp_path / "undisturbed", small, detections, shard_photos=1)
+    run_worker(job.folder, threads=1)
+    return shards(job)
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(job, expected) -> None:
+    killed = []
+
+    def kill() -> None:
+        """Kill the first worker that holds a shard."""
+        if killed:
+            return
+        for name in Claims(job.folder / "claims").held():
+            try:
+                owner = (job.folder / "claims" / name).read_text()
+            except FileNotFoundError:
+                continue
+            pid = int(owner.split("-")[-2])
+            killed.append(pid)
+            os.kill(pid, signal.SIGKILL)
+            return
+
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set() and not killed:
+            kill()
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run_local(job, 2, 1, lambda: None)
+    finally:
+        stop.set()
+        watcher.join()
+    assert killed
+    assert shards(job) == expected
+    assert not list((job.folder / "claims").iterdir())
+    assert read_status(job.folder).is_complete
+
+
+def test_two_ranks_share_a_run(job, expected) -> None:
+    code = "import sys; from mobilesam.annotate.local import worker_main; worker_main(sys.argv[1], 1, int(sys.argv[2]))"
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(job.folder), str(i)]) for i in range(2)]
+    assert [rank.wait(120) for rank in ranks] == [0, 0]
+    assert shards(job) == expected
+
+
+def test_sigterm_gives_the_shards_back(photos, detections, tmp_path) -> None:
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "mobilesam", "annotate", str(photos), "-o", str(out), "--shard-photos", "1"]
+    process = subprocess.Popen([*words, "--workers", "1", "--image-size", "256"], stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 60
+    while not (out / "claims").is_dir() or not list((out / "claims").iterdir()):
+        assert time.monotonic() < limit
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    process.stderr.close()
+    assert not [p for p in (out / "shards").iterdir() if p.name.startswith(".")]
+    assert not Claims(out / "claims").held()
+
+
+def test_a_run_whose_workers_cannot_start_says_so(job, capfd) -> None:
+    from mobilesam.errors import DataError
+
+    (job.folder / "job.json").write_text((job.folder / "job.json").read_text().replace('"onnx"', '"nothing"'))
+    with pytest.raises(DataError, match="every worker has ended"):
+        run_local(job, 1, 1, lambda: None)
+    assert "unknown backend 'nothing'" in capfd.readouterr().err
+
+
+def test_nothing_is_left_of_a_run_that_is_complete(job: Job, expected: dict[str, bytes], tmp_path: Path) -> None:
+    run_local(job, 1, 1, lambda: None)
+    names = {path.name for path in job.folder.iterdir()}
+    assert names == {"claims", "done", "failed", "job.json", "manifest.jsonl", "problems.jsonl", "shards"}
+    assert shards(job) == expected

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.status import read_status
+from mobilesam.annotate.worker import run_worker
+from tests.annotate.conftest import plan
+
+
+@pytest.fixture(params=["sa1b", "parquet"])
+def job(request, photos, detections, small, tmp_path):
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    (photos / "b.jpg").write_bytes(b"no photo")
+    made = plan(photos, tmp_path / "out", small, detections, form=request.param)
+    run_worker(made.folder, threads=1)
+    return made
+
+
+def test_the_coco_file_holds_every_mask(job, small, photos, capsys) -> None:
+    coco = COCO(str(write_coco(job)))
+    assert [image["file_name"] for image in coco.loadImgs(sorted(coco.getImgIds()))] == [
+        "a.png", "c.png", "sub/a.png", "sub/d.jpg",
+    ]  # fmt: skip
+    assert len(coco.getAnnIds()) == 8
+    first = coco.loadAnns([1])[0]
+    expected = small.embed(photos / "a.png").predict(box=[10, 20, 60, 80]).best
+    assert np.array_equal(coco.annToMask(first).astype(bool), expected.array)
+    assert first["bbox"] == list(expected.to_dict()["bbox"])
+    assert {annotation["category_id"] for annotation in coco.loadAnns(coco.getAnnIds())} == {3, 4}
+    assert not list(job.folder.glob("*.part.json"))
+
+
+def test_the_report_counts_and_names(job) -> None:
+    status = read_status(job.folder)
+    assert (status.photos, status.photos_done, status.masks, status.errors) == (5, 4, 8, 1)
+    files = write_report(job, status, wall_seconds=2.0, coco=False)
+    report = json.loads((job.folder / "report.json").read_text())
+    assert (report["photos_per_second"], report["masks"]) == (2.0, 8)
+    assert len(report["worst"]) == 4
+    (error,) = map(json.loads, (job.folder / "errors.jsonl").read_text().splitlines())
+    assert error["photo"] == "photos/b.jpg"
+    with Image.open(job.folder / "sample.jpg") as sheet:
+        assert sheet.size == (4 * 320, 320)
+    assert {file.name for file in files} == {"errors.jsonl", "sample.jpg", "report.json", "report.md"}
+    assert "| photos | 4 of 5 |" in (job.folder / "report.md").read_text()

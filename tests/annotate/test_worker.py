@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilesam.annotate import worker
+from mobilesam.annotate.claims import Claims
+from mobilesam.annotate.plan import Job
+from mobilesam.errors import DataError, ModelError
+from tests.annotate.conftest import plan
+
+
+def shards(job: Job) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (job.folder / "shards").iterdir()}
+
+
+@pytest.fixture
+def job(photos, detections, small, tmp_path, monkeypatch) -> Job:
+    monkeypatch.setattr(worker, "WAIT", 0.01)
+    return plan(photos, tmp_path / "out", small, detections)
+
+
+def test_a_worker_finishes_a_run_and_leaves_no_claims(job) -> None:
+    assert worker.run_worker(job.folder, threads=1) == 3
+    assert job.finished() == set(job.names)
+    assert not list((job.folder / "claims").iterdir())
+    assert worker.run_worker(job.folder, threads=1) == 0
+
+
+def test_only_what_is_missing_is_done(job) -> None:
+    worker.run_worker(job.folder, threads=1)
+    before, name = shards(job), job.names[1]
+    job.done_file(name).unlink()
+    job.result(name).unlink()
+    assert worker.run_worker(job.folder, threads=1) == 1
+    assert shards(job) == before
+
+
+def test_a_shard_that_fails_three_times_is_set_aside_and_the_others_are_done(job, monkeypatch) -> None:
+    original, tried = worker.annotate_shard, []
+
+    def fails(job, shard, *rest):
+        if shard.name == job.names[1]:
+            tried.append(shard.name)
+            raise RuntimeError("a kernel that fails")
+        original(job, shard, *rest)
+
+    monkeypatch.setattr(worker, "annotate_shard", fails)
+    assert worker.run_worker(job.folder, threads=1) == 2
+    assert len(tried) == 3
+    assert json.loads(job.failed_file(job.names[1]).read_text())["reason"] == "RuntimeError: a kernel that fails"
+    assert not list((job.folder / "claims").iterdir())
+
+
+def test_a_shard_whose_workers_died_three_times_is_set_aside(job) -> None:
+    for i in range(3):
+        dead = Claims(job.folder / "claims", worker=f"dead-{i}")
+        assert dead.take(job.names[0])
+        (job.folder / "claims" / job.names[0]).unlink()
+    worker.run_worker(job.folder, threads=1)
+    assert job.set_aside() == {job.names[0]}
+    assert "its worker died" in job.failed_file(job.names[0]).read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE])
+def test_a_full_or_lost_disk_ends_the_worker_with_a_message_and_costs_no_try(number, job, monkeypatch) -> None:
+    def full(*_):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(worker, "annotate_shard", full)
+    with pytest.raises(DataError, match="cannot be written"):
+        worker.run_worker(job.folder, threads=1)
+    assert Claims(job.folder / "claims").tries(job.names[0]) == 0
+    assert not Claims(job.folder / "claims").held()
+
+
+def test_ctrl_c_gives_the_shard_back_and_leaves_nothing_half_written(job, monkeypatch) -> None:
+    import mobilesam.annotate.work as work
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "annotate_photo", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worker.run_worker(job.folder, threads=1)
+    assert not list((job.folder / "shards").iterdir())
+    assert not Claims(job.folder / "claims").held()
+    assert Claims(job.folder / "claims").tries(job.names[0]) == 0
+
+
+def test_another_model_is_refused(job) -> None:
+    record = json.loads((job.folder / "job.json").read_text())
+    record["asked"]["model"]["weights_sha256"] = "0" * 64
+    (job.folder / "job.json").write_text(json.dumps(record))
+    with pytest.raises(ModelError, match="not the model"):
+        worker.run_worker(job.folder, threads=1)
+
+
+def test_workers_begin_at_shards_of_their_own() -> None:
+    todo = list(range(640))
+    starts = [next(worker.rotated(todo, i)) for i in range(4)]
+    assert starts == [0, 10, 20, 30]
+    assert sorted(worker.rotated(todo, 3)) == todo
+
+
+def test_a_finished_shard_that_another_worker_still_holds_is_not_waited_for(job) -> None:
+    worker.run_worker(job.folder, threads=1)
+    Claims(job.folder / "claims", worker="slow").take(job.names[0])
+    assert worker.run_worker(job.folder, threads=1) == 0
+
+
+def test_stems_of_unfinished_records_do_not_count(job: Job) -> None:
+    Path(job.folder / "done" / ".mobilesam-0123456789abcdef-x.json").write_text("{")
+    assert job.finished() == set()
