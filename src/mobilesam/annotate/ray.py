@@ -44,7 +44,8 @@ def run_ray(job: Job, workers: int, threads: int | None, watch: Callable[[], Non
         folder = str(job.folder.absolute())
         running = [handle.run.remote(folder, threads, i) for i, handle in enumerate(handles)]
         failures: list[str] = []
-        while running:
+        # An actor whose node is gone waits for another one, perhaps for ever; the others do its work.
+        while running and unfinished(job):
             done, running = ray.wait(running, timeout=POLL)
             watch()
             failures += [message for message in ray.get(done) if message]

@@ -1,0 +1,199 @@
+"""Masks for a data set: the plain loop, `annotate` with one and two workers, and Ray in turn; a plan of many photos.
+
+    python -m benchmarks.scale [--photos 1000] [--repeat 3] [--image-size 256] [--data 'PATH/instances.json']
+    python -m benchmarks.scale --listing 100000
+
+Each way runs in processes of its own, and every repeat runs all ways. Photos are drawn, with two boxes each, unless
+`--data` gives a COCO file whose own boxes are the prompts. The plain loop opens, encodes and asks one photo after the
+other with as many threads as there are cores, and writes the same Parquet or tar shards. Seconds count everything from
+start to exit. Ray runs where it is installed. `--listing` measures planning, and what a second start costs before it
+works, for drawn photos of 8 x 8 pixels whose shards are declared done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.common import ROOT, in_process, machine, make_parser, parse
+from mobilesam.annotate.plan import Job, ModelChoice, make_plan, open_job
+from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.annotate.status import Counter
+from mobilesam.annotate.work import annotate_shard
+from mobilesam.annotate.worker import load_choice, unfinished
+from tests.helpers.scenes import draw_scene
+
+BOXES = ([10, 20, 50, 60], [50, 10, 40, 70])
+
+
+def draw(folder: Path, count: int, side: int = 480) -> Path:
+    """Photos with boxes: a COCO file of drawn scenes; the pictures repeat, since speed does not depend on them."""
+    rng, scenes = np.random.default_rng(0), []
+    for _ in range(min(count, 16)):
+        scenes.append(Image.fromarray(draw_scene(rng)[0]).resize((side, side * 3 // 4)))
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    scale = side / 96
+    for i in range(count):
+        name = f"{i:07}.jpg"
+        scenes[i % len(scenes)].save(folder / name, quality=90)
+        images.append({"id": i + 1, "file_name": name, "width": side, "height": side * 3 // 4})
+        for box in BOXES:
+            x, y, w, h = (scale * value for value in box)
+            box_xywh = [x, y * 0.75, w, h * 0.75]
+            annotations.append({"id": len(annotations) + 1, "image_id": i + 1, "category_id": 1, "bbox": box_xywh})
+    path = folder / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": []}))
+    return path
+
+
+def plan(data: str, output: Path, image_size: int | None) -> Job:
+    """Plan a run with the boxes of a COCO file."""
+    choice = ModelChoice(model="embedded", backend="onnx", image_size=image_size)
+    return make_plan([data], output, load_choice(choice, 1), choice, AnnotateSettings(prompts="given"))
+
+
+def plain_loop(arguments: argparse.Namespace) -> None:
+    """What a user would write: one shard after the other in one process, with all cores."""
+    job = plan(arguments.data, Path(arguments.output), arguments.image_size)
+    predictor = load_choice(job.choice, os.cpu_count())
+    for index in range(job.num_shards):
+        annotate_shard(job, job.shard(index), predictor)
+
+
+def run_way(way: str, data: str, output: Path, image_size: int) -> tuple[float, float]:
+    """Run one way; (seconds, largest memory of one of its processes in MB)."""
+    words = [sys.executable, "-m", "benchmarks.scale", "--plain", "--data", data, "--output", str(output)]
+    if way != "plain loop":
+        engine, workers = way.split()
+        words = [sys.executable, "-m", "mobilesam", "annotate", data, "-o", str(output), "--own-boxes"]
+        words += ["--engine", engine, "--workers", workers, "--backend", "onnx"]
+    words += ["--image-size", str(image_size)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    start = time.perf_counter()
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return seconds, max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+
+
+def engines(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print photos/s of each way."""
+    data = arguments.data or str(draw_into(folder / "photos", arguments.photos))
+    ways = ["plain loop", "local 1", "local 2"] + ["ray 1", "ray 2"] * (find_spec("ray") is not None)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    memory: dict[str, float] = {}
+    first: dict[str, bytes] = {}
+    for _ in range(arguments.repeat):
+        for way in ways:
+            output = folder / "out"
+            taken, memory[way] = run_way(way, data, output, arguments.image_size)
+            seconds[way].append(taken)
+            count = open_job(output).num_photos
+            shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
+            first = first or shards
+            if shards != first:
+                raise SystemExit(f"{way} wrote other bytes than {ways[0]}")
+            shutil.rmtree(output)
+    print(machine(os.cpu_count() or 1, ("onnxruntime",)))
+    print(f"{count} photos, all ways wrote the same bytes\n")
+    print("| way | seconds | photos/s | against the plain loop |\n|---|---|---|---|")
+    for way in ways:
+        middle = statistics.median(seconds[way])
+        ratio = statistics.median(a / b for a, b in zip(seconds[way], seconds["plain loop"], strict=True))
+        print(f"| {way} | {middle:.1f} | {count / middle:.1f} | {ratio:.3f} |")
+
+
+def draw_into(folder: Path, count: int) -> Path:
+    """`draw` into a new folder."""
+    folder.mkdir()
+    return draw(folder, count)
+
+
+def listing_one(arguments: argparse.Namespace) -> None:
+    """Plan a folder of photos and open it again; prints seconds and memory as JSON."""
+    folder, output = Path(arguments.data), Path(arguments.output)
+    choice = ModelChoice(model="embedded", backend="onnx", image_size=256)
+    predictor = load_choice(choice, 1)
+    base = peak_mb()
+    start = time.perf_counter()
+    is_new = not (output / "job.json").exists()
+    job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
+    if is_new:
+        record = {"photos": 256, "masks": 0, "errors": [], "bytes": 0, "score_sum": 0.0, "worst": [], "seconds": 1.0}
+        seconds = time.perf_counter() - start
+        for name in job.names[:-1]:
+            job.done_file(name).write_text(json.dumps(record))
+    else:
+        Counter(job).status()
+        left = unfinished(job)
+        seconds = time.perf_counter() - start
+        assert left == [job.num_shards - 1]
+    print(json.dumps({"seconds": seconds, "memory": peak_mb() - base, "photos": job.num_photos}))
+
+
+def peak_mb() -> float:
+    """Peak memory of this process in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def listing(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print what planning and a second start cost for growing numbers of photos."""
+    print(machine(1, ("onnxruntime",)) + "\n")
+    print("| photos | plan s | plan, memory added | second start s | memory added |\n|---|---|---|---|---|")
+    picture = Image.new("RGB", (8, 8))
+    for count in (arguments.listing // 100, arguments.listing // 10, arguments.listing):
+        photos = folder / f"photos{count}"
+        for i in range(count):
+            place = photos / f"{i // 1000:04}"
+            place.mkdir(parents=True, exist_ok=True)
+            if i == 0:
+                picture.save(place / "0000000.jpg")
+            else:
+                shutil.copyfile(photos / "0000" / "0000000.jpg", place / f"{i:07}.jpg")
+        words = ["--one-listing", "--data", str(photos), "--output", str(folder / f"out{count}")]
+        first, second = (in_process("benchmarks.scale", words, 1) for _ in range(2))
+        assert first["photos"] == count
+        print(
+            f"| {count} | {first['seconds']:.2f} | {first['memory']:.0f} MB "
+            f"| {second['seconds']:.2f} | {second['memory']:.0f} MB |"
+        )
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--data", default="")
+    parser.add_argument("--listing", type=int, default=0, help="number of photos to plan; nothing else is measured")
+    parser.add_argument("--output", default="", help=argparse.SUPPRESS)
+    for hidden in ("--plain", "--one-listing"):
+        parser.add_argument(hidden, action="store_true", help=argparse.SUPPRESS)
+    arguments = parse(parser, lambda _: ("--photos", "4", "--repeat", "1"))
+    if arguments.plain:
+        plain_loop(arguments)
+    elif arguments.one_listing:
+        listing_one(arguments)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            (listing if arguments.listing else engines)(arguments, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
