@@ -56,7 +56,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "train.log": {"tqdm"},
     "recipe": {"cattrs", "tomli", "tomllib"},  # the latter is of the standard library from Python 3.11 on
     "distill": {"numpy", "torch"},
-    "distill.teacher": {"filelock", "tqdm"},
+    "distill.teacher": {"tqdm"},
     "export": {"numpy", "torch"},
     "export.onnx": {"onnx"},
     "export.any_labeling": {"onnx"},

@@ -10,7 +10,7 @@ from PIL import Image
 import mobilesam
 from mobilesam.annotate.plan import MANIFEST_FILE, open_job
 from mobilesam.errors import DataError, SettingsError
-from tests.annotate.conftest import plan
+from tests.helpers.annotating import plan
 from tests.helpers.scenes import write_shard
 
 

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from mobilesam.annotate.report import write_coco, write_report
 from mobilesam.annotate.status import read_status
 from mobilesam.annotate.worker import run_worker
-from tests.annotate.conftest import plan
+from tests.helpers.annotating import plan
 
 
 @pytest.fixture(params=["sa1b", "parquet"])

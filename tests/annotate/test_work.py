@@ -11,7 +11,7 @@ from mobilesam import masks
 from mobilesam.annotate.report import results_of
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.data.layouts import read
-from tests.annotate.conftest import plan
+from tests.helpers.annotating import plan
 from tests.helpers.scenes import write_shard
 
 
@@ -113,7 +113,7 @@ def test_boxes_drawn_on_stored_pixels_fit_a_photo_that_is_stored_sideways(small,
     (folder / "c.json").write_text(json.dumps(coco))
     from mobilesam.annotate.plan import make_plan
     from mobilesam.annotate.settings import AnnotateSettings
-    from tests.annotate.conftest import CHOICE
+    from tests.helpers.annotating import CHOICE
 
     job = make_plan([str(folder / "c.json")], tmp_path / "out", small, CHOICE, AnnotateSettings(prompts="given"))
     annotate_shard(job, job.shard(0), small)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mobilesam.annotate import worker
-from mobilesam.annotate.claims import Claims
 from mobilesam.annotate.plan import Job
+from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError
-from tests.annotate.conftest import plan
+from tests.helpers.annotating import plan
 
 
 def shards(job: Job) -> dict[str, bytes]:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from mobilesam.data.store import Store
 from mobilesam.data.tar import index_tar
 from mobilesam.data.views import make_view
-from mobilesam.distill.teacher import embed, verify
+from mobilesam.distill.teacher import EmbedCrew, claims_in, embed, verify
+from mobilesam.engines.claims import Claims
+from mobilesam.engines.local import run_local
 from mobilesam.errors import DataError
 from mobilesam.image import open_photo, resize_long_side
 from mobilesam.model import checkpoint
@@ -72,10 +74,33 @@ def test_a_shard_that_changed_is_refused(recipes, shard: Path, tmp_path: Path) -
 
 def test_a_shard_that_another_process_writes_is_left_to_it(recipes, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    with FileLock(tmp_path / "store" / "synthetic.npz.lock"):
-        done = embed(recipes(), show_progress=False)
+    other = Claims(claims_in(tmp_path / "store"), worker="another")
+    other.take("synthetic.npz")
+    done = embed(recipes(), show_progress=False)
     assert (len(done.busy), done.written) == (1, [])
+    other.release("synthetic.npz")
     assert embed(recipes(), show_progress=False).written
+    assert not other.held()
+
+
+def test_a_shard_whose_process_died_is_taken_over(recipes, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    Claims(claims_in(tmp_path / "store"), clock=lambda: time.time() - 61, worker="dead").take("synthetic.npz")
+    assert embed(recipes(), show_progress=False).written
+
+
+def test_worker_processes_write_what_one_process_writes(recipes, shard: Path, tmp_path: Path) -> None:
+    other = wide_shard(tmp_path / "wide.tar")
+    alone = recipes("alone", data={"paths": [str(shard), str(other)]}, store={"path": str(tmp_path / "alone")})
+    shared = recipes("shared", data={"paths": [str(shard), str(other)]}, store={"path": str(tmp_path / "shared")})
+    embed(alone, show_progress=False)
+    crew = EmbedCrew(shared)
+    assert not crew.is_over()
+    run_local(crew, 2, 1, lambda: None)
+    assert crew.is_over()
+    stores = {path.name: path.read_bytes() for path in (tmp_path / "alone").glob("*.npz")}
+    assert len(stores) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "shared").glob("*.npz")} == stores
 
 
 def test_two_data_sets_of_one_name_get_a_store_each_and_one_given_twice_one(

@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.claims import Claims
 from mobilesam.annotate.inputs import find_tasks
 from mobilesam.annotate.prompts import PromptFile
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Task
 from mobilesam.data.photo import Problem
+from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.files import replacing, save_json
 from mobilesam.outputs import ALL

@@ -15,8 +15,9 @@ from mobilesam.annotate.plan import Job, ModelChoice, make_plan, open_record
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter, Status
-from mobilesam.annotate.worker import backend_name, load_choice
+from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice
 from mobilesam.choices import Engine
+from mobilesam.engines import run_crew
 from mobilesam.errors import SettingsError
 
 LOG_EVERY = 60.0  # seconds between two lines of the log
@@ -80,14 +81,8 @@ def annotate(
     job = make_plan(inputs, output, predictor, choice, settings or AnnotateSettings(), prompts=prompts, photos=photos)
     del predictor  # each worker has its own
     progress = Progress(job, show_progress, log)
-    if engine == "ray":
-        from mobilesam.annotate.ray import run_ray
-
-        run_ray(job, workers, threads, progress.update, address=address)
-    else:
-        from mobilesam.annotate.local import run_local
-
-        run_local(job, workers, threads, progress.update)
+    crew = AnnotateCrew(output.absolute())
+    run_crew(crew, engine, workers, threads, address, progress.update)
     status = progress.finish()
     files = write_report(job, status, wall_seconds=time.monotonic() - started, coco=coco)
     return Outcome(job, status, files, int(open_record(output)["num_problems"]))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.claims import Claims
 from mobilesam.annotate.plan import Job, open_job
 from mobilesam.annotate.worker import read_records
+from mobilesam.engines.claims import Claims
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mobilesam.annotate.claims import MAX_TRIES, Claims
 from mobilesam.annotate.plan import Job, ModelChoice, open_job
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.choices import BackendName, Precision
+from mobilesam.engines.claims import MAX_TRIES, Claims
 from mobilesam.errors import DataError, MobileSamError, ModelError, first_line
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
@@ -26,6 +27,22 @@ log = logging.getLogger(__name__)
 WAIT = 1.0  # seconds between two looks at shards that others hold
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 """Errors of the output's disk, which no other try mends."""
+
+
+@dataclass(frozen=True)
+class AnnotateCrew:
+    """The workers of a run, for an engine."""
+
+    folder: Path
+    """Of the run; absolute, because workers may start in other folders."""
+
+    def work(self, number: int, threads: int | None) -> None:
+        """See `mobilesam.engines.job.Crew`."""
+        run_worker(self.folder, threads=threads, start=number)
+
+    def is_over(self) -> bool:
+        """Whether every shard is done or set aside."""
+        return not unfinished(open_job(self.folder))
 
 
 def run_worker(

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mobilesam import choices
 from mobilesam.cli import options
+from mobilesam.errors import SettingsError
 from mobilesam.extras import require
 
 distill_app = typer.Typer(help="Make a small model imitate a large one.", no_args_is_help=True)
@@ -20,6 +22,10 @@ def embed(
     recipe: RecipeFile,
     output: StoreFolder = None,
     overrides: options.Overrides = None,
+    engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs several workers.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes; each takes whole data sets.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each of several workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only check the records of the files that exist.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -28,12 +34,18 @@ def embed(
     require("lightning", "train", "distillation")
     from mobilesam.distill import teacher
     from mobilesam.distill.config import DistillRecipe
+    from mobilesam.engines import run_crew
     from mobilesam.recipe import load_recipe
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
     if verify:
         report_damage(teacher.verify(Path(loaded.store.path)), as_json)
         return
+    if engine == "ray" or workers > 1:
+        run_crew(teacher.EmbedCrew(loaded), engine, workers, threads, address)
+    elif address is not None or threads is not None:
+        raise SettingsError("--address needs --engine ray, and --threads several --workers; leave it out")
+    # With several workers this only checks what they wrote, and names the photos that were skipped.
     # With --json, standard output and standard error are read by programs, so no progress bar is drawn.
     done = teacher.embed(loaded, show_progress=not as_json)
     lines = [f"wrote {path}" for path in done.written]

@@ -1,11 +1,13 @@
 """Computing the teacher's embedding of every photo once and storing it on disk (arXiv 2306.14289, section 3.2).
 
-Any number of processes on any number of machines may run the same command on a shared folder: each takes the data sets
-that no other process is writing. A killed process can be started again and continues where it stopped.
+Any number of processes on any number of machines may run the same command on a shared folder: each claims data sets
+that no living process is writing (`mobilesam.engines.claims`). A killed process can be started again and continues
+where it stopped, and another one takes its data set over.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,6 +28,7 @@ from mobilesam.data.store_format import SUFFIX, Embedding, StoreHeader, covered_
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe, TeacherConfig
+from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
@@ -36,6 +38,7 @@ from mobilesam.train.photos import data_patterns, photo_folder
 
 # B views in a batch, C channels, g grid, gh gw cells that the photo covers
 
+WAIT = 1.0  # seconds between two looks at data sets that others hold
 READERS = 4  # threads that decode photos while the teacher computes
 
 
@@ -64,8 +67,13 @@ class Asked(NamedTuple):
     """Checksum of the photo's file."""
 
 
-def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
+def embed(recipe: DistillRecipe, *, show_progress: bool = True, start: int = 0) -> Embedded:
     """Write one store per data set of the recipe.
+
+    Args:
+        recipe: names the teacher, the data and the folder.
+        show_progress: draw progress bars.
+        start: number of the data set to begin with, so that workers rarely compete.
 
     Raises:
         DataError: a data set cannot be read, a store is of another teacher or of photos that have changed since, or the
@@ -79,7 +87,8 @@ def embed(recipe: DistillRecipe, *, show_progress: bool = True) -> Embedded:
     teacher = Teacher(load_teacher(recipe.teacher), recipe)
     finder = StoreFinder(folder, names)
     result = Embedded()
-    for dataset, path in zip(names, paths, strict=True):
+    order = list(zip(names, paths, strict=True))
+    for dataset, path in order[start % len(order) :] + order[: start % len(order)]:
         photos = []
         data = recipe.data
         for item in read(path, dataset=dataset, photos=photo_folder(data), unclear_frame=data.unclear_frame):
@@ -102,18 +111,48 @@ def embed_one(
     show_progress: bool,
 ) -> None:
     """Write or check the store of one data set and record the outcome; skip it if another process is writing it."""
+    claims = Claims(claims_in(path.parent))
+    if not claims.take(path.name):
+        result.busy.append(str(path))
+        return
     try:
-        with FileLock(path.with_name(path.name + ".lock"), timeout=0):
+        with claims.holding(path.name):
             if path.exists():
                 skipped = check_store(path, header)
                 result.present.append(str(path))
             else:
                 skipped = fill(path, header, photos, teacher, show_progress)
                 result.written.append(str(path))
-    except Timeout:
-        result.busy.append(str(path))
-        return
+    finally:
+        if claims.is_mine(path.name):
+            claims.forget(path.name)
     result.skipped |= {f"{dataset}/{name}": reason for name, reason in skipped.items()}
+
+
+def claims_in(folder: Path) -> Path:
+    """The folder of the claims on the stores of a folder; made if missing."""
+    found = folder / ".claims"
+    found.mkdir(exist_ok=True)
+    return found
+
+
+@dataclass(frozen=True)
+class EmbedCrew:
+    """The workers of `mobilesam distill embed`, for an engine."""
+
+    recipe: DistillRecipe
+
+    def work(self, number: int, threads: int | None) -> None:
+        """Write stores until no other worker holds one: what a dead worker held is taken over."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        while embed(self.recipe, show_progress=False, start=number).busy:
+            time.sleep(WAIT)
+
+    def is_over(self) -> bool:
+        """Whether every data set has its store."""
+        folder = Path(self.recipe.store.path)
+        return len(list(folder.glob(f"*{SUFFIX}"))) >= len(expand(data_patterns(self.recipe.data)))
 
 
 class StoreFinder:

@@ -1,4 +1,4 @@
-"""The engine `ray`: worker actors on a Ray cluster. Actors get the path of the run, never pixels.
+"""The engine `ray`: worker actors on a Ray cluster. Actors get the paths of the job, never pixels.
 
 Ray promises at least once; that a shard's file is renamed only when it is whole, and has the same bytes whoever writes
 it, makes it exactly once.
@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
-from mobilesam.annotate.plan import Job
-from mobilesam.annotate.worker import run_worker, unfinished
+from mobilesam.engines.job import Crew
 from mobilesam.errors import DataError, MobileSamError
 from mobilesam.extras import require
 
 POLL = 0.5  # seconds between two looks at the actors
 
 
-def run_ray(job: Job, workers: int, threads: int | None, watch: Callable[[], None], *, address: str | None) -> None:
-    """Run worker actors until the run is complete; Ray starts one that dies again, on another node if its own is gone.
+def run_ray(crew: Crew, workers: int, threads: int | None, watch: Callable[[], None], *, address: str | None) -> None:
+    """Run worker actors until the job is over; Ray starts one that dies again, on another node if its own is gone.
 
     Args:
-        job: the run; its folder must be seen by all nodes under the same path.
+        crew: the job; its folder must be seen by all nodes under the same path.
         workers: number of actors.
         threads: of each; as many cores are reserved for it. None: 1.
         watch: called twice a second.
@@ -41,27 +39,26 @@ def run_ray(job: Job, workers: int, threads: int | None, watch: Callable[[], Non
     try:
         actor = ray.remote(num_cpus=threads, max_restarts=-1, max_task_retries=-1)(RayWorker)
         handles = [actor.remote() for _ in range(workers)]
-        folder = str(job.folder.absolute())
-        running = [handle.run.remote(folder, threads, i) for i, handle in enumerate(handles)]
+        running = [handle.run.remote(crew, i, threads) for i, handle in enumerate(handles)]
         failures: list[str] = []
         # An actor whose node is gone waits for another one, perhaps for ever; the others do its work.
-        while running and unfinished(job):
+        while running and not crew.is_over():
             done, running = ray.wait(running, timeout=POLL)
             watch()
             failures += [message for message in ray.get(done) if message]
-        if unfinished(job):
+        if not crew.is_over():
             raise DataError(f"every worker has ended: {'; '.join(dict.fromkeys(failures))}")
     finally:
         ray.shutdown()
 
 
 class RayWorker:
-    """The actor: runs the loop of `worker` in its own process."""
+    """The actor: runs the job's loop in its own process."""
 
-    def run(self, folder: str, threads: int, start: int) -> str:
-        """Work until the run is complete; returns the error that ended it, or ""."""
+    def run(self, crew: Crew, number: int, threads: int) -> str:
+        """Work until the job is over; returns the error that ended it, or ""."""
         try:
-            run_worker(Path(folder), threads=threads, start=start)
+            crew.work(number, threads)
         except (MobileSamError, OSError) as error:
             return str(error)
         return ""

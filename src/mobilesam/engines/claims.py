@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,9 +73,9 @@ class Claims:
             os.utime(self.folder / name, (now, now))
 
     def is_stale(self, path: Path) -> bool:
-        """Whether a claim exists whose worker has given no sign of life for too long."""
+        """Whether a claim exists whose worker has given no sign of life for too long, or has died on this machine."""
         try:
-            return self.clock() - path.stat().st_mtime > self.stale_after
+            return self.clock() - path.stat().st_mtime > self.stale_after or died_here(owner_of(path))
         except FileNotFoundError:
             return False
 
@@ -96,10 +97,7 @@ class Claims:
 
     def is_mine(self, name: str) -> bool:
         """Whether this worker still holds a claim."""
-        try:
-            return bool(json.loads((self.folder / name).read_text())["worker"] == self.worker)
-        except (OSError, ValueError, KeyError):
-            return False
+        return owner_of(self.folder / name) == self.worker
 
     def tries(self, name: str) -> int:
         """How often a shard was started."""
@@ -113,14 +111,6 @@ class Claims:
         for path in (self.folder / f"{name}.tries", self.folder / name):
             with suppress(FileNotFoundError):
                 path.unlink()
-
-    def bury(self, pid: int) -> None:
-        """Free the claims of a worker of this machine that has died, without waiting until they are stale."""
-        for name in self.held():
-            with suppress(OSError, ValueError, KeyError):
-                owner = str(json.loads((self.folder / name).read_text())["worker"])
-                if owner.startswith(f"{socket.gethostname()}-{pid}-"):
-                    (self.folder / name).unlink()
 
     def held(self) -> dict[str, bool]:
         """Each claimed shard, and whether its worker lives."""
@@ -145,3 +135,25 @@ class Claims:
             done.set()
             if self.has_heartbeat:
                 thread.join()
+
+
+def owner_of(path: Path) -> str:
+    """The worker that holds a claim; "" if there is none, or it is being written."""
+    try:
+        return str(json.loads(path.read_text())["worker"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def died_here(worker: str) -> bool:
+    """Whether a worker is known to be dead, because it ran on this machine and its process is gone."""
+    host, _, rest = worker.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdecimal() or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

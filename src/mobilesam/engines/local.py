@@ -12,11 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-from mobilesam.annotate.claims import Claims
-from mobilesam.annotate.plan import Job
-from mobilesam.annotate.worker import run_worker, unfinished
+from mobilesam.engines.job import Crew
 from mobilesam.errors import DataError, MobileSamError
 
 POLL = 0.5  # seconds between two looks at the workers
@@ -34,11 +31,11 @@ class Member:
     lives: int
 
 
-def run_local(job: Job, workers: int, threads: int | None, watch: Callable[[], None]) -> None:
-    """Run worker processes until the run is complete; one that dies is started again.
+def run_local(crew: Crew, workers: int, threads: int | None, watch: Callable[[], None]) -> None:
+    """Run worker processes until the job is over; one that dies is started again.
 
     Args:
-        job: the run.
+        crew: the job.
         workers: number of processes.
         threads: of each; None divides the cores among them.
         watch: called twice a second.
@@ -49,36 +46,35 @@ def run_local(job: Job, workers: int, threads: int | None, watch: Callable[[], N
     context = multiprocessing.get_context("spawn")  # runtimes with threads of their own do not survive a fork
     threads = threads or max(1, (os.cpu_count() or 1) // workers)
     rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))  # torchrun, Slurm
-    crew: dict[int, Member] = {}
+    members: dict[int, Member] = {}
 
     def begin(number: int, lives: int) -> None:
-        process = context.Process(target=worker_main, args=(str(job.folder), threads, rank * workers + number))
+        process = context.Process(target=worker_main, args=(crew, rank * workers + number, threads))
         process.start()
-        crew[number] = Member(process, time.monotonic(), lives)
+        members[number] = Member(process, time.monotonic(), lives)
 
     with terminating():
         try:
             for number in range(workers):
                 begin(number, LIVES)
-            while crew:
+            while members:
                 time.sleep(POLL)
                 watch()
-                for number, member in [(n, m) for n, m in crew.items() if not m.process.is_alive()]:
-                    del crew[number]
-                    if (lives := lives_left(job, member)) > 0:
+                for number, member in [(n, m) for n, m in members.items() if not m.process.is_alive()]:
+                    del members[number]
+                    if (lives := lives_left(member)) > 0:
                         begin(number, lives)
-                if not crew and unfinished(job):
+                if not members and not crew.is_over():
                     raise DataError("every worker has ended; see the messages above, then run the command again")
         finally:
-            stop([member.process for member in crew.values()])
+            stop([member.process for member in members.values()])
 
 
-def lives_left(job: Job, member: Member) -> int:
+def lives_left(member: Member) -> int:
     """How often a worker that has ended may still die soon; 0 if it is not to be started again."""
     # Exit code 1 is an error that the worker has reported; anything else but 0 is a crash or a kill.
     if member.process.exitcode in (0, 1):
         return 0
-    Claims(job.folder / "claims").bury(member.process.pid or 0)
     return member.lives - 1 if time.monotonic() - member.started < SOON else LIVES
 
 
@@ -107,12 +103,12 @@ def stop(processes: list[BaseProcess]) -> None:
             process.join()
 
 
-def worker_main(folder: str, threads: int, start: int) -> None:
+def worker_main(crew: Crew, number: int, threads: int | None) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that claims are given back
     try:
-        run_worker(Path(folder), threads=threads, start=start)
+        crew.work(number, threads)
     except (MobileSamError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

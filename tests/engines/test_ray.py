@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.claims import Claims
 from mobilesam.annotate.plan import Job
 from mobilesam.annotate.status import read_status
-from tests.annotate.conftest import plan
+from mobilesam.engines.claims import Claims
+from tests.helpers.annotating import plan
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),
@@ -83,9 +83,9 @@ def shards(job: Job) -> dict[str, bytes]:
 def run_on(address: str, job: Job) -> None:
     """`run_ray` in a process of its own, since a process joins one cluster in its life."""
     code = (
-        "import sys; from pathlib import Path; from mobilesam.annotate.plan import open_job\n"
-        "from mobilesam.annotate.ray import run_ray\n"
-        "run_ray(open_job(Path(sys.argv[1])), 2, 1, lambda: None, address=sys.argv[2])"
+        "import sys; from pathlib import Path; from mobilesam.annotate.worker import AnnotateCrew\n"
+        "from mobilesam.engines.ray import run_ray\n"
+        "run_ray(AnnotateCrew(Path(sys.argv[1])), 2, 1, lambda: None, address=sys.argv[2])"
     )
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     done = subprocess.run(

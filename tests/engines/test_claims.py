@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.claims import Claims
+from mobilesam.engines.claims import Claims
 
 
 class Clock:
@@ -67,13 +67,21 @@ def test_an_interrupted_start_is_no_try(two) -> None:
     assert first.tries("s") == 1
 
 
-def test_the_claims_of_a_dead_process_are_freed_at_once(tmp_path) -> None:
-    mine = Claims(tmp_path)
-    mine.take("s")
-    mine.bury(-5)
-    assert mine.is_mine("s")
-    mine.bury(int(mine.worker.split("-")[-2]))
-    assert Claims(tmp_path, worker="other").take("s")
+def test_the_claim_of_a_process_of_this_machine_that_died_is_free_at_once(tmp_path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from pathlib import Path; from mobilesam.engines.claims import Claims\n"
+    code += "print(Claims(Path(sys.argv[1])).take('s'))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+    assert Claims(tmp_path).held() == {"s": False}
+    assert Claims(tmp_path).take("s")
+
+
+def test_the_claim_of_another_machine_is_not_judged_by_process_numbers(tmp_path) -> None:
+    Claims(tmp_path, worker="elsewhere-999999-0123").take("s")
+    assert not Claims(tmp_path).take("s")
 
 
 def test_held_says_whose_worker_lives(two, clock) -> None:

@@ -1,0 +1,3 @@
+from tests.helpers.annotating import detections, photos, small
+
+__all__ = ["detections", "photos", "small"]
