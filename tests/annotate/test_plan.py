@@ -136,7 +136,7 @@ def test_a_cut_off_manifest_is_refused(photos, small, tmp_path) -> None:
     plan(photos, tmp_path / "out", small, None)
     path = tmp_path / "out" / MANIFEST_FILE
     path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
-    with pytest.raises(DataError, match="cut off"):
+    with pytest.raises(DataError, match="missing or cut off"):
         open_job(tmp_path / "out")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from mobilesam.annotate import worker
 from mobilesam.annotate.plan import Job
+from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError
 from tests.helpers.annotating import plan
@@ -19,7 +20,7 @@ def shards(job: Job) -> dict[str, bytes]:
 
 @pytest.fixture
 def job(photos, detections, small, tmp_path, monkeypatch) -> Job:
-    monkeypatch.setattr(worker, "WAIT", 0.01)
+    monkeypatch.setattr(claims.Pauses, "next", lambda _: 0.01)
     return plan(photos, tmp_path / "out", small, detections)
 
 
@@ -97,13 +98,6 @@ def test_another_model_is_refused(job) -> None:
     (job.folder / "job.json").write_text(json.dumps(record))
     with pytest.raises(ModelError, match="not the model"):
         worker.run_worker(job.folder, threads=1)
-
-
-def test_workers_begin_at_shards_of_their_own() -> None:
-    todo = list(range(640))
-    starts = [next(worker.rotated(todo, i)) for i in range(4)]
-    assert starts == [0, 10, 20, 30]
-    assert sorted(worker.rotated(todo, 3)) == todo
 
 
 def test_a_finished_shard_that_another_worker_still_holds_is_not_waited_for(job) -> None:

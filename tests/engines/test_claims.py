@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, Pauses
 
 
 class Clock:
@@ -104,3 +104,28 @@ def test_signs_of_life_are_given_while_work_goes_on(tmp_path) -> None:
         while claims.is_stale(tmp_path / "s") and time.monotonic() < limit:
             time.sleep(0.02)
         assert not claims.is_stale(tmp_path / "s")
+
+
+NAMES = [f"s{i}" for i in range(640)]
+
+
+def test_workers_try_different_shards(tmp_path) -> None:
+    todo = list(range(640))
+    one, two = (set(Claims(tmp_path).choose(NAMES, todo)) for _ in range(2))
+    assert len(one) == len(two) == 64
+    assert len(one & two) < 32
+    assert sorted(Claims(tmp_path).choose(NAMES, todo[:3])) == todo[:3]
+
+
+def test_held_shards_are_tried_only_when_no_other_is_left_and_only_the_stale_ones(two, clock) -> None:
+    first, second = two
+    first.take("s0")
+    assert list(second.choose(NAMES, [0, 1])) == [1]
+    assert list(second.choose(NAMES, [0])) == []
+    clock.now += 61
+    assert list(second.choose(NAMES, [0])) == [0]
+
+
+def test_pauses_grow_up_to_half_of_what_makes_a_claim_stale() -> None:
+    pauses = Pauses()
+    assert [pauses.next() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]

@@ -70,13 +70,17 @@ class Job:
     settings: AnnotateSettings
     model: dict[str, Any]
     """Name, hash of the weights and image size of the model."""
-    num_shards: int
     num_photos: int
     num_prompts: int
     names: tuple[str, ...]
     """Names of all shards, in the order of the manifest."""
     offsets: tuple[int, ...]
     """Where each line of the manifest starts, in bytes."""
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards."""
+        return len(self.names)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -181,12 +185,14 @@ def make_plan(
 
 def write_manifest(
     output: Path, found: Iterable[Task | Problem], settings: AnnotateSettings, asked: dict[str, Any]
-) -> dict[str, int]:
-    """Group photos into shards and write them down; returns the numbers of shards, photos, prompts and problems."""
-    counts = {"num_shards": 0, "num_photos": 0, "num_prompts": 0, "num_problems": 0}
+) -> dict[str, Any]:
+    """Group photos into shards and write them down; returns their numbers, names and offsets."""
+    counts = {"num_photos": 0, "num_prompts": 0, "num_problems": 0}
+    names: list[str] = []
+    offsets: list[int] = []
     salt = json.dumps({**asked, "inputs": None}, sort_keys=True)
     with replacing(output / MANIFEST_FILE, ALL) as partial, replacing(output / PROBLEMS_FILE, ALL) as aside:
-        with partial.open("w", encoding="utf-8") as file, aside.open("w", encoding="utf-8") as problems:
+        with partial.open("wb") as file, aside.open("w", encoding="utf-8") as problems:
 
             def tell(problem: Problem) -> None:
                 problems.write(json.dumps({"photo": str(problem.id), "reason": problem.reason}) + "\n")
@@ -197,15 +203,17 @@ def write_manifest(
                 # Photos are identified by their place in the data set and their state, not by where they are mounted.
                 identity = [{**record, "path": None} for record in records]
                 name = hashlib.sha256((salt + json.dumps(identity)).encode()).hexdigest()[:16]
-                file.write(json.dumps({"name": name, "tasks": records}) + "\n")
-                counts["num_shards"] += 1
+                names.append(name)
+                offsets.append(file.tell())
+                file.write(json.dumps({"name": name, "tasks": records}).encode() + b"\n")
                 counts["num_photos"] += len(tasks)
                 counts["num_prompts"] += sum(len(task.asks) for task in tasks)
         if not counts["num_photos"]:
             raise DataError("the inputs hold no photo that can be used")
         if settings.prompts == "given" and not counts["num_prompts"]:
             raise DataError("no prompt belongs to a photo of the inputs; their image_id or file_name must match")
-    return counts
+        size = partial.stat().st_size
+    return {**counts, "names": names, "offsets": offsets, "manifest_bytes": size}
 
 
 def shards_of(found: Iterable[Task | Problem], most: int, tell: Callable[[Problem], None]) -> Iterator[list[Task]]:
@@ -247,25 +255,22 @@ def open_job(output: Path) -> Job:
         DataError: there is none, or it is damaged.
     """
     record = open_record(output)
-    names, offsets, place = [], [], 0
-    with (output / MANIFEST_FILE).open("rb") as file:
-        for line in file:  # only the name is parsed, which stands first: a plan of a million photos opens in a second
-            names.append(line[10:26].decode())
-            offsets.append(place)
-            place += len(line)
-    if len(names) != record["num_shards"]:
-        raise DataError(f"'{output / MANIFEST_FILE}' is cut off; give a new folder")
+    try:
+        size = (output / MANIFEST_FILE).stat().st_size
+    except FileNotFoundError:
+        size = -1
+    if size != record["manifest_bytes"]:
+        raise DataError(f"'{output / MANIFEST_FILE}' is missing or cut off; give a new folder")
     asked = record["asked"]
     return Job(
         output,
         ModelChoice(**record["choice"]),
         from_dict(AnnotateSettings, asked["settings"]),
         asked["model"],
-        record["num_shards"],
         record["num_photos"],
         record["num_prompts"],
-        tuple(names),
-        tuple(offsets),
+        tuple(record["names"]),
+        tuple(record["offsets"]),
     )
 
 

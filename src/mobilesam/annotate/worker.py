@@ -15,7 +15,7 @@ from typing import Any, cast
 from mobilesam.annotate.plan import Job, ModelChoice, open_job
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.choices import BackendName, Precision
-from mobilesam.engines.claims import MAX_TRIES, Claims
+from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
 from mobilesam.errors import DataError, MobileSamError, ModelError, first_line
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
@@ -24,7 +24,6 @@ from mobilesam.predict.predictor import Predictor
 from mobilesam.temporaries import sweep
 
 log = logging.getLogger(__name__)
-WAIT = 1.0  # seconds between two looks at shards that others hold
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 """Errors of the output's disk, which no other try mends."""
 
@@ -38,22 +37,19 @@ class AnnotateCrew:
 
     def work(self, number: int, threads: int | None) -> None:
         """See `mobilesam.engines.job.Crew`."""
-        run_worker(self.folder, threads=threads, start=number)
+        run_worker(self.folder, threads=threads)
 
     def is_over(self) -> bool:
         """Whether every shard is done or set aside."""
         return not unfinished(open_job(self.folder))
 
 
-def run_worker(
-    folder: Path, *, threads: int | None, start: int = 0, on_photo: Callable[[], None] = lambda: None
-) -> int:
+def run_worker(folder: Path, *, threads: int | None, on_photo: Callable[[], None] = lambda: None) -> int:
     """Work on a run until every shard is done or set aside, by whomever.
 
     Args:
         folder: of the run.
         threads: of the model, per operator; None lets the runtime choose.
-        start: this worker's number; it begins at a shard of its own, so that workers rarely compete.
         on_photo: called after each photo.
 
     Returns:
@@ -67,14 +63,14 @@ def run_worker(
     predictor = open_model(job, threads)
     claims = Claims(folder / "claims")
     sweep(folder / "shards")
-    written = 0
+    written, pauses = 0, Pauses()
     while todo := unfinished(job):
-        taken = 0
-        for index in rotated(todo, start):
-            taken += work_on(job, index, predictor, claims, on_photo)
+        taken = sum(work_on(job, i, predictor, claims, on_photo) for i in claims.choose(job.names, todo))
         written += taken
-        if not taken:
-            time.sleep(WAIT)  # others hold what is left; should one die, its shard is taken over
+        if taken:
+            pauses = Pauses()
+        else:
+            time.sleep(pauses.next())  # others hold what is left; should one die, its shard is taken over
     return written
 
 
@@ -114,13 +110,6 @@ def unfinished(job: Job) -> list[int]:
     """Indices of the shards that are neither done nor set aside."""
     over = job.finished() | job.set_aside()
     return [i for i, name in enumerate(job.names) if name not in over]
-
-
-def rotated(todo: list[int], start: int) -> Iterator[int]:
-    """The same indices, from another place on for each worker."""
-    place = start * max(1, len(todo) // 64) % len(todo)
-    yield from todo[place:]
-    yield from todo[:place]
 
 
 def work_on(job: Job, index: int, predictor: Predictor, claims: Claims, on_photo: Callable[[], None]) -> bool:

@@ -28,7 +28,7 @@ from mobilesam.data.store_format import SUFFIX, Embedding, StoreHeader, covered_
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe, TeacherConfig
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, Pauses
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
@@ -38,7 +38,6 @@ from mobilesam.train.photos import data_patterns, photo_folder
 
 # B views in a batch, C channels, g grid, gh gw cells that the photo covers
 
-WAIT = 1.0  # seconds between two looks at data sets that others hold
 READERS = 4  # threads that decode photos while the teacher computes
 
 
@@ -146,8 +145,9 @@ class EmbedCrew:
         """Write stores until no other worker holds one: what a dead worker held is taken over."""
         if threads is not None:
             torch.set_num_threads(threads)
+        pauses = Pauses()
         while embed(self.recipe, show_progress=False, start=number).busy:
-            time.sleep(WAIT)
+            time.sleep(pauses.next())
 
     def is_over(self) -> bool:
         """Whether every data set has its store."""

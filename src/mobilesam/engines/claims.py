@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ from pathlib import Path
 BEAT = 5.0  # seconds between two signs of life
 STALE = 60.0  # seconds without one after which a worker counts as dead: twelve beats, for slow network folders
 MAX_TRIES = 3
+WAIT = 1.0  # seconds of the first pause of a worker that waits for others
+CHOSEN = 64  # shards to try after one look at the folder; later it would be out of date
+LOOKS = 8  # claims that are looked at in one such look
 
 
 def wall_clock() -> float:
@@ -65,6 +69,27 @@ class Claims:
         with (self.folder / f"{name}.tries").open("a") as file:
             file.write("started\n")
         return True
+
+    def choose(self, names: Sequence[str], todo: Sequence[int]) -> Iterator[int]:
+        """Which shards a worker should try to claim next, such that a thousand workers rarely try the same ones.
+
+        Some of those that nobody holds, at random. If there are none, a few of the held ones are looked at, for one
+        whose worker died.
+
+        Args:
+            names: of all shards.
+            todo: indices of those that are not finished.
+
+        Yields:
+            Indices.
+        """
+        held = self._names()
+        free = [i for i in todo if names[i] not in held]
+        if free:
+            yield from random.sample(free, min(len(free), CHOSEN))
+            return
+        some = random.sample(list(todo), min(len(todo), LOOKS))
+        yield from (i for i in some if self.is_stale(self.folder / names[i]))
 
     def beat(self, name: str) -> None:
         """Give a sign of life; nothing happens if the claim was taken over."""
@@ -114,8 +139,11 @@ class Claims:
 
     def held(self) -> dict[str, bool]:
         """Each claimed shard, and whether its worker lives."""
-        names = [p for p in self.folder.iterdir() if not p.name.startswith(".") and p.suffix != ".tries"]
-        return {path.name: not self.is_stale(path) for path in names}
+        return {name: not self.is_stale(self.folder / name) for name in sorted(self._names())}
+
+    def _names(self) -> set[str]:
+        """The claimed shards."""
+        return {name for name in os.listdir(self.folder) if not name.startswith(".") and not name.endswith(".tries")}
 
     @contextmanager
     def holding(self, name: str) -> Iterator[None]:
@@ -135,6 +163,19 @@ class Claims:
             done.set()
             if self.has_heartbeat:
                 thread.join()
+
+
+@dataclass
+class Pauses:
+    """The pauses of a worker while others hold all that is left: ever longer, so that many do not tire the folder."""
+
+    stale_after: float = STALE
+    seconds: float = WAIT
+
+    def next(self) -> float:
+        """Seconds of the next pause."""
+        now, self.seconds = self.seconds, min(2 * self.seconds, self.stale_after / 2)
+        return now
 
 
 def owner_of(path: Path) -> str:

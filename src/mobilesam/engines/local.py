@@ -19,6 +19,7 @@ from mobilesam.errors import DataError, MobileSamError
 POLL = 0.5  # seconds between two looks at the workers
 SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
 LIVES = 3  # times in a row that a worker may die so soon
+FINISH = 1.0  # seconds that workers get to end by themselves when nothing is left; some may be waiting for others
 GRACE = 30.0  # seconds that workers get to stop
 
 
@@ -64,7 +65,10 @@ def run_local(crew: Crew, workers: int, threads: int | None, watch: Callable[[],
                     del members[number]
                     if (lives := lives_left(member)) > 0:
                         begin(number, lives)
-                if not members and not crew.is_over():
+                if crew.is_over():
+                    join([member.process for member in members.values()], FINISH)
+                    return
+                if not members:
                     raise DataError("every worker has ended; see the messages above, then run the command again")
         finally:
             stop([member.process for member in members.values()])
@@ -91,13 +95,19 @@ def terminating() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def join(processes: list[BaseProcess], seconds: float) -> None:
+    """Wait for workers, together at most so long."""
+    limit = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, limit - time.monotonic()))
+
+
 def stop(processes: list[BaseProcess]) -> None:
     """Ask workers to stop, and end those that do not."""
     for process in processes:
         process.terminate()
-    limit = time.monotonic() + GRACE
+    join(processes, GRACE)
     for process in processes:
-        process.join(max(0.0, limit - time.monotonic()))
         if process.is_alive():
             process.kill()
             process.join()
