@@ -15,7 +15,19 @@ import mobilesam
 
 ROOT = Path(mobilesam.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
-STAGES = ("data", "predict", "everything", "evaluate", "serve", "model", "train", "distill", "export")
+STAGES = (
+    "data",
+    "predict",
+    "everything",
+    "evaluate",
+    "serve",
+    "engines",
+    "annotate",
+    "model",
+    "train",
+    "distill",
+    "export",
+)
 NEEDS_TORCH = ("model", "train", "distill", "export")
 TORCH_SIDE = {"torch", "lightning", "onnx", "safetensors", "tensorboard"}
 
@@ -29,10 +41,12 @@ ALLOWED: dict[str, set[str]] = {
     "everything": {"predict"},
     "evaluate": {"data", "predict", "everything"},
     "serve": {"predict", "everything"},
+    "engines": set(),
+    "annotate": {"data", "predict", "everything", "engines"},
     # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
     "model": {"predict.backend"},
     "train": {"data", "model"},
-    "distill": {"data", "model", "train"},
+    "distill": {"data", "engines", "model", "train"},
     "export": {"model"},
 }
 # Third parties at module level, and beside them the single modules that have one of their own. What is rarely needed
@@ -50,6 +64,9 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "everything.folder": {"tqdm"},
     "evaluate": PICTURES,
     "serve": {"cv2", "fastapi", "numpy", "pydantic", "starlette", "uvicorn"},
+    "engines": set(),
+    "annotate": PICTURES,
+    "annotate.run": {"tqdm"},
     "model": {"numpy", "torch"},
     "model.checkpoint": {"safetensors"},
     "train": PICTURES | {"torch", "lightning"},
