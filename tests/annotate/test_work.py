@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,14 +43,14 @@ def test_the_same_shard_gives_the_same_bytes(form, photos, detections, small, tm
     for name in ("one", "two"):
         job = plan(photos, tmp_path / name, small, detections, form=form)
         annotate_shard(job, job.shard(0), small)
-        written.append(job.result(job.names[0]).read_bytes())
+        written.append(Path(job.result(job.names[0])).read_bytes())
     assert written[0] == written[1]
 
 
 def test_training_reads_the_shards_back(photos, detections, small, tmp_path) -> None:
     job = plan(photos, tmp_path / "out", small, detections)
     annotate_shard(job, job.shard(1), small)
-    first, second = read(job.result(job.names[1]))
+    first, second = read(Path(job.result(job.names[1])))
     assert [item.id.path for item in (first, second)] == ["c", "sub/a"]
     assert first.open().shape == (96, 96, 3)
     assert (photos / "c.png").read_bytes() == first.file.read()
@@ -131,7 +132,7 @@ def test_names_in_a_tar_are_unique(small, tmp_path) -> None:
         Image.new("RGB", (40, 40), "red").save(folder / name)
     job = plan(folder, tmp_path / "out", small, None)
     annotate_shard(job, job.shard(0), small)
-    assert sorted(item.id.path for item in read(job.result(job.names[0]))) == ["a", "a_png"]
+    assert sorted(item.id.path for item in read(Path(job.result(job.names[0])))) == ["a", "a_png"]
 
 
 def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:

@@ -35,7 +35,7 @@ def test_only_what_is_missing_is_done(job) -> None:
     worker.run_worker(job.folder, threads=1)
     before, name = shards(job), job.names[1]
     job.done_file(name).unlink()
-    job.result(name).unlink()
+    Path(job.result(name)).unlink()
     assert worker.run_worker(job.folder, threads=1) == 1
     assert shards(job) == before
 

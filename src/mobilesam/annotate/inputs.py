@@ -22,6 +22,7 @@ from mobilesam.data.truths import CocoTruth
 from mobilesam.errors import DataError
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
+from mobilesam.remote import find, is_object, is_remote
 from mobilesam.text import decode_text
 
 PATH_COLUMNS = ("path", "file_name", "image_path", "file")
@@ -35,7 +36,8 @@ def find_tasks(
 
     Args:
         inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
-            files with a column of paths; shell patterns are expanded.
+            files with a column of paths; shell patterns are expanded. Also addresses in object stores, of a .tar, or of
+            a prefix with photos and tars under it.
         prompts: the prompt file; None for the boxes that COCO inputs are annotated with.
         wants_asks: whether photos are asked prompts at all.
         photos: folder of the photos of COCO files; by default found near each file.
@@ -43,9 +45,8 @@ def find_tasks(
     Raises:
         DataError: an input is missing or of no known kind.
     """
-    paths = expand(inputs)
-    for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        for item in map(named, _read(path, dataset, photos)):
+    for source, items in sources(inputs, photos):
+        for item in map(named, items):
             if isinstance(item, Problem):
                 yield item
                 continue
@@ -56,9 +57,37 @@ def find_tasks(
                 continue
             asks: tuple[Ask, ...] = ()
             if wants_asks:
-                asks = annotated_boxes(item) if prompts is None else prompts.of(item)
+                asks = annotated_boxes(item, source) if prompts is None else prompts.of(item)
             sizes = item.truth.sizes() if isinstance(item.truth, CocoTruth) else ()
             yield Task(item.id, item.file, state, asks, item.image_id, sizes)
+
+
+def sources(inputs: Sequence[str], photos: Path | None) -> Iterator[tuple[str, Iterator[Item]]]:
+    """Each input with its photos: those on disk first, then those in object stores."""
+    paths = expand([one for one in inputs if not is_remote(one)])
+    for path, dataset in zip(paths, name_datasets(paths), strict=True):
+        yield str(path), _read(path, dataset, photos)
+    for url in dict.fromkeys(one.rstrip("/") for one in inputs if is_remote(one)):
+        if url.endswith(".tar") and is_object(url):
+            yield url, read_tar(url, _dataset(url))
+            continue
+        for tar in (one for one in find(url) if one.endswith(".tar")):
+            yield tar, read_tar(tar, _dataset(tar))
+        yield url, read_objects(url)
+
+
+def _dataset(url: str) -> str:
+    """The name of a data set in an object store: its whole place, which no other has."""
+    return url.partition("://")[2].removesuffix(".tar")
+
+
+def read_objects(url: str) -> Iterator[Item]:
+    """The photos under a prefix of an object store, sorted."""
+    dataset = _dataset(url)
+    for one in find(url):
+        name = one[len(url) :].lstrip("/")
+        if is_photo_name(name.rpartition("/")[2]):
+            yield PhotoRef(PhotoId(dataset, name), FileRef(one), None)
 
 
 def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:

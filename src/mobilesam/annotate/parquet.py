@@ -8,9 +8,10 @@ from typing import Any
 
 from mobilesam.errors import DataError, first_line
 from mobilesam.extras import require
+from mobilesam.remote import is_remote, open_url
 
 
-def open_parquet(path: Path) -> Any:
+def open_parquet(path: Path | str) -> Any:
     """A `pyarrow.parquet.ParquetFile`.
 
     Raises:
@@ -22,12 +23,13 @@ def open_parquet(path: Path) -> Any:
     from pyarrow.parquet import ParquetFile
 
     try:
-        return ParquetFile(path)
+        # Given a path, pyarrow closes the file by itself.
+        return ParquetFile(open_url(str(path)) if is_remote(path) else path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise DataError(f"'{path}' is not a Parquet file ({first_line(error)})") from error
 
 
-def read_column(path: Path, names: Sequence[str]) -> Iterator[str]:
+def read_column(path: Path | str, names: Sequence[str]) -> Iterator[str]:
     """The values of the first of the named columns that is there, as texts.
 
     Raises:
@@ -41,7 +43,7 @@ def read_column(path: Path, names: Sequence[str]) -> Iterator[str]:
         yield from (str(value) for value in batch.column(0).to_pylist() if value is not None)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:
     """Every row as a dict."""
     for batch in open_parquet(path).iter_batches():
         yield from batch.to_pylist()

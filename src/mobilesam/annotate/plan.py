@@ -32,8 +32,10 @@ from mobilesam.files import replacing, save_json
 from mobilesam.outputs import ALL
 from mobilesam.predict.predictor import Predictor
 from mobilesam.recipe import from_dict
+from mobilesam.remote import is_remote
 
 JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE = "job.json", "manifest.jsonl", "problems.jsonl"
+SUFFIX = {"sa1b": ".tar", "parquet": ".parquet"}
 FOLDERS = ("shards", "done", "claims", "failed")
 PLANNING = ".planning"
 WAIT = 1.0  # seconds between two looks at a plan that another process makes
@@ -70,6 +72,8 @@ class Job:
     settings: AnnotateSettings
     model: dict[str, Any]
     """Name, hash of the weights and image size of the model."""
+    results: str
+    """Where the shards' results go: the folder `shards`, or an address in an object store."""
     num_photos: int
     num_prompts: int
     names: tuple[str, ...]
@@ -94,9 +98,9 @@ class Job:
             record = json.loads(file.readline())
         return Shard(record["name"], tuple(map(Task.from_dict, record["tasks"])))
 
-    def result(self, name: str) -> Path:
-        """The file of results of a shard."""
-        return self.folder / "shards" / (name + {"sa1b": ".tar", "parquet": ".parquet"}[self.settings.form])
+    def result(self, name: str) -> str:
+        """The file of results of a shard: its path, or its address in an object store."""
+        return f"{self.results}/{name}{SUFFIX[self.settings.form]}"
 
     def done_file(self, name: str) -> Path:
         """The record of a finished shard."""
@@ -134,6 +138,7 @@ def make_plan(
     *,
     prompts: Path | None = None,
     photos: Path | None = None,
+    results: str = "",
 ) -> Job:
     """Plan a run, or open the plan that is there.
 
@@ -145,6 +150,7 @@ def make_plan(
         settings: what to ask and how to write.
         prompts: the file of boxes or points; None for all masks, or for a COCO input's own boxes.
         photos: folder of the photos of COCO inputs.
+        results: address in an object store for the shards' results; "" for the folder `shards`.
 
     Raises:
         DataError: an input cannot be read, there are no photos or no prompts, or the folder holds something else.
@@ -153,8 +159,9 @@ def make_plan(
     info = predictor.info
     model = {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size}
     asked = {
-        "inputs": [str(Path(one).absolute()) for one in inputs],
+        "inputs": [one if is_remote(one) else str(Path(one).absolute()) for one in inputs],
         "prompts": None if prompts is None else file_sha256(prompts),
+        "results": results.rstrip("/"),
         **identity_of(choice, settings, model),
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -190,7 +197,7 @@ def write_manifest(
     counts = {"num_photos": 0, "num_prompts": 0, "num_problems": 0}
     names: list[str] = []
     offsets: list[int] = []
-    salt = json.dumps({**asked, "inputs": None}, sort_keys=True)
+    salt = json.dumps({**asked, "inputs": None, "results": None}, sort_keys=True)
     with replacing(output / MANIFEST_FILE, ALL) as partial, replacing(output / PROBLEMS_FILE, ALL) as aside:
         with partial.open("wb") as file, aside.open("w", encoding="utf-8") as problems:
 
@@ -267,6 +274,7 @@ def open_job(output: Path) -> Job:
         ModelChoice(**record["choice"]),
         from_dict(AnnotateSettings, asked["settings"]),
         asked["model"],
+        asked["results"] or str(output / "shards"),
         record["num_photos"],
         record["num_prompts"],
         tuple(record["names"]),

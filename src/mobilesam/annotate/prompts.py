@@ -120,14 +120,14 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
     )
 
 
-def annotated_boxes(photo: PhotoRef) -> tuple[Ask, ...]:
+def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
     """The boxes that a COCO input itself is annotated with.
 
     Raises:
         DataError: the input is no COCO file.
     """
     if not isinstance(photo.truth, CocoTruth):
-        raise DataError(f"{photo.id} comes with no boxes; give a file of them: --boxes FILE")
+        raise DataError(f"'{source}' comes with no boxes; give a file of them: --prompts FILE")
     asks = []
     for i, record in enumerate(photo.truth.records):
         try:

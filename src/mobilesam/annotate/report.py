@@ -93,7 +93,7 @@ def results_of(job: Job, index: int) -> Iterator[tuple[Task, tuple[int, int], li
         yield tasks[image["photo"]], (image["height"], image["width"]), record["annotations"]
 
 
-def parquet_results(path: Path, tasks: dict[str, Task]) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
+def parquet_results(path: str, tasks: dict[str, Task]) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
     """The rows of a Parquet shard, photo by photo."""
     current, records, hw = "", list[Record](), (0, 0)
     for row in read_rows(path):

@@ -48,6 +48,7 @@ def annotate(
     threads: int | None = None,
     address: str | None = None,
     coco: bool = False,
+    results: str = "",
     show_progress: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> Outcome:
@@ -64,6 +65,7 @@ def annotate(
         workers: number of processes or actors.
         threads: of each.
         address: of a Ray cluster.
+        results: address in an object store for the shards' results; "" for the folder `shards` of the output.
         coco: merge all masks into one COCO file at the end.
         show_progress: draw a progress bar.
         log: takes one JSON line a minute.
@@ -78,7 +80,16 @@ def annotate(
     started = time.monotonic()
     predictor = load_choice(choice, 1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
-    job = make_plan(inputs, output, predictor, choice, settings or AnnotateSettings(), prompts=prompts, photos=photos)
+    job = make_plan(
+        inputs,
+        output,
+        predictor,
+        choice,
+        settings or AnnotateSettings(),
+        prompts=prompts,
+        photos=photos,
+        results=results,
+    )
     del predictor  # each worker has its own
     progress = Progress(job, show_progress, log)
     crew = AnnotateCrew(output.absolute())

@@ -10,6 +10,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size
 from mobilesam.errors import DataError
 from mobilesam.image import Rgb
+from mobilesam.remote import is_remote, state_of
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Stated:
 
 
 def file_state(path: str) -> tuple[int, int]:
-    """Size and modification time in nanoseconds of a file."""
+    """Size and modification time in nanoseconds of a file or an object in a store."""
+    if is_remote(path):
+        return state_of(path)
     status = Path(path).stat()
     return status.st_size, status.st_mtime_ns

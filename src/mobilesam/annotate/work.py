@@ -16,12 +16,13 @@ from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Ask, Task
 from mobilesam.errors import MobileSamError, PromptError, first_line
 from mobilesam.everything.generate import segment_everything
-from mobilesam.files import replacing, save_json
+from mobilesam.files import save_json
 from mobilesam.image import Rgb
 from mobilesam.outputs import ALL
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.predict.results import Mask
+from mobilesam.remote import placing
 
 READ_AHEAD = 4  # photos decoded while the model runs on another
 
@@ -68,8 +69,7 @@ def annotate_shard(job: Job, shard: Shard, predictor: Predictor, on_photo: Calla
         OSError: the result cannot be written.
     """
     result, started = ShardResult(), time.perf_counter()
-    target = job.result(shard.name)
-    with replacing(target, ALL) as partial:
+    with placing(job.result(shard.name)) as partial:
         with open_writer(job.settings.form, partial, job.identity) as writer:
             for task, opened in read_ahead(shard.tasks, job.settings.max_pixels):
                 if isinstance(opened, str):

@@ -36,6 +36,10 @@ def run_annotate(
     form: Annotated[
         choices.ShardForm, typer.Option("--write", "-w", help="sa1b: tars with photos; parquet: a row per mask.")
     ] = "sa1b",
+    results: Annotated[
+        str,
+        typer.Option(help="Where the shards go, such as s3://BUCKET/PREFIX; default: OUTPUT/shards."),
+    ] = "",
     coco: Annotated[bool, typer.Option("--coco", help="Also merge all masks into instances.json at the end.")] = False,
     images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
     shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
@@ -89,6 +93,7 @@ def run_annotate(
         threads=threads,
         address=address,
         coco=coco,
+        results=results,
         show_progress=is_terminal and not as_json,
         log=None if is_terminal else lambda line: typer.echo(line, err=True),
     )

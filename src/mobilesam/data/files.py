@@ -1,4 +1,4 @@
-"""References to bytes on disk: a file, or a member of an uncompressed tar, read only on demand."""
+"""References to bytes: a file, an object in a store, or a member of an uncompressed tar, read only on demand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from mobilesam.remote import is_remote, open_url, state_of
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -20,6 +22,7 @@ class FileRef:
     """A file, or one member of an uncompressed tar."""
 
     path: str
+    """On disk, or an address such as s3://bucket/key."""
     member: tuple[int, int] | None = None
     """(offset, size) in bytes inside `path`."""
 
@@ -32,6 +35,8 @@ class FileRef:
         """
         if self.member is not None:
             return self.member[1]
+        if is_remote(self.path):
+            return state_of(self.path)[0]
         status = Path(self.path).stat()
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"'{self.path}' is not a file")
@@ -45,7 +50,7 @@ class FileRef:
         """The last `count` bytes."""
         size = self.num_bytes
         offset = 0 if self.member is None else self.member[0]
-        with open(self.path, "rb") as file:
+        with open_file(self.path) as file:
             file.seek(offset + max(0, size - count))
             return file.read(min(count, size))
 
@@ -53,11 +58,20 @@ class FileRef:
     def open(self) -> Iterator[BinaryIO]:
         """Open the file for reading in parts; for a member of a tar, only its own bytes."""
         size = self.num_bytes
-        with open(self.path, "rb") as file:
+        with open_file(self.path) as file:
             if self.member is None:
                 yield file
             else:
                 yield cast("BinaryIO", io.BufferedReader(Window(file, self.member[0], size)))
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file on disk or an object in a store for reading.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+    """
+    return open_url(path) if is_remote(path) else open(path, "rb")
 
 
 class Window(io.RawIOBase):

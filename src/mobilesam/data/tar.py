@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, open_file
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.truths import RecordTruth
 from mobilesam.errors import DataError, first_line
@@ -19,7 +19,7 @@ from mobilesam.image import SUFFIXES
 NO_PHOTO = "an annotation without a photo of its name"
 
 
-def read_tar(path: Path, dataset: str) -> Iterator[Item]:
+def read_tar(path: Path | str, dataset: str) -> Iterator[Item]:
     """Read every photo of a shard, in the order of the tar, with its annotation where there is one.
 
     Raises:
@@ -33,7 +33,7 @@ def read_tar(path: Path, dataset: str) -> Iterator[Item]:
         yield Problem(PhotoId(dataset, stem), NO_PHOTO)
 
 
-def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
+def index_tar(path: Path | str) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
     """Locate the photos and the .json records of a shard, by their names without suffixes.
 
     Raises:
@@ -42,7 +42,7 @@ def index_tar(path: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
     photos: dict[str, FileRef] = {}
     records: dict[str, FileRef] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with open_file(str(path)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 stem, dot, suffix = member.name.rpartition(".")
                 kind = records if suffix == "json" else photos if f".{suffix}".lower() in SUFFIXES else None
