@@ -4,7 +4,7 @@
     python -m benchmarks.scale --listing 100000
 
 Each way runs in processes of its own, and every repeat runs all ways. Photos are drawn, with two boxes each, unless
-`--data` gives a COCO file whose own boxes are the prompts. The plain loop opens, encodes and asks one photo after the
+`--data` gives a COCO file or a shard, whose own boxes are the prompts. The plain loop opens, encodes and asks one photo after the
 other with as many threads as there are cores, and writes the same Parquet or tar shards. Seconds count everything from
 start to exit. Ray runs where it is installed. `--listing` measures planning, and what a second start costs before it
 works, for drawn photos of 8 x 8 pixels whose shards are declared done.

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.plan import MANIFEST_FILE, open_job
+from mobilesam.annotate.plan import MANIFEST_FILE, make_plan, open_job
+from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.annotate.work import annotate_shard
 from mobilesam.errors import DataError, SettingsError
-from tests.helpers.annotating import plan
+from tests.helpers.annotating import CHOICE, plan
 from tests.helpers.scenes import write_shard
 
 
@@ -144,3 +146,19 @@ def test_hidden_files_and_our_own_pictures_are_no_photos(photos, small, tmp_path
     mobilesam.Mask(np.ones((4, 4), bool), 1.0).save(photos / "mask.png")
     Image.new("RGB", (4, 4)).save(photos / "._a.png")
     assert plan(photos, tmp_path / "out", small, None).num_photos == 5
+
+
+def test_a_shard_can_prompt_with_its_own_boxes(photos, detections, small, tmp_path) -> None:
+    first = plan(photos, tmp_path / "out", small, detections)
+    annotate_shard(first, first.shard(0), small)
+    settings = AnnotateSettings(prompts="given")
+    job = make_plan([first.result(first.names[0])], tmp_path / "again", small, CHOICE, settings)
+    boxes = [ask.box_xyxy for ask in job.shard(0).tasks[0].asks]
+    image = small.embed(photos / "a.png")
+    expected = [found.best.box_xyxy for found in image.predict_batch(boxes=[(10, 20, 60, 80), (50, 10, 90, 80)])]
+    assert boxes == [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in expected]  # SA-1B's boxes end in the last pixel
+
+
+def test_a_folder_has_no_boxes_of_its_own(photos, small, tmp_path) -> None:
+    with pytest.raises(DataError, match="comes with no boxes"):
+        make_plan([str(photos)], tmp_path / "out", small, CHOICE, AnnotateSettings(prompts="given"))

@@ -7,7 +7,7 @@ of the upright photo; `category_id`, `score` and `id` are kept where given.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from mobilesam.annotate.parquet import read_rows
 from mobilesam.annotate.tasks import Ask
 from mobilesam.data.coco import image_key
 from mobilesam.data.photo import MALFORMED, PhotoRef, reason
-from mobilesam.data.truths import CocoTruth
+from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.settings import Range, fits
@@ -121,15 +121,22 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
 
 
 def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
-    """The boxes that a COCO input itself is annotated with.
+    """The boxes that an input itself is annotated with: a COCO file's, or those of a shard's records.
 
     Raises:
-        DataError: the input is no COCO file.
+        DataError: the input is of another kind.
     """
-    if not isinstance(photo.truth, CocoTruth):
+    if isinstance(photo.truth, CocoTruth):
+        records: Sequence[Any] = photo.truth.records
+    elif isinstance(photo.truth, RecordTruth):
+        try:
+            records = parse_json(photo.truth.file.read())["annotations"]
+        except (*MALFORMED, OSError):
+            return ()  # nothing is asked of this photo
+    else:
         raise DataError(f"'{source}' comes with no boxes; give a file of them: --prompts FILE")
     asks = []
-    for i, record in enumerate(photo.truth.records):
+    for i, record in enumerate(records):
         try:
             asks.append(to_ask(record, i))
         except MALFORMED:

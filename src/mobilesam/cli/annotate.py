@@ -31,7 +31,7 @@ def run_annotate(
         Path | None, typer.Option("--prompts", help="COCO detections or Parquet with a bbox or a point per record.")
     ] = None,
     own_boxes: Annotated[
-        bool, typer.Option("--own-boxes", help="Prompt with the boxes that COCO inputs are annotated with.")
+        bool, typer.Option("--own-boxes", help="Prompt with the boxes that COCO and SA-1B inputs have.")
     ] = False,
     form: Annotated[
         choices.ShardForm, typer.Option("--write", "-w", help="sa1b: tars with photos; parquet: a row per mask.")
