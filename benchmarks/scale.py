@@ -4,10 +4,10 @@
     python -m benchmarks.scale --listing 100000
 
 Each way runs in processes of its own, and every repeat runs all ways. Photos are drawn, with two boxes each, unless
-`--data` gives a COCO file or a shard, whose own boxes are the prompts. The plain loop opens, encodes and asks one photo after the
-other with as many threads as there are cores, and writes the same Parquet or tar shards. Seconds count everything from
-start to exit. Ray runs where it is installed. `--listing` measures planning, and what a second start costs before it
-works, for drawn photos of 8 x 8 pixels whose shards are declared done.
+`--data` gives a COCO file or a shard, whose own boxes are the prompts. The plain loop works on one shard after the
+other in one process, with as many threads as there are cores. Seconds count everything from start to exit; all ways
+must write the same bytes. Ray runs where it is installed. `--listing` measures planning, and what a second start costs
+before it works, for photos of 8 x 8 pixels whose shards are declared done.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 LOCK = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+NOT_LOCKED = ("imagenet", "ray", "s3")
+"""Extras that the extra `dev` does not contain."""
 # Lowest versions without a published hole that our inputs reach; raising is fine, lowering is not.
 FLOORS = {
     "typer": "0.19",
@@ -31,10 +33,10 @@ FLOORS = {
 
 
 def declared() -> list[str]:
-    """All requirements of pyproject.toml but those on the package itself."""
+    """All requirements of pyproject.toml that development installs, but those on the package itself."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lists = [project["dependencies"], *(extras[name] for name in extras if name != "imagenet")]
+    lists = [project["dependencies"], *(extras[name] for name in extras if name not in NOT_LOCKED)]
     return [line for lines in lists for line in lines if not line.startswith("mobilesam[")]
 
 
