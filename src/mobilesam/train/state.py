@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from mobilesam import outputs, temporaries
-from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import replacing, save_json
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
-from mobilesam.model.torch_file import check_zip
+from mobilesam.model.torch_file import check_zip, unread
 from mobilesam.recipe import from_dict
 from mobilesam.train import lora
 from mobilesam.train.config import Recipe
@@ -128,7 +128,7 @@ def restore(output: Path, trained: Trained) -> int:
         clock = trained.clock
         clock.wall, clock.cpu, clock.waiting = state["clock"]
     except Exception as error:  # pickle, zip, torch and optimizers each raise exceptions of their own
-        raise ModelError(f"{path}: not a checkpoint of this recipe's model ({first_line(error)})") from error
+        raise ModelError(f"{path}: not a checkpoint of this recipe's model: {unread(error)}") from error
     return step
 
 
