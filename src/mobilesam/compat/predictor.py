@@ -31,6 +31,9 @@ class SamPredictor:
         zoom: whether to encode the prompt's region again, as in `mobilesam.ImageEmbedding.predict`.
     """
 
+    _features: NDArray[np.float32] | None
+    _photo: Rgb | None
+
     def __init__(self, sam_model: SamModel, *, zoom: Zoom = "auto") -> None:
         self.model = sam_model
         self.zoom: Zoom = zoom
@@ -48,16 +51,30 @@ class SamPredictor:
 
         A torch tensor, as in SAM, where torch is installed; otherwise a numpy array. It shares its memory with the
         embedding that is used.
+
+        It can be set, to an array or a tensor of that shape, as scripts do that keep embeddings; `original_size`,
+        `input_size` and `is_image_set` are then set too. Second looks need the photo, so there are none afterwards.
+
+        Raises:
+            ImageError: it is set to anything else.
         """
         if self._features is None or not is_installed("torch"):
             return self._features
-        return self.get_image_embedding()
+        import torch
+
+        return torch.from_numpy(self._features)
+
+    @features.setter
+    def features(self, value: Any) -> None:
+        info = self.model.predictor.backend.info
+        self._features = None if value is None else as_features(value, (1, info.embed_dim, info.grid, info.grid))
+        self._photo = None
 
     def reset_image(self) -> None:
         """Forget the image."""
         self.is_image_set = False
-        self._features: NDArray[np.float32] | None = None
-        self._photo: Rgb | None = None
+        self._features = None
+        self._photo = None
         self.original_size: tuple[int, int] = (0, 0)
         self.input_size: tuple[int, int] = (0, 0)
 
@@ -82,7 +99,13 @@ class SamPredictor:
         """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already has the model's image size.
 
         The photo at its own resolution is not available then, so zoom "auto" is off.
+
+        Raises:
+            ImageError: it has another shape, which SAM refuses too.
         """
+        size, shape = self.transform.target_length, tuple(transformed_image.shape)
+        if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != size:
+            raise ImageError(f"the image must be (1, 3, H, W) with the longer side {size}, as SAM's too; found {shape}")
         self._photo = None
         self._features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
@@ -152,8 +175,14 @@ class SamPredictor:
         return torch.from_numpy(self._features)
 
     def _check_image(self) -> None:
-        if not self.is_image_set:
+        if not self.is_image_set or self._features is None:
             raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
+        for name, size in (("original_size", self.original_size), ("input_size", self.input_size)):
+            if len(size) != 2 or min(size) < 1:
+                raise PromptError(f"{name} must be the height and width that belong to the features; it is {size}")
+        # Scripts that restore an embedding set them to what their file format gives, such as a list.
+        self.original_size = (int(self.original_size[0]), int(self.original_size[1]))
+        self.input_size = (int(self.input_size[0]), int(self.input_size[1]))
 
     def _decode(
         self,
@@ -243,3 +272,19 @@ def check_image(image: object) -> None:
             f"image must be an array (H, W, 3) of uint8, not {image.shape} of {image.dtype}; mobilesam.Predictor.embed "
             "takes grey, transparent and deep images too"
         )
+
+
+def as_features(value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Convert an array or a tensor to an embedding of the shape (1, C, g, g).
+
+    Raises:
+        ImageError: it has another shape, or is no array of finite numbers.
+    """
+    try:
+        plain = value.detach().float().cpu().numpy() if hasattr(value, "detach") else value
+        array = np.ascontiguousarray(plain, np.float32)
+    except (TypeError, ValueError):
+        raise ImageError(f"features must be an array {shape}, not {type(value).__name__}") from None
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ImageError(f"features must be finite numbers of the shape {shape}; found {array.shape}")
+    return array

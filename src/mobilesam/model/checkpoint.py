@@ -39,8 +39,8 @@ def load(path: str | os.PathLike[str]) -> Sam:
     """Build the network that a checkpoint describes and load its weights, on the CPU, in eval mode.
 
     Args:
-        path: `.pt`, `.pth`, `.ckpt` or `.bin` (read with weights_only=True), `.safetensors`, or a folder with an exported pair,
-            whose initializers are the weights.
+        path: `.pt`, `.pth`, `.ckpt` or `.bin` (read with weights_only=True), `.safetensors`, or a folder with an
+            exported pair, whose initializers are the weights.
 
     Raises:
         ModelError: the file is missing, truncated, or not a SAM-family checkpoint; says what was expected.

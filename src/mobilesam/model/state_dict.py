@@ -11,7 +11,7 @@ from torch import Tensor
 from mobilesam.errors import ModelError
 
 _ADDED = ("module", "_orig_mod")
-"""Parts of names that data-parallel training and torch.compile add, before all of a network or before one part of it."""
+"""Parts of names that data-parallel training and torch.compile add, before all of a network or one part."""
 _ENCODER = "image_encoder."
 
 

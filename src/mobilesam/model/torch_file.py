@@ -1,4 +1,4 @@
-"""Reads `.pt`, `.pth`, `.ckpt` and `.bin` files: checks the archive, runs nothing in it, and finds the weights inside."""
+"""Reads files of torch.save: checks the archive, runs nothing in it, and finds the weights inside."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def _unwrapped(state: Any, path: Path) -> Any:
     if len(networks) > 1 and not usual:
         names = ", ".join(f"'{'.'.join(keys)}'" for keys, _ in networks)
         raise ModelError(
-            f"{path}: holds the weights of {len(networks)} networks, under {names}; save the one that you need by itself"
+            f"{path}: holds the weights of {len(networks)} networks, under {names}; "
+            "save the one that you need by itself"
         )
     chosen = usual or networks
     return chosen[0][1] if chosen else state

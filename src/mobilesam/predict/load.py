@@ -47,7 +47,8 @@ def load(
     """Load a model as a `Predictor`.
 
     Args:
-        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors), or a folder with a pair.
+        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors), or a folder
+            with a pair.
         backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs; else openvino
             where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
