@@ -118,8 +118,8 @@ def check_pixels(size: tuple[int, int], what: str, max_pixels: int) -> None:
         raise ImageError(f"{what} is empty")
     if width * height > max_pixels:
         raise ImageError(
-            f"{what} has too many pixels: {width}x{height}, {width * height / 1e6:.0f} million; the limit is "
-            f"{max_pixels / 1e6:g} million, raise it with max_pixels (--max-pixels)"
+            f"{what} has too many pixels: {width}x{height} are {width * height:,}, the limit is {max_pixels:,}; "
+            "raise it with max_pixels (--max-pixels)"
         )
 
 

@@ -126,7 +126,7 @@ def yolo_line(mask: FoundMask) -> str:
     outline = outlines.join(outlines.trace(mask.array))
     if not len(outline):
         return ""
-    height, width = mask.original_hw
+    height, width = mask.array.shape
     unit = outline / (width, height)
     return "0 " + " ".join(f"{value:.6f}" for value in unit.ravel()) + "\n"
 
