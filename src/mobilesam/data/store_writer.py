@@ -135,7 +135,6 @@ class StoreWriter:
 
         Raises:
             DataError: the disk is full.
-            OutputError: a file of that name has appeared meanwhile; the unfinished one is kept.
         """
         self.write(SKIPPED, json.dumps(skipped, indent=1, sort_keys=True).encode())
         self.file.close()
@@ -148,7 +147,5 @@ class StoreWriter:
                 os.fsync(file.fileno())
         except OSError as error:
             raise DataError(f"{self.partial}: {error.strerror}; make room and run the same command again") from error
-        if self.path.exists():  # written meanwhile by somebody else: the lock is ours
-            raise OutputError(f"{self.path} exists already; move it, and run the same command again")
         os.replace(self.partial, self.path)
         return self.path

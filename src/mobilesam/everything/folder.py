@@ -248,10 +248,10 @@ class Job:
         if name not in self.records:
             try:
                 record = parse_json((self.output / f"{name}.json").read_bytes())
-                is_ours = isinstance(record, dict) and is_photo(record.get("photo")) and "made_by" in record
-                self.records[name] = {key: record[key] for key in ("photo", "made_by")} if is_ours else {}
-            except (OSError, ValueError, DataError):
-                self.records[name] = {}
+                made = {key: record[key] for key in ("photo", "made_by")}
+            except (OSError, ValueError, KeyError, TypeError, DataError):
+                made = {}
+            self.records[name] = made if is_photo(made.get("photo")) else {}
         return self.records[name]
 
     def retire_coco(self) -> None:
