@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -407,3 +408,44 @@ def test_a_tensor_of_another_shape_is_refused_as_in_sam(predictor: SamPredictor,
     torch = pytest.importorskip("torch")
     with pytest.raises(ImageError, match=r"must be \(1, 3, H, W\) with the longer side 512"):
         predictor.set_torch_image(torch.zeros(shape), (400, 600))
+
+
+WRONG_PROMPTS = {
+    "point_coords must be numbers of the shape (any, 2)": [
+        {"point_coords": [3, 4], "point_labels": [1]},
+        {"point_coords": [[3, 4, 5]], "point_labels": [1]},
+        {"point_coords": [["a", "b"]], "point_labels": [1]},
+        {"point_coords": [[3, 4j]], "point_labels": [1]},
+        {"point_coords": [[1, 2], [3]], "point_labels": [1]},
+    ],
+    "point_labels must be": [
+        {"point_coords": [[3, 4]], "point_labels": [[1]]},
+        {"point_coords": [[3, 4]], "point_labels": [2]},
+        {"point_coords": [[3, 4]], "point_labels": [float("nan")]},
+    ],
+    "box must be numbers": [{"box": ["a"] * 4}],
+    "mask_input must be": [
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": "x"},
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": np.zeros((128, 128))},
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": np.full((1, 128, 128), np.nan)},
+    ],
+}
+
+
+@pytest.mark.parametrize("message", WRONG_PROMPTS)
+def test_a_prompt_of_another_shape_or_kind_is_refused_in_words(predictor: SamPredictor, message: str) -> None:
+    for prompt in WRONG_PROMPTS[message]:
+        with pytest.raises(PromptError, match=re.escape(message)):
+            predictor.predict(**prompt)  # type: ignore[arg-type]
+
+
+def test_tensors_and_batches_of_another_shape_are_refused_in_words(predictor: SamPredictor) -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(PromptError, match="boxes must be numbers of the shape"):
+        predictor.predict_torch(None, None, torch.tensor([1, 2, 3, 4]))
+    for record in ({}, {"original_size": (3, 3)}, "x"):
+        with pytest.raises(ImageError, match="each photo of a batch is a dict"):
+            predictor.model([record])  # type: ignore[list-item]
+    for photo in (None, 3, torch.zeros(3, 4, 4)):
+        with pytest.raises(ImageError, match="a photo is a path, bytes, a PIL image or an array, not"):
+            open_photo(photo)  # type: ignore[arg-type]
