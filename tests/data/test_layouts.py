@@ -213,15 +213,18 @@ def test_colours_in_place_of_indices_are_objects_of_their_own(
     tmp_path: Path, folders: tuple[str, str], ids: int
 ) -> None:
     labels = np.zeros((30, 40, 3), np.uint8)
-    labels[2:10, 2:10] = (128, 0, 0)
-    labels[2:10, 20:30] = (0, 128, 0)  # the same largest channel
+    labels[2:10, 2:10] = (0, 0, 255)
+    labels[2:10, 20:30] = (255, 0, 0)  # the same largest channel, and not void
     labels[10:12] = (224, 224, 192)
     for name, picture in zip(folders, (np.zeros((30, 40, 3), np.uint8), labels), strict=True):
         (tmp_path / name).mkdir()
         Image.fromarray(picture).save(tmp_path / name / "a.png")
     (photo,) = read(tmp_path)
     assert isinstance(photo, PhotoRef)
-    areas = [int(one.mask((30, 40)).sum()) for one in photo.annotation().objects]
+    shapes = [one.shape for one in photo.annotation().objects]
+    assert isinstance(shapes[0], PixelShape)
+    assert int(np.asarray(shapes[0].ignored()).sum()) == 80
+    areas = [int(shape.mask((30, 40)).sum()) for shape in shapes]
     assert (len(areas), sorted(areas)) == (ids, [64, 80])
 
 
