@@ -29,7 +29,7 @@ def peak():  # getrusage would count what the parent took before it started this
 open_photo(sys.argv[2])
 before = peak()
 try:
-    height, width, _ = open_photo(sys.argv[1]).shape
+    height, width, _ = open_photo(sys.argv[1], max_pixels=10**9).shape
 except Exception as error:
     print("refused:", str(error)[:80])
 else:
@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "JPEG": ("RGB", "jpg", {}),
     "JPEG, turned by EXIF": ("RGB", "jpg", {"exif": 6}),
     "JPEG, progressive": ("RGB", "jpg", {"progressive": True}),
+    "JPEG, progressive, 4:4:4": ("RGB", "jpg", {"progressive": True, "subsampling": 0}),
     "PNG": ("RGB", "png", {}),
     "PNG with alpha": ("RGBA", "png", {}),
     "PNG with alpha, turned by EXIF": ("RGBA", "png", {"exif": 8}),
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "WebP": ("RGB", "webp", {}),
     "AVIF": ("RGB", "avif", {"speed": 10}),
     "JPEG 2000": ("RGB", "jp2", {}),
+    "JPEG 2000 in tiles": ("RGB", "jp2", {"tile_size": (1024, 1024)}),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -360,3 +361,91 @@ def test_no_boxes_give_no_masks(predictor: SamPredictor, multimask: bool, count:
     found, scores, low_res = predictor.predict_torch(None, None, boxes, multimask_output=multimask)
     assert found.shape == (0, count, *predictor.original_size)
     assert (found.dtype, scores.shape, low_res.shape[:2]) == (torch.bool, (0, count), (0, count))
+
+
+@pytest.mark.parametrize("kind", ["tensor", "half", "array", "list"])
+def test_an_embedding_that_a_script_kept_is_used_again(predictor: SamPredictor, tmp_path: Path, kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    point = np.array([[300, 180]]), np.array([1])
+    expected, _, _ = predictor.predict(*point)
+    kept = {
+        "features": predictor.get_image_embedding(),
+        "original_size": predictor.original_size,
+        "input_size": predictor.input_size,
+        "is_image_set": predictor.is_image_set,
+    }
+    torch.save(kept, tmp_path / "kept.pt")
+    restored = torch.load(tmp_path / "kept.pt")
+    change = {"tensor": lambda x: x, "half": lambda x: x.half(), "array": lambda x: x.numpy(), "list": lambda x: x}
+    restored["features"] = change[kind](restored["features"])
+    if kind == "list":
+        restored |= {"original_size": list(kept["original_size"]), "input_size": list(kept["input_size"])}
+    other = SamPredictor(predictor.model)
+    for name, value in restored.items():
+        setattr(other, name, value)
+    found, _, _ = other.predict(*point)
+    assert (found & expected).sum() / (found | expected).sum() > (0.99 if kind == "half" else 0.9999)
+    other.reset_image()
+    assert (other.features, other.is_image_set) == (None, False)
+
+
+def test_features_that_do_not_belong_are_refused(predictor: SamPredictor) -> None:
+    for wrong in (np.zeros((1, 256, 8, 8), np.float32), np.full(predictor.features.shape, np.nan), "x", [[1]]):
+        with pytest.raises(ImageError, match="features must be"):
+            predictor.features = wrong
+    other = SamPredictor(predictor.model)
+    other.features, other.is_image_set = predictor.features, True
+    with pytest.raises(PromptError, match="original_size must be the height and width"):
+        other.predict(np.array([[3, 3]]), np.array([1]))
+    other.reset_image()
+    other.is_image_set = True
+    with pytest.raises(RuntimeError, match="set_image"):
+        other.get_image_embedding()
+
+
+@pytest.mark.parametrize("shape", [(3, 512, 341), (1, 3, 100, 60), (2, 3, 512, 512), (1, 1, 512, 512)])
+def test_a_tensor_of_another_shape_is_refused_as_in_sam(predictor: SamPredictor, shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ImageError, match=r"must be \(1, 3, H, W\) with the longer side 512"):
+        predictor.set_torch_image(torch.zeros(shape), (400, 600))
+
+
+WRONG_PROMPTS = {
+    "point_coords must be numbers of the shape (any, 2)": [
+        {"point_coords": [3, 4], "point_labels": [1]},
+        {"point_coords": [[3, 4, 5]], "point_labels": [1]},
+        {"point_coords": [["a", "b"]], "point_labels": [1]},
+        {"point_coords": [[3, 4j]], "point_labels": [1]},
+        {"point_coords": [[1, 2], [3]], "point_labels": [1]},
+    ],
+    "point_labels must be": [
+        {"point_coords": [[3, 4]], "point_labels": [[1]]},
+        {"point_coords": [[3, 4]], "point_labels": [2]},
+        {"point_coords": [[3, 4]], "point_labels": [float("nan")]},
+    ],
+    "box must be numbers": [{"box": ["a"] * 4}],
+    "mask_input must be": [
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": "x"},
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": np.zeros((128, 128))},
+        {"point_coords": [[3, 4]], "point_labels": [1], "mask_input": np.full((1, 128, 128), np.nan)},
+    ],
+}
+
+
+@pytest.mark.parametrize("message", WRONG_PROMPTS)
+def test_a_prompt_of_another_shape_or_kind_is_refused_in_words(predictor: SamPredictor, message: str) -> None:
+    for prompt in WRONG_PROMPTS[message]:
+        with pytest.raises(PromptError, match=re.escape(message)):
+            predictor.predict(**prompt)  # type: ignore[arg-type]
+
+
+def test_tensors_and_batches_of_another_shape_are_refused_in_words(predictor: SamPredictor) -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(PromptError, match="boxes must be numbers of the shape"):
+        predictor.predict_torch(None, None, torch.tensor([1, 2, 3, 4]))
+    for record in ({}, {"original_size": (3, 3)}, "x"):
+        with pytest.raises(ImageError, match="each photo of a batch is a dict"):
+            predictor.model([record])  # type: ignore[list-item]
+    for photo in (None, 3, torch.zeros(3, 4, 4)):
+        with pytest.raises(ImageError, match="a photo is a path, bytes, a PIL image or an array, not"):
+            open_photo(photo)  # type: ignore[arg-type]

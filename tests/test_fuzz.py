@@ -63,7 +63,7 @@ import json, os, signal, time
 from mobilesam.errors import DataError
 from tests.fuzz import pool
 from tests.fuzz.kinds import KINDS, Kind
-from tests.fuzz.targets import SilentError
+from tests.fuzz.targets.common import SilentError
 
 def refuse(data, folder): raise DataError("no")
 def fail(data, folder): return {}["x"]

@@ -70,6 +70,8 @@ def test_records_are_marked_first_and_lists_are_left_as_they_are(tmp_path: Path)
     (tmp_path / "b.json").write_text('{"annotations": []}')
     with pytest.raises(OutputError):
         save_json({}, tmp_path / "b.json")
+    (tmp_path / "d.json").write_text("[" * 100_000)
+    assert not is_ours(tmp_path / "d.json")
     # A record of `everything` from before there was a mark.
     (tmp_path / "c.json").write_text('{"image": {}, "annotations": [], "made_by": "0123456789abcdef"}')
     save_json({}, tmp_path / "c.json")
@@ -89,6 +91,21 @@ def test_an_input_is_recognised_by_every_spelling_of_its_path(photo: Path, tmp_p
         save_picture(MASK, tmp_path / "mine.png", outputs=Outputs.beside([tmp_path / "mine.png"]))
     assert photo.read_bytes() == before
     assert (tmp_path / "soft.png").is_symlink()
+
+
+def test_what_a_data_sets_folder_holds_is_an_input(photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    save_json({"annotations": []}, tmp_path / "set" / "record.json")
+    save_json({"rows": []}, tmp_path / "set" / "report.json")
+    (tmp_path / "set" / "theirs.txt").write_text("0 0.1 0.1 0.2 0.2 0.3 0.1")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    rule = Outputs.beside([tmp_path / "set"], overwrite=True)
+    for name in ("set/record.json", "set/theirs.txt", "link/theirs.txt"):
+        with pytest.raises(OutputError, match="lies in the input folder"):
+            rule.check(tmp_path / name)
+    rule.check(tmp_path / "set" / "report.json")  # of an earlier run
+    rule.check(tmp_path / "set" / "new.json")
+    Outputs.beside([photo], overwrite=True).check(tmp_path / "set" / "theirs.txt")
 
 
 def test_only_files_are_replaced(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
+from mobilesam.decoders import bytes_per_pixel, is_progressive
+from mobilesam.encoded import opened
 from mobilesam.errors import ImageError
 from mobilesam.image import open_photo, open_stored
 from mobilesam.pixels import on_white, turn
@@ -172,3 +174,58 @@ def test_a_large_webp_takes_six_bytes_a_pixel(tmp_path: Path) -> None:
     code = "from mobilesam.image import open_photo\nopen_photo({!r})"
     small, large = (int(in_child(code.format(str(tmp_path / n)))[-1].split()[1]) for n in ("small", "large"))
     assert (large - small) * 1e6 < 7 * 5000**2
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("hw", [(1, 1), (7, 9), (33, 17), (241, 320)])
+def test_a_progressive_jpeg_gives_pillows_pixels(tmp_path: Path, hw: tuple[int, int], subsampling: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (*hw, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "p.jpg"
+    Image.fromarray(rgb).save(path, progressive=True, subsampling=subsampling, exif=exif.tobytes())
+    with Image.open(path) as image:
+        assert is_progressive(image)
+        expected = np.asarray(image)
+    found, orientation = open_stored(path)
+    assert orientation == 6
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(open_photo(path), np.rot90(expected, -1))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ImageError, match="truncated"):
+        open_photo(path)
+
+
+def test_a_progressive_jpeg_is_reduced_and_in_cmyk_as_others(tmp_path: Path) -> None:
+    grey = Image.linear_gradient("L").resize((800, 600))
+    grey.convert("RGB").save(tmp_path / "a.jpg", progressive=True)
+    assert open_photo(tmp_path / "a.jpg", max_side=100).shape == (75, 100, 3)
+    grey.convert("CMYK").save(tmp_path / "b.jpg", progressive=True)
+    assert open_photo(tmp_path / "b.jpg").shape == (600, 800, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "at_least", "below"),
+    [
+        ("a.jpg", {}, 6, 6.1),
+        ("a.jpg", {"progressive": True}, 6, 6.1),
+        ("a.jpg", {"progressive": True, "subsampling": 0}, 9, 9.1),
+        ("a.png", {}, 6, 6.1),
+        ("a.webp", {"lossless": True}, 8, 8.1),
+        ("a.avif", {}, 9.2, 12),
+        ("a.jp2", {}, 19.4, 22),
+        ("a.jp2", {"tile_size": (64, 64)}, 6, 7),
+    ],
+)
+def test_a_decoder_that_needs_more_memory_counts_against_the_limit(
+    tmp_path: Path, name: str, options: dict[str, Any], at_least: float, below: float
+) -> None:
+    Image.linear_gradient("L").resize((400, 300)).convert("RGB").save(tmp_path / name, **options)
+    with opened(tmp_path / name, "the photo") as image:
+        each = bytes_per_pixel(image)
+        assert at_least <= each < below
+    needed = int(400 * 300 * each / 6) + 1
+    assert open_photo(tmp_path / name, max_pixels=needed).shape == (300, 400, 3)
+    for limit in (needed - 10, 400 * 300) if each > 6 else (400 * 300 - 1,):
+        with pytest.raises(ImageError, match="GB: 400x300 pixels of" if each > 6 else "too many pixels"):
+            open_photo(tmp_path / name, max_pixels=limit)

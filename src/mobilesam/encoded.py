@@ -22,6 +22,7 @@ from typing import BinaryIO, TypeAlias
 
 from PIL import Image, ImageFile
 
+from mobilesam.decoders import BYTES, bytes_per_pixel
 from mobilesam.errors import ImageError, MissingExtraError, first_line
 from mobilesam.extras import install_command, is_installed
 
@@ -79,7 +80,8 @@ def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -
     Args:
         source: a path, the bytes of a file, or an open file, which is not closed.
         what: how messages call it.
-        max_pixels: refuse a photo whose width times height is more, before it takes memory.
+        max_pixels: refuse a photo whose width times height is more, or that needs more than 6 bytes for each of so
+            many pixels, before it takes memory.
 
     Raises:
         ImageError: it is missing, damaged, too large, of another format or no file; or anything else was raised
@@ -89,6 +91,7 @@ def opened(source: Source | BinaryIO, what: str, max_pixels: int = MAX_PIXELS) -
         image = _identify(file, what)
         try:
             check_pixels(image.size, what, max_pixels)
+            check_memory(image, what, max_pixels)
             yield image
         finally:
             image.close()
@@ -118,8 +121,23 @@ def check_pixels(size: tuple[int, int], what: str, max_pixels: int) -> None:
         raise ImageError(f"{what} is empty")
     if width * height > max_pixels:
         raise ImageError(
-            f"{what} has too many pixels: {width}x{height}, {width * height / 1e6:.0f} million; the limit is "
-            f"{max_pixels / 1e6:g} million, raise it with max_pixels (--max-pixels)"
+            f"{what} has too many pixels: {width}x{height} are {width * height:,}, the limit is {max_pixels:,}; "
+            "raise it with max_pixels (--max-pixels)"
+        )
+
+
+def check_memory(image: Image.Image, what: str, max_pixels: int) -> None:
+    """Refuse a photo whose decoder needs more memory than the largest photo of other formats.
+
+    Raises:
+        ImageError: it has fewer than `max_pixels` pixels, but each takes more than 6 bytes.
+    """
+    each, count = bytes_per_pixel(image), image.width * image.height
+    if count * each > max_pixels * BYTES:
+        raise ImageError(
+            f"{what} needs {count * each / 1e9:.1f} GB: {image.width}x{image.height} pixels of {each:.0f} bytes "
+            f"while a {image.format} of this kind is decoded; the limit is {max_pixels * BYTES / 1e9:.1f} GB, "
+            f"{BYTES:.0f} bytes for each of max_pixels (--max-pixels); raise it, or convert the photo to PNG or JPEG"
         )
 
 

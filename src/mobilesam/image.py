@@ -106,6 +106,8 @@ def open_stored(
             return pixels.in_colour(found), exif_orientation(photo)
     if isinstance(photo, str) and "://" in photo:
         raise ImageError(f"'{photo}' is an address; download the photo first and give its path or its bytes")
+    if not isinstance(photo, str | os.PathLike | bytes | bytearray | memoryview) and not hasattr(photo, "seek"):
+        raise ImageError(f"a photo is a path, bytes, a PIL image or an array, not {type(photo).__name__}")
     what = what or _name(photo)
     with opened(photo, what, max_pixels) as image:
         if max_side is not None:

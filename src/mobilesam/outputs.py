@@ -41,14 +41,17 @@ class Outputs:
     """Decides which files one command or call may write."""
 
     inputs: frozenset[tuple[int, int]] = frozenset()
-    """Device and inode of each file that is read, so that links and other spellings of a path are recognised."""
+    """Device and inode of each file or folder that is read, so that links and other spellings are recognised."""
     overwrite: bool = False
     """Replace files of others too, but never an input."""
     names: dict[tuple[int, int], str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def beside(cls, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool = False) -> Outputs:
-        """The rule for a command that reads these files; paths that do not exist are left out."""
+        """The rule for a command that reads these files and folders; paths that do not exist are left out.
+
+        Of what a data set's folder holds, files of others and records with annotations count as inputs.
+        """
         names = {key: os.fspath(path) for path in inputs if (key := identity(path)) is not None}
         return cls(frozenset(names), overwrite, names)
 
@@ -70,11 +73,20 @@ class Outputs:
             return
         if key is not None and not stat.S_ISREG(os.stat(path).st_mode):
             raise OutputError(f"'{path}' is a folder or a device and cannot be replaced by a file; give another name")
+        if (folder := self._folder_of(path)) and (not is_ours(path) or _has_annotations(path)):
+            raise OutputError(f"'{path}' lies in the input folder '{folder}'; give another --output")
         if not self.overwrite and not is_ours(path):
             raise OutputError(
                 f"'{path}' exists and was not written by mobilesam; move it, give another --output, or say "
                 "--overwrite (overwrite=True)"
             )
+
+    def _folder_of(self, path: Path) -> str | None:
+        """The input folder that a file lies in, however deep; None for none."""
+        if not self.inputs:
+            return None
+        parents = (identity(parent) for parent in path.resolve().parents)
+        return next((self.names.get(key, "") for key in parents if key in self.inputs and key is not None), None)
 
     def remove(self, path: Path) -> None:
         """Remove a file that is about to be written anew, under the same rule; a missing one is left alone."""
@@ -107,7 +119,7 @@ def is_ours(path: Path) -> bool:
         if journal.exists() and _line(path.name, path) in journal.read_text(encoding="utf-8").splitlines():
             return True
         return path.suffix == ".json" and _is_record(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -140,6 +152,11 @@ def _is_record(path: Path) -> bool:
     with path.open("rb") as file:
         record = json.load(file)
     return isinstance(record, dict) and isinstance(record.get("made_by"), str) and "annotations" in record
+
+
+def _has_annotations(path: Path) -> bool:
+    """Whether a JSON file is a record of masks, of ours or of others, which a data set may consist of."""
+    return path.suffix == ".json" and any(b'"annotations"' in part for part in _ends(path))
 
 
 def _ends(path: Path) -> tuple[bytes, bytes]:

@@ -45,7 +45,8 @@ class ModelSpec:
 
 
 EMBEDDED = "embedded"
-CHECKPOINTS = (".pt", ".pth", ".safetensors")
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""Suffixes of checkpoints, in lower case; all but the last are files of torch.save."""
 RUN_WEIGHTS = "weights.safetensors"
 """File of the averaged weights in a training run's folder, which is used when a model is given by that folder."""
 
@@ -212,7 +213,7 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
         DownloadError: it cannot be downloaded.
     """
     path = in_run(model)
-    if path.exists() or path.suffix in CHECKPOINTS:
+    if path.exists() or path.suffix.lower() in CHECKPOINTS:
         return path
     spec = get_spec(str(model))
     return pair_folder(spec) if spec.name == EMBEDDED else download(spec)

@@ -206,6 +206,28 @@ def test_voc_reads_the_segmented_photos_alone_though_it_has_boxes_in_a_folder_an
     assert "no photo" in problem.reason
 
 
+@pytest.mark.parametrize(
+    ("folders", "ids"), [(("JPEGImages", "SegmentationObject"), 2), (("JPEGImages", "Annotations"), 2)]
+)
+def test_colours_in_place_of_indices_are_objects_of_their_own(
+    tmp_path: Path, folders: tuple[str, str], ids: int
+) -> None:
+    labels = np.zeros((30, 40, 3), np.uint8)
+    labels[2:10, 2:10] = (0, 0, 255)
+    labels[2:10, 20:30] = (255, 0, 0)  # the same largest channel, and not void
+    labels[10:12] = (224, 224, 192)
+    for name, picture in zip(folders, (np.zeros((30, 40, 3), np.uint8), labels), strict=True):
+        (tmp_path / name).mkdir()
+        Image.fromarray(picture).save(tmp_path / name / "a.png")
+    (photo,) = read(tmp_path)
+    assert isinstance(photo, PhotoRef)
+    shapes = [one.shape for one in photo.annotation().objects]
+    assert isinstance(shapes[0], PixelShape)
+    assert int(np.asarray(shapes[0].ignored()).sum()) == 80
+    areas = [int(shape.mask((30, 40)).sum()) for shape in shapes]
+    assert (len(areas), sorted(areas)) == (ids, [64, 80])
+
+
 def test_voc_takes_one_object_of_index_255_for_void(tmp_path: Path) -> None:
     save(tmp_path / "JPEGImages" / "a.jpg", RGB)
     save(tmp_path / "SegmentationObject" / "a.png", OBJECTS[0].astype(np.uint8) * 255)

@@ -251,3 +251,5 @@ def test_a_report_replaces_no_file_of_others_and_no_data(run, shard: Path, tmp_p
         code, _, err = run("evaluate", "r.json", "-p", "box", "-o", "r.json", *more)
         assert (code, "would overwrite the input" in err) == (1, True)
     assert (tmp_path / "r.json").read_bytes() == before
+    code, _, err = run("evaluate", "r*.json", "-p", "box", "-o", "r.json", "--overwrite")  # a pattern is no path
+    assert (code, "would overwrite the input" in err) == (1, True)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import mobilesam
 from mobilesam import EverythingSettings, PhotoResult, segment_folder
-from mobilesam.errors import SettingsError
+from mobilesam.errors import DataError, SettingsError
 from mobilesam.everything.folder import fingerprint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -78,6 +78,54 @@ def test_photos_and_results_may_be_moved_together(
     segment_folder(embedded, two[0].parent, two[0].parent / "out", settings=FEW, forms=())
     moved = two[0].parent.rename(tmp_path / "elsewhere")
     assert segment_folder(embedded, moved, moved / "out", settings=FEW, forms=()).photos[0].skipped
+
+
+FORGED = [
+    [],
+    {"photo": {}, "made_by": "x"},
+    {"photo": "a.png", "made_by": "x"},
+    {"photo": {"path": 3, "size": 1, "mtime_ns": 1}, "made_by": "x"},
+    {"photo": {"path": "a\0.png", "size": 1, "mtime_ns": 1}, "made_by": "x"},
+    {"photo": {"path": "x" * 5000, "size": 1, "mtime_ns": 1}, "made_by": ["x"]},
+]
+
+
+@pytest.mark.parametrize("forged", [*(json.dumps(one).encode() for one in FORGED), b"[" * 10**5, b"{", b"\xff\xfe\xfd"])
+def test_a_record_that_is_none_is_another_programs_file(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path, forged: bytes
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.json").write_bytes(forged)
+    (result,) = segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=["coco"]).photos
+    assert (result.name, result.error, result.skipped) == ("a_png", None, False)
+    assert (tmp_path / "out" / "a.json").read_bytes() == forged
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda record: record.pop("annotations"), "annotations"),
+        (lambda record: record.update(image=3), "is damaged"),
+        (lambda record: record["image"].update(height=4), "the mask is 600x400"),
+        (lambda record: record["annotations"].append(3), "not a mask's record"),
+        (lambda record: record["annotations"][0].update(predicted_iou=float("nan")), "not a finite number"),
+        (lambda record: record["annotations"][0].update(crop_box=[0, 0]), "not a mask's record"),
+        (lambda record: record["annotations"][0]["segmentation"].update(counts="5"), "add up to"),
+        (lambda record: record["annotations"][0]["segmentation"].update(size=[10**6, 10**6]), "more than"),
+    ],
+)
+def test_a_record_that_was_changed_is_named_and_made_again_when_it_is_deleted(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path, change, why: str
+) -> None:
+    segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=["coco"])
+    path = tmp_path / "out" / "a.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=rf"a\.json' is damaged.*{why}.*delete it" if why != "is damaged" else why):
+        segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=["coco"])
+    path.unlink()
+    assert segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=["coco"]).coco is not None
 
 
 def test_another_programs_file_is_not_overwritten(

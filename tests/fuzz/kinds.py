@@ -10,9 +10,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.fuzz import seeds, targets
+from tests.fuzz import seeds
 from tests.fuzz.known import KNOWN
 from tests.fuzz.mutate import VALUES, mutate_bytes, mutate_json, mutate_zip
+from tests.fuzz.targets import checkpoints, data, library, photos, settings, stores
 
 
 @dataclass(frozen=True)
@@ -145,25 +146,26 @@ def journals() -> list[bytes]:
 
 TORCH = ("torch", "lightning", "safetensors", "tensorboard")
 KINDS: dict[str, Kind] = {
-    "photos": Kind(seeds.photos, mutate_bytes, targets.photo, 280),
-    "photos, other readers": Kind(seeds.photos, mutate_bytes, targets.photo_elsewhere, 160),
-    "photos as objects": Kind(lambda: [b""], make_array, targets.array, 60),
-    "embeddings": Kind(targets.saved_embeddings, mutate_zip, targets.embedding, 50),
-    "stores": Kind(seeds.stores, mutate_zip, targets.store, 80),
-    "unfinished stores": Kind(seeds.partials, mutate_bytes, targets.partial, 40),
-    "tars": Kind(seeds.tars, mutate_bytes, targets.tar, 60),
-    "records": Kind(seeds.records, mutate_json, targets.record, 60),
-    "YOLO labels": Kind(seeds.yolo, mutate_text, targets.yolo, 20),
-    "polygons and run lengths": Kind(seeds.masks_json, mutate_json, targets.mask, 40),
-    "COCO files": Kind(seeds.coco, mutate_json, targets.coco, 30),
-    "detections": Kind(seeds.detections, mutate_json, targets.detections, 20),
-    "recipes": Kind(seeds.recipes, mutate_text, targets.recipe, 40),
-    "overrides": Kind(seeds.overrides, mutate_text, targets.override, 20),
-    "reports": Kind(seeds.reports, mutate_json, targets.report, 40),
-    "journals": Kind(journals, mutate_lines, targets.journal, 30),
-    "histories": Kind(seeds.histories, mutate_lines, targets.history, 10, TORCH),
-    "prompts and settings": Kind(prompts, mutate_prompt, targets.prompt, 40),
-    "checkpoints": Kind(targets.checkpoints, mutate_content, targets.checkpoint, 20, TORCH),
-    "states of runs": Kind(targets.states, mutate_bytes, targets.state, 4, TORCH),
-    "pairs": Kind(targets.pair_files, mutate_content, targets.pair, 10),
+    "photos": Kind(seeds.photos, mutate_bytes, photos.photo, 280),
+    "photos, other readers": Kind(seeds.photos, mutate_bytes, photos.photo_elsewhere, 160),
+    "photos as objects": Kind(lambda: [b""], make_array, photos.array, 60),
+    "embeddings": Kind(library.saved_embeddings, mutate_zip, library.embedding, 50),
+    "stores": Kind(seeds.stores, mutate_zip, stores.store, 80),
+    "unfinished stores": Kind(seeds.partials, mutate_bytes, stores.partial, 40),
+    "tars": Kind(seeds.tars, mutate_bytes, data.tar, 60),
+    "records": Kind(seeds.records, mutate_json, data.record, 60),
+    "finished photos": Kind(seeds.finished, mutate_json, settings.finished, 20),
+    "YOLO labels": Kind(seeds.yolo, mutate_text, data.yolo, 20),
+    "polygons and run lengths": Kind(seeds.masks_json, mutate_json, data.mask, 40),
+    "COCO files": Kind(seeds.coco, mutate_json, data.coco, 30),
+    "detections": Kind(seeds.detections, mutate_json, data.detections, 20),
+    "recipes": Kind(seeds.recipes, mutate_text, settings.recipe, 40),
+    "overrides": Kind(seeds.overrides, mutate_text, settings.override, 20),
+    "reports": Kind(seeds.reports, mutate_json, settings.report, 40),
+    "journals": Kind(journals, mutate_lines, settings.journal, 30),
+    "histories": Kind(seeds.histories, mutate_lines, settings.history, 10, TORCH),
+    "prompts and settings": Kind(prompts, mutate_prompt, library.prompt, 40),
+    "checkpoints": Kind(checkpoints.checkpoints, mutate_content, checkpoints.checkpoint, 20, TORCH),
+    "states of runs": Kind(checkpoints.states, mutate_bytes, checkpoints.state, 4, TORCH),
+    "pairs": Kind(library.pair_files, mutate_content, library.pair, 10),
 }

@@ -16,7 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz import seeds, targets
+from tests.fuzz import seeds
+from tests.fuzz.targets import checkpoints as networks
+from tests.fuzz.targets import library
 
 CASES = Path(__file__).parents[1] / "cases"
 Known = tuple[str, bytes, str]
@@ -203,7 +205,7 @@ def partials() -> list[Known]:
 @cache
 def embeddings() -> list[Known]:
     """Files of embeddings with right checksums."""
-    whole = targets.saved_embeddings()[0]
+    whole = library.saved_embeddings()[0]
 
     def array(header: bytes, content: bytes = b"") -> bytes:
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
@@ -248,7 +250,7 @@ def prompts() -> list[Known]:
 @cache
 def checkpoints() -> list[Known]:
     """Checkpoints of which a bit has changed, and files of other kinds."""
-    tensors, pickled = targets.checkpoints()
+    tensors, pickled = networks.checkpoints()
     return [
         ("a bit of a weight, safetensors", flipped(tensors, len(tensors) - 9), "damaged"),
         ("a bit of a weight, pt", flipped(pickled, len(pickled) // 2), "damaged"),
@@ -267,7 +269,7 @@ def states() -> list[Known]:
         torch.save(value, file)
         return file.getvalue()
 
-    whole = targets.states()[0]
+    whole = networks.states()[0]
     return [
         ("a function", saved(print), "refused"),
         ("a list", saved([1]), "not a checkpoint of this recipe"),

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from mobilesam.errors import MobileSamError
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.targets import SilentError
+from tests.fuzz.targets.common import SilentError
 
 SECONDS = 10
 """Of processor time, which one input may take at most; six times as much on the clock, for machines that are busy."""

@@ -109,6 +109,15 @@ def records() -> list[bytes]:
     return as_json({"annotations": objects}, {"image": {"file_name": "a.jpg", **size}, "annotations": objects}, labelme)
 
 
+def finished() -> list[bytes]:
+    """A record that `mobilesam everything` wrote."""
+    image = {"file_name": "a.jpg", "width": HW[1], "height": HW[0]}
+    numbers = {"predicted_iou": 0.9, "point_coords": [[3, 4]], "stability_score": 0.9, "crop_box": [0, 0, 8, 9]}
+    objects = [{"segmentation": s, **numbers} for s in segmentations() if isinstance(s, dict)]
+    made = {"photo": {"path": "../a.jpg", "size": 9, "mtime_ns": 9}, "made_by": "0123456789abcdef"}
+    return as_json({"software": "written by mobilesam", "image": image, "annotations": objects, **made})
+
+
 def yolo() -> list[bytes]:
     """Label files of YOLO-seg."""
     unit = " ".join(f"{value:.6f}" for value in np.divide(POLYGON, (HW[1], HW[0]) * 4))

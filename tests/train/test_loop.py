@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
@@ -28,6 +29,7 @@ from mobilesam.train.optim import Ema, Guard, build_optimizer
 from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Schedule, Stopwatch
 from mobilesam.train.supervised import SupervisedStep
+from tests.helpers.scenes import save_picture
 from tests.helpers.training import phased, recipe, train
 
 ROOT = Path(__file__).parents[2]
@@ -360,3 +362,44 @@ def test_a_run_replaces_no_file_of_others(shard: Path, tmp_path: Path) -> None:
             train(recipe(shard, output))
         assert [p.name for p in output.iterdir()] == [name]
         assert (output / name).read_text() == "{}"
+
+
+def test_overwrite_replaces_files_of_others_but_no_run_and_no_input(run, shard: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(
+        f'model = "tiny"\n[data]\npaths = ["{shard}"]\n'
+        '[run]\nsteps = 1\nbatch_size = 1\nworkers = 0\naccelerator = "cpu"\nreport = false\n[validation]\nphotos = 0\n'
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "recipe.json").write_text("{}")
+    (tmp_path / "out" / "pictures").mkdir()
+    (tmp_path / "out" / "pictures" / "0000001.jpg").write_bytes(b"mine")
+    code, _, err = run("train", "r.toml", "-o", "out")
+    assert (code, "recipe.json" in err, "--overwrite" in err) == (1, True, True)
+    (tmp_path / "out" / "recipe.json").unlink()
+    code, _, err = run("train", "r.toml", "-o", "out")
+    assert (code, "0000001.jpg" in err) == (1, True)
+    code, _, err = run("train", "r.toml", "-o", "out", "--overwrite")
+    assert (code, (tmp_path / "out" / "state.pt").is_file()) == (0, True), err
+    code, _, err = run("train", "r.toml", "-o", "out", "--overwrite")
+    assert (code, "already holds a run" in err) == (2, True)
+
+    # The weights that a run starts from stay, though they are ours and the folder is a run's.
+    (tmp_path / "out" / "state.pt").unlink()
+    before = (tmp_path / "out" / "weights.safetensors").read_bytes()
+    for start in ("out", "out/weights.safetensors"):
+        code, _, err = run("train", "r.toml", "-o", "out", "--set", f"start_from='{start}'", "--overwrite")
+        assert (code, "would overwrite the input" in err) == (1, True), err
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == before
+
+
+def test_a_run_in_a_folder_of_data_replaces_no_annotation(run, tmp_path: Path) -> None:
+    for name in ("recipe", "b"):
+        save_picture(tmp_path / "set" / f"{name}.jpg", np.full((40, 40, 3), 99, np.uint8))
+        shape = {"label": "x", "shape_type": "polygon", "points": [[1, 1], [30, 1], [30, 30]]}
+        (tmp_path / "set" / f"{name}.json").write_text(json.dumps({"shapes": [shape]}))
+    before = (tmp_path / "set" / "recipe.json").read_text()
+    (tmp_path / "r.toml").write_text('model = "tiny"\ndata.paths = ["set"]\nrun.steps = 1\n')
+    for more in ((), ("--overwrite",)):
+        code, _, err = run("train", "r.toml", "-o", "set", *more)
+        assert (code, "lies in the input folder 'set'" in err) == (1, True), err
+    assert (tmp_path / "set" / "recipe.json").read_text() == before

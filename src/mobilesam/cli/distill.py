@@ -75,6 +75,7 @@ def train(
     output: options.RunFolder = None,
     overrides: options.Overrides = None,
     resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a student model: decoupled, semi-coupled or coupled, depending on the recipe."""
@@ -84,5 +85,5 @@ def train(
     from mobilesam.recipe import load_recipe
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
-    weights = distill(loaded, resume=resume, show_progress=not as_json)
+    weights = distill(loaded, resume=resume, show_progress=not as_json, overwrite=overwrite)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

@@ -125,6 +125,7 @@ def measure(
     Raises:
         OutputError: the report would replace one of the data files, or a file of somebody else.
     """
+    from mobilesam.data.layouts import expand
     from mobilesam.evaluate import report
     from mobilesam.evaluate.markdown import to_markdown
     from mobilesam.evaluate.photo import load_models
@@ -132,7 +133,8 @@ def measure(
     from mobilesam.evaluate.worst import save_worst
     from mobilesam.outputs import Outputs
 
-    outputs = Outputs.beside([*settings.data, settings.model], overwrite=overwrite)
+    # Expanded, because a pattern is no path, and what it matches must not be replaced.
+    outputs = Outputs.beside([*expand(settings.data), settings.images, settings.model], overwrite=overwrite)
     for file in (output, output.with_suffix(".md")):  # now, and not after hours of work
         outputs.check(file)
     journal = output.with_name(output.name + ".journal")
@@ -227,7 +229,7 @@ def measure_detections(
     from mobilesam.outputs import Outputs
     from mobilesam.predict.load import load
 
-    outputs = Outputs.beside([truth, boxes, model], overwrite=overwrite)
+    outputs = Outputs.beside([truth, boxes, images, model], overwrite=overwrite)
     outputs.check(output)  # now, and not after hours of work
 
     sam = load(

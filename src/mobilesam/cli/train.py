@@ -16,6 +16,7 @@ def train(
     output: options.RunFolder = None,
     overrides: options.Overrides = None,
     resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Train a model from photos and masks, or fine-tune a checkpoint on your own."""
@@ -23,13 +24,16 @@ def train(
     require("lightning", "train", "training")
     from functools import partial
 
+    from mobilesam.outputs import Outputs
     from mobilesam.recipe import load_recipe
     from mobilesam.train.config import TrainRecipe
     from mobilesam.train.loop import fit
-    from mobilesam.train.supervised import supervised_job
+    from mobilesam.train.supervised import inputs, supervised_job
 
     loaded = load_recipe(TrainRecipe, recipe, options.with_output("run.output", output, overrides))
+    rule = Outputs.beside(inputs(loaded), overwrite=overwrite)
     # The loop is shared with distillation; the job is what differs. It is built inside `fit`, after the random seed is
     # set, so that runs of one recipe start from the same weights.
-    weights = fit(loaded, partial(supervised_job, loaded), resume=resume, show_progress=not as_json)
+    job = partial(supervised_job, loaded)
+    weights = fit(loaded, job, outputs=rule, resume=resume, show_progress=not as_json)
     options.say({"weights": str(weights)}, f"wrote {weights}", as_json)

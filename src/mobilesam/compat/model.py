@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import contract, masks
-from mobilesam.errors import MobileSamError, ModelError
+from mobilesam.errors import ImageError, MobileSamError, ModelError
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import EMBEDDED
@@ -169,11 +169,17 @@ class SamModel:
 
         Returns:
             Per photo "masks" (N, K, H, W), "iou_predictions" (N, K) and "low_res_logits" (N, K, L, L).
+
+        Raises:
+            ImageError: a photo is missing, or has another shape.
+            PromptError: as of `SamPredictor.predict_torch`.
         """
         from mobilesam.compat.predictor import SamPredictor
 
         answers = []
         for one in batched_input:
+            if not isinstance(one, dict) or not {"image", "original_size"} <= one.keys():
+                raise ImageError('each photo of a batch is a dict with "image" (3, H, W) and "original_size"')
             predictor = SamPredictor(self)
             predictor.set_torch_image(one["image"][None], one["original_size"])
             coords, labels = one.get("point_coords"), one.get("point_labels")

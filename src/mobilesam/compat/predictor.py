@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import contract, masks
+from mobilesam.compat.checks import as_features, as_prompt, check_image, check_labels
 from mobilesam.compat.model import SamModel
 from mobilesam.compat.transforms import ResizeLongestSide
 from mobilesam.errors import ImageError, PromptError
@@ -31,6 +32,9 @@ class SamPredictor:
         zoom: whether to encode the prompt's region again, as in `mobilesam.ImageEmbedding.predict`.
     """
 
+    _features: NDArray[np.float32] | None
+    _photo: Rgb | None
+
     def __init__(self, sam_model: SamModel, *, zoom: Zoom = "auto") -> None:
         self.model = sam_model
         self.zoom: Zoom = zoom
@@ -48,16 +52,30 @@ class SamPredictor:
 
         A torch tensor, as in SAM, where torch is installed; otherwise a numpy array. It shares its memory with the
         embedding that is used.
+
+        It can be set, to an array or a tensor of that shape, as scripts do that keep embeddings; `original_size`,
+        `input_size` and `is_image_set` are then set too. Second looks need the photo, so there are none afterwards.
+
+        Raises:
+            ImageError: it is set to anything else.
         """
         if self._features is None or not is_installed("torch"):
             return self._features
-        return self.get_image_embedding()
+        import torch
+
+        return torch.from_numpy(self._features)
+
+    @features.setter
+    def features(self, value: Any) -> None:
+        info = self.model.predictor.backend.info
+        self._features = None if value is None else as_features(value, (1, info.embed_dim, info.grid, info.grid))
+        self._photo = None
 
     def reset_image(self) -> None:
         """Forget the image."""
         self.is_image_set = False
-        self._features: NDArray[np.float32] | None = None
-        self._photo: Rgb | None = None
+        self._features = None
+        self._photo = None
         self.original_size: tuple[int, int] = (0, 0)
         self.input_size: tuple[int, int] = (0, 0)
 
@@ -82,7 +100,13 @@ class SamPredictor:
         """Encode a (1, 3, H, W) RGB 0-255 tensor whose long side already has the model's image size.
 
         The photo at its own resolution is not available then, so zoom "auto" is off.
+
+        Raises:
+            ImageError: it has another shape, which SAM refuses too.
         """
+        size, shape = self.transform.target_length, tuple(transformed_image.shape)
+        if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != size:
+            raise ImageError(f"the image must be (1, 3, H, W) with the longer side {size}, as SAM's too; found {shape}")
         self._photo = None
         self._features = self.model.predictor.backend.encode(transformed_image.float().cpu().numpy())
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
@@ -101,20 +125,23 @@ class SamPredictor:
         """Segment with one prompt in pixels of the photo: masks (K, H, W), scores (K,), logits (K, L, L).
 
         Raises:
-            PromptError: more than one box, which SAM refuses too, or numbers that are not finite.
+            PromptError: more than one box, which SAM refuses too, another shape, or numbers that are not finite.
         """
         self._check_image()
         if box is not None and np.size(box) != 4:
             raise PromptError(
                 f"predict takes one box of 4 numbers, found {np.size(box)} numbers; predict_torch takes several boxes"
             )
-        coords = labels = None
-        if point_coords is not None:
-            assert point_labels is not None, "point_labels must be supplied if point_coords is supplied."
-            coords = self.transform.apply_coords(np.asarray(point_coords), self.original_size)[None]
-            labels = np.asarray(point_labels)[None]
-        boxes = None if box is None else self.transform.apply_boxes(np.asarray(box), self.original_size)
-        prior = None if mask_input is None else np.asarray(mask_input)[None]
+        coords = as_prompt(point_coords, "point_coords", (None, 2))
+        labels = as_prompt(point_labels, "point_labels", (None,))
+        boxes = None if box is None else as_prompt(np.reshape(box, (1, 4)), "box", (1, 4))
+        prior = as_prompt(mask_input, "mask_input", (1, None, None))
+        if coords is not None:
+            assert labels is not None, "point_labels must be supplied if point_coords is supplied."
+            coords = self.transform.apply_coords(coords, self.original_size)[None]  # (1, P, 2)
+        labels = None if coords is None or labels is None else labels[None]  # (1, P)
+        boxes = None if boxes is None else self.transform.apply_boxes(boxes, self.original_size)
+        prior = None if prior is None else prior[None]  # (1, 1, L, L)
         masks_, scores, low_res = self._decode(coords, labels, boxes, prior, multimask_output, return_logits)
         return masks_[0], scores[0], low_res[0]
 
@@ -129,16 +156,26 @@ class SamPredictor:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Segment with N prompts in pixels of the resized photo.
 
+        Args:
+            point_coords, point_labels: (N, P, 2), and (N, P) of 1 for the object, 0 for background, -1 for no point.
+            boxes: (N, 4) xyxy.
+            mask_input: logits (N, 1, L, L) of earlier answers.
+            multimask_output: three masks per prompt, or one.
+            return_logits: logits in place of masks.
+
         Returns:
             Masks (N, K, H, W), scores (N, K), logits (N, K, L, L).
+
+        Raises:
+            PromptError: another shape, or numbers that are not finite.
         """
         import torch
 
         self._check_image()
-        coords, labels, corners, prior = (
-            None if tensor is None else tensor.cpu().numpy()
-            for tensor in (point_coords, point_labels, boxes, mask_input)
-        )
+        coords = as_prompt(point_coords, "point_coords", (None, None, 2))
+        labels = as_prompt(point_labels, "point_labels", (None, None))
+        corners = as_prompt(boxes, "boxes", (None, 4))
+        prior = as_prompt(mask_input, "mask_input", (None, 1, None, None))
         answers = self._decode(coords, labels, corners, prior, multimask_output, return_logits)
         masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in answers)
         return masks_, scores, low_res
@@ -152,8 +189,14 @@ class SamPredictor:
         return torch.from_numpy(self._features)
 
     def _check_image(self) -> None:
-        if not self.is_image_set:
+        if not self.is_image_set or self._features is None:
             raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
+        for name, size in (("original_size", self.original_size), ("input_size", self.input_size)):
+            if len(size) != 2 or min(size) < 1:
+                raise PromptError(f"{name} must be the height and width that belong to the features; it is {size}")
+        # Scripts that restore an embedding set them to what their file format gives, such as a list.
+        self.original_size = (int(self.original_size[0]), int(self.original_size[1]))
+        self.input_size = (int(self.input_size[0]), int(self.input_size[1]))
 
     def _decode(
         self,
@@ -170,8 +213,7 @@ class SamPredictor:
             raise PromptError(
                 f"points, labels, boxes and masks must be for as many prompts each; found {sorted(counts)}"
             )
-        if any(array is not None and not np.isfinite(array).all() for array in (coords, boxes)):
-            raise PromptError("points and boxes must be finite numbers; found NaN or infinity")
+        check_labels(labels)
         count = counts.pop() if counts else 1
         if count == 0:  # a detector found nothing
             num_masks, side, hw = 3 if multimask else 1, self.model.predictor.backend.info.low_res, self.original_size
@@ -223,23 +265,3 @@ class SamPredictor:
         # After `set_torch_image` there is no photo. Users of SAM's API cannot change that, so they get no warning.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
         return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)
-
-
-def check_image(image: object) -> None:
-    """Refuse what is no array (H, W, 3) of uint8, and say how to make one.
-
-    Raises:
-        ImageError: always names what was given.
-    """
-    if image is None:
-        raise ImageError("image is None, which cv2.imread returns for a file that it cannot read; check the path")
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"image must be an array (H, W, 3) of uint8, not {type(image).__name__}; "
-            'np.asarray(picture.convert("RGB")) makes one of a PIL image'
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ImageError(
-            f"image must be an array (H, W, 3) of uint8, not {image.shape} of {image.dtype}; mobilesam.Predictor.embed "
-            "takes grey, transparent and deep images too"
-        )

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
+from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.tar import NO_PHOTO, read_tar
 from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
@@ -176,16 +176,32 @@ def beside(photo: Path, photos: Path, truth: Path) -> Path | None:
     return next(iter(sorted((truth / stem.parent).glob(glob.escape(stem.name) + ".*"))), None)
 
 
+def pair_up(
+    photos: Path, dataset: str, find: Callable[[Path], tuple[Path | None, str]], to_truth: Callable[[FileRef], Truth]
+) -> Iterator[Item]:
+    """Photos of a folder, each with the file that holds its annotation.
+
+    Args:
+        photos: the folder.
+        dataset: the data set's name.
+        find: path of a photo → the file of its annotation, or None and why there is none.
+        to_truth: makes the reader of such a file.
+    """
+    for photo in photos_in(photos):
+        id = PhotoId(dataset, photo.relative_to(photos).as_posix())
+        file, why = find(photo)
+        yield Problem(id, why) if file is None else PhotoRef(id, FileRef(str(photo)), to_truth(FileRef(str(file))))
+
+
 def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
     """Photos with label pictures of the same relative name under another folder."""
     source = photos.parent.name.lower()
-    for photo in photos_in(photos):
-        id = PhotoId(dataset, photo.relative_to(photos).as_posix())
-        picture = beside(photo, photos, truth)
-        if picture is None:
-            yield Problem(id, f"no mask in {truth}")
-            continue
-        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), rule, ignore))
+    return pair_up(
+        photos,
+        dataset,
+        lambda photo: (beside(photo, photos, truth), f"no mask in {truth}"),
+        lambda file: PixelTruth(source, file, rule, ignore),
+    )
 
 
 def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
@@ -204,27 +220,24 @@ def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
 def read_cityscapes(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
     """Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
     source = photos.parent.name.lower()
-    for photo in photos_in(photos):
-        relative = photo.relative_to(photos)
-        stem = relative.stem.removesuffix("_leftImg8bit")
-        picture = truth / relative.parent / f"{stem}_gtFine_instanceIds.png"
-        id = PhotoId(dataset, relative.as_posix())
-        if not picture.is_file():
-            yield Problem(id, f"no {picture.name} in {picture.parent}")
-            continue
-        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), "cityscapes"))
+
+    def find(photo: Path) -> tuple[Path | None, str]:
+        stem = photo.stem.removesuffix("_leftImg8bit")
+        picture = truth / photo.relative_to(photos).parent / f"{stem}_gtFine_instanceIds.png"
+        return picture if picture.is_file() else None, f"no {picture.name} in {picture.parent}"
+
+    return pair_up(photos, dataset, find, lambda file: PixelTruth(source, file, "cityscapes"))
 
 
 def read_yolo(photos: Path, labels: Path, dataset: str) -> Iterator[Item]:
     """YOLO-seg: a text file per photo."""
     source = photos.parent.name.lower()
-    for photo in photos_in(photos):
-        relative = photo.relative_to(photos)
-        id, text = PhotoId(dataset, relative.as_posix()), (labels / relative).with_suffix(".txt")
-        if not text.is_file():
-            yield Problem(id, f"no label file {text}")
-            continue
-        yield PhotoRef(id, FileRef(str(photo)), YoloTruth(source, FileRef(str(text))))
+
+    def find(photo: Path) -> tuple[Path | None, str]:
+        text = (labels / photo.relative_to(photos)).with_suffix(".txt")
+        return text if text.is_file() else None, f"no label file {text}"
+
+    return pair_up(photos, dataset, find, lambda file: YoloTruth(source, file))
 
 
 Reader = Callable[[Path, Path, str], Iterator[Item]]

@@ -28,6 +28,7 @@ WITH_ALPHA = ("LA", "RGBA", "PA")
 LOSSY = ("JPEG", "MPO")
 PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
 OPAQUE = 255
+COLOURED = 1 << 24  # added to the colours of a label picture
 NOISE = 8  # grey values: compression makes the black of a JPEG vary by this much
 
 
@@ -114,13 +115,24 @@ def to_shape(segmentation: Any, area: int | None = None) -> RleShape | PolygonSh
 
 
 def label_pixels(file: FileRef) -> Labels:
-    """Read a label picture as (H, W): palette indices, 8 or 16-bit grey values, or a colour's largest channel.
+    """Read a label picture as (H, W): palette indices, 8 or 16-bit grey values, or colours.
+
+    A colour is 0x1RRGGBB, which no index or grey value equals; black is 0.
+
+    Some programs (CVAT, for Pascal VOC) write a colour in place of an index. A colour picture of greys alone is read as
+    grey values.
 
     Raises:
         DataError: it is missing or damaged.
     """
     with _label_picture(file) as image:
-        return _values(image)
+        if image.mode in ("P", "L", "1", "LA") or image.mode.startswith("I"):
+            return _values(image)
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
+        if np.array_equal(red, green) and np.array_equal(red, blue):
+            return red
+        colours = red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue
+        return np.where(colours == 0, colours, colours + COLOURED)
 
 
 def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:

@@ -16,12 +16,13 @@ from mobilesam.data import labelme
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Annotation, ObjectRef, PhotoId, Size, reason
 from mobilesam.data.polygons import check_polygon
-from mobilesam.data.shapes import PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
+from mobilesam.data.shapes import COLOURED, PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.text import decode_text, encodable, parse_json
 
 VOID = 255  # of DAVIS and Pascal VOC: pixels that are not evaluated
+VOID_COLOUR = COLOURED + 0xE0E0C0  # the same where colours stand for indices
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
 GROUPS = range(24, 34)  # of Cityscapes: things that were annotated as a group
 BOX_NUMBERS = 4  # of a YOLO line that holds a box: its centre and its sides
@@ -121,7 +122,7 @@ class PixelTruth:
     Rules, by which values become objects:
         object: everything but 0 and `ignore` is one object (GrabCut, Berkeley, DAVIS 2016).
         frames: as "instances"; where the picture holds only 0 and 255, as "object" (DAVIS).
-        instances: each value but 0 is an object, 255 is ignored (Pascal VOC's SegmentationObject).
+        instances: each value or colour but 0 is an object, 255 is ignored (Pascal VOC's SegmentationObject).
         cityscapes: each value from 1000 is an object; values of groups are crowds.
     """
 
@@ -154,7 +155,8 @@ class PixelTruth:
         # A picture of 0 and 255 alone is DAVIS 2016's: 255 is its object, not something to ignore.
         if self.rule == "frames" and set(values) <= {0, VOID}:
             return [ObjectRef(name, PixelShape(self.file))]
-        return [ObjectRef(f"{name}/{v}", PixelShape(self.file, v, VOID)) for v in values if v not in (0, VOID)]
+        void = VOID_COLOUR if max(values) > COLOURED else VOID
+        return [ObjectRef(f"{name}/{v}", PixelShape(self.file, v, void)) for v in values if v not in (0, void)]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mobilesam.errors import ImageError, OutputError, SettingsError
+from mobilesam.errors import DataError, ImageError, OutputError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import COCO_FILE, FORMS, write, write_coco
@@ -22,6 +22,7 @@ from mobilesam.image import MAX_PIXELS, locate_photos, open_photo
 from mobilesam.names import absolute, output_names
 from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.predictor import Predictor
+from mobilesam.text import parse_json
 from mobilesam.tones import check_range
 
 
@@ -98,6 +99,7 @@ def segment_folder(
         SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
         ImageError: a folder holds no photos.
         OutputError: "coco" was requested, and another's instances.json is there.
+        DataError: "coco" was requested, and the record of a photo that was finished before is damaged.
         OSError: the output folder cannot be made.
     """
     check_forms(forms)
@@ -242,16 +244,26 @@ class Job:
         return absolute(self.output / photo["path"]) if photo else None
 
     def record(self, name: str) -> dict[str, Any]:
-        """Photo identity and settings hash from NAME.json; empty if the file is missing or was not written by us."""
+        """Photo identity and settings hash from NAME.json; empty if the file is missing, damaged or not ours."""
         if name not in self.records:
             try:
-                record = json.loads((self.output / f"{name}.json").read_text(encoding="utf-8"))
-                self.records[name] = {key: record[key] for key in ("photo", "made_by")}
-            except (OSError, ValueError, KeyError, TypeError):
-                self.records[name] = {}
+                record = parse_json((self.output / f"{name}.json").read_bytes())
+                made = {key: record[key] for key in ("photo", "made_by")}
+            except (OSError, ValueError, KeyError, TypeError, DataError):
+                made = {}
+            self.records[name] = made if is_photo(made.get("photo")) else {}
         return self.records[name]
 
     def retire_coco(self) -> None:
         """Remove the COCO file of an earlier run, since a photo in it is about to change; a kill then leaves none."""
         if "coco" in self.forms:
             self.outputs.remove(self.output / COCO_FILE)
+
+
+def is_photo(value: Any) -> bool:
+    """Whether a value is what `Job.describe` gives for a photo, or the None of one that was missing."""
+    if value is None:
+        return True
+    kinds = {"path": str, "size": int, "mtime_ns": int}
+    is_whole = isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+    return is_whole and "\0" not in value["path"]

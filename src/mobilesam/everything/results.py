@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from mobilesam import boxes
+from mobilesam.errors import DataError
 from mobilesam.everything.grid import Box
 from mobilesam.predict.results import Mask
+from mobilesam.rle import check_rle
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -59,13 +62,30 @@ class FoundMask(Mask):
         """Inverse of `to_sa1b`; the photo is not in the record.
 
         Raises:
-            KeyError: the record is not in this format.
+            DataError: the record is not in this format, or its run lengths are malformed.
         """
-        x, y, width, height = record["crop_box"]
+        try:
+            segmentation, score = record["segmentation"], check_number(record["predicted_iou"])
+            x, y, width, height = (int(check_number(value)) for value in record["crop_box"])
+            point_x, point_y = map(check_number, record["point_coords"][0])
+            stability = check_number(record["stability_score"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(f"not a mask's record as `to_sa1b` writes it ({type(error).__name__}: {error})") from error
         return cls(
-            record["segmentation"],
-            record["predicted_iou"],
-            stability_score=record["stability_score"],
-            point_xy=tuple(record["point_coords"][0]),
+            check_rle(segmentation),
+            score,
+            stability_score=stability,
+            point_xy=(point_x, point_y),
             crop_box_xyxy=(x, y, x + width, y + height),
         )
+
+
+def check_number(value: Any) -> float:
+    """Return a number of a record.
+
+    Raises:
+        ValueError: it is none, NaN or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.40} is not a finite number")
+    return value

@@ -10,7 +10,6 @@ instances.json        COCO, for several photos
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -21,11 +20,14 @@ from numpy.typing import NDArray
 from mobilesam import outlines
 from mobilesam.choices import Form
 from mobilesam.draw import overlay_labels
+from mobilesam.errors import DataError, first_line
 from mobilesam.everything.results import FoundMask
 from mobilesam.files import save_json, save_picture, save_text
 from mobilesam.image import Rgb
 from mobilesam.interchange import to_coco
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
+from mobilesam.rle import check_rle, is_whole
+from mobilesam.text import parse_json
 
 FORMS = get_args(Form)
 COCO_FILE = "instances.json"
@@ -124,23 +126,52 @@ def yolo_line(mask: FoundMask) -> str:
     outline = outlines.join(outlines.trace(mask.array))
     if not len(outline):
         return ""
-    height, width = mask.original_hw
+    height, width = mask.array.shape
     unit = outline / (width, height)
     return "0 " + " ".join(f"{value:.6f}" for value in unit.ravel()) + "\n"
 
 
 def write_coco(folder: Path, names: Sequence[str], outputs: Outputs = DEFAULT) -> Path:
-    """Write one COCO file for the finished photos of these names, from their records."""
+    """Write one COCO file for the finished photos of these names, from their records.
+
+    Raises:
+        DataError: a record was damaged after it was written.
+        OutputError: another's instances.json is there.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories: list[dict[str, Any]] = [{"id": 1, "name": "object"}]
     for image_id, name in enumerate(names, 1):
-        record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        image, masks = record["image"], [FoundMask.from_sa1b(one) for one in record["annotations"]]
-        hw = (image["height"], image["width"])
-        made = to_coco(masks, image["file_name"], original_hw=hw, image_id=image_id, first_id=len(annotations) + 1)
+        photo, hw, masks = read_record(folder / f"{name}.json")
+        made = to_coco(masks, photo, original_hw=hw, image_id=image_id, first_id=len(annotations) + 1)
         images += made["images"]
         annotations += made["annotations"]
     return save_json(
         {"images": images, "annotations": annotations, "categories": categories}, folder / COCO_FILE, outputs
     )
+
+
+def read_record(path: Path) -> tuple[str, tuple[int, int], list[FoundMask]]:
+    """Read what `write` wrote about one photo.
+
+    Returns:
+        Path of the photo as the record gives it, its size (height, width), and its masks.
+
+    Raises:
+        DataError: the record is missing, cut off or changed; says to make it again.
+    """
+    try:
+        record = parse_json(path.read_bytes())
+        image, annotations = record["image"], record["annotations"]
+        photo, height, width = image["file_name"], image["height"], image["width"]
+        if not (isinstance(photo, str) and is_whole(height) and is_whole(width) and isinstance(annotations, list)):
+            raise DataError("its image needs a file name, a height and a width, its annotations a list")
+        hw = (int(height), int(width))
+        masks = [FoundMask.from_sa1b(one) for one in annotations]
+        for mask in masks:
+            check_rle(mask.rle(), hw)
+    except (OSError, KeyError, TypeError, DataError) as error:
+        raise DataError(
+            f"'{path}' is damaged ({first_line(error)}); delete it, and run the same command again"
+        ) from error
+    return photo, hw, masks

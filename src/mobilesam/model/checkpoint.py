@@ -29,6 +29,7 @@ from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import check_finite, digest, unprefixed
 from mobilesam.model.torch_file import read_torch
 from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.weights import CHECKPOINTS
 
 _CONFIG_KEY = "mobilesam_config"
 _DAMAGED = "{path} is damaged: it does not hold what was saved; copy or download it again"
@@ -38,8 +39,8 @@ def load(path: str | os.PathLike[str]) -> Sam:
     """Build the network that a checkpoint describes and load its weights, on the CPU, in eval mode.
 
     Args:
-        path: `.pt` or `.pth` (read with weights_only=True), `.safetensors`, or a folder with an exported pair,
-            whose initializers are the weights.
+        path: `.pt`, `.pth`, `.ckpt` or `.bin` (read with weights_only=True), `.safetensors`, or a folder with an
+            exported pair, whose initializers are the weights.
 
     Raises:
         ModelError: the file is missing, truncated, or not a SAM-family checkpoint; says what was expected.
@@ -92,11 +93,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
         return read_pair(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in (".pt", ".pth"):
+    if suffix in CHECKPOINTS:
         return read_torch(path), None
-    raise ModelError(f"{path}: expected .pt, .pth or .safetensors, found '{path.suffix}'")
+    raise ModelError(f"{path}: expected a file {', '.join(CHECKPOINTS)}, found '{path.suffix}'")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:

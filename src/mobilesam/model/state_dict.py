@@ -10,7 +10,9 @@ from torch import Tensor
 
 from mobilesam.errors import ModelError
 
-_PREFIXES = ("module.", "_orig_mod.")
+_ADDED = ("module", "_orig_mod")
+"""Parts of names that data-parallel training and torch.compile add, before all of a network or one part."""
+_ENCODER = "image_encoder."
 
 
 def check_finite(state: dict[str, Tensor]) -> None:
@@ -43,9 +45,20 @@ def is_unused(key: str) -> bool:
 
 
 def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes that data-parallel training and torch.compile put before each name."""
-    for _ in range(len(_PREFIXES)):
-        for prefix in _PREFIXES:
-            if state and all(key.startswith(prefix) for key in state):
-                state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    """Give weights the names that they have in SAM: without what other programs add to each name.
+
+    That is what data-parallel training and torch.compile add, and the attribute in which a class of somebody's own
+    holds the network (`sam.image_encoder...`). Where two names would become one, all stay as they are.
+    """
+    names = [".".join(part for part in key.split(".") if part not in _ADDED) for key in state]
+    own = next((name.partition(_ENCODER)[0] for name in names if _ENCODER in name), "")
+    if own and all(name.startswith(own) for name in names):
+        names = [name.removeprefix(own) for name in names]
+    return dict(zip(names, state.values(), strict=True)) if len(set(names)) == len(names) else state
+
+
+def is_network(value: object) -> bool:
+    """Whether a value is a state dict of SAM's network: tensors by names, among them an image encoder's."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return False
+    return any(_ENCODER in key for key in value) and all(isinstance(one, Tensor) for one in value.values())

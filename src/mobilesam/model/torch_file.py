@@ -1,9 +1,12 @@
-"""Reads `.pt` and `.pth` files: checks the archive, runs nothing in it, and finds the weights inside."""
+"""Reads files of torch.save: checks the archive, runs nothing in it, and finds the weights inside."""
 
 from __future__ import annotations
 
+import pickle
+import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,17 @@ from torch import Tensor
 
 from mobilesam.errors import ModelError, first_line
 from mobilesam.integrity import described
-from mobilesam.model.state_dict import unprefixed
+from mobilesam.model.state_dict import is_network, unprefixed
 
 _BLOCK = 2**20  # bytes read at a time
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
+"""Keys under which training scripts keep the weights, the first of these that there is."""
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_DEEPEST = 3  # dictionaries around the weights
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a `.pt` or `.pth` file.
+    """Read the weights of a file that torch.save wrote.
 
     Raises:
         ModelError: says what was found in their place.
@@ -31,10 +37,20 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         if what := described(path):
             raise ModelError(f"{path}: expected a checkpoint{what}") from None
         raise ModelError(
-            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; "
-            f"the file is truncated or something else ({first_line(error)})"
+            f"{path}: expected a checkpoint that torch.load(..., weights_only=True) reads; {unread(error)}"
         ) from error
-    return unprefixed(_check_tensors(_unwrapped(state), path))
+    return unprefixed(_check_tensors(_unwrapped(state, path), path))
+
+
+def unread(error: Exception) -> str:
+    """Say why torch could not load a file, without its advice to load what may run code."""
+    found = _GLOBAL.search(str(error))
+    if isinstance(error, pickle.UnpicklingError) and found:
+        return (
+            f"it holds a Python object ({found.group(1)}), which is not loaded because it could run code; save the "
+            "weights alone: torch.save(model.state_dict(), FILE)"
+        )
+    return f"the file is truncated or something else ({first_line(error).partition('. ')[0]})"
 
 
 def check_zip(path: Path) -> None:
@@ -63,14 +79,32 @@ def check_zip(path: Path) -> None:
         ) from error
 
 
-def _unwrapped(state: Any) -> Any:
-    """Find the state dict inside the dictionaries that training scripts wrap around it."""
-    for _ in range(3):
-        inside = [state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)]
-        if not inside:
-            break
-        state = inside[0]
-    return state
+def _unwrapped(state: Any, path: Path) -> Any:
+    """Find the state dict inside the dictionaries that training scripts wrap around it.
+
+    Raises:
+        ModelError: several dictionaries hold a network, and none is under one of the usual keys.
+    """
+    parts = list(_dictionaries(state))
+    networks = [(keys, part) for keys, part in parts if is_network(part)]
+    usual = [(keys, part) for name in _WRAPPERS for keys, part in networks or parts if keys[-1:] == (name,)]
+    if len(networks) > 1 and not usual:
+        names = ", ".join(f"'{'.'.join(keys)}'" for keys, _ in networks)
+        raise ModelError(
+            f"{path}: holds the weights of {len(networks)} networks, under {names}; "
+            "save the one that you need by itself"
+        )
+    chosen = usual or networks
+    return chosen[0][1] if chosen else state
+
+
+def _dictionaries(state: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
+    """The dictionary itself and those inside it, with the keys that lead to them; none inside a state dict."""
+    if isinstance(state, dict):
+        yield keys, state
+        if len(keys) < _DEEPEST and not is_network(state):
+            for key, value in state.items():
+                yield from _dictionaries(value, (*keys, str(key)))
 
 
 def _check_tensors(state: Any, path: Path) -> dict[str, Tensor]:

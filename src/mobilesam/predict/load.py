@@ -47,7 +47,8 @@ def load(
     """Load a model as a `Predictor`.
 
     Args:
-        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .safetensors), or a folder with a pair.
+        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors), or a folder
+            with a pair.
         backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs; else openvino
             where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
@@ -67,7 +68,7 @@ def load(
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
     source = in_run(model)
-    is_checkpoint = source.suffix in CHECKPOINTS
+    is_checkpoint = source.suffix.lower() in CHECKPOINTS
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
     if precision != "float32" and backend != "openvino":

@@ -21,11 +21,10 @@ from mobilesam.text import parse_json
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.schedule import Schedule
-from mobilesam.train.state import LOG_FOLDER
+from mobilesam.train.state import LOG_FOLDER, PICTURES_FOLDER
 from mobilesam.train.validation import Look
 
 HISTORY_FILE = "history.jsonl"
-PICTURES_FOLDER = "pictures"
 
 
 class Log:

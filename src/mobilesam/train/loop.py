@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
+from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.train import devices, memory, state
 from mobilesam.train.build import to_training_mode
 from mobilesam.train.config import Recipe
@@ -51,13 +52,21 @@ class Job:
     phases: tuple[PhaseConfig, ...] = ()
 
 
-def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, show_progress: bool = True) -> Path:
+def fit(
+    recipe: Recipe,
+    make_job: Callable[[], Job],
+    *,
+    outputs: Outputs = DEFAULT,
+    resume: bool = False,
+    show_progress: bool = True,
+) -> Path:
     """Train by a recipe until the run is complete.
 
     Args:
         recipe: how to step, for how long.
         make_job: builds the network, the step and the photos; called once the processes run. Where a CPU gets several
             of them it must be picklable: a function or a `functools.partial`, no closure.
+        outputs: the rule for what may be replaced in `recipe.run.output`.
         resume: continue from the last checkpoint in `recipe.run.output`; without it an existing run is refused.
         show_progress: a progress bar with losses and photos/s.
 
@@ -65,6 +74,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
         The file with the averaged weights.
 
     Raises:
+        OutputError: a file of somebody else, or an input, would be replaced.
         SettingsError: the output folder holds a run and `resume` is False, nothing to resume, or no length of the run.
         DataError: a shard cannot be read.
         OutOfMemoryError: the batches are too large for the device or the machine.
@@ -72,7 +82,7 @@ def fit(recipe: Recipe, make_job: Callable[[], Job], *, resume: bool = False, sh
     """
     check_length(recipe.run)
     output = Path(recipe.run.output)
-    has_checkpoint = state.begin(output, resume)
+    has_checkpoint = state.begin(output, resume, outputs)
     devices.start(recipe, partial(train, recipe, make_job, has_checkpoint, show_progress))
     return output / RUN_WEIGHTS
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from mobilesam.data.layouts import expand
 from mobilesam.data.split import keep_fraction
+from mobilesam.data.store_format import SUFFIX
 from mobilesam.data.survey import Survey, survey
 from mobilesam.errors import DataError
 from mobilesam.train.photo_config import DataConfig
+from mobilesam.weights import in_run
 
 
 def data_patterns(config: DataConfig) -> list[str]:
@@ -21,6 +25,26 @@ def data_patterns(config: DataConfig) -> list[str]:
     if not patterns:
         raise DataError("the recipe names no data: set data.paths to shards, folders or annotation files")
     return patterns
+
+
+def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable[str] = ()) -> list[str | Path]:
+    """What a recipe reads: its data sets, the weights that it starts from and stores of embeddings; none is replaced.
+
+    Args:
+        config: the photos.
+        models: checkpoints, runs' folders, exported pairs or names; names and empty texts are left out.
+        stores: folders of embeddings; empty for none.
+
+    Raises:
+        DataError: the recipe names no data, or a data set is missing.
+    """
+    found: list[str | Path] = [*expand(data_patterns(config)), config.photos]
+    for model in filter(None, models):
+        path = in_run(model)
+        found += path.iterdir() if path.is_dir() else [path]
+    for store in filter(None, stores):
+        found += Path(store).glob(f"*{SUFFIX}")
+    return found
 
 
 def photo_folder(config: DataConfig) -> Path | None:

@@ -10,7 +10,8 @@ from typing import Any
 from mobilesam.files import replacing, save_text
 from mobilesam.outputs import ALL, MARK
 from mobilesam.tables import table
-from mobilesam.train.log import HISTORY_FILE, PICTURES_FOLDER
+from mobilesam.train.log import HISTORY_FILE
+from mobilesam.train.state import PICTURES_FOLDER
 
 REPORT_FILE = "report.md"
 CURVES_FILE = "curves.png"

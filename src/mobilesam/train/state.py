@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from mobilesam import outputs, temporaries
-from mobilesam.errors import ModelError, SettingsError, first_line
+from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import replacing, save_json
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
-from mobilesam.model.torch_file import check_zip
+from mobilesam.model.torch_file import check_zip, unread
 from mobilesam.recipe import from_dict
 from mobilesam.train import lora
 from mobilesam.train.config import Recipe
@@ -38,8 +38,9 @@ from mobilesam.weights import RUN_WEIGHTS
 STATE_FILE = "state.pt"
 LOG_FOLDER = "logs"
 RECIPE_FILE = "recipe.json"
-RUN_FILES = (RECIPE_FILE, RUN_WEIGHTS, "history.jsonl", "report.md", "curves.png")
-"""What a run writes into its folder besides its state."""
+PICTURES_FOLDER = "pictures"
+RUN_FILES = (STATE_FILE, RECIPE_FILE, RUN_WEIGHTS, "history.jsonl", "report.md", "curves.png")
+"""What a run writes into its folder, besides pictures and TensorBoard's logs."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,20 @@ class Trained:
     clock: Stopwatch
 
 
-def begin(output: Path, resume: bool) -> bool:
+def begin(output: Path, resume: bool, rule: outputs.Outputs = outputs.DEFAULT) -> bool:
     """Create the run's folder; refuse to overwrite a run, or to resume one that does not exist.
+
+    Args:
+        output: the folder.
+        resume: continue the run that is there.
+        rule: what may be replaced: never an input of the run, and another's file only if the rule allows it.
 
     Returns:
         Whether there is a checkpoint to resume from. A run that was killed before its first one starts again.
 
     Raises:
         SettingsError: the run exists already, or there is none to resume.
-        OutputError: the folder holds another's file of a name that the run is going to write.
+        OutputError: the folder holds an input, or another's file, of a name that the run is going to write.
     """
     has_checkpoint = (output / STATE_FILE).exists()
     if has_checkpoint and not resume:
@@ -70,9 +76,10 @@ def begin(output: Path, resume: bool) -> bool:
     output.mkdir(parents=True, exist_ok=True)
     temporaries.sweep(output)
     # With --resume the user says that the folder is a run's, even if it was killed before its first checkpoint.
-    if not resume and not is_begun(output):
-        for name in RUN_FILES:
-            outputs.DEFAULT.check(output / name)
+    if resume or is_begun(output):
+        rule = dataclasses.replace(rule, overwrite=True)
+    for file in (*(output / name for name in RUN_FILES), *(output / PICTURES_FOLDER).glob("*.jpg")):
+        rule.check(file)
     return has_checkpoint
 
 
@@ -128,7 +135,7 @@ def restore(output: Path, trained: Trained) -> int:
         clock = trained.clock
         clock.wall, clock.cpu, clock.waiting = state["clock"]
     except Exception as error:  # pickle, zip, torch and optimizers each raise exceptions of their own
-        raise ModelError(f"{path}: not a checkpoint of this recipe's model ({first_line(error)})") from error
+        raise ModelError(f"{path}: not a checkpoint of this recipe's model: {unread(error)}") from error
     return step
 
 

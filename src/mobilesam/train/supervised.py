@@ -21,7 +21,7 @@ from mobilesam.train.data import MaskPhotos
 from mobilesam.train.epochs import EpochPhotos, Needs
 from mobilesam.train.interactive import Draws, Prompts, StepResult, interactive_loss
 from mobilesam.train.loop import Job
-from mobilesam.train.photos import find_photos
+from mobilesam.train.photos import find_photos, input_files
 from mobilesam.train.prompts import first_prompts, low_res_target
 from mobilesam.train.validation import Validation
 
@@ -56,6 +56,12 @@ class SupervisedStep(nn.Module):
         # The same memory format as the encoder's weights (train/loop.py says why).
         layout = torch.contiguous_format if images.is_cuda else torch.channels_last
         return self.model.encode(images.float().contiguous(memory_format=layout), side=images.shape[-1])
+
+
+def inputs(recipe: TrainRecipe) -> list[str | Path]:
+    """The files and folders that a recipe reads; errors are those of `photos.input_files`."""
+    start = recipe.start_from
+    return input_files(recipe.data, start.values() if isinstance(start, dict) else [start], [recipe.store])
 
 
 def supervised_job(recipe: TrainRecipe) -> Job:
