@@ -89,6 +89,7 @@ class Service:
             "embeddings": count,
             "embedding_bytes": size,
             "work_in_progress": self.gate.inside,
+            "overloaded": self.gate.admission.is_overloaded,
             "requests_in_progress": self.uploads.requests,
             "upload_bytes": self.uploads.buffered,
             "jobs": self.jobs.active,

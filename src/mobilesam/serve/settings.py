@@ -38,9 +38,10 @@ class ServeSettings(Settings):
     threads: Count | None = None
     """Threads of each operator of the runtime; None: the processors, divided among slots and workers."""
     slots: Count | None = None
-    """Requests that compute at the same time; None: one per processor, divided among workers."""
+    """Requests that compute at the same time; None: one for every two processors, divided among workers."""
     queue: CountOrZero | None = None
-    """Requests that wait for a slot; one more gets 503. None: as many as slots, which keeps the wait short."""
+    """Requests of a burst that wait for a slot; one more gets 503, and under lasting overload each that finds no free
+    slot. None: four for each slot."""
     max_requests: Count = 256
     """Requests in progress, uploads included; one more gets 503."""
     max_bytes: Count = 32 * MEGABYTE
@@ -96,12 +97,12 @@ class ServeSettings(Settings):
     @property
     def num_slots(self) -> int:
         """`slots`, or its default on this machine."""
-        return self.slots or max(1, (os.cpu_count() or 1) // self.workers)
+        return self.slots or max(1, (os.cpu_count() or 1) // (2 * self.workers))
 
     @property
     def num_waiting(self) -> int:
         """`queue`, or its default on this machine."""
-        return self.num_slots if self.queue is None else self.queue
+        return 4 * self.num_slots if self.queue is None else self.queue
 
     @property
     def num_threads(self) -> int:
