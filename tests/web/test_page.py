@@ -224,7 +224,7 @@ def test_it_works_offline_once_loaded_and_asks_no_other_host(
     opened = open_page(browser, address)
     asked: list[tuple[str, str]] = []
     opened.context.on("request", lambda request: asked.append((request.method, request.url)))
-    opened.until("caches.open('mobilesam-page-1').then((c) => c.keys()).then((k) => k.length > 30)")
+    opened.until("caches.open('mobilesam-page-2').then((c) => c.keys()).then((k) => k.length > 30)")
     host.shutdown()
     host.server_close()
     opened.complaints.clear()
@@ -251,7 +251,7 @@ def test_a_service_worker_that_comes_late_keeps_the_model_too(
     host.RequestHandlerClass = functools.partial(Late, directory=str(page_folder))  # type: ignore
     opened = open_page(browser, f"http://127.0.0.1:{host.server_port}/")
     assert opened.page.evaluate("navigator.serviceWorker.controller === null"), "the model was there first"
-    kept = "caches.open('mobilesam-page-1').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"
+    kept = "caches.open('mobilesam-page-2').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"
     files = ("encoder.onnx", "decoder.onnx", "model.json", "threaded.wasm.gz")
     opened.until(f"{kept}.then((all) => {list(files)}.every((name) => all.includes(name)))")
     host.shutdown()

@@ -4,6 +4,7 @@ import { isAmbiguous } from "../core/prompts.js";
 import { bestIndex } from "../core/logits.js";
 import { openPhoto } from "./photo.js";
 import { Model, outlineOf } from "./predict.js";
+import { Roads } from "./roads.js";
 import { fetchBytes, openGraph, startRuntime, threadCount } from "./runtime.js";
 import { searchAll } from "./search.js";
 import { writeFile } from "./write.js";
@@ -16,6 +17,8 @@ let loading = null;
 let pixels = null;
 /** @type {Promise<any>} */
 let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
+const roads = new Roads();
+roads.tell = () => port.postMessage({ notice: { isSent: roads.isSent, last: roads.last } });
 /** @type {Set<number>} */
 const cancelled = new Set();
 
@@ -26,9 +29,10 @@ function progress(id, stage, data) {
 
 /**
  * @param {number} id
- * @param {{base: string, threads?: number}} wish
+ * @param {{base: string, threads?: number, service?: string}} wish
  */
-async function load(id, { base, threads }) {
+async function load(id, { base, threads, service }) {
+  roads.address = service ? new URL(service, base).href : "";
   let done = 0;
   const came = (/** @type {number} */ bytes) => progress(id, "bytes", { done: (done += bytes) });
   const at = (/** @type {string} */ name, sha = "") => new URL(`model/${name}${sha && `?sha256=${sha.slice(0, 16)}`}`, base).href;
@@ -39,7 +43,7 @@ async function load(id, { base, threads }) {
     file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used),
   ]);
   progress(id, "opening", {});
-  return new Model(card, await openGraph(encoderBytes, null), decoderBytes);
+  return new Model(card, await openGraph(encoderBytes, null), decoderBytes, roads);
 }
 
 /** @type {Record<string, (wish: any, id: number) => Promise<any>>} */
@@ -96,10 +100,16 @@ const TASKS = {
     cancelled.add(which);
   },
 
+  async place({ mode }) {
+    roads.mode = mode;
+  },
+
   async write(wish) {
     return writeFile((await ready()).pixels, wish);
   },
 };
+
+const IMMEDIATE = new Set(["cancel", "load", "open", "place"]);
 
 async function ready() {
   if (!loading) throw new Error("The model is not loaded.");
@@ -110,7 +120,7 @@ async function ready() {
 
 /** @param {number} id @param {string} task @param {any} wish */
 function inTurn(id, task, wish) {
-  if (task === "cancel" || task === "load" || task === "open") return TASKS[task](wish, id);
+  if (IMMEDIATE.has(task)) return TASKS[task](wish, id);
   const result = busy.then(() => TASKS[task](wish, id));
   busy = result.catch(() => {});
   return result;

@@ -6,6 +6,7 @@ import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
 import { keepFiles, startServiceWorker } from "./offline.js";
 import { byId, Panel } from "./panel.js";
+import { Privacy } from "./privacy.js";
 import { Stage } from "./stage.js";
 
 const BASE = new URL("../", import.meta.url).href;
@@ -27,6 +28,7 @@ const editor = new Editor(client, stage, page);
 stage.editor = editor;
 const gestures = new Gestures(stage, editor);
 const panel = new Panel(editor, client, page);
+const privacy = new Privacy(client);
 
 /** @param {string} name */
 function checked(name) {
@@ -90,7 +92,7 @@ let loading = null;
 /** Load the model once; a failed load can be tried again. */
 function loadModel() {
   loading ||= client
-    .call("load", { base: BASE }, (stage_, { done }) => {
+    .call("load", { base: BASE, service: privacy.service }, (stage_, { done }) => {
       const isDownload = stage_ === "bytes";
       progress = isDownload ? Math.min(1, done / 1e6 / MEGABYTES) : null;
       if (!byId("busy").hidden) showLoading();
