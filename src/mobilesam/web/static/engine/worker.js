@@ -5,7 +5,7 @@ import { bestIndex } from "../core/logits.js";
 import { openPhoto } from "./photo.js";
 import { Model, outlineOf } from "./predict.js";
 import { Roads } from "./roads.js";
-import { fetchBytes, openGraph, startRuntime, threadCount } from "./runtime.js";
+import { fetchBytes, hasAdapter, openGraph, startRuntime, threadCount } from "./runtime.js";
 import { searchAll } from "./search.js";
 import { writeFile } from "./write.js";
 
@@ -17,6 +17,8 @@ let loading = null;
 let pixels = null;
 /** @type {Promise<any>} */
 let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
+/** @type {"wasm" | "webgpu"} */
+let kind = "wasm";
 const roads = new Roads();
 roads.tell = () => port.postMessage({ notice: { isSent: roads.isSent, last: roads.last } });
 /** @type {Set<number>} */
@@ -29,9 +31,9 @@ function progress(id, stage, data) {
 
 /**
  * @param {number} id
- * @param {{base: string, threads?: number, service?: string}} wish
+ * @param {{base: string, threads?: number, service?: string, webgpu?: string}} wish
  */
-async function load(id, { base, threads, service }) {
+async function load(id, { base, threads, service, webgpu }) {
   roads.address = service ? new URL(service, base).href : "";
   let done = 0;
   const came = (/** @type {number} */ bytes) => progress(id, "bytes", { done: (done += bytes) });
@@ -39,8 +41,9 @@ async function load(id, { base, threads, service }) {
   const card = JSON.parse(new TextDecoder().decode(await fetchBytes(at("model.json"))));
   const file = (/** @type {string} */ name) => fetchBytes(at(name, card.sha256?.[name]), came);
   const used = threads || threadCount();
+  kind = webgpu && webgpu !== "off" && (await hasAdapter(webgpu === "any")) ? "webgpu" : "wasm";
   const [encoderBytes, decoderBytes] = await Promise.all([
-    file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used),
+    file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used, kind),
   ]);
   progress(id, "opening", {});
   return new Model(card, await openGraph(encoderBytes, null), decoderBytes, roads);
@@ -55,8 +58,8 @@ const TASKS = {
     });
     const { card } = await loading;
     const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
-    const files = fetched.filter((name) => /\/model\/|\.wasm\.gz/.test(name));
-    return { card, threads: wish.threads || threadCount(), files };
+    const files = fetched.filter((name) => /\/model\/|\/vendor\//.test(name));
+    return { card, threads: wish.threads || threadCount(), files, kind };
   },
 
   async open({ blob }) {
