@@ -19,6 +19,8 @@ MODEL_FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.CARD_FILE)
 VENDOR = "vendor"
 NO_WEBGPU = b'<meta name="webgpu" content="" />'
 """Where the page reads whether the runtime for graphics cards lies beside the other."""
+MANY_FILES = (contract.MANY_FILE,)
+"""What the page uses for "everything" where the model has it."""
 SIDES = (384, 512)
 """Sides in pixels at which the page encodes photos: for hovering, and for results."""
 
@@ -53,7 +55,8 @@ def write_page(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     files = {path.relative_to(static_folder()): path for path in page_files()}
-    files |= {Path(MODEL_FOLDER, name): source / name for name in MODEL_FILES}
+    names = [*MODEL_FILES, *(MANY_FILES if (source / contract.MANY_FILE).is_file() else ())]
+    files |= {Path(MODEL_FOLDER, name): source / name for name in names}
     order = sorted(files, key=lambda name: (name == Path("index.html"), name))
     with tempfile.TemporaryDirectory(dir=output, prefix=".page-") as scratch:
         for name in order:

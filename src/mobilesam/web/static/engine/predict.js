@@ -22,10 +22,14 @@ export class Model {
    * @param {import("./runtime.js").ModelCard} card
    * @param {any} encoder
    * @param {Uint8Array} decoderBytes
+   * @param {Uint8Array | null} manyBytes  of the decoder for many prompts, which some models lack
    * @param {import("./roads.js").Roads} roads
    */
-  constructor(card, encoder, decoderBytes, roads) {
+  constructor(card, encoder, decoderBytes, manyBytes, roads) {
     this.card = card;
+    this.manyBytes = manyBytes;
+    /** @type {Map<number, Promise<any>>} */
+    this.manyDecoders = new Map();
     this.roads = roads;
     this.encoder = encoder;
     this.decoderBytes = decoderBytes;
@@ -61,6 +65,17 @@ export class Model {
   decoder(side) {
     const found = this.decoders.get(side) || openGraph(this.decoderBytes, side / 16);
     this.decoders.set(side, found);
+    return found;
+  }
+
+  /**
+   * The decoder for many prompts without priors, which is faster for them and takes its weights from the other one.
+   * @param {number} side
+   */
+  manyDecoder(side) {
+    if (!this.manyBytes) return this.decoder(side);
+    const found = this.manyDecoders.get(side) || openGraph(this.manyBytes, side / 16, [{ path: "decoder.onnx", data: this.decoderBytes }]);
+    this.manyDecoders.set(side, found);
     return found;
   }
 

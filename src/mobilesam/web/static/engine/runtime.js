@@ -109,10 +109,11 @@ let providers = ["wasm"];
  * Open a graph.
  * @param {Uint8Array} bytes
  * @param {number | null} grid  side of the embedding in cells, for a decoder, which then works at this side alone
+ * @param {{path: string, data: Uint8Array}[]} externalData  other files whose weights the graph uses
  */
-export function openGraph(bytes, grid) {
+export function openGraph(bytes, grid, externalData = []) {
   /** @type {any} */
-  const options = { executionProviders: providers, graphOptimizationLevel: "all", enableMemPattern: false, logSeverityLevel: 3 };
-  if (grid) options.freeDimensionOverrides = { g: grid, l: 4 * grid };
+  const options = { executionProviders: providers, externalData, graphOptimizationLevel: "all", enableMemPattern: false, logSeverityLevel: 3 };
+  if (grid) options.freeDimensionOverrides = externalData.length ? { g: grid } : { g: grid, l: 4 * grid };
   return ort.InferenceSession.create(bytes, options);
 }

@@ -42,11 +42,12 @@ async function load(id, { base, threads, service, webgpu }) {
   const file = (/** @type {string} */ name) => fetchBytes(at(name, card.sha256?.[name]), came);
   const used = threads || threadCount();
   kind = webgpu && webgpu !== "off" && (await hasAdapter(webgpu === "any")) ? "webgpu" : "wasm";
-  const [encoderBytes, decoderBytes] = await Promise.all([
-    file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used, kind),
+  const many = card.sha256?.["decoder_many.onnx"] ? file("decoder_many.onnx") : null;
+  const [encoderBytes, decoderBytes, manyBytes] = await Promise.all([
+    file("encoder.onnx"), file("decoder.onnx"), many, startRuntime(base, came, used, kind),
   ]);
   progress(id, "opening", {});
-  return new Model(card, await openGraph(encoderBytes, null), decoderBytes, roads);
+  return new Model(card, await openGraph(encoderBytes, null), decoderBytes, manyBytes, roads);
 }
 
 /** @type {Record<string, (wish: any, id: number) => Promise<any>>} */

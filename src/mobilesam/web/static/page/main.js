@@ -12,7 +12,7 @@ import { Stage } from "./stage.js";
 const BASE = new URL("../", import.meta.url).href;
 const HOVER_SIDE = 384;
 const hasWebgpu = Boolean(/** @type {HTMLMetaElement | null} */ (document.querySelector("meta[name=webgpu]"))?.content);
-const MEGABYTES = hasWebgpu && "gpu" in navigator ? 22.7 : 19.8; // of model and runtime, for the progress bar
+const MEGABYTES = hasWebgpu && "gpu" in navigator ? 22.9 : 20.0; // of model and runtime, for the progress bar
 const SAID = 2600; // milliseconds
 
 const canvas = byId("canvas");
