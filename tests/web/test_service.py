@@ -139,7 +139,7 @@ def test_encoded_here_or_by_the_service_the_masks_are_the_same_and_the_page_says
     assert not [url for method, url in asked if method != "GET"]
     encode_by(served, "service")
     there = masks_of(served)
-    assert served.page.inner_text("#privacy") == f"A copy went to {host}"
+    assert served.page.inner_text("#privacy") == f"Sent to {host}"
     sent = [url for method, url in asked if method == "POST"]
     assert len(sent) == 3, "both sides, and the second look"
     assert "square=true" in sent[-1]

@@ -48,15 +48,12 @@ export class Privacy {
 
   words() {
     const { host } = location;
-    const copy = "a copy of at most 512 pixels, and one of each small object enlarged,";
+    const copies = "copies of the photo and of small objects, at most 512 pixels,";
     if (this.isSent) {
-      return { short: `A copy went to ${host}`, long: `Of this photo ${copy} went to the service at ${host}, which encodes them and keeps nothing.` };
+      return { short: `Sent to ${host}`, long: `Reduced ${copies} went to the service at ${host}, which encodes them and keeps nothing.` };
     }
     if (!this.service || this.mode === "here") return { short: "Nothing is uploaded", long: "Your photo never leaves this device." };
-    const when = this.mode === "auto" ? "may go" : "goes";
-    return {
-      short: `A copy ${when} to ${host}`,
-      long: `Of your photo ${copy} ${when} to the service at ${host}, which encodes them${this.mode === "auto" ? " if that is faster" : ""} and keeps nothing.`,
-    };
+    const [goes, go, when] = this.mode === "auto" ? ["May go", "may go", " if that is faster"] : ["Goes", "go", ""];
+    return { short: `${goes} to ${host}`, long: `Reduced ${copies} ${go} to the service at ${host}, which encodes them${when} and keeps nothing.` };
   }
 }
