@@ -6,8 +6,10 @@ import heapq
 import random
 
 import numpy as np
+import pytest
 
 from mobilesam.serve.admission import Admission
+from mobilesam.serve.settings import ServeSettings
 
 WORK = 0.01  # seconds of a request
 
@@ -97,3 +99,15 @@ def test_a_burst_as_long_as_the_queue_is_no_overload() -> None:
         service.finish_until(service.now + 20 * WORK)
     assert service.refused == 0
     assert not service.admission.is_overloaded
+
+
+@pytest.mark.parametrize(
+    ("processors", "workers", "slots", "threads"), [(1, 1, 1, 1), (2, 1, 1, 1), (8, 1, 7, 1), (8, 2, 3, 1)]
+)
+def test_one_processor_is_left_for_receiving_and_answering(
+    monkeypatch: pytest.MonkeyPatch, processors: int, workers: int, slots: int, threads: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    settings = ServeSettings(workers=workers)
+    assert (settings.num_slots, settings.num_threads) == (slots, threads)
+    assert ServeSettings(slots=1, workers=workers).num_threads == max(1, processors // (2 * workers))

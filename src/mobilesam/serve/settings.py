@@ -36,9 +36,10 @@ class ServeSettings(Settings):
     image_size: int | None = None
     """Side in pixels of the network's square input; None: the model's."""
     threads: Count | None = None
-    """Threads of each operator of the runtime; None: the processors, divided among slots and workers."""
+    """Threads of each operator of the runtime; None: the processors, divided among slots and workers, less one slot."""
     slots: Count | None = None
-    """Requests that compute at the same time; None: one for every two processors, divided among workers."""
+    """Requests that compute at the same time; None: the processors, divided among workers, less one that receives and
+    answers."""
     queue: CountOrZero | None = None
     """Requests of a burst that wait for a slot; one more gets 503, and under lasting overload each that finds no free
     slot. None: four for each slot."""
@@ -97,7 +98,7 @@ class ServeSettings(Settings):
     @property
     def num_slots(self) -> int:
         """`slots`, or its default on this machine."""
-        return self.slots or max(1, (os.cpu_count() or 1) // (2 * self.workers))
+        return self.slots or max(1, (os.cpu_count() or 1) // self.workers - 1)
 
     @property
     def num_waiting(self) -> int:
@@ -107,7 +108,7 @@ class ServeSettings(Settings):
     @property
     def num_threads(self) -> int:
         """`threads`, or its default on this machine."""
-        return self.threads or max(1, (os.cpu_count() or 1) // (self.num_slots * self.workers))
+        return self.threads or max(1, (os.cpu_count() or 1) // ((self.num_slots + 1) * self.workers))
 
     @property
     def is_loopback(self) -> bool:
