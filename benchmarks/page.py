@@ -54,6 +54,38 @@ TIMES = """async ([threads, rounds]) => {
     return times;
 }"""
 
+# One batch of "everything" by both decoders of the pair, in turns; decoder_many.onnx takes its weights from the other.
+DECODERS = """async ([threads, rounds]) => {
+    const runtime = await import("/engine/runtime.js");
+    const { fetchBytes, openGraph, startRuntime } = runtime;
+    await startRuntime(location.origin + "/", () => {}, threads, "wasm");
+    const get = (name) => fetchBytes(`${location.origin}/model/${name}`);
+    const [plain, many] = await Promise.all([get("decoder.onnx"), get("decoder_many.onnx")]);
+    const grid = 24, count = 16, length = 4 * grid;
+    const make = (dims, value) => new runtime.ort.Tensor("float32", Float32Array.from(
+        { length: dims.reduce((a, b) => a * b, 1) }, value), dims);
+    const shared = {
+        embedding: make([1, 256, grid, grid], () => Math.random() - 0.5),
+        point_coords: make([count, 2, 2], () => Math.random() * 384),
+        point_labels: make([count, 2], (_, i) => (i % 2 ? -1 : 1)),
+        min_score: make([], () => -Infinity),
+    };
+    const rest = { mask_input: make([1, 1, length, length], () => 0), has_mask_input: make([1], () => 0) };
+    const sessions = {
+        "decoder.onnx": [await openGraph(plain, grid), { ...shared, ...rest }],
+        "decoder_many.onnx": [await openGraph(many, grid, [{ path: "decoder.onnx", data: plain }]), shared],
+    };
+    const times = {};
+    for (let i = 0; i <= 2 * rounds; i++) {
+        for (const [name, [session, inputs]] of Object.entries(sessions)) {
+            const start = performance.now();
+            await session.run(inputs);
+            if (i) (times[name] ||= []).push(performance.now() - start);
+        }
+    }
+    return times;
+}"""
+
 
 class Counting(http.server.SimpleHTTPRequestHandler):
     """Serves files and counts their bytes."""
@@ -130,6 +162,11 @@ def measure(browser: Any, address: str, rounds: int, seconds: float) -> None:
         for name, all_times in times.items():
             warm = all_times[1:] if name.startswith("encode") else all_times[4:]
             print(f"{name} px, {threads} thread{'s' * (threads > 1)}: {statistics.median(warm):.0f} ms")
+    for threads in (1, 2):
+        page.reload()  # the runtime starts once in a page
+        page.wait_for_selector("body[data-model=loaded]")
+        for name, all_times in page.evaluate(DECODERS, [threads, rounds]).items():
+            print(f"16 points of everything, {name}, {threads} threads: {statistics.median(all_times):.0f} ms")
     context.close()
     print(f"hovering: {hover_rate(browser, address, seconds):.1f} masks/s")
 

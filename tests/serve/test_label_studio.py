@@ -66,6 +66,21 @@ def test_the_backend_says_that_it_runs(call) -> None:
     assert call("POST", "/setup", json=sent).json()["model_version"].startswith("mobilesam-embedded-")
 
 
+def test_the_backend_names_its_version_and_takes_news_without_learning_from_them(call) -> None:
+    sent = {"project": "3.17"}
+    own = call("POST", "/setup", json=sent).json()["model_version"]
+    for answer in (
+        call("GET", "/versions"),
+        call("GET", "/versions?project=3.17"),
+        call("POST", "/versions", json=sent),
+    ):
+        assert answer.json() == {"versions": [own]}
+    news = call(
+        "POST", "/webhook", json={"action": "ANNOTATION_CREATED", "annotation": {"id": 1}, "project": {"id": 3}}
+    )
+    assert (news.status_code, news.json()) == (200, {"status": "ignored"})
+
+
 def test_a_point_becomes_a_brush_and_a_polygon(call, photo: str, coffee_embedding) -> None:
     answer = call("POST", "/predict", json=request(photo, POINT)).json()
     assert answer["model_version"] == answer["results"][0]["model_version"]

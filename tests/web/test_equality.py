@@ -173,3 +173,27 @@ def test_a_turned_photo_is_opened_upright(loaded: Opened, tmp_path: Path) -> Non
     loaded.click(100, 30)
     loaded.box(20, 0, 180, 60)
     assert loaded.mask().shape == (300, 200)
+
+
+def test_the_decoder_for_many_prompts_gives_the_masks_of_the_other(loaded: Opened) -> None:
+    code = """async () => {
+        const runtime = await import("/engine/runtime.js");
+        const { askPoints } = await import("/engine/search.js");
+        const base = location.origin + "/";
+        await runtime.startRuntime(base, () => {}, 1, "wasm");
+        const get = (name) => runtime.fetchBytes(`${base}model/${name}`);
+        const [plain, many] = await Promise.all([get("decoder.onnx"), get("decoder_many.onnx")]);
+        const values = Float32Array.from({ length: 256 * 24 * 24 }, (_, i) => Math.sin(i * i));
+        const embedding = new runtime.ort.Tensor("float32", values, [1, 256, 24, 24]);
+        const model = { photoHw: [400, 600], embeddings: new Map([[384, embedding]]) };
+        const answers = [];
+        for (const decoder of [
+            await runtime.openGraph(plain, 24),
+            await runtime.openGraph(many, 24, [{ path: "decoder.onnx", data: plain }]),
+        ]) answers.push(await askPoints(model, decoder, 384, 4, 0, 16));
+        const [a, b] = answers.map((one) => [...one.low_res_masks.data, ...one.iou_predictions.data]);
+        return [a.length, a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0)];
+    }"""
+    count, most = loaded.page.evaluate(code)
+    assert count == 16 * 4 * (96 * 96 + 1)
+    assert most < 0.01

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mobilesam.web import write_page
@@ -170,20 +171,28 @@ def test_a_file_that_is_no_photo_is_explained_and_nothing_is_lost(coffee_page: O
     assert np.array_equal(coffee_page.mask(), before)
 
 
-def test_a_large_photo_has_results_at_its_own_size(loaded: Opened, coffee: Path) -> None:
+def test_a_heic_photo_that_the_browser_cannot_read_is_explained(coffee_page: Opened) -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+    coffee_page.page.set_input_files("#file", {"name": "a.heic", "mimeType": "image/heic", "buffer": heic})
+    coffee_page.page.wait_for_selector("#trouble", state="visible")
+    assert "HEIC" in coffee_page.page.inner_text("#trouble-text")
+    coffee_page.page.click("#dismiss")
+
+
+def test_a_photo_of_24_megapixels_has_results_at_its_own_size(loaded: Opened, coffee: Path) -> None:
     with Image.open(coffee) as photo:
-        large = photo.convert("RGB").resize((4800, 3200), Image.Resampling.BICUBIC)
+        large = photo.convert("RGB").resize((6000, 4000), Image.Resampling.BICUBIC)
     data = io.BytesIO()
     large.save(data, "JPEG", quality=80)
     loaded.page.set_input_files("#file", {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": data.getvalue()})
     loaded.until("document.getElementById('file-name').textContent.startsWith('large')")
     loaded.ready()
-    loaded.click(290 * 8, 120 * 8)
+    loaded.click(290 * 10, 120 * 10)
     large_mask = loaded.mask()
-    assert large_mask.shape == (3200, 4800)
+    assert large_mask.shape == (4000, 6000)
     loaded.example("coffee")
     loaded.click(290, 120)
-    assert iou(large_mask[4::8, 4::8], loaded.mask()) > 0.9
+    assert iou(large_mask[5::10, 5::10], loaded.mask()) > 0.9
 
 
 def test_a_phone_has_no_sideways_scrolling_and_works_by_touch(browser: Any, site: str) -> None:
@@ -207,10 +216,10 @@ def test_a_phone_has_no_sideways_scrolling_and_works_by_touch(browser: Any, site
     opened.page.tap("#handle")
     assert opened.page.locator("#objects li").is_visible()
     small = opened.page.evaluate(
-        """[...document.querySelectorAll(".toolbar button, .bar button, #handle")].filter((one) => {
+        """[...document.querySelectorAll("button, select, .check, .row, #objects input")].filter((one) => {
             const { width, height } = one.getBoundingClientRect();
-            return width && (width < 40 || height < 40);
-        }).map((one) => one.id)"""
+            return width && (width < 43.9 || height < (one.matches(".row") ? 34 : 43.9));
+        }).map((one) => one.outerHTML)"""
     )
     assert small == []
     assert opened.complaints == []
@@ -224,7 +233,7 @@ def test_it_works_offline_once_loaded_and_asks_no_other_host(
     opened = open_page(browser, address)
     asked: list[tuple[str, str]] = []
     opened.context.on("request", lambda request: asked.append((request.method, request.url)))
-    opened.until("caches.open('mobilesam-page-1').then((c) => c.keys()).then((k) => k.length > 30)")
+    opened.until("caches.open('mobilesam-page-2').then((c) => c.keys()).then((k) => k.length > 30)")
     host.shutdown()
     host.server_close()
     opened.complaints.clear()
@@ -251,7 +260,7 @@ def test_a_service_worker_that_comes_late_keeps_the_model_too(
     host.RequestHandlerClass = functools.partial(Late, directory=str(page_folder))  # type: ignore
     opened = open_page(browser, f"http://127.0.0.1:{host.server_port}/")
     assert opened.page.evaluate("navigator.serviceWorker.controller === null"), "the model was there first"
-    kept = "caches.open('mobilesam-page-1').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"
+    kept = "caches.open('mobilesam-page-2').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"
     files = ("encoder.onnx", "decoder.onnx", "model.json", "threaded.wasm.gz")
     opened.until(f"{kept}.then((all) => {list(files)}.every((name) => all.includes(name)))")
     host.shutdown()
@@ -319,6 +328,52 @@ def test_light_and_dark_are_switched_and_remembered(loaded: Opened) -> None:
     assert loaded.page.evaluate(ground) == light
 
 
+SEEN_CONTRAST = """() => {
+    const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+    const over = (top, ground) => top.slice(0, 3).map((v, i) => v * (top[3] ?? 1) + ground[i] * (1 - (top[3] ?? 1)));
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const light = (colour) => {
+        const [x, y, z] = colour.map((v) => linear(v / 255));
+        return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+    };
+    const groundOf = (one) => {
+        const layers = [];
+        for (let at = one; at; at = at.parentElement) layers.push(parts(getComputedStyle(at).backgroundColor));
+        return layers.reverse().reduce((ground, layer) => over(layer, ground), [255, 255, 255]);
+    };
+    const low = [];
+    for (const one of document.querySelectorAll("body *")) {
+        const text = [...one.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
+        const style = getComputedStyle(one);
+        if (!(text || one.matches("input:not([type])")) || !one.checkVisibility({ visibilityProperty: true })) continue;
+        if (one.closest(":disabled, .status, option") || !/^rgb/.test(style.color)) continue;
+        const ground = groundOf(one);
+        const colour = over([...parts(style.color).slice(0, 3), Number(style.opacity)], ground);
+        const both = [light(colour), light(ground)].sort((a, b) => b - a);
+        const ratio = (both[0] + 0.05) / (both[1] + 0.05);
+        const isLarge = parseFloat(style.fontSize) >= 24;
+        if (ratio < (isLarge ? 3 : 4.5)) low.push([text, ratio]);
+    }
+    return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_that_is_seen_has_contrast(browser: Any, site: str, scheme: str) -> None:
+    opened = open_page(browser, site, color_scheme=scheme)
+    assert opened.page.evaluate(SEEN_CONTRAST) == [], "first look"
+    opened.example("coffee")
+    opened.click(290, 120)
+    assert opened.page.evaluate(SEEN_CONTRAST) == [], "an object"
+    opened.page.keyboard.press("?")
+    assert opened.page.evaluate(SEEN_CONTRAST) == [], "help"
+    opened.page.keyboard.press("Escape")
+    opened.page.set_input_files("#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"no photo"})
+    opened.page.wait_for_selector("#trouble", state="visible")
+    assert opened.page.evaluate(SEEN_CONTRAST) == [], "an error"
+    opened.close()
+
+
 def test_text_has_contrast_in_both_themes(loaded: Opened) -> None:
     code = """() => {
         const light = (text) => {
@@ -329,7 +384,7 @@ def test_text_has_contrast_in_both_themes(loaded: Opened) -> None:
         const probe = document.createElement("p");
         document.body.append(probe);
         const pairs = [["ink", "card"], ["ink", "ground"], ["ink", "stage"], ["ink", "wash"], ["soft", "card"],
-            ["soft", "ground"], ["accent", "card"], ["accent", "wash"], ["on-accent", "accent"]];
+            ["soft", "ground"], ["soft", "wash"], ["accent", "card"], ["accent", "wash"], ["on-accent", "accent"]];
         const low = pairs.map(([text, ground]) => {
             probe.style.color = `var(--${text})`;
             probe.style.backgroundColor = `var(--${ground})`;

@@ -68,7 +68,8 @@ def test_a_click_cuts_out_the_cup_and_only_the_service_was_asked(
     served.page.focus("#canvas")
     served.page.keyboard.press("Control+z")
     assert served.objects == []
-    assert all(method == "GET" and url.startswith((address, "blob:", "data:")) for method, url in asked), asked
+    assert all(url.startswith((address, "blob:", "data:")) for _, url in asked), asked
+    assert {url.partition("?")[0] for method, url in asked if method != "GET"} <= {f"{address}/v1/encode"}
     assert [one for one in served.complaints if one != BLOCKED] == [], "also those of the content policy"
 
 
@@ -77,7 +78,7 @@ def test_with_its_service_worker_the_page_loads_again_without_the_service(browse
     opened.page.reload()  # on a busy machine the service worker may come after the first load of the model
     opened.page.wait_for_selector("body[data-model=loaded]")
     opened.until(
-        "caches.open('mobilesam-page-1').then((c) => c.keys())"
+        "caches.open('mobilesam-page-2').then((c) => c.keys())"
         ".then((k) => ['encoder', 'decoder', 'threaded.wasm'].every((n) => k.some(({ url }) => url.includes(n))))"
     )
     opened.context.set_offline(True)
@@ -98,3 +99,83 @@ def test_the_policy_stops_what_the_page_does_not_do(served: Opened) -> None:
     )
     assert served.page.evaluate("window.ran === undefined")
     assert any("Content Security Policy" in complaint for complaint in served.complaints)
+
+
+SMALL = (325, 225, 415, 330)  # a box on coffee.png that gets a second look
+
+
+def encode_by(served: Opened, place: str) -> None:
+    """Choose where photos are encoded, and open the photo afresh."""
+    served.page.evaluate(
+        """(place) => {
+            const one = document.querySelector(".panel [data-place]");
+            one.value = place;
+            one.dispatchEvent(new Event("change"));
+        }""",
+        place,
+    )
+    served.example("coffee")
+
+
+def masks_of(served: Opened) -> list[Any]:
+    """Masks of a click and of a small box."""
+    served.click(*CUP)
+    clicked = served.mask()
+    served.start_anew()
+    served.box(*SMALL)
+    boxed = served.mask()
+    served.start_anew()
+    return [clicked, boxed]
+
+
+def test_encoded_here_or_by_the_service_the_masks_are_the_same_and_the_page_says_where_the_photo_went(
+    served: Opened, asked: list[tuple[str, str]]
+) -> None:
+    host = served.page.evaluate("location.host")
+    encode_by(served, "here")
+    del asked[:]
+    here = masks_of(served)
+    assert served.page.inner_text("#privacy") == "Nothing is uploaded"
+    assert not [url for method, url in asked if method != "GET"]
+    encode_by(served, "service")
+    there = masks_of(served)
+    assert served.page.inner_text("#privacy") == f"Sent to {host}"
+    sent = [url for method, url in asked if method == "POST"]
+    assert len(sent) == 3, "both sides, and the second look"
+    assert "square=true" in sent[-1]
+    assert all(iou(a, b) >= 0.99 for a, b in zip(here, there, strict=True))
+    encode_by(served, "here")
+    assert served.page.inner_text("#privacy") == "Nothing is uploaded", "that was another photo"
+
+
+def test_by_itself_the_page_tries_both_roads_and_says_so_before_a_photo_is_opened(browser: Any, address: str) -> None:
+    opened = open_page(browser, address, service_workers="block")
+    assert "may go to" in opened.page.inner_text("#welcome-privacy")
+    assert opened.page.locator("#welcome [data-place]").is_visible()
+    posts: list[str] = []
+    opened.context.on("request", lambda request: request.method == "POST" and posts.append(request.url))
+    opened.example("coffee")
+    opened.example("chelsea")
+    opened.click(*CUP)
+    assert len(posts) >= 2, "of the first four encodings each road had two"
+    opened.close()
+
+
+@pytest.mark.parametrize("trouble", ["busy", "gone"])
+def test_where_the_service_does_not_encode_the_page_does(
+    served: Opened, trouble: str, embedded: Any, coffee: Any
+) -> None:
+    refused: list[str] = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=503, body="") if trouble == "busy" else route.abort()
+
+    served.context.route("**/v1/encode*", refuse)
+    encode_by(served, "service")
+    served.click(*CUP)
+    assert len(refused) == 1, "after a failure it is left alone for a while"
+    assert iou(served.mask(), embedded.embed(coffee).predict(points=[CUP]).best.array) >= 0.99
+    served.context.unroute("**/v1/encode*")
+    served.page.reload()  # forgets the failure
+    served.page.wait_for_selector("body[data-model=loaded]")

@@ -103,6 +103,15 @@ class PairBackend(ABC, Generic[Graph]):
         check_image(image, self._info)
         return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
 
+    def encode_at(self, image: Floats) -> Floats:
+        """Encode photos (B, 3, H, W) at any side that the model supports, that of their longer side.
+
+        Raises:
+            SettingsError: the model does not support that side.
+        """
+        check_image(image, self._info.at(max(image.shape[2:], default=0)))
+        return self._run(self._encoder, {contract.ENCODER_INPUT: image}, (contract.ENCODER_OUTPUT,))[0]
+
     def decode(
         self,
         embedding: Floats,

@@ -162,10 +162,15 @@ def to_square(rgb: Rgb, image_size: int) -> Floats:
 
     Regions of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
     """
-    inside = to_input(rgb, image_size)  # (1, 3, h, w)
-    square = np.empty((1, 3, image_size, image_size), np.float32)
+    return pad_to_square(to_input(rgb, image_size)[0])
+
+
+def pad_to_square(image: Floats) -> Floats:
+    """Pad an encoder's input (3, h, w) with the mean colour to (1, 3, S, S), where S is its longer side."""
+    side = max(image.shape[1:])
+    square = np.empty((1, 3, side, side), np.float32)
     square[:] = np.array(contract.PIXEL_MEAN, np.float32)[:, None, None]
-    square[:, :, : inside.shape[2], : inside.shape[3]] = inside
+    square[0, :, : image.shape[1], : image.shape[2]] = image
     return square
 
 

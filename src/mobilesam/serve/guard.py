@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.serve.limits import Gate, Uploads
 from mobilesam.serve.metrics import Metrics
-from mobilesam.serve.problems import Busy, Problem, as_problem, problem_response
+from mobilesam.serve.problems import Problem, as_problem, problem_response
 from mobilesam.serve.security import Doorman
 from mobilesam.serve.settings import ServeSettings
 
@@ -85,8 +85,8 @@ class _Exchange:
     async def _answer(self) -> None:
         """Receive the body, then run the application, within the deadline."""
         has_deadline = self._method not in ("GET", "HEAD")
-        if has_deadline and self._guard._gate.is_full:  # the body need not be sent at all
-            raise Busy("the service is busy: all slots compute and the queue is full")
+        if has_deadline:
+            self._guard._gate.check()  # the body need not be sent at all
         limit = self._guard._settings.deadline if has_deadline else None
         try:
             async with _Timeout(limit):

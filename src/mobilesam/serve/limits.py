@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
 
+from mobilesam.serve.admission import Admission
 from mobilesam.serve.problems import Busy
 
 T = TypeVar("T")
@@ -42,20 +44,32 @@ class Gate:
 
     Args:
         slots: number of threads.
-        queue: number of callers that may wait for one.
+        queue: number of callers that may wait for one in a burst; under lasting overload nobody waits.
     """
 
     def __init__(self, slots: int, queue: int) -> None:
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="mobilesam")
         self._free = asyncio.Semaphore(slots)
-        self._slots, self._queue = slots, queue
+        self._slots, self._computing = slots, 0
+        self.admission = Admission(slots, queue)
+        """How many callers may wait."""
         self.inside = 0
         """Callers that compute or wait."""
 
     @property
     def is_full(self) -> bool:
         """Whether one more caller would be refused."""
-        return self.inside >= self._slots + self._queue
+        return self.inside >= self._slots + self.admission.places
+
+    def check(self) -> None:
+        """Refuse a caller for whom there is no place.
+
+        Raises:
+            Busy: the queue is full.
+        """
+        if self.is_full:
+            self.admission.arrive()
+            raise Busy("the service is busy: all slots compute and nobody else may wait")
 
     async def run(self, function: Callable[[Caller], T]) -> T:
         """Run a function in a slot.
@@ -66,25 +80,29 @@ class Gate:
         Raises:
             Busy: the queue is full.
         """
-        if self.is_full:
-            raise Busy("the service is busy: all slots compute and the queue is full")
+        self.check()
+        self.admission.arrive()
         self.inside += 1
         try:
             await self._free.acquire()
         except BaseException:
             self.inside -= 1
             raise
-        caller = Caller()
+        self._computing += 1
+        self.admission.start(self.inside - self._computing)
+        caller, start = Caller(), time.monotonic()
         future = asyncio.get_running_loop().run_in_executor(self._pool, function, caller)
-        future.add_done_callback(self._leave)
+        future.add_done_callback(lambda done: self._leave(done, time.monotonic() - start))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             caller.leave()
             raise
 
-    def _leave(self, future: asyncio.Future[T]) -> None:
+    def _leave(self, future: asyncio.Future[T], seconds: float) -> None:
         self.inside -= 1
+        self._computing -= 1
+        self.admission.finish(seconds)
         self._free.release()
         if not future.cancelled():
             future.exception()  # whoever asked may be gone; its error must not be reported as never retrieved

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from mobilesam.serve.schemas import BODIES, PhotoRequest
 
+BYTES = "application/octet-stream"
 PROBLEM = {
     "type": "object",
     "properties": {
@@ -53,6 +54,23 @@ def body(model: type[BaseModel]) -> dict[str, Any]:
         file = {"type": "object", "properties": {"photo": {"type": "string", "format": "binary"}}}
         content["multipart/form-data"] = {"schema": {"allOf": [file, reference]}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def planes_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The `requestBody` of a route that takes a photo's bytes, and the numbers of the model in its address."""
+    schema = model.model_json_schema()
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema["required"],
+            "schema": {key: value for key, value in field.items() if key not in ("title", "description")},
+            "description": field["description"],
+        }
+        for name, field in schema["properties"].items()
+    ]
+    content = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
+    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
 def document(app: FastAPI) -> dict[str, Any]:

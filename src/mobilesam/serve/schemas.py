@@ -10,6 +10,7 @@ from mobilesam.choices import ZoomWord
 
 Format = Literal["rle", "polygons", "png", "labels"]
 """How masks are given: COCO's run lengths, polygons with holes, PNG of 0 and 255, or one PNG of labels."""
+MOST_SIDE = 4096  # pixels; far above what any encoder takes
 Xy = tuple[float, float]
 Xyxy = tuple[float, float, float, float]
 
@@ -52,6 +53,14 @@ class PhotoRequest(Strict):
 
     photo: str | None = Field(None, description="The file's bytes in base64.")
     url: str | None = Field(None, description="Address of the photo; only where the service allows its host.")
+
+
+class EncodeRequest(Strict):
+    """Size of a photo that comes as bytes (3, height, width), already resized; given in the address."""
+
+    height: int = Field(ge=1, le=MOST_SIDE, description="Rows.")
+    width: int = Field(ge=1, le=MOST_SIDE, description="Columns; the longer side is one that the model supports.")
+    square: bool = Field(False, description="Pad to a square with the mean colour, as the second look does.")
 
 
 class SegmentPhotoRequest(SegmentRequest, PhotoRequest):

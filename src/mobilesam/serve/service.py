@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from mobilesam.errors import SettingsError
@@ -16,9 +17,10 @@ from mobilesam.everything.results import FoundMask
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import open_photo
 from mobilesam.predict.embedding import ImageEmbedding
+from mobilesam.predict.pair import PairBackend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.results import Prediction
-from mobilesam.predict.zoom import Zoom
+from mobilesam.predict.zoom import Zoom, pad_to_square
 from mobilesam.recipe import from_dict
 from mobilesam.serve.answers import Wanted, answer, mask_record, read_logits
 from mobilesam.serve.bodies import Upload, from_base64, photo_bytes
@@ -28,7 +30,7 @@ from mobilesam.serve.jobs import Job, Jobs
 from mobilesam.serve.limits import Caller, Gate, Uploads
 from mobilesam.serve.metrics import Metrics
 from mobilesam.serve.problems import Problem
-from mobilesam.serve.schemas import EverythingRequest, PhotoRequest, Prompt, SegmentRequest
+from mobilesam.serve.schemas import EncodeRequest, EverythingRequest, PhotoRequest, Prompt, SegmentRequest
 from mobilesam.serve.settings import ServeSettings
 
 MOST_POINTS_PER_SIDE, MOST_CROP_LAYERS = 64, 2  # of a job: four times the default's prompts, and 21 encoder runs
@@ -89,6 +91,7 @@ class Service:
             "embeddings": count,
             "embedding_bytes": size,
             "work_in_progress": self.gate.inside,
+            "overloaded": self.gate.admission.is_overloaded,
             "requests_in_progress": self.uploads.requests,
             "upload_bytes": self.uploads.buffered,
             "jobs": self.jobs.active,
@@ -118,6 +121,35 @@ class Service:
             embedding = self.encode(content)
             caller.check()  # what nobody waits for is not kept
             return self.embeddings.put(embedding), embedding
+
+        return await self.gate.run(work)
+
+    async def encode_planes(self, planes: bytes, size: EncodeRequest) -> NDArray[np.float32]:
+        """Encode a photo that a page has resized already.
+
+        Args:
+            planes: red, green and blue as bytes, (3, height, width).
+            size: height and width.
+
+        Returns:
+            (1, C, g, g) embedding.
+
+        Raises:
+            Problem: the bytes are more or fewer, or this backend has no pair that a page could run.
+            SettingsError: the model does not take photos of this side.
+        """
+        expected = 3 * size.height * size.width
+        if len(planes) != expected:
+            raise Problem(422, f"a photo of {size.height} x {size.width} px has {expected} bytes, found {len(planes)}")
+        backend = self.predictor.backend
+        if not isinstance(backend, PairBackend):
+            raise Problem(404, "this service runs no exported pair, so that no page can use its embeddings")
+        backend.info.at(max(size.height, size.width))
+
+        def work(caller: Caller) -> NDArray[np.float32]:
+            caller.check()
+            image = np.frombuffer(planes, np.uint8).reshape(3, size.height, size.width).astype(np.float32)
+            return backend.encode_at(pad_to_square(image) if size.square else image[None])
 
         return await self.gate.run(work)
 

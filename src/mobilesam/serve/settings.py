@@ -36,11 +36,13 @@ class ServeSettings(Settings):
     image_size: int | None = None
     """Side in pixels of the network's square input; None: the model's."""
     threads: Count | None = None
-    """Threads of each operator of the runtime; None: the processors, divided among slots and workers."""
+    """Threads of each operator of the runtime; None: the processors, divided among slots and workers, less one slot."""
     slots: Count | None = None
-    """Requests that compute at the same time; None: one per processor, divided among workers."""
+    """Requests that compute at the same time; None: the processors, divided among workers, less one that receives and
+    answers."""
     queue: CountOrZero | None = None
-    """Requests that wait for a slot; one more gets 503. None: as many as slots, which keeps the wait short."""
+    """Requests of a burst that wait for a slot; one more gets 503, and under lasting overload each that finds no free
+    slot. None: four for each slot."""
     max_requests: Count = 256
     """Requests in progress, uploads included; one more gets 503."""
     max_bytes: Count = 32 * MEGABYTE
@@ -96,17 +98,17 @@ class ServeSettings(Settings):
     @property
     def num_slots(self) -> int:
         """`slots`, or its default on this machine."""
-        return self.slots or max(1, (os.cpu_count() or 1) // self.workers)
+        return self.slots or max(1, (os.cpu_count() or 1) // self.workers - 1)
 
     @property
     def num_waiting(self) -> int:
         """`queue`, or its default on this machine."""
-        return self.num_slots if self.queue is None else self.queue
+        return 4 * self.num_slots if self.queue is None else self.queue
 
     @property
     def num_threads(self) -> int:
         """`threads`, or its default on this machine."""
-        return self.threads or max(1, (os.cpu_count() or 1) // (self.num_slots * self.workers))
+        return self.threads or max(1, (os.cpu_count() or 1) // ((self.num_slots + 1) * self.workers))
 
     @property
     def is_loopback(self) -> bool:

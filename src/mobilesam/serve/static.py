@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 MODEL_FILES = ("encoder.onnx", "decoder.onnx", "decoder_many.onnx", "model.json")
+INDEX = "/index.html"
+NO_SERVICE = b'<meta name="service" content="" />'
+"""Where the page reads the address that encodes for it; empty in a folder of static files."""
 NO_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mobilesam</title>
 <h1>The page is not part of this installation</h1>
 <p>The service itself runs: see <a href="/openapi.json">/openapi.json</a> for what it can do.</p></html>
@@ -43,6 +46,8 @@ class Item:
     """Identity of its content, for the browser's cache."""
     has_gzip: bool
     """Whether the same file lies beside it, compressed, as NAME.gz."""
+    content: bytes | None = None
+    """What is sent instead of the file."""
 
 
 class Static:
@@ -54,13 +59,15 @@ class Static:
     def answer(self, request: Request) -> Response | None:
         """The answer to a request for a file, or None if there is no such file."""
         path = request.url.path
-        item = self._items.get(path if path != "/" else "/index.html")
+        item = self._items.get(path if path != "/" else INDEX)
         if item is None:
             return Response(NO_PAGE, 404, media_type="text/html") if path == "/" else None
         wants_gzip = "gzip" in request.headers.get("accept-encoding", "") and item.has_gzip
         headers = {"ETag": item.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == item.tag:
             return Response(status_code=304, headers=headers)
+        if item.content is not None:
+            return Response(item.content, headers=headers, media_type=item.media)
         if wants_gzip:
             headers["Content-Encoding"] = "gzip"
         file = item.path.with_name(f"{item.path.name}.gz") if wants_gzip else item.path
@@ -78,7 +85,16 @@ def find_files(predictor: Predictor) -> Static:
     pair = getattr(predictor.backend, "folder", None)
     if pair is not None:
         items |= {f"/model/{name}": _item(pair / name) for name in MODEL_FILES if (pair / name).is_file()}
+        if INDEX in items:
+            items[INDEX] = _with_service(items[INDEX])
     return Static(items)
+
+
+def _with_service(index: Item) -> Item:
+    """The page that knows that this service can encode for it."""
+    content = index.path.read_bytes().replace(NO_SERVICE, NO_SERVICE.replace(b'""', b'"v1/encode"'))
+    tag = hashlib.sha256(content).hexdigest()[:32]
+    return replace(index, content=content, tag=f'"{tag}"', has_gzip=False)
 
 
 def page_folder() -> Path | None:

@@ -82,6 +82,16 @@ def add(app: FastAPI, service: Service) -> None:
         await read_body(request, SetupRequest)
         return json_response({"model_version": version})
 
+    @app.get("/versions", summary="Label Studio: the versions to choose from: one.")
+    async def versions() -> Response:
+        return json_response({"versions": [version]})
+
+    app.post("/versions", summary="The same for older versions of Label Studio.", name="versions_posted")(versions)
+
+    @app.post("/webhook", summary="Label Studio: news of annotations, from which nothing is learnt here.")
+    async def webhook() -> Response:
+        return json_response({"status": "ignored"})
+
     @app.post("/predict", summary="Label Studio: masks for what an annotator drew.")
     async def predict(request: Request) -> Response:
         fields, _ = await read_body(request, PredictRequest)

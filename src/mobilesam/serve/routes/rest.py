@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -13,9 +15,9 @@ from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.serve import events
 from mobilesam.serve.answers import Wanted, choose_format
 from mobilesam.serve.bodies import Upload, read_body
-from mobilesam.serve.openapi import FAILURES, body
+from mobilesam.serve.openapi import BYTES, FAILURES, body, planes_body
 from mobilesam.serve.problems import Problem, json_response
-from mobilesam.serve.schemas import EverythingRequest, PhotoRequest, SegmentPhotoRequest, SegmentRequest
+from mobilesam.serve.schemas import EncodeRequest, EverythingRequest, PhotoRequest, SegmentPhotoRequest, SegmentRequest
 from mobilesam.serve.security import safe_name
 from mobilesam.serve.service import Service
 
@@ -26,6 +28,7 @@ def add(app: FastAPI, service: Service) -> None:
     """Add the routes to an application."""
     _add_state(app, service)
     _add_embeddings(app, service)
+    _add_encode(app, service)
     _add_segment(app, service)
     _add_jobs(app, service)
 
@@ -83,6 +86,26 @@ def _add_embeddings(app: FastAPI, service: Service) -> None:
         if not await asyncio.to_thread(service.embeddings.drop, key):
             raise Problem(404, "there is no embedding with this id")
         return Response(status_code=204)
+
+
+def _add_encode(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/encode",
+        summary="Encode a resized photo for a page that runs the decoder itself; nothing is kept.",
+        openapi_extra=planes_body(EncodeRequest),
+        responses=FAILURES,
+    )
+    async def encode(request: Request) -> Response:
+        size = EncodeRequest.model_validate(dict(request.query_params))
+        if request.headers.get("content-type", "") != BYTES:
+            raise Problem(415, f"the body must be {BYTES}: red, green and blue, one byte per pixel")
+        start = time.perf_counter()
+        found = await service.encode_planes(await request.body(), size)
+        headers = {
+            "X-Shape": ",".join(map(str, found.shape)),
+            "Server-Timing": f"encode;dur={1000 * (time.perf_counter() - start):.1f}",
+        }
+        return Response(np.ascontiguousarray(found, "<f4").tobytes(), headers=headers, media_type=BYTES)
 
 
 def _embedding_record(key: str, embedding: ImageEmbedding, upload: Upload | None) -> dict[str, Any]:

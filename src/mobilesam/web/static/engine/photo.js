@@ -14,6 +14,7 @@ export async function openPhoto(blob) {
   try {
     bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
+    if (await isHeic(blob)) throw new Error("This browser cannot read HEIC photos; Safari can. Save the photo as JPEG, then open that.");
     throw new Error("This file is not a photo that this browser can read. JPEG, PNG, WebP and AVIF work everywhere.");
   }
   const { width, height } = bitmap;
@@ -33,6 +34,15 @@ export async function openPhoto(blob) {
       : bitmap;
   if (shown !== bitmap) bitmap.close();
   return { pixels, shown };
+}
+
+/**
+ * Whether a file says of itself that it is a HEIC photo.
+ * @param {Blob} blob
+ */
+async function isHeic(blob) {
+  const head = new TextDecoder("latin1").decode(await blob.slice(4, 12).arrayBuffer());
+  return /^ftyp(hei[cfmsx]|hev[cmsx]|mif1|msf1)/.test(head);
 }
 
 /**

@@ -22,9 +22,15 @@ export class Model {
    * @param {import("./runtime.js").ModelCard} card
    * @param {any} encoder
    * @param {Uint8Array} decoderBytes
+   * @param {Uint8Array | null} manyBytes  of the decoder for many prompts, which some models lack
+   * @param {import("./roads.js").Roads} roads
    */
-  constructor(card, encoder, decoderBytes) {
+  constructor(card, encoder, decoderBytes, manyBytes, roads) {
     this.card = card;
+    this.manyBytes = manyBytes;
+    /** @type {Map<number, Promise<any>>} */
+    this.manyDecoders = new Map();
+    this.roads = roads;
     this.encoder = encoder;
     this.decoderBytes = decoderBytes;
     /** @type {Map<number, Promise<any>>} */
@@ -41,6 +47,7 @@ export class Model {
   setPhoto(photo) {
     this.photo = photo;
     this.embeddings.clear();
+    this.roads.startPhoto();
   }
 
   /** @returns {Pixels} */
@@ -62,6 +69,17 @@ export class Model {
   }
 
   /**
+   * The decoder for many prompts without priors, which is faster for them and takes its weights from the other one.
+   * @param {number} side
+   */
+  manyDecoder(side) {
+    if (!this.manyBytes) return this.decoder(side);
+    const found = this.manyDecoders.get(side) || openGraph(this.manyBytes, side / 16, [{ path: "decoder.onnx", data: this.decoderBytes }]);
+    this.manyDecoders.set(side, found);
+    return found;
+  }
+
+  /**
    * Encode the photo at a side, unless that was done before.
    * @param {number} side
    */
@@ -70,17 +88,27 @@ export class Model {
     if (this.embeddings.has(side)) return;
     const hw = inputSize([photo.height, photo.width], side);
     const planes = resizeToPlanes(photo, [0, 0, photo.width, photo.height], hw);
-    const embedding = await this.encode(planes, hw);
+    const embedding = await this.encode(planes, hw, false);
     if (photo === this.photo) this.embeddings.set(side, embedding);
   }
 
   /**
-   * @param {Float32Array} planes
+   * Encode a resized photo here or by the service.
+   * @param {Float32Array} planes  (3, h, w)
    * @param {Hw} hw
+   * @param {boolean} isSquare  whether to pad it to a square, as the library pads the regions of second looks
    */
-  async encode(planes, [h, w]) {
-    const answer = await this.encoder.run({ image: new ort.Tensor("float32", planes, [1, 3, h, w]) });
-    return answer.embedding;
+  encode(planes, hw, isSquare) {
+    const side = Math.max(...hw);
+    const [h, w] = isSquare ? [side, side] : hw;
+    const here = async () => {
+      const image = isSquare ? squared(planes, hw, side) : planes;
+      return (await this.encoder.run({ image: new ort.Tensor("float32", image, [1, 3, h, w]) })).embedding;
+    };
+    const grid = side / 16;
+    const received = (/** @type {Float32Array} */ values) =>
+      new ort.Tensor("float32", values, [1, values.length / grid ** 2, grid, grid]);
+    return this.roads.encode(planes, hw, isSquare, here, received);
   }
 
   /**
@@ -155,7 +183,7 @@ export class Model {
     const { side } = answer;
     const regionHw = /** @type {Hw} */ ([region[3] - region[1], region[2] - region[0]]);
     const inputHw = inputSize(regionHw, side);
-    const embedding = await this.encode(squared(resizeToPlanes(this.pixels, region, inputHw), inputHw, side), [side, side]);
+    const embedding = await this.encode(resizeToPlanes(this.pixels, region, inputHw), inputHw, true);
     const inputs = decoderInputs(prompt, [region[0], region[1]], regionHw, inputHw);
     const { lowRes, scores } = await this.decode(embedding, side, inputs, null);
     if (prompt.box && !hasPrior) {

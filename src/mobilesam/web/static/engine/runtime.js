@@ -1,10 +1,17 @@
 /** onnxruntime-web with its compressed WebAssembly, and the model's files. */
 
-import * as ort from "../vendor/ort.wasm.min.mjs";
+/** @type {any} */
+export let ort = null; // of the build that `startRuntime` chose
 
-export { ort };
-
-const WASM = "vendor/ort-wasm-simd-threaded.wasm.gz?v=1.30.0"; // the version, so that caches never mix two
+const VERSION = "v=1.30.0"; // part of the address, so that caches never mix two
+const BUILDS = {
+  wasm: { script: "ort.wasm.min.mjs", loader: "ort-wasm-simd-threaded.mjs", wasm: `ort-wasm-simd-threaded.wasm.gz?${VERSION}` },
+  webgpu: {
+    script: "ort.webgpu.min.mjs",
+    loader: "ort-wasm-simd-threaded.asyncify.mjs",
+    wasm: `ort-wasm-simd-threaded.asyncify.wasm.gz?${VERSION}`,
+  },
+};
 const MOST_THREADS = 4; // more hardly help, and take a phone's other cores
 
 /**
@@ -59,26 +66,54 @@ async function inflate(bytes) {
 }
 
 /**
+ * Whether this browser gives the page a graphics card.
+ * @param {boolean} takesSoftware  whether one that the processor imitates will do, which is far slower than WebAssembly
+ */
+export async function hasAdapter(takesSoftware) {
+  try {
+    const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter({ powerPreference: "high-performance" });
+    return Boolean(adapter && (takesSoftware || !isSoftware(adapter)));
+  } catch {
+    return false;
+  }
+}
+
+/** @param {any} adapter */
+function isSoftware({ info, isFallbackAdapter }) {
+  return Boolean(isFallbackAdapter || info?.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(`${info?.architecture} ${info?.description}`));
+}
+
+/**
  * Start the runtime.
  * @param {string} base  address of the page's folder
  * @param {(bytes: number) => void} came
  * @param {number} threads
+ * @param {"wasm" | "webgpu"} kind
  */
-export async function startRuntime(base, came, threads) {
-  ort.env.wasm.wasmBinary = (await inflate(await fetchBytes(new URL(WASM, base).href, came))).buffer;
-  ort.env.wasm.wasmPaths = { mjs: new URL("vendor/ort-wasm-simd-threaded.mjs", base).href };
+export async function startRuntime(base, came, threads, kind) {
+  const build = BUILDS[kind];
+  const at = (/** @type {string} */ name) => new URL(`vendor/${name}`, base).href;
+  const [bytes, script] = await Promise.all([fetchBytes(at(build.wasm), came), import(at(build.script))]);
+  ort = script;
+  ort.env.wasm.wasmBinary = (await inflate(bytes)).buffer;
+  ort.env.wasm.wasmPaths = { mjs: at(build.loader) };
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
+  providers = kind === "webgpu" ? ["webgpu", "wasm"] : ["wasm"];
 }
+
+/** @type {string[]} */
+let providers = ["wasm"];
 
 /**
  * Open a graph.
  * @param {Uint8Array} bytes
  * @param {number | null} grid  side of the embedding in cells, for a decoder, which then works at this side alone
+ * @param {{path: string, data: Uint8Array}[]} externalData  other files whose weights the graph uses
  */
-export function openGraph(bytes, grid) {
+export function openGraph(bytes, grid, externalData = []) {
   /** @type {any} */
-  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all", enableMemPattern: false };
-  if (grid) options.freeDimensionOverrides = { g: grid, l: 4 * grid };
+  const options = { executionProviders: providers, externalData, graphOptimizationLevel: "all", enableMemPattern: false, logSeverityLevel: 3 };
+  if (grid) options.freeDimensionOverrides = externalData.length ? { g: grid } : { g: grid, l: 4 * grid };
   return ort.InferenceSession.create(bytes, options);
 }

@@ -28,7 +28,7 @@ const JUDGED_SIDE = 512; // pixels; the size at which masks are filtered
 export async function searchAll(model, wish, report, isCancelled) {
   const { side, perSide } = wish;
   await model.embed(side);
-  const decoder = await model.decoder(side);
+  const decoder = await model.manyDecoder(side);
   const total = perSide * perSide;
   /** @type {Found[]} */
   let found = [];
@@ -50,7 +50,7 @@ export async function searchAll(model, wish, report, isCancelled) {
  * @param {number} start
  * @param {number} count
  */
-async function askPoints(model, decoder, side, perSide, start, count) {
+export async function askPoints(model, decoder, side, perSide, start, count) {
   const [h, w] = inputSize(model.photoHw, side);
   const length = side / 4;
   const coords = new Float32Array(count * 4);
@@ -61,13 +61,17 @@ async function askPoints(model, decoder, side, perSide, start, count) {
     coords[i * 4 + 1] = ((Math.floor(at / perSide) + 0.5) / perSide) * h;
     labels.set([1, -1], i * 2);
   }
-  return decoder.run({
+  const inputs = {
     embedding: model.embeddings.get(side),
     point_coords: new ort.Tensor("float32", coords, [count, 2, 2]),
     point_labels: new ort.Tensor("float32", labels, [count, 2]),
+    min_score: new ort.Tensor("float32", Float32Array.of(-Infinity), []),
+  };
+  if (!decoder.inputNames.includes("mask_input")) return decoder.run(inputs);
+  return decoder.run({
+    ...inputs,
     mask_input: new ort.Tensor("float32", new Float32Array(length * length), [1, 1, length, length]),
     has_mask_input: new ort.Tensor("float32", Float32Array.of(0), [1]),
-    min_score: new ort.Tensor("float32", Float32Array.of(-Infinity), []),
   });
 }
 

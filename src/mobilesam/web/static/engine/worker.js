@@ -4,7 +4,8 @@ import { isAmbiguous } from "../core/prompts.js";
 import { bestIndex } from "../core/logits.js";
 import { openPhoto } from "./photo.js";
 import { Model, outlineOf } from "./predict.js";
-import { fetchBytes, openGraph, startRuntime, threadCount } from "./runtime.js";
+import { Roads } from "./roads.js";
+import { fetchBytes, hasAdapter, openGraph, startRuntime, threadCount } from "./runtime.js";
 import { searchAll } from "./search.js";
 import { writeFile } from "./write.js";
 
@@ -16,6 +17,10 @@ let loading = null;
 let pixels = null;
 /** @type {Promise<any>} */
 let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
+/** @type {"wasm" | "webgpu"} */
+let kind = "wasm";
+const roads = new Roads();
+roads.tell = () => port.postMessage({ notice: { isSent: roads.isSent, last: roads.last } });
 /** @type {Set<number>} */
 const cancelled = new Set();
 
@@ -26,20 +31,23 @@ function progress(id, stage, data) {
 
 /**
  * @param {number} id
- * @param {{base: string, threads?: number}} wish
+ * @param {{base: string, threads?: number, service?: string, webgpu?: string}} wish
  */
-async function load(id, { base, threads }) {
+async function load(id, { base, threads, service, webgpu }) {
+  roads.address = service ? new URL(service, base).href : "";
   let done = 0;
   const came = (/** @type {number} */ bytes) => progress(id, "bytes", { done: (done += bytes) });
   const at = (/** @type {string} */ name, sha = "") => new URL(`model/${name}${sha && `?sha256=${sha.slice(0, 16)}`}`, base).href;
   const card = JSON.parse(new TextDecoder().decode(await fetchBytes(at("model.json"))));
   const file = (/** @type {string} */ name) => fetchBytes(at(name, card.sha256?.[name]), came);
   const used = threads || threadCount();
-  const [encoderBytes, decoderBytes] = await Promise.all([
-    file("encoder.onnx"), file("decoder.onnx"), startRuntime(base, came, used),
+  kind = webgpu && webgpu !== "off" && (await hasAdapter(webgpu === "any")) ? "webgpu" : "wasm";
+  const many = card.sha256?.["decoder_many.onnx"] ? file("decoder_many.onnx") : null;
+  const [encoderBytes, decoderBytes, manyBytes] = await Promise.all([
+    file("encoder.onnx"), file("decoder.onnx"), many, startRuntime(base, came, used, kind),
   ]);
   progress(id, "opening", {});
-  return new Model(card, await openGraph(encoderBytes, null), decoderBytes);
+  return new Model(card, await openGraph(encoderBytes, null), decoderBytes, manyBytes, roads);
 }
 
 /** @type {Record<string, (wish: any, id: number) => Promise<any>>} */
@@ -51,8 +59,8 @@ const TASKS = {
     });
     const { card } = await loading;
     const fetched = performance.getEntriesByType("resource").map(({ name }) => name);
-    const files = fetched.filter((name) => /\/model\/|\.wasm\.gz/.test(name));
-    return { card, threads: wish.threads || threadCount(), files };
+    const files = fetched.filter((name) => /\/model\/|\/vendor\//.test(name));
+    return { card, threads: wish.threads || threadCount(), files, kind };
   },
 
   async open({ blob }) {
@@ -96,10 +104,16 @@ const TASKS = {
     cancelled.add(which);
   },
 
+  async place({ mode }) {
+    roads.mode = mode;
+  },
+
   async write(wish) {
     return writeFile((await ready()).pixels, wish);
   },
 };
+
+const IMMEDIATE = new Set(["cancel", "load", "open", "place"]);
 
 async function ready() {
   if (!loading) throw new Error("The model is not loaded.");
@@ -110,7 +124,7 @@ async function ready() {
 
 /** @param {number} id @param {string} task @param {any} wish */
 function inTurn(id, task, wish) {
-  if (task === "cancel" || task === "load" || task === "open") return TASKS[task](wish, id);
+  if (IMMEDIATE.has(task)) return TASKS[task](wish, id);
   const result = busy.then(() => TASKS[task](wish, id));
   busy = result.catch(() => {});
   return result;

@@ -8,7 +8,8 @@ export class Client {
     this.last = 0;
     /** @type {Map<number, {resolve: (result: any) => void, reject: (error: Error) => void, report: Report}>} */
     this.waiting = new Map();
-    this.worker.onmessage = ({ data }) => this.receive(data);
+    this.noticed = /** @type {(notice: any) => void} */ (() => {});
+    this.worker.onmessage = ({ data }) => (data.notice ? this.noticed(data.notice) : this.receive(data));
     this.worker.onerror = (event) => {
       event.preventDefault();
       this.fail(new Error("The page could not start its model. Reload the page, or try a newer browser."));

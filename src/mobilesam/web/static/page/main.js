@@ -6,11 +6,13 @@ import { Gestures } from "./gestures.js";
 import { listen } from "./keys.js";
 import { keepFiles, startServiceWorker } from "./offline.js";
 import { byId, Panel } from "./panel.js";
+import { Privacy } from "./privacy.js";
 import { Stage } from "./stage.js";
 
 const BASE = new URL("../", import.meta.url).href;
 const HOVER_SIDE = 384;
-const MEGABYTES = 19.8; // of model and runtime, for the progress bar
+const hasWebgpu = Boolean(/** @type {HTMLMetaElement | null} */ (document.querySelector("meta[name=webgpu]"))?.content);
+const MEGABYTES = hasWebgpu && "gpu" in navigator ? 22.9 : 20.0; // of model and runtime, for the progress bar
 const SAID = 2600; // milliseconds
 
 const canvas = byId("canvas");
@@ -27,6 +29,7 @@ const editor = new Editor(client, stage, page);
 stage.editor = editor;
 const gestures = new Gestures(stage, editor);
 const panel = new Panel(editor, client, page);
+const privacy = new Privacy(client);
 
 /** @param {string} name */
 function checked(name) {
@@ -90,14 +93,15 @@ let loading = null;
 /** Load the model once; a failed load can be tried again. */
 function loadModel() {
   loading ||= client
-    .call("load", { base: BASE }, (stage_, { done }) => {
+    .call("load", { base: BASE, service: privacy.service, webgpu: hasWebgpu ? localStorage.getItem("gpu") || "on" : "off" }, (stage_, { done }) => {
       const isDownload = stage_ === "bytes";
       progress = isDownload ? Math.min(1, done / 1e6 / MEGABYTES) : null;
       if (!byId("busy").hidden) showLoading();
     })
     .then((loaded) => {
-      const { threads } = loaded;
-      byId("threads").textContent = threads > 1 ? `${threads} threads` : "one thread";
+      const { threads, kind } = loaded;
+      byId("threads").textContent = kind === "webgpu" ? "the graphics card" : threads > 1 ? `${threads} threads` : "one thread";
+      document.body.dataset.runtime = kind;
       document.body.dataset.model = "loaded";
       performance.mark("mobilesam:model");
       keepFiles(loaded.files).catch(() => {}); // the page works without, while there is a network
@@ -272,6 +276,12 @@ function connectTools() {
     theme: switchTheme,
   };
   for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
+  byId("gpu-row").hidden = !hasWebgpu;
+  /** @type {HTMLInputElement} */ (byId("gpu")).checked = localStorage.getItem("gpu") !== "off";
+  byId("gpu").addEventListener("change", () => {
+    localStorage.setItem("gpu", checked("gpu") ? "on" : "off");
+    location.reload(); // the runtime cannot be exchanged while it runs
+  });
   byId("second-look").addEventListener("change", () => (editor.looksAgain = checked("second-look")));
   byId("side").addEventListener("change", (event) => (editor.side = Number(/** @type {HTMLSelectElement} */ (event.target).value)));
   byId("grid").addEventListener("change", (event) => (editor.perSide = Number(/** @type {HTMLSelectElement} */ (event.target).value)));
