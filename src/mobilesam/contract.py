@@ -66,6 +66,8 @@ LABEL_OBJECT = 1
 LABEL_BOX_TOP_LEFT = 2
 LABEL_BOX_BOTTOM_RIGHT = 3
 
+FIXED_POINTS = 5  # of a prompt in formats with fixed shapes; a box takes two of them
+
 PATCH_SIZE = 16  # photo pixels per grid cell; the mask logits have a quarter of that
 NUM_MASKS = 4
 MASK_THRESHOLD = 0.0  # a logit above this is object
