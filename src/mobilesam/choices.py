@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-BackendName = Literal["auto", "onnx", "openvino", "torch"]
+BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch"]
 """The library that runs a model."""
 
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes."""
+
+ExportPrecision = Literal["float32", "float16", "int8-weights", "int8"]
+"""The number format of an exported model: of its weights, and for the last of its products too."""
 
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""

@@ -66,7 +66,10 @@ LABEL_OBJECT = 1
 LABEL_BOX_TOP_LEFT = 2
 LABEL_BOX_BOTTOM_RIGHT = 3
 
-FIXED_POINTS = 5  # of a prompt in formats with fixed shapes; a box takes two of them
+# Formats with fixed shapes: the encoder takes the whole square (1, 3, S, S) and the photo's height and width in it, the
+# decoder one prompt of this number of points (a box counts as two), filled with label -1.
+FIXED_ENCODER_INPUTS = (ENCODER_INPUT, "input_hw")
+FIXED_POINTS = 5
 
 PATCH_SIZE = 16  # photo pixels per grid cell; the mask logits have a quarter of that
 NUM_MASKS = 4

@@ -37,8 +37,8 @@ def fold_constants(module: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphMod
         traced.graph.eliminate_dead_code()
         traced.delete_all_unused_submodules()
         remove_unused(traced)
-        traced.recompile()
-    return traced
+        # A new module of the graph: the exporter's own refuses `eval()`, which converters call.
+        return fx.GraphModule(traced, traced.graph).eval()
 
 
 def known_values(traced: fx.GraphModule) -> dict[fx.Node, Any]:
