@@ -13,6 +13,12 @@ BackendName = Literal["auto", "onnx", "openvino", "torch"]
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes."""
 
+ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
+"""The kinds of files that `mobilesam export` writes."""
+
+StoredPrecision = Literal["float32", "float16", "int8-weights", "int8"]
+"""The number format of the weights in exported files; with "int8" the runtime multiplies in int8 too."""
+
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""
 
