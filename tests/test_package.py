@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"predict.backend"},
     "train": {"data", "model"},
     "distill": {"data", "model", "train"},
-    "export": {"model"},
+    "export": {"model", "predict.backend"},
 }
 # Third parties at module level, and beside them the single modules that have one of their own. What is rarely needed
 # or slow to import is imported inside functions, which this does not count.
@@ -65,7 +65,10 @@ THIRD_PARTIES: dict[str, set[str]] = {
 # Modules that are imported only where their extra is installed.
 OPTIONAL = {"predict.openvino": "openvino", "serve": "fastapi"}
 # Imports inside functions that cross the islands, each for a reason its module states.
-DEFERRED = {"predict.load": {"model", "export", "predict"}}
+DEFERRED = {
+    "predict.load": {"model", "export", "predict"},
+    "export.onnx": {"predict"},  # the masks of a smaller precision are compared in the backend that will run it
+}
 
 
 def modules() -> dict[str, Path]:

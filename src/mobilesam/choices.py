@@ -13,8 +13,11 @@ BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes."""
 
-ExportPrecision = Literal["float32", "float16", "int8-weights", "int8"]
-"""The number format of an exported model: of its weights, and for the last of its products too."""
+ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
+"""The kinds of files that `mobilesam export` writes."""
+
+StoredPrecision = Literal["float32", "float16", "int8-weights", "int8"]
+"""The number format of the weights in exported files; with "int8" the runtime multiplies in int8 too."""
 
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""

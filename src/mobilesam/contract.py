@@ -57,6 +57,7 @@ GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 p
 # Optional, from contract 3 on: other input sides, and the sizes (fractions of the photo) below which prompts get a
 # second look by default.
 IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW = OPTIONAL_KEYS = ("image_sizes", "zoom_below", "click_zoom_below")
+FORMAT, PRECISION, NUM_POINTS = "format", "precision", "num_points"  # of model.json; the last where it is fixed
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.

@@ -1,118 +1,150 @@
-"""How well an exported model agrees with torch: fixed photos and prompts through both, from pixels to masks."""
+"""Measures how well the masks of exported files agree with those of the network in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mobilesam import contract
-from mobilesam.errors import ExportError
-from mobilesam.model.sam import Sam
+from mobilesam.image import open_photo, to_input
+from mobilesam.masks import threshold, upscale
 from mobilesam.predict.backend import Backend, Floats
 
-TOLERANCE = 1e-3  # of the largest magnitude of an output, in float32
-LEAST_IOU = 0.9  # mean over all masks, where numbers are rounded on purpose
-OBJECTS = ((0.3, 0.35, 0.2, 0.15), (0.65, 0.6, 0.15, 0.25), (0.5, 0.85, 0.1, 0.1))
-"""Ellipses of the drawn photos: centre and radii (x, y, rx, ry) as fractions of the photo's sides."""
+SIDE = 5
+"""Clicks along each side of a photo; each click's mask gives a box prompt too."""
+MIN_SHARE = 0.002
+"""Masks below this share of the photo are left out, unless all are: their IoU depends on single pixels."""
+
+Mask = NDArray[np.bool_]
+Prompts = tuple[Floats, Floats]
+"""Coordinates (N, 2, 2) in pixels of the resized photo, and labels (N, 2)."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The result of a comparison with torch."""
+    """Mask IoU between exported files and the network in float32."""
 
-    errors: dict[str, float]
-    """Output → largest error, relative to the largest magnitude that torch gives."""
-    mask_iou: float
-    """Mean IoU of all masks with torch's."""
-    lowest_mask_iou: float
-    """The lowest of them."""
-
-    def check(self, precision: str, runtime: str) -> None:
-        """Refuse an export that does not agree.
-
-        Raises:
-            ExportError: says by how much it differs.
-        """
-        for name, error in self.errors.items():
-            if precision == "float32" and not error <= TOLERANCE:  # also refuses NaN
-                raise ExportError(f"{name}: {runtime} and torch differ by {error:.2e} of the largest value")
-        if not self.mask_iou >= LEAST_IOU:
-            raise ExportError(
-                f"in {precision}, the masks of {runtime} have a mean IoU of {self.mask_iou:.3f} with torch's; at least "
-                f"{LEAST_IOU} is asked for. Export this model in float32"
-            )
+    iou: float
+    """Mean over all prompts."""
+    iou_p5: float
+    """5th percentile."""
+    click: float
+    """Mean over clicks."""
+    box: float
+    """Mean over boxes."""
+    num_masks: int
 
 
-def measure(backend: Backend, sam: Sam) -> Agreement:
-    """Compare a backend with torch on a landscape and a portrait photo and prompts of every kind."""
-    side = sam.config.image_size
-    sam.eval()
-    errors = {contract.ENCODER_OUTPUT: 0.0} | dict.fromkeys(contract.DECODER_OUTPUTS, 0.0)
-    ious: list[float] = []
-    for h, w in ((side * 3 // 4, side), (side, side // 2 + 1)):
-        photo = drawn_photo(h, w)
-        with torch.inference_mode():
-            expected = sam.encode(torch.from_numpy(photo))
-        found = backend.encode(photo)
-        keep_worst(errors, {contract.ENCODER_OUTPUT: (found, expected.numpy())})
-        prior = np.zeros((1, 1, side // 4, side // 4), np.float32)
-        for coords, labels, has_prior in prompts(h, w):
-            given = (coords, labels, prior, has_prior)
-            with torch.inference_mode():
-                torch_answer = sam.decode(expected, *(torch.from_numpy(array) for array in given))
-            answers = [(a, b.numpy()) for a, b in zip(backend.decode(found, *given), torch_answer, strict=True)]
-            keep_worst(errors, dict(zip(contract.DECODER_OUTPUTS, answers, strict=True)))
-            inside = (..., slice((h + 3) // 4), slice((w + 3) // 4))
-            ious += mask_ious(*(logits[inside][0] > contract.MASK_THRESHOLD for logits in answers[0]))
-            prior = np.ascontiguousarray(answers[0][1][:, :1])  # the next prompt refines torch's first mask
-    return Agreement(errors, float(np.mean(ious)), float(np.min(ious)))
+@dataclass(frozen=True)
+class Case:
+    """One photo with prompts, and the network's answers to them."""
+
+    image: Floats
+    """(1, 3, H, W), as the encoder takes it."""
+    clicks: Prompts
+    boxes: Prompts
+    chosen: NDArray[np.intp]
+    """For each click, which of the four masks the network scores highest."""
+    click_masks: list[Mask]
+    box_masks: list[Mask]
 
 
-def drawn_photo(h: int, w: int) -> Floats:
-    """A photo (1, 3, h, w) of three ellipses before a gradient, with noise, in whole numbers from 0 to 255."""
-    y, x = np.mgrid[:h, :w] / np.array([h, w], np.float32)[:, None, None]
-    photo = np.stack([60 + 80 * x, 90 + 60 * y, 140 - 50 * x])
-    for (cx, cy, rx, ry), colour in zip(OBJECTS, ((220, 60, 40), (40, 200, 90), (240, 230, 60)), strict=True):
-        is_inside = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
-        photo = np.where(is_inside, np.array(colour)[:, None, None], photo)
-    noise = np.random.default_rng(0).normal(0, 6, photo.shape)
-    return np.clip(np.round(photo + noise), 0, 255).astype(np.float32)[None]
+@dataclass(frozen=True)
+class Reference:
+    """Photos with prompts, and the masks of the network in float32."""
+
+    cases: list[Case]
+
+    @classmethod
+    def of(cls, backend: Backend, photos: Sequence[Path]) -> Reference:
+        """Ask a backend for the masks of a grid of clicks, and of the boxes around these masks."""
+        return cls([_case(backend, to_input(open_photo(photo), backend.info.image_size)) for photo in photos])
+
+    def agreement(self, backend: Backend) -> Agreement:
+        """Compare another backend's masks with the reference."""
+        clicks: list[float] = []
+        boxes: list[float] = []
+        for case in self.cases:
+            embedding = backend.encode(case.image)
+            for prompts, chosen, masks, ious in (
+                (case.clicks, case.chosen, case.click_masks, clicks),
+                (case.boxes, np.zeros(len(case.box_masks), np.intp), case.box_masks, boxes),
+            ):
+                logits, _ = _decode(backend, embedding, prompts)
+                hw = (case.image.shape[2], case.image.shape[3])
+                found = _masks(logits, chosen, backend.info.image_size, hw)
+                ious += [iou(a, b) for a, b in zip(found, masks, strict=True)]
+        values = np.array(clicks + boxes)
+        means = (values.mean(), np.percentile(values, 5), np.mean(clicks), np.mean(boxes))
+        total, low, click, box = (round(float(value), 5) for value in means)
+        return Agreement(total, low, click, box, len(values))
 
 
-def prompts(h: int, w: int) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """Points (1, P, 2), labels (1, P) and whether a mask counts (1,), as `mobilesam.predict.prompts` makes them."""
-    first, second, third = (np.array(ellipse) * (w, h, w, h) for ellipse in OBJECTS)
-    corners = [first[:2] - first[2:], first[:2] + first[2:]]
-    nowhere = np.zeros(2)
-    for points, labels, has_prior in (
-        ([first[:2], nowhere], [1, -1], 0),
-        ([second[:2], first[:2], nowhere], [1, 0, -1], 1),
-        (corners, [2, 3], 0),
-        ([first[:2], second[:2], third[:2], *corners], [1, 0, 0, 2, 3], 1),
-        ([third[:2], first[:2], second[:2], third[:2] - 3, third[:2] + 3, nowhere], [1, 0, 0, 1, 1, -1], 0),
-    ):
-        yield np.array([points], np.float32), np.array([labels], np.float32), np.array([has_prior], np.float32)
+def example_photos() -> list[Path]:
+    """The two example photos of the package."""
+    from mobilesam.web import static_folder
+
+    return sorted((static_folder() / "examples").glob("*.png"))
 
 
-def keep_worst(errors: dict[str, float], pairs: dict[str, tuple[Floats, Floats]]) -> None:
-    """Raise each output's error to that of a pair (found, expected).
-
-    Raises:
-        ExportError: the shapes differ.
-    """
-    for name, (found, expected) in pairs.items():
-        if found.shape != expected.shape:
-            raise ExportError(f"{name}: the export gives {found.shape}, torch {expected.shape}")
-        error = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-6))
-        errors[name] = max(errors[name], error) if error == error else error  # NaN stays
+def iou(a: Mask, b: Mask) -> float:
+    """Intersection over union; 1 where both are empty."""
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
 
 
-def mask_ious(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> list[float]:
-    """IoU of each mask of (K, H, W) with its counterpart; 1 where both are empty."""
-    both = (found & expected).sum(axis=(1, 2))
-    either = (found | expected).sum(axis=(1, 2))
-    return [float(b / e) if e else 1.0 for b, e in zip(both, either, strict=True)]
+def _case(backend: Backend, image: Floats) -> Case:
+    hw = (image.shape[2], image.shape[3])
+    embedding = backend.encode(image)
+    clicks = _clicks(hw)
+    logits, scores = _decode(backend, embedding, clicks)
+    chosen = scores.argmax(axis=1)
+    masks = _masks(logits, chosen, backend.info.image_size, hw)
+    kept = [i for i, mask in enumerate(masks) if mask.mean() >= MIN_SHARE] or list(range(len(masks)))
+    masks = [masks[i] for i in kept]
+    boxes = np.array([_box(mask) for mask in masks], np.float32)  # (N, 2, 2)
+    labels = np.tile(
+        np.array([contract.LABEL_BOX_TOP_LEFT, contract.LABEL_BOX_BOTTOM_RIGHT], np.float32), (len(boxes), 1)
+    )
+    logits, _ = _decode(backend, embedding, (boxes, labels))
+    box_masks = _masks(logits, np.zeros(len(boxes), np.intp), backend.info.image_size, hw)
+    return Case(image, (clicks[0][kept], clicks[1][kept]), (boxes, labels), chosen[kept], masks, box_masks)
+
+
+def _clicks(hw: tuple[int, int]) -> Prompts:
+    """A grid of clicks, each followed by a padding point."""
+    steps = (np.arange(SIDE) + 0.5) / SIDE
+    x, y = np.meshgrid(steps * hw[1], steps * hw[0])
+    coords = np.zeros((SIDE * SIDE, 2, 2), np.float32)
+    coords[:, 0] = np.stack([x.ravel(), y.ravel()], axis=1)
+    labels = np.tile(np.array([contract.LABEL_OBJECT, contract.LABEL_PADDING], np.float32), (len(coords), 1))
+    return coords, labels
+
+
+def _box(mask: Mask) -> list[tuple[float, float]]:
+    """The corners of the box around a mask; the whole picture where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return [(0.0, 0.0), (float(mask.shape[1]), float(mask.shape[0]))]
+    return [(float(columns[0]), float(rows[0])), (float(columns[-1] + 1), float(rows[-1] + 1))]
+
+
+def _decode(backend: Backend, embedding: Floats, prompts: Prompts) -> tuple[Floats, Floats]:
+    """Logits (N, 4, L, L) and scores (N, 4), a few prompts at a time."""
+    low_res = backend.info.low_res
+    empty = np.zeros((1, 1, low_res, low_res), np.float32), np.zeros(1, np.float32)
+    answers = []
+    for start in range(0, len(prompts[0]), 8):
+        coords, labels = (array[start : start + 8] for array in prompts)
+        answers.append(backend.decode(embedding, coords, labels, *empty))
+    logits, scores = zip(*answers, strict=True)
+    return np.concatenate(logits), np.concatenate(scores)
+
+
+def _masks(logits: Floats, chosen: NDArray[np.intp], image_size: int, hw: tuple[int, int]) -> list[Mask]:
+    """One mask of each prompt, at the size of the resized photo."""
+    return [threshold(upscale(four[i], image_size, hw, hw)) for four, i in zip(logits, chosen, strict=True)]

@@ -18,9 +18,11 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mobilesam.contract import FIXED_POINTS, LABEL_PADDING, PATCH_SIZE
 from mobilesam.export import folded
+from mobilesam.model.efficientnet_lite import ConvNorm
 from mobilesam.model.sam import Sam
 from mobilesam.model.tiny_vit import ConvBN
 
@@ -37,9 +39,10 @@ class FixedEncoder(nn.Module):
 
     places: Tensor
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.sam = with_fused_norms(sam)
+        self.sam, self.dtype = with_fused_norms(sam), dtype
+        self.sam.image_encoder.to(dtype)
         self.register_buffer("places", torch.arange(sam.config.image_size, dtype=torch.float32))
 
     def forward(self, image: Tensor, input_hw: Tensor) -> Tensor:
@@ -47,7 +50,8 @@ class FixedEncoder(nn.Module):
         rows = (input_hw[:1] - self.places).clamp(0, 1)[:, None]  # (S, 1), 1 inside the photo
         columns = (input_hw[1:] - self.places).clamp(0, 1)  # (S,)
         normalised = (image - self.sam.pixel_mean) / self.sam.pixel_std
-        return self.sam.image_encoder(normalised * rows * columns)
+        embedding: Tensor = self.sam.image_encoder((normalised * rows * columns).to(self.dtype))
+        return embedding.float()
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the right shapes."""
@@ -64,10 +68,13 @@ class FixedDecoder(nn.Module):
 
     codes: Tensor
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.sam = copy.deepcopy(sam)
+        self.sam, self.dtype = copy.deepcopy(sam), dtype
         del self.sam.image_encoder
+        # Positions stay in float32: float16 has no half pixels from 1024 on, and less than that in their waves.
+        for part in (self.sam.mask_decoder, self.sam.prompt_encoder.mask_downscaling):
+            part.to(dtype)
         self.register_buffer("codes", torch.tensor(CODES, dtype=torch.float32))
 
     def forward(
@@ -79,17 +86,21 @@ class FixedDecoder(nn.Module):
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Decode one prompt."""
-        encoder = self.sam.prompt_encoder
+        encoder, dtype = self.sam.prompt_encoder, self.dtype
         tokens, ignored = self.embed_points(point_coords, point_labels)
-        image = embedding + encoder.embed_masks(mask_input, has_mask_input)
-        image_pe = encoder.pe_layer.grid(*(int(side) for side in embedding.shape[2:]))
-        return folded.predict_masks(self.sam.mask_decoder, image, image_pe, tokens, None, ignored)
+        dense = encoder.embed_masks(mask_input.to(dtype), has_mask_input.to(dtype))
+        image_pe = encoder.pe_layer.grid(*(int(side) for side in embedding.shape[2:])).to(dtype)
+        image = embedding.to(dtype) + dense.to(dtype)
+        masks, scores = folded.predict_masks(
+            self.sam.mask_decoder, image, image_pe, tokens.to(dtype), None, ignored.to(dtype)
+        )
+        return masks.float(), scores.float()
 
     def embed_points(self, coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Points (1, P, 2) and labels (1, P) → tokens (1, P + 1, C) and `IGNORED` or 0 for each (1, 1 + 4 + P + 1)."""
         encoder = self.sam.prompt_encoder
         is_code = F.relu(1 - (labels[..., None] - self.codes).abs())  # (1, P, 5), 1 where a point has that label
-        table = torch.cat([embedding.weight for embedding in encoder.point_embeddings])  # type: ignore[arg-type]
+        table = torch.cat([*encoder.point_embeddings.parameters()])
         places = encoder.pe_layer((coords + 0.5) / self.sam.config.image_size)
         points = places + is_code[..., 1:] @ table  # (1, P, C)
         tokens = torch.cat([points, encoder.not_a_point_embed.weight[None]], dim=1)
@@ -119,5 +130,15 @@ def with_fused_norms(sam: Sam) -> Sam:
                 convolution, norm = child
                 assert isinstance(convolution, nn.Conv2d)
                 assert isinstance(norm, nn.BatchNorm2d)
-                setattr(parent, name, torch.nn.utils.fusion.fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+            elif isinstance(child, ConvNorm):
+                setattr(parent, name, fused(child))
     return sam
+
+
+def fused(layer: ConvNorm) -> nn.Conv2d:
+    """The one convolution that an EfficientNet-Lite's convolution and its frozen norm are."""
+    convolution = copy.deepcopy(layer.conv)
+    weight, bias = layer.as_convolution()
+    convolution.weight, convolution.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+    return convolution

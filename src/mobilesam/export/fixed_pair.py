@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from mobilesam import contract
-from mobilesam.choices import ExportPrecision
-from mobilesam.errors import SettingsError
-from mobilesam.export.agreement import Agreement
+from mobilesam.choices import ExportFormat, StoredPrecision
 from mobilesam.export.constants import fold_constants
+from mobilesam.export.draft import Check, Draft, drafting
 from mobilesam.export.fixed import FixedDecoder, FixedEncoder
-from mobilesam.integrity import HASHES, file_sha256
-from mobilesam.model.backend import describe
+from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import Outputs, marked, note
-from mobilesam.predict.backend import ModelInfo
-from mobilesam.predict.fixed import FORMAT
-from mobilesam.temporaries import folder_in, sweep
+from mobilesam.outputs import Outputs
+from mobilesam.predict.backend import Backend
 
 
 @dataclass(frozen=True)
@@ -43,146 +37,96 @@ class FixedGraph:
 
 
 @dataclass(frozen=True)
-class Format:
+class Runtime:
     """How a runtime's files are made and checked."""
 
-    name: str
+    form: ExportFormat
     title: str
     """As its makers write it."""
     suffix: str
-    precisions: tuple[ExportPrecision, ...]
-    convert: Callable[[FixedGraph, Path, dict[str, str], str], None]
+    convert: Callable[[FixedGraph, Path, dict[str, str], StoredPrecision], None]
     """Graph, file, metadata, precision: write the file."""
-    verify: Callable[[Path, Sam], Agreement | None]
-    """Folder, network: compare the files with torch; None where the runtime cannot run here."""
+    open: Callable[[Path], Backend | None]
+    """A backend for a folder; None where the runtime cannot run on this machine."""
+    inspect: Callable[[FixedGraph, Path], None] | None = None
+    """A check of one file, for runtimes that cannot run on every machine; raises ExportError."""
+    halves: bool = False
+    """Whether float16 is a matter of the network that is converted, and not of the converter."""
 
 
-def export_fixed(sam: Sam, folder: Path, made: Format, *, licence: str, precision: str, outputs: Outputs) -> list[Path]:
+def export_fixed(
+    sam: Sam,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    licence: str,
+    precision: StoredPrecision,
+    outputs: Outputs,
+    check: Check,
+) -> list[Path]:
     """Convert a network for a runtime with fixed shapes, and keep the files if that runtime gives torch's masks.
 
     Args:
         sam: the network; the files take photos at its configuration's image size.
         folder: made if missing.
-        made: the format.
+        runtime: which one.
         licence: of the weights, for the metadata.
-        precision: one of the format's.
+        precision: one that the runtime has.
         outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
 
     Returns:
-        The files written; model.json comes last.
+        The files written.
 
     Raises:
-        SettingsError: the format has no such precision.
         ExportError: the runtime and torch disagree; nothing is left in the folder.
         OutputError: another's file is there; nothing is written.
     """
-    check_precision(made, precision)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    names = [f"encoder{made.suffix}", f"decoder{made.suffix}", contract.CARD_FILE]
-    for name in names:
-        check_output(folder / name, outputs)
-    info = replace(describe(sam.eval(), licence), image_sizes="")  # the shapes are fixed
-    with folder_in(folder) as partial:
-        card = describe_files(sam, info, made, precision)
-        metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in card.items()}
-        for graph in graphs(sam):
+    names = [f"{graph}{runtime.suffix}" for graph in ("encoder", "decoder")]
+    common = {"licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=names, form=runtime.form, precision=precision, **common) as draft:  # type: ignore[arg-type]
+        describe_inputs(draft)
+        dtype = torch.float16 if runtime.halves and precision == "float16" else torch.float32
+        for graph, name in zip(graphs(sam, dtype), names, strict=True):
             with quietly():
-                made.convert(graph, partial / f"{graph.name}{made.suffix}", metadata, precision)
-        write_card(partial, card)
-        agreement = made.verify(partial, sam)
-        if agreement is not None:
-            agreement.check(precision, made.title)
-            card |= {"verified": agreement.errors}
-            card |= {"mask_iou": agreement.mask_iou, "lowest_mask_iou": agreement.lowest_mask_iou}
-        write_card(partial, card)
-        move(partial, folder, names, outputs)
-    return [folder / name for name in names]
+                runtime.convert(graph, draft.folder / name, draft.metadata, precision)
+            if runtime.inspect is not None:
+                runtime.inspect(graph, draft.folder / name)
+        draft.seal()
+        if (backend := runtime.open(draft.folder)) is not None:
+            draft.card["verified"] = errors = measure_errors(backend, sam)
+            if precision == "float32":
+                check_errors(errors, runtime.title)
+            draft.check_masks(backend)
+    return draft.files
 
 
-def graphs(sam: Sam) -> Iterator[FixedGraph]:
+def graphs(sam: Sam, dtype: torch.dtype = torch.float32) -> Iterator[FixedGraph]:
     """The two graphs of a network, one after the other, so that only one needs memory."""
-    for name, build, inputs, outputs in (
+    builds: tuple[tuple[str, Any, tuple[str, ...], tuple[str, ...]], ...] = (
         ("encoder", FixedEncoder, contract.FIXED_ENCODER_INPUTS, (contract.ENCODER_OUTPUT,)),
         ("decoder", FixedDecoder, contract.DECODER_INPUTS, contract.DECODER_OUTPUTS),
-    ):
-        module = build(sam)
+    )
+    for name, build, inputs, outputs in builds:
+        module = build(sam, dtype).eval()
         example = module.example()
         yield FixedGraph(name, fold_constants(module, example), dict(zip(inputs, example, strict=True)), outputs)
 
 
-def describe_files(sam: Sam, info: ModelInfo, made: Format, precision: str) -> dict[str, Any]:
-    """The entries of model.json that a client needs, and what the files were made from."""
-    return {
-        **asdict(info),
-        "contract_version": contract.VERSION,
-        "model_name": info.name,
-        FORMAT: made.name,
-        "precision": precision,
-        "num_points": contract.FIXED_POINTS,
+def describe_inputs(draft: Draft) -> None:
+    """Add to model.json and to the files' metadata what a client of fixed shapes needs."""
+    only = {
+        contract.IMAGE_SIZES: "",  # whatever the network takes, the files take one
+        contract.NUM_POINTS: contract.FIXED_POINTS,
         "pixel_mean": list(contract.PIXEL_MEAN),
         "pixel_std": list(contract.PIXEL_STD),
-        "config": sam.config.to_dict(),
     }
-
-
-def check_precision(made: Format, precision: str) -> None:
-    """Refuse a precision that a format does not have.
-
-    Raises:
-        SettingsError: says which it has.
-    """
-    if precision not in made.precisions:
-        known = "known" if precision not in get_args(ExportPrecision) else "it has"
-        raise SettingsError(f"{made.title} is not offered in '{precision}'; {known}: {', '.join(made.precisions)}")
-
-
-def write_card(folder: Path, card: dict[str, Any]) -> None:
-    """Write model.json with the sha256 of every other file of a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != contract.CARD_FILE)
-    hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
-    text = json.dumps(marked({**card, HASHES: hashes}), indent=2)
-    (folder / contract.CARD_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def move(partial: Path, folder: Path, names: list[str], outputs: Outputs) -> None:
-    """Move finished files to their folder; model.json goes first and comes last, so that it stands for a whole model.
-
-    Raises:
-        OutputError: another's file is there.
-    """
-    for name in names:
-        check_output(folder / name, outputs)
-    (folder / contract.CARD_FILE).unlink(missing_ok=True)
-    for name in names:
-        source, target = partial / name, folder / name
-        if source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            note(target, source)
-        os.replace(source, target)
-
-
-def check_output(path: Path, outputs: Outputs) -> None:
-    """Check that a file, or a folder that counts as one file, may be written.
-
-    Raises:
-        OutputError: it is an input, or this package did not write it.
-    """
-    if path.suffix == PACKAGE and path.is_dir() and not path.is_symlink():
-        for file in path.rglob("*"):
-            if file.name == PACKAGE_MODEL:
-                outputs.check(file)
-        return
-    outputs.check(path)
-
-
-PACKAGE, PACKAGE_MODEL = ".mlpackage", "model.mlmodel"
-"""CoreML writes a folder; this file in it holds our metadata."""
+    draft.card |= only
+    draft.metadata |= {key: str(value) for key, value in only.items()}
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what converters print from what the command prints."""
+    """Keep what converters print apart from what the command prints."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         yield

@@ -121,8 +121,8 @@ def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid:
     h, w = grid
     weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
     masks = torch.stack(weights, dim=1) @ upscaled.transpose(1, 2)  # (N, 4, 16K)
-    # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places. In two steps,
-    # because CoreML takes five dimensions and ExecuTorch's XNNPACK six.
+    # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
+    # In two steps, because CoreML takes five dimensions and ExecuTorch's XNNPACK six.
     masks = masks.reshape(-1, 2, 2, 2, 2).transpose(2, 3)  # (4Ngg, y, y', x, x')
     masks = masks.reshape(-1, w, 4, 4).transpose(1, 2).reshape(-1, NUM_MASKS, 4 * h, 4 * w)  # from (4Ng, g, 4, 4)
     return binomial(masks) if decoder.smooth else masks

@@ -8,17 +8,26 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from mobilesam.export.agreement import Agreement, measure
-from mobilesam.export.fixed_pair import FixedGraph, Format, export_fixed
-from mobilesam.extras import require
+from mobilesam.choices import StoredPrecision
+from mobilesam.export.draft import DEFAULT_CHECK, Check
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import Outputs
+from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.predict.backend import Backend
 
 IDENTIFIER = b"TFL3"
 """Of the file format, in its head."""
 
 
-def export_litert(sam: Sam, folder: Path, *, licence: str, precision: str, outputs: Outputs) -> list[Path]:
+def export_litert(
+    sam: Sam,
+    folder: Path,
+    *,
+    licence: str,
+    precision: StoredPrecision = "float32",
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> list[Path]:
     """Export a network for LiteRT: encoder.tflite, decoder.tflite and model.json, compared with torch in LiteRT itself.
 
     Args:
@@ -28,18 +37,16 @@ def export_litert(sam: Sam, folder: Path, *, licence: str, precision: str, outpu
         precision: "float32"; "float16" stores weights in half the size; "int8-weights" in a quarter, and computes in
             float32; "int8" computes products with int8 weights in int8 too, with scales found at each inference.
         outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
 
     Returns:
         The files written.
 
     Raises:
-        MissingExtraError: LiteRT's converter is not installed.
-        SettingsError: it has no such precision.
         ExportError: LiteRT and torch disagree; nothing is left in the folder.
         OutputError: another's file is there.
     """
-    require("litert_torch", "litert", "exporting for LiteRT")
-    return export_fixed(sam, folder, LITERT, licence=licence, precision=precision, outputs=outputs)
+    return export_fixed(sam, folder, LITERT, licence=licence, precision=precision, outputs=outputs, check=check)
 
 
 class Named(nn.Module):
@@ -55,7 +62,7 @@ class Named(nn.Module):
         return dict(zip(self.names, (answer,) if isinstance(answer, Tensor) else answer, strict=True))
 
 
-def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: str) -> None:
+def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: StoredPrecision) -> None:
     """Write a graph as a .tflite file."""
     import litert_torch
 
@@ -66,7 +73,7 @@ def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: 
     add_metadata(path, metadata)
 
 
-def quantise(path: Path, precision: str) -> None:
+def quantise(path: Path, precision: StoredPrecision) -> None:
     """Replace the weights of a file by ones of fewer bits."""
     from ai_edge_quantizer import quantizer, recipe
 
@@ -87,7 +94,18 @@ def add_metadata(path: Path, metadata: dict[str, str]) -> None:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+        """Starts every vector at a multiple of 16 bytes, as the format asks for weights; the Python classes do not."""
+
+        def StartVector(self, size: int, count: int, alignment: int) -> int:  # noqa: N802
+            return int(super().StartVector(size, count, max(alignment, 16)))
+
+    content = path.read_bytes()
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # the quantiser puts large weights behind the tables, and counts from the file's start
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     model.metadata = list(model.metadata or [])
     for key, value in metadata.items():
         entry, buffer = schema.MetadataT(), schema.BufferT()
@@ -95,16 +113,16 @@ def add_metadata(path: Path, metadata: dict[str, str]) -> None:
         buffer.data = np.frombuffer(value.encode(), np.uint8)
         model.metadata.append(entry)
         model.buffers.append(buffer)
-    builder = flatbuffers.Builder(path.stat().st_size)
+    builder = Builder(len(content))
     builder.Finish(model.Pack(builder), IDENTIFIER)
     path.write_bytes(builder.Output())
 
 
-def verify(folder: Path, sam: Sam) -> Agreement:
-    """Run the files in LiteRT, and compare with torch."""
+def open_backend(folder: Path) -> Backend:
+    """The files in LiteRT."""
     from mobilesam.predict.litert import LiteRtBackend
 
-    return measure(LiteRtBackend(folder), sam)
+    return LiteRtBackend(folder)
 
 
-LITERT = Format("litert", "LiteRT", ".tflite", ("float32", "float16", "int8-weights", "int8"), convert, verify)
+LITERT = Runtime("litert", "LiteRT", ".tflite", convert, open_backend)

@@ -15,12 +15,10 @@ from mobilesam import contract
 from mobilesam.errors import ModelError, PromptError
 from mobilesam.integrity import check_files, read_card
 from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
-from mobilesam.predict.pair import read_info, reopen
+from mobilesam.predict.pair import info_from_card, reopen
 
 Graph = TypeVar("Graph")
 
-FORMAT = "format"
-"""Key of model.json: what the files are made for."""
 BOX = (contract.LABEL_BOX_TOP_LEFT, contract.LABEL_BOX_BOTTOM_RIGHT)
 
 
@@ -174,7 +172,9 @@ def read_model(folder: Path, name: str) -> ModelInfo:
         ModelError: there is none, or it is of another format.
     """
     card = read_card(folder)
-    if card.get(FORMAT) != name:
-        what = f"a model in the format {card[FORMAT]}" if FORMAT in card else "no model exported for it"
+    if card.get(contract.FORMAT) != name:
+        what = (
+            f"a model in the format {card[contract.FORMAT]}" if contract.FORMAT in card else "no model exported for it"
+        )
         raise ModelError(f"{folder} holds {what}; for {name}: mobilesam export MODEL -o FOLDER --format {name}")
-    return read_info({key: str(value) for key, value in card.items()}, folder)
+    return info_from_card(folder)
