@@ -50,9 +50,9 @@ class FixedBackend(ABC, Generic[Graph]):
         self._info = read_model(self._folder, self.name).at(image_size)
         files = [f"{graph}{self.suffix}" for graph in ("encoder", "decoder")]
         for file in files:
-            if not (self._folder / file).is_file():
+            if not (self._folder / file).exists():
                 raise ModelError(f"{self._folder / file} does not exist; a {self.name} model has {' and '.join(files)}")
-        check_files(folder, files)
+        check_files(folder)
         self._lock = Lock()
         self._encoder, self._decoder = (self._open(self._folder / file) for file in files)
 
