@@ -6,7 +6,7 @@ and compared with torch, elsewhere their specifications are checked.
 
 from __future__ import annotations
 
-import sys
+import platform
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +125,9 @@ def inspect(graph: FixedGraph, path: Path) -> None:
             raise ExportError(f"{path.name}: the step {op.type} runs in no CoreML but its maker's")
         for output in op.outputs:
             if output.type.tensorType.rank > MAX_RANK:
-                raise ExportError(f"{path.name}: {op.type} has {output.type.tensorType.rank} dimensions, above {MAX_RANK}")
+                raise ExportError(
+                    f"{path.name}: {op.type} has {output.type.tensorType.rank} dimensions, above {MAX_RANK}"
+                )
 
 
 def describe(feature: Any) -> tuple[str, tuple[int, ...]]:
@@ -145,7 +147,7 @@ def operations(spec: Any) -> Iterator[Any]:
 
 def open_backend(folder: Path) -> Backend | None:
     """The packages in CoreML, on Apple's systems."""
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return None
     from mobilesam.predict.coreml import CoreMlBackend
 

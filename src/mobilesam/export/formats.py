@@ -36,9 +36,14 @@ FORMATS: dict[ExportFormat, Format] = {
     "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16")),
     "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16")),
     "litert": Format(
-        "mobilesam.export.litert:export_litert", ("float32", "float16"), ("litert_torch", "ai_edge_litert"), "litert"
+        "mobilesam.export.litert:export_litert",
+        ("float32", "float16", "int8-weights", "int8"),
+        ("litert_torch", "ai_edge_litert"),
+        "litert",
     ),
-    "executorch": Format("mobilesam.export.executorch:export_executorch", ("float32",), ("executorch",), "executorch"),
+    "executorch": Format(
+        "mobilesam.export.executorch:export_executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"
+    ),
     "coreml": Format("mobilesam.export.coreml:export_coreml", ("float16", "float32"), ("coremltools",), "executorch"),
     "openvino": Format("mobilesam.export.openvino:export_openvino", ("float32", "float16"), ("openvino",), "openvino"),
     "anylabeling": Format("mobilesam.export.any_labeling:export_any_labeling", ("float32", "float16"), image_size=1024),
