@@ -102,7 +102,7 @@ class FixedBackend(ABC, Generic[Graph]):
             feed = dict(zip(contract.FIXED_ENCODER_INPUTS, (square, input_hw), strict=True))
             with self._lock:
                 embeddings += self._run(self._encoder, feed, (contract.ENCODER_OUTPUT,))
-        return np.concatenate(embeddings) if embeddings else np.empty((0, *self._embedding_shape), np.float32)
+        return np.concatenate(embeddings)
 
     def decode(
         self,
@@ -133,10 +133,6 @@ class FixedBackend(ABC, Generic[Graph]):
             if score.max() > min_score:
                 masks.append(logits)
         return np.concatenate(masks), np.concatenate([np.empty((0, contract.NUM_MASKS), np.float32), *scores])
-
-    @property
-    def _embedding_shape(self) -> tuple[int, int, int]:
-        return self._info.embed_dim, self._info.grid, self._info.grid
 
 
 def five_points(coords: NDArray[np.float32], labels: NDArray[np.float32]) -> tuple[Floats, Floats]:
