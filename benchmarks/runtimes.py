@@ -1,4 +1,4 @@
-"""Two exported models of one network against each other, in alternating rounds: time of encoding and of a click, memory.
+"""Two exported models of one network against each other, in alternating rounds: encoding, a click, memory.
 
     mobilesam export embedded -o pair && mobilesam export embedded -o phone --format litert
     python -m benchmarks.runtimes pair phone examples/coffee.png

@@ -25,7 +25,6 @@ from mobilesam.predict.fixed import FixedBackend, five_points
 from mobilesam.predict.predictor import Predictor
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 
-
 GRAPHS: dict[str, Any] = {}
 """What the files of this "runtime" hold, by the text that they consist of."""
 
