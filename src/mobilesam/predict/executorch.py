@@ -16,7 +16,7 @@ from mobilesam.predict.fixed import FixedBackend
 
 
 class ExecuTorchBackend(FixedBackend[Any]):
-    """Backend for encoder.pte and decoder.pte, on the CPU (XNNPACK); ExecuTorch chooses the number of threads itself."""
+    """Backend for encoder.pte and decoder.pte, on the CPU (XNNPACK); ExecuTorch sets the number of threads."""
 
     name, suffix = "executorch", ".pte"
 
