@@ -37,7 +37,7 @@ def export_fixed(model: str, side: int, folder: Path) -> None:
     sam = checkpoint.load(find_checkpoint(model))
     sam.config = sam.config.at(side)
     with patch.object(SamConfig, "sides", range(0)):
-        export_pair(sam, folder, licence="none", fp16_storage=True)
+        export_pair(sam, folder, licence="none", precision="float16")
 
 
 def timers(sam: mobilesam.Predictor) -> dict[str, Callable[[], object]]:

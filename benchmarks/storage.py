@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import mobilesam
 from benchmarks.common import make_pair, make_parser, parse, synthetic_shard
+from mobilesam.choices import StoredPrecision
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.metrics import iou
@@ -29,8 +30,9 @@ PROTOCOLS = ("click", "box")
 
 def export_both(weights: Path, folder: Path) -> list[mobilesam.Predictor]:
     """The checkpoint with float32 and with float16 storage."""
-    for name, is_half in (("full", False), ("half", True)):
-        paths = export_pair(checkpoint.load(weights), folder / name, licence="unknown", fp16_storage=is_half)
+    precisions: tuple[tuple[str, StoredPrecision], ...] = (("full", "float32"), ("half", "float16"))
+    for name, precision in precisions:
+        paths = export_pair(checkpoint.load(weights), folder / name, licence="unknown", precision=precision)
         print(f"{name}: {sum(path.stat().st_size for path in paths) / 1e6:.1f} MB")
     return [mobilesam.load(folder / name) for name in ("full", "half")]
 

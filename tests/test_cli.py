@@ -184,12 +184,23 @@ def test_version_and_module_entry(run) -> None:
 
 @pytest.mark.torch
 def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> None:
-    code, out, _ = run("export", tiny_checkpoint, "-o", "out", "--layout", "sam", "--licence", "MIT", "--json")
+    code, out, _ = run("export", tiny_checkpoint, "-o", "out", "--format", "sam", "--licence", "MIT", "--json")
     assert code == 0
     names = [Path(file).name for file in json.loads(out)["files"]]
-    assert names == ["decoder.onnx", "decoder_many.onnx", "encoder.onnx", "model.json", "sam_decoder.onnx"]
+    assert names == ["decoder.onnx", "decoder_many.onnx", "encoder.onnx", "sam_decoder.onnx", "model.json"]
     assert mobilesam.load("out").info.licence == "MIT"
     assert run("export", "no_such.pt", "-o", "out2")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [(["--layout", "sam"], "--format"), (["--fp16-storage"], "--precision float16")],
+)
+def test_renamed_options_of_export_name_their_replacement(run, old: list[str], now: str) -> None:
+    code, _, err = run("export", "embedded", "-o", "out", *old)
+    assert code == 2
+    assert f"{old[0]} is now {now}" in " ".join(err.split())
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,10 @@ def test_export_writes_the_pair_and_sams_decoder(run, tiny_checkpoint: Path) -> 
             ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
         ),
         ("evaluate run", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
-        ("export", ["[pair|sam|x-anylabeling]"]),
+        (
+            "export",
+            ["[onnx|ort|litert|executorch|coreml|openvino|anylabeling|sam]", "[float32|float16|int8-weights|int8]"],
+        ),
     ],
 )
 def test_help_lists_the_choices(run, verb: str, choices: list[str]) -> None:

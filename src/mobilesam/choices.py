@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-BackendName = Literal["auto", "onnx", "openvino", "torch"]
+BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch"]
 """The library that runs a model."""
 
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes."""
+
+ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
+"""The kinds of files that `mobilesam export` writes."""
+
+StoredPrecision = Literal["float32", "float16", "int8-weights", "int8"]
+"""The number format of the weights in exported files; with "int8" the runtime multiplies in int8 too."""
 
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""

@@ -57,6 +57,7 @@ GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 p
 # Optional, from contract 3 on: other input sides, and the sizes (fractions of the photo) below which prompts get a
 # second look by default.
 IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW = OPTIONAL_KEYS = ("image_sizes", "zoom_below", "click_zoom_below")
+FORMAT, PRECISION, NUM_POINTS = "format", "precision", "num_points"  # of model.json; the last where it is fixed
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.
@@ -65,6 +66,11 @@ LABEL_BACKGROUND = 0
 LABEL_OBJECT = 1
 LABEL_BOX_TOP_LEFT = 2
 LABEL_BOX_BOTTOM_RIGHT = 3
+
+# Formats with fixed shapes: the encoder takes the whole square (1, 3, S, S) and the photo's height and width in it, the
+# decoder one prompt of this number of points (a box counts as two), filled with label -1.
+FIXED_ENCODER_INPUTS = (ENCODER_INPUT, "input_hw")
+FIXED_POINTS = 5
 
 PATCH_SIZE = 16  # photo pixels per grid cell; the mask logits have a quarter of that
 NUM_MASKS = 4

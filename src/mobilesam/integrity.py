@@ -80,7 +80,7 @@ def check_files(folder: str | os.PathLike[str], names: Iterable[str] | None = No
         path = folder / name
         if name not in hashes and not path.exists():
             continue
-        if Path(name).name != name or not path.is_file():
+        if Path(name).is_absolute() or ".." in Path(name).parts or not path.is_file():
             raise ModelError(f"{path} is missing; export the model again, or delete {folder} and download it again")
         if file_sha256(path) != hashes.get(name):
             raise ModelError(

@@ -13,7 +13,7 @@ from mobilesam.image import open_photo
 
 
 def test_the_tools_way_of_feeding_gives_the_masks_of_the_library(run, tmp_path: Path, coffee: Path) -> None:
-    code, _, errors = run("export", "embedded", "-o", tmp_path / "m", "--layout", "x-anylabeling")
+    code, _, errors = run("export", "embedded", "-o", tmp_path / "m", "--format", "anylabeling")
     assert code == 0, errors
     folder = tmp_path / "m"
     lines = (folder / "x_anylabeling.yaml").read_text().splitlines()
@@ -46,7 +46,7 @@ def test_the_tools_way_of_feeding_gives_the_masks_of_the_library(run, tmp_path: 
 
 
 def test_another_image_size_is_refused(run, tmp_path: Path) -> None:
-    words = ("export", "embedded", "-o", tmp_path / "m", "--layout", "x-anylabeling", "--image-size", "512")
+    words = ("export", "embedded", "-o", tmp_path / "m", "--format", "anylabeling", "--image-size", "512")
     code, _, errors = run(*words)
     assert code == 2
     assert "1024" in errors

@@ -12,9 +12,10 @@ import torch
 import mobilesam
 from mobilesam import contract, weights
 from mobilesam.errors import ExportError
+from mobilesam.export import draft, verify
 from mobilesam.export import onnx as exporting
-from mobilesam.export import verify
 from mobilesam.model import checkpoint
+from mobilesam.model.backend import describe
 from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 
@@ -102,24 +103,25 @@ def test_compare_refuses_nan_and_other_shapes() -> None:
 def test_fp16_storage_halves_the_file_and_barely_moves_the_masks(
     sam: Sam, tiny_pair: Path, tmp_path: Path, coffee: Path
 ) -> None:
-    exporting.export_pair(sam, tmp_path, licence="x", fp16_storage=True)
+    exporting.export_pair(sam, tmp_path, licence="x", precision="float16")
     weights = [i for i in onnx.load(tmp_path / "decoder.onnx").graph.initializer if i.name.endswith("weight")]
     assert {i.data_type for i in weights} == {onnx.TensorProto.FLOAT16}
     half, full = (mobilesam.load(f).embed(coffee).predict(points=[(300, 180)]) for f in (tmp_path, tiny_pair))
     np.testing.assert_allclose(half.low_res, full.low_res, atol=0.05)
     recovered = checkpoint.load(tmp_path)
-    assert mobilesam.load(tmp_path).info.weights_sha256 == exporting.describe(recovered, "x").weights_sha256
+    assert mobilesam.load(tmp_path).info.weights_sha256 == describe(recovered, "x").weights_sha256
 
 
 def test_a_weight_beyond_float16_is_refused(sam: Sam, tmp_path: Path) -> None:
     with torch.no_grad():
         sam.mask_decoder.iou_token.weight[0, 0] = 1e6
     with pytest.raises(ExportError, match="iou_token"):
-        exporting.export_pair(sam, tmp_path, licence="x", fp16_storage=True)
+        exporting.export_pair(sam, tmp_path, licence="x", precision="float16")
 
 
 def test_the_sam_layout_has_the_official_signature_and_masks_at_the_photos_size(sam: Sam, tmp_path: Path) -> None:
-    path = exporting.export_sam_decoder(sam, tmp_path / "sam.onnx")
+    exporting.export_sam(sam, tmp_path, licence="x")
+    path = tmp_path / exporting.SAM_DECODER_FILE
     inputs, outputs = names(path)
     official = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
     assert inputs == official
@@ -166,6 +168,6 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(
     def die(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exporting.os, "replace", die)  # as killed before the first file is moved
+    monkeypatch.setattr(draft.os, "replace", die)  # as killed before the first file is moved
     assert run("export", tiny_checkpoint, "-o", "out")[0] == 130
     assert not weights.has_pair(out), "the pair of two exports is not called complete"

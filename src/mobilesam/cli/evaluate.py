@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,16 +45,6 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The JSON report; t
 Worst = Annotated[int, typer.Option("--save-worst", min=0, help="Save pictures of the N worst cases of each protocol.")]
 
 
-def _moved(option: str, now: str) -> Any:
-    """A hidden option of earlier versions, whose error names its replacement."""
-
-    def refuse(value: list[str] | None) -> None:
-        if value:
-            raise typer.BadParameter(f"{option} is now {now}")
-
-    return typer.Option(option, hidden=True, callback=refuse)
-
-
 @evaluate_app.command("run")
 def run_protocols(
     data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Shards, folders or COCO files.")],
@@ -76,8 +66,10 @@ def run_protocols(
     worst: Worst = 0,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
-    detections: Annotated[list[str] | None, _moved("--detections", f"{VERBS} detections COCO.json BOXES.json")] = None,
-    search: Annotated[list[str] | None, _moved("--search", f"--set {SECTION}NAME=VALUE")] = None,
+    detections: Annotated[
+        list[str] | None, options.moved("--detections", f"{VERBS} detections COCO.json BOXES.json")
+    ] = None,
+    search: Annotated[list[str] | None, options.moved("--search", f"--set {SECTION}NAME=VALUE")] = None,
 ) -> None:
     """Prompt a model for annotated objects, and report how well its masks match them."""
     from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings

@@ -1,69 +1,87 @@
-"""`mobilesam export`: convert a checkpoint to ONNX files."""
+"""`mobilesam export`: convert a checkpoint to the files that a runtime or a client opens."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from mobilesam import choices
 from mobilesam.cli import options
 from mobilesam.extras import require
+
+Calibration = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Photos or folders to compare masks on, and to calibrate int8 on; repeatable. Default: two examples."
+    ),
+]
 
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a folder with a pair, or a model's name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the ONNX files.")],
-    layout: Annotated[
-        Literal["pair", "sam", "x-anylabeling"],
-        typer.Option(
-            help="sam: also the decoder with SAM's official signature; x-anylabeling: also that tool's files."
-        ),
-    ] = "pair",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
+    form: Annotated[
+        choices.ExportFormat,
+        typer.Option("--format", help="The runtime or client; docs/export.md says which fits which device."),
+    ] = "onnx",
+    precision: Annotated[
+        choices.StoredPrecision | None,
+        typer.Option(help="Number format of the weights in the files; default: the format's first."),
+    ] = None,
+    calibration: Calibration = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep files whose masks agree too little.")] = False,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the metadata.")] = "unknown",
-    fp16_storage: Annotated[
-        bool, typer.Option("--fp16-storage", help="Store weights as float16, compute in float32: half the size.")
-    ] = False,
     image_size: options.ImageSize = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
+    layout: Annotated[str | None, options.moved("--layout", "--format (x-anylabeling: anylabeling)")] = None,
+    fp16_storage: Annotated[bool, options.moved("--fp16-storage", "--precision float16")] = False,
 ) -> None:
-    """Write encoder.onnx and decoder.onnx, and check that their outputs equal torch's."""
+    """Convert a model, and check in its own runtime that it makes the masks of the network."""
     require("torch", "torch", "exporting")
-    from mobilesam.export.onnx import SAM_DECODER_FILE, export_pair, export_sam_decoder
+    from mobilesam.export.draft import Check
+    from mobilesam.export.formats import export_as
+    from mobilesam.image import find_photos
     from mobilesam.model import checkpoint as checkpoints
     from mobilesam.outputs import Outputs
     from mobilesam.weights import find_checkpoint
 
     source = find_checkpoint(checkpoint)
     outputs = Outputs.beside(source.iterdir() if source.is_dir() else [source], overwrite=overwrite)
-    sam = checkpoints.load(source)
-    # The network of a checkpoint is the same at every size; only the configuration, which is exported, changes.
-    if layout == "x-anylabeling":
-        image_size = _any_labeling_size(image_size)
-    if image_size is not None:
-        sam.config = sam.config.at(image_size)
-    files = export_pair(sam, output, licence=licence, fp16_storage=fp16_storage, outputs=outputs)
-    # Besides the pair, not in place of it: the backends of this package load only the pair.
-    if layout in ("sam", "x-anylabeling"):
-        files.append(export_sam_decoder(sam, output / SAM_DECODER_FILE, outputs))
-    if layout == "x-anylabeling":
-        from mobilesam.export.any_labeling import export_any_labeling
+    files = export_as(
+        checkpoints.load(source),
+        output,
+        form,
+        licence=licence,
+        precision=precision,
+        image_size=image_size,
+        outputs=outputs,
+        check=Check(tuple(find_photos(calibration or [])), force),
+    )
+    sizes = [f"{file}: {_size(file) / 1e6:.1f} MB" for file in files]
+    card = json.loads((output / "model.json").read_text(encoding="utf-8"))
+    record = {
+        "files": [str(file) for file in files],
+        **{key: card[key] for key in ("precision", "masks") if key in card},
+    }
+    options.say(record, "\n".join([*sizes, _verdict(card)]), as_json)
 
-        files += export_any_labeling(output, SAM_DECODER_FILE, sam.config.name, outputs)
-    sizes = "\n".join(f"{file}: {file.stat().st_size / 1e6:.1f} MB" for file in files)
-    options.say({"files": [str(file) for file in files]}, f"{sizes}\nonnxruntime and torch agree", as_json)
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
-def _any_labeling_size(image_size: int | None) -> int:
-    """The image size that X-AnyLabeling needs.
-
-    Raises:
-        SettingsError: another one was asked for.
-    """
-    from mobilesam.errors import SettingsError
-    from mobilesam.export.any_labeling import IMAGE_SIZE
-
-    if image_size not in (None, IMAGE_SIZE):
-        raise SettingsError(f"X-AnyLabeling feeds {IMAGE_SIZE} px; leave --image-size {image_size} out")
-    return IMAGE_SIZE
+def _verdict(card: dict[str, object]) -> str:
+    """What was compared, in a sentence."""
+    masks = card.get("masks")
+    if not isinstance(masks, dict):
+        return "the files agree with torch" if card.get("verified") else "the files could not be run here"
+    return (
+        f"mask IoU with float32: {masks['iou']:.4f}, 5th percentile {masks['iou_p5']:.4f} "
+        f"({masks['num_masks']} masks on {masks['photos']} photos)"
+    )

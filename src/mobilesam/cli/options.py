@@ -58,6 +58,16 @@ RunFolder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder o
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of this run.")]
 
 
+def moved(option: str, now: str) -> Any:
+    """A hidden option of earlier versions, whose error names its replacement."""
+
+    def refuse(value: list[str] | str | bool | None) -> None:
+        if value:
+            raise typer.BadParameter(f"{option} is now {now}")
+
+    return typer.Option(option, hidden=True, callback=refuse)
+
+
 def with_output(key: str, output: Path | None, overrides: list[str] | None) -> list[str]:
     """Overrides of a recipe, with `-o FOLDER` added as `--set KEY=FOLDER`."""
     # Quoted as JSON, because an override is parsed as TOML: a path with spaces or backslashes must be a string there.

@@ -8,35 +8,62 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
 from mobilesam import contract
-from mobilesam.files import replacing
+from mobilesam.choices import StoredPrecision
+from mobilesam.export.draft import DEFAULT_CHECK, Check, drafting
+from mobilesam.export.onnx import PAIR_FILES, SAM_DECODER_FILE, write_pair, write_sam_decoder
+from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
-IMAGE_SIZE = 1024
 INPUT_HW = (684, 1024)
 ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
 INPUT = "input_image"
 
 
 def export_any_labeling(
-    folder: str | os.PathLike[str], decoder: str, name: str, outputs: Outputs = DEFAULT
+    sam: Sam,
+    folder: str | os.PathLike[str],
+    *,
+    licence: str,
+    precision: StoredPrecision = "float32",
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
 ) -> list[Path]:
-    """Write the encoder and the configuration for X-AnyLabeling beside an exported pair.
+    """Export the pair, SAM's decoder, and the encoder and configuration that X-AnyLabeling opens.
 
     Args:
-        folder: with the pair, exported at 1024 px, and the decoder with SAM's official signature.
-        decoder: file name of that decoder.
-        name: of the model, as the tool shows it.
+        sam: the network, configured for 1024 px.
+        folder: made if missing.
+        licence: of the weights, for the metadata.
+        precision: number format of the weights in the files.
         outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
 
     Returns:
         The files that were written.
+
+    Raises:
+        ExportError: onnxruntime and torch disagree; nothing is written.
+        OutputError: another's file is there; nothing is written.
     """
-    folder = Path(folder)
+    names = (*PAIR_FILES, SAM_DECODER_FILE, ENCODER_FILE, CONFIG_FILE)
+    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=names, form="anylabeling", **settings) as draft:
+        write_pair(draft)
+        write_sam_decoder(draft)
+        write_encoder(draft.folder)
+        text = configuration(SAM_DECODER_FILE, sam.config.name)
+        (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    return draft.files
+
+
+def write_encoder(folder: Path) -> None:
+    """Write the encoder with the tool's input beside encoder.onnx."""
     model = onnx.load(folder / contract.ENCODER_FILE)
     graph = model.graph
     photo = next(value for value in graph.input if value.name == contract.ENCODER_INPUT)
@@ -48,12 +75,7 @@ def export_any_labeling(
     graph.node.insert(0, batched)
     graph.node.insert(0, turned)
     onnx.checker.check_model(model)
-    encoder, config = folder / ENCODER_FILE, folder / CONFIG_FILE
-    with replacing(encoder, outputs) as partial:
-        onnx.save(model, partial)
-    with replacing(config, outputs) as partial:
-        partial.write_text(configuration(decoder, name), encoding="utf-8")
-    return [encoder, config]
+    onnx.save(model, folder / ENCODER_FILE)
 
 
 def configuration(decoder: str, name: str) -> str:
@@ -65,7 +87,7 @@ def configuration(decoder: str, name: str) -> str:
         "display_name": f"mobilesam ({name})",
         "encoder_model_path": ENCODER_FILE,
         "decoder_model_path": decoder,
-        "input_size": IMAGE_SIZE,
+        "input_size": INPUT_HW[1],
         "max_width": INPUT_HW[1],
         "max_height": INPUT_HW[0],
     }

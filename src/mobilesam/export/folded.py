@@ -27,6 +27,9 @@ from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
 from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
 
+NUM_OUTPUT_TOKENS = 1 + NUM_MASKS
+"""Tokens before those of the prompt: one for the scores, one for each mask."""
+
 # N prompts, S of them sure enough, M = N where prompts have photos or masks of their own, else 1
 # T tokens, K image cells, C channels, h heads, d width of a head
 
@@ -58,13 +61,21 @@ def decode(
 
 
 def predict_masks(
-    decoder: MaskDecoder, image: Tensor, image_pe: Tensor, sparse: Tensor, min_score: Tensor | None
+    decoder: MaskDecoder,
+    image: Tensor,
+    image_pe: Tensor,
+    sparse: Tensor,
+    min_score: Tensor | None,
+    token_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores."""
+    """(M, C, g, g) cells, (C, g, g) positions, (N, P, C) prompt tokens → (S, 4, 4g, 4g) logits, (N, 4) scores.
+
+    `token_bias` (N, T) is added to the attention scores of each token, to leave some out.
+    """
     h, w = image.shape[2:]
     tokens = first_tokens(decoder, sparse)
     cells = image.flatten(2).transpose(1, 2)  # (M, K, C)
-    tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens)
+    tokens, cells = transform(decoder.transformer, cells, image_pe.flatten(1).T[None], tokens, token_bias)
     scores = decoder.iou_prediction_head(tokens[:, 0])
     if min_score is not None:  # scores need the tokens alone; a third of the work lies behind this line
         sure = (scores.amax(dim=1) > min_score).nonzero()[:, 0]  # (S,)
@@ -111,31 +122,40 @@ def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid:
     weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
     masks = torch.stack(weights, dim=1) @ upscaled.transpose(1, 2)  # (N, 4, 16K)
     # The sub-pixels of each cell lie together; only now, with four channels left, they go to their places.
-    masks = masks.reshape(-1, h, w, 2, 2, 2, 2)  # (4N, g, g, y, x, y', x')
-    masks = masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, NUM_MASKS, 4 * h, 4 * w)
+    # In two steps, because CoreML takes five dimensions and ExecuTorch's XNNPACK six.
+    masks = masks.reshape(-1, 2, 2, 2, 2).transpose(2, 3)  # (4Ngg, y, y', x, x')
+    masks = masks.reshape(-1, w, 4, 4).transpose(1, 2).reshape(-1, NUM_MASKS, 4 * h, 4 * w)  # from (4Ng, g, 4, 4)
     return binomial(masks) if decoder.smooth else masks
 
 
-def transform(transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def transform(
+    transformer: TwoWayTransformer, cells: Tensor, cell_pe: Tensor, tokens: Tensor, token_bias: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The two-way transformer: (M, K, C) cells, (1, K, C) positions, (N, T, C) tokens → tokens, (N, K, C) cells."""
     token_pe = tokens
     for layer in transformer.layers:
         assert isinstance(layer, TwoWayAttentionBlock)
-        tokens, cells = block(layer, cells, cell_pe, tokens, token_pe)
+        tokens, cells = block(layer, cells, cell_pe, tokens, token_pe, token_bias)
     final = transformer.final_attn_token_to_image
     attended = token_to_image(final, tokens + token_pe, cells + cell_pe, cells)
     return transformer.norm_final_attn(tokens + attended), cells
 
 
 def block(
-    layer: TwoWayAttentionBlock, cells: Tensor, cell_pe: Tensor, tokens: Tensor, token_pe: Tensor
+    layer: TwoWayAttentionBlock,
+    cells: Tensor,
+    cell_pe: Tensor,
+    tokens: Tensor,
+    token_pe: Tensor,
+    token_bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute one block with the same steps as `TwoWayAttentionBlock.forward`."""
-    tokens = layer.read_each_other(tokens, token_pe)
+    to_each_other = None if token_bias is None else token_bias[:, None, None]  # (N, 1, 1, T)
+    tokens = layer.read_each_other(tokens, token_pe, to_each_other)
     keys = cells + cell_pe
     tokens = layer.norm2(tokens + token_to_image(layer.cross_attn_token_to_image, tokens + token_pe, keys, cells))
     tokens = layer.norm3(tokens + layer.mlp(tokens))
-    written = image_to_token(layer.cross_attn_image_to_token, keys, tokens + token_pe, tokens)
+    written = image_to_token(layer.cross_attn_image_to_token, keys, tokens + token_pe, tokens, token_bias)
     return tokens, layer.norm4(cells + written)
 
 
@@ -153,7 +173,9 @@ def token_to_image(attention: Attention, queries: Tensor, keys: Tensor, values: 
     return attention.out_proj(heads.transpose(1, 2).flatten(2) + attention.v_proj.bias)
 
 
-def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def image_to_token(
+    attention: Attention, queries: Tensor, keys: Tensor, values: Tensor, token_bias: Tensor | None = None
+) -> Tensor:
     """Attention of cells (M, K, C) to tokens (N, T, C): (N, K, C)."""
     h = attention.num_heads
     t = keys.shape[1]
@@ -162,9 +184,10 @@ def image_to_token(attention: Attention, queries: Tensor, keys: Tensor, values: 
     probes = (k @ per_head_in(attention.q_proj.weight, h)).flatten(1, 2)  # (N, hT, C)
     bias = (k @ attention.q_proj.bias.view(h, -1, 1)).flatten(1, 2)  # (N, hT, 1)
     scores = probes @ queries.transpose(1, 2) + bias  # (N, hT, K)
-    weights = (
-        scores.reshape(-1, h, t, scores.shape[2]).softmax(dim=2).flatten(1, 2)
-    )  # (N, hT, K), over the tokens of a head
+    scores = scores.reshape(-1, h, t, scores.shape[2])  # (N, h, T, K)
+    if token_bias is not None:
+        scores = scores + token_bias[:, None, :, None]
+    weights = scores.softmax(dim=2).flatten(1, 2)  # (N, hT, K), over the tokens of a head
     v = attention.heads(attention.v_proj(values))  # (N, h, T, d)
     # Each head's weights sum to 1, so the bias may be given to the tokens, a share by each head.
     written = v @ per_head_out(attention.out_proj.weight, h) + attention.out_proj.bias / h  # (N, h, T, C)

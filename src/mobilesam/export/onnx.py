@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,17 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from mobilesam import contract
+from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
+from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
 from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
-from mobilesam.files import replacing
-from mobilesam.integrity import HASHES, SOURCE, file_sha256
-from mobilesam.model.backend import describe
+from mobilesam.integrity import SOURCE
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import ALL, DEFAULT, Outputs, marked, note
-from mobilesam.temporaries import folder_in, sweep
+from mobilesam.outputs import DEFAULT, Outputs
 
 OPSET = 17  # the first with LayerNormalization; read by onnxruntime 1.12 and later
+PAIR_FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE)
 SAM_DECODER_FILE = "sam_decoder.onnx"
 SHARED_FROM = 1024  # bytes; smaller weights are kept in each graph
 PROTOBUF_LIMIT = 1_900_000_000  # bytes; a file of 2 GiB cannot be parsed
@@ -49,19 +48,21 @@ def export_pair(
     folder: str | os.PathLike[str],
     *,
     licence: str,
-    fp16_storage: bool = False,
+    precision: StoredPrecision = "float32",
     source_sha256: str = "",
     outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
 ) -> list[Path]:
     """Export encoder.onnx, both decoders and model.json into a folder, after comparing their outputs with torch.
 
     Args:
-        sam: the network; its weights are rounded in place when `fp16_storage` is set.
+        sam: the network; its weights are rounded in place unless the precision is "float32".
         folder: made if missing.
         licence: of the weights, for the metadata.
-        fp16_storage: keep weights as float16 in the file and compute in float32: half the size.
+        precision: number format of the weights in the files; "float16" halves them, and is computed in float32.
         source_sha256: of the published checkpoint that the weights come from, for model.json.
         outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on, unless the precision is "float32".
 
     Returns:
         The files written.
@@ -70,65 +71,70 @@ def export_pair(
         ExportError: onnxruntime and torch disagree; nothing is left in the folder.
         OutputError: another's file is there; nothing is written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    for file in (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE, contract.CARD_FILE):
-        outputs.check(folder / file)
-    if fp16_storage:
-        round_to_fp16(sam)
-    sam.eval()
-    info = describe(sam, licence)
-    metadata = {"contract_version": contract.VERSION, "model_name": info.name, "image_size": info.image_size}
-    metadata |= {"embed_dim": info.embed_dim, "licence": licence, "weights_sha256": info.weights_sha256}
-    metadata |= {"config": json.dumps(sam.config.to_dict())}
-    metadata |= {key: getattr(info, key) for key in contract.OPTIONAL_KEYS}
-    with folder_in(folder) as partial:
-        graphs = {
-            contract.ENCODER_FILE: encoder_graph(sam),
-            contract.DECODER_FILE: decoder_graph(sam),
-            contract.MANY_FILE: many_graph(sam),
-        }
-        for file, graph in graphs.items():
-            model = trace(graph, partial)
-            if fp16_storage:
-                store_as_fp16(model)
-            if file == contract.MANY_FILE:
-                metadata |= {contract.MANY_DECODER_SHA256: share_weights(model, partial / contract.DECODER_FILE)}
-            helper.set_model_props(model, {key: str(value) for key, value in metadata.items()})
-            write(model, partial / file)
-        report = verify_pair(sam, partial)
-        card = {**asdict(info), "verified": report}
-        card |= {SOURCE: source_sha256} if source_sha256 else {}
-        card |= {HASHES: {path.name: file_sha256(path) for path in sorted(partial.iterdir())}}
-        (partial / contract.CARD_FILE).write_text(json.dumps(marked(card), indent=2) + "\n", encoding="utf-8")
-        # The old model.json is removed first and the new one moved last, so that a folder that has one holds a
-        # complete pair, whenever the process is killed.
-        names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
-        for file in names:
-            outputs.check(folder / file)
-        (folder / contract.CARD_FILE).unlink(missing_ok=True)
-        for file in names:
-            if outputs is not ALL:
-                note(folder / file, partial / file)
-            os.replace(partial / file, folder / file)
-    return [folder / file for file in names]
+    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=PAIR_FILES, form="onnx", **settings) as draft:
+        draft.card |= {SOURCE: source_sha256} if source_sha256 else {}
+        write_pair(draft)
+    return draft.files
 
 
-def export_sam_decoder(sam: Sam, path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Path:
-    """Export the decoder with SAM's official ONNX signature, after comparing its outputs with torch.
+def export_sam(
+    sam: Sam,
+    folder: str | os.PathLike[str],
+    *,
+    licence: str,
+    precision: StoredPrecision = "float32",
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> list[Path]:
+    """Export the pair, and beside it sam_decoder.onnx with SAM's official signature; errors are `export_pair`'s."""
+    # Besides the pair, not in place of it: the backends of this package load only the pair.
+    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=(*PAIR_FILES, SAM_DECODER_FILE), form="sam", **settings) as draft:
+        write_pair(draft)
+        write_sam_decoder(draft)
+    return draft.files
+
+
+def write_pair(draft: Draft) -> None:
+    """Write the three graphs of the contract into a draft and compare them with torch.
 
     Raises:
-        ExportError: onnxruntime and torch disagree; nothing is left under `path`.
-        OutputError: another's file is there.
+        ExportError: onnxruntime and torch disagree.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sam.eval()
-    with replacing(path, outputs) as partial, tempfile.TemporaryDirectory() as scratch:
-        write(trace(sam_decoder_graph(sam), Path(scratch)), partial)
-        verify_sam_decoder(sam, partial)
-    return path
+    sam = draft.sam
+    if draft.precision == "float16":
+        round_to_fp16(sam)
+        draft.describe()
+    for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
+        model = trace(graph, draft.folder)
+        if draft.precision == "float16":
+            store_as_fp16(model)
+        metadata = dict(draft.metadata)
+        if file == contract.MANY_FILE:
+            metadata[contract.MANY_DECODER_SHA256] = share_weights(model, draft.folder / contract.DECODER_FILE)
+        helper.set_model_props(model, metadata)
+        write(model, draft.folder / file)
+    draft.card["verified"] = verify_pair(sam, draft.folder)
+    if draft.precision != "float32":
+        from mobilesam.predict.onnx import OnnxBackend
+
+        draft.seal()
+        draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+
+def write_sam_decoder(draft: Draft) -> None:
+    """Write the decoder with SAM's official ONNX signature into a draft, and compare its outputs with torch.
+
+    Raises:
+        ExportError: onnxruntime and torch disagree.
+    """
+    model = trace(sam_decoder_graph(draft.sam), draft.folder)
+    if draft.precision == "float16":
+        store_as_fp16(model)
+    helper.set_model_props(model, draft.metadata)
+    write(model, draft.folder / SAM_DECODER_FILE)
+    verify_sam_decoder(draft.sam, draft.folder / SAM_DECODER_FILE)
 
 
 def encoder_graph(sam: Sam) -> _Graph:
@@ -251,7 +257,7 @@ def round_to_fp16(sam: Sam) -> None:
             if value.is_floating_point():
                 value.copy_(value.half().float())
                 if not torch.isfinite(value).all():
-                    raise ExportError(f"{key} exceeds the range of float16; export without fp16 storage")
+                    raise ExportError(f"{key} exceeds the range of float16; export as float32")
 
 
 def store_as_fp16(model: onnx.ModelProto) -> None:

@@ -81,10 +81,13 @@ class ConvNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(out_dim))
         self.register_buffer("running_var", torch.ones(out_dim))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def as_convolution(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution that both together are."""
         scale = self.weight * (self.running_var + NORM_EPS).rsqrt()
-        weight = self.conv.weight * scale[:, None, None, None]
-        bias = self.bias - self.running_mean * scale
+        return self.conv.weight * scale[:, None, None, None], self.bias - self.running_mean * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.as_convolution()
         conv = self.conv
         if self.training and conv.groups > 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu":
             return FastDepthwise.apply(x, weight, bias, conv.stride[0])  # type: ignore[no-untyped-call]

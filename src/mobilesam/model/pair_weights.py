@@ -9,17 +9,39 @@ from torch import Tensor
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
-from mobilesam.integrity import check_files, described
+from mobilesam.integrity import check_files, described, read_card
 from mobilesam.model.bounds import config_from_json
 from mobilesam.model.config import SamConfig
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import is_unused
+
+CHECKPOINTS = ("onnx", "sam", "anylabeling")
+"""Formats of `mobilesam export` whose folder holds the graphs with the weights,"""
+EXACT = ("float32", "float16")
+"""in these precisions."""
+
+
+def check_is_checkpoint(folder: Path) -> None:
+    """Refuse a folder whose files do not hold the network's weights as they are.
+
+    Raises:
+        ModelError: it was exported to another format, or in int8.
+    """
+    card = read_card(folder)
+    form, precision = card.get(contract.FORMAT, "onnx"), card.get(contract.PRECISION, "float32")
+    if form not in CHECKPOINTS or precision not in EXACT:
+        raise ModelError(
+            f"{folder} is no checkpoint: format {form} in {precision} does not hold the network's weights as they "
+            "are; take the checkpoint that it was exported from"
+        )
 
 
 def read_pair(folder: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
     """Read the weights of an exported pair, whose initializers are named by the state-dict keys."""
     import onnx  # here, so that reading a checkpoint does not need it
     from onnx import numpy_helper
+
+    check_is_checkpoint(folder)
 
     state: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}

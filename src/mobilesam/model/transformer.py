@@ -21,9 +21,9 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(dim, inner)
         self.out_proj = nn.Linear(inner, dim)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         q, k, v = (self.heads(p(x)) for p, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v)))
-        return self.out_proj(attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.out_proj(attention(q, k, v, bias).transpose(1, 2).flatten(2))
 
     def heads(self, x: Tensor) -> Tensor:
         """Split the channels by head: (N, T, inner) → (N, h, T, inner/h)."""
@@ -53,13 +53,13 @@ class TwoWayAttentionBlock(nn.Module):
         image = image + self.cross_attn_image_to_token(image_keys, tokens + token_pe, tokens)
         return tokens, self.norm4(image)
 
-    def read_each_other(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
-        """The self-attention of the tokens: (N, T, C)."""
+    def read_each_other(self, tokens: Tensor, token_pe: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The self-attention of the tokens: (N, T, C); `bias` (N, 1, 1, T) is added to its scores."""
         if self.first:  # the tokens still are their own position code
-            tokens = self.self_attn(tokens, tokens, tokens)
+            tokens = self.self_attn(tokens, tokens, tokens, bias)
         else:
             q = tokens + token_pe
-            tokens = tokens + self.self_attn(q, q, tokens)
+            tokens = tokens + self.self_attn(q, q, tokens, bias)
         return self.norm1(tokens)
 
 

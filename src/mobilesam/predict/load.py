@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
+from mobilesam import contract
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import install_command, is_installed, require
@@ -33,6 +34,10 @@ from mobilesam.weights import (
     pair_folder,
 )
 
+FixedName = Literal["litert", "executorch"]
+FIXED: tuple[FixedName, ...] = get_args(FixedName)
+"""Backends for files of fixed shapes."""
+
 
 def load(
     model: str | os.PathLike[str] = EMBEDDED,
@@ -49,8 +54,9 @@ def load(
     Args:
         model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors), or a folder
             with a pair.
-        backend: "onnx" (onnxruntime), "openvino", "torch", or "auto": torch for checkpoints and for GPUs; else openvino
-            where it is installed on an x86 processor, and onnx everywhere else and for a quick start.
+        backend: "onnx" (onnxruntime), "openvino", "torch", "litert" or "executorch" (each for folders exported for it),
+            or "auto": the one that a folder was exported for; torch for checkpoints and for GPUs; else openvino where
+            it is installed on an x86 processor, and onnx everywhere else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: number of threads per operator; None lets the runtime choose.
         quick_start: optimise for one or a few photos: use onnxruntime, which loads fastest, with the least memory.
@@ -69,6 +75,8 @@ def load(
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
     source = in_run(model)
     is_checkpoint = source.suffix.lower() in CHECKPOINTS
+    if backend == "auto" and (made_for := _fixed_format(source)) is not None:
+        backend = made_for
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
     if precision != "float32" and backend != "openvino":
@@ -82,7 +90,15 @@ def load(
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
     if backend == "openvino":
         return Predictor(_openvino_backend(_find_pair(model), device, threads, precision, image_size))
+    if backend in FIXED:
+        return Predictor(_fixed_backend(source, backend, device, threads, image_size))
     return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start, image_size))
+
+
+def _fixed_format(folder: Path) -> FixedName | None:
+    """The backend for fixed shapes that a folder was exported for; None for any other model."""
+    form = read_card(folder).get(contract.FORMAT) if folder.is_dir() else None
+    return form if form in FIXED else None
 
 
 def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
@@ -107,6 +123,20 @@ def _openvino_backend(
     from mobilesam.predict.openvino import OpenVinoBackend
 
     return OpenVinoBackend(folder, threads=threads, precision=precision, image_size=image_size)
+
+
+def _fixed_backend(folder: Path, name: FixedName, device: str, threads: int | None, image_size: int | None) -> Backend:
+    module = "ai_edge_litert" if name == "litert" else "executorch"
+    require(module, name, f"the {name} backend")
+    if device != "cpu":
+        raise ModelError(f"the {name} backend runs on the CPU here, not on '{device}'")
+    if name == "litert":
+        from mobilesam.predict.litert import LiteRtBackend
+
+        return LiteRtBackend(folder, threads=threads, image_size=image_size)
+    from mobilesam.predict.executorch import ExecuTorchBackend
+
+    return ExecuTorchBackend(folder, threads=threads, image_size=image_size)
 
 
 def _torch_backend(model: str | os.PathLike[str], device: str, image_size: int | None) -> Backend:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
-from mobilesam.integrity import check_files
+from mobilesam.integrity import check_files, read_card
 from mobilesam.predict.backend import Backend, Floats, ModelInfo, check_image, check_prompts
 
 Graph = TypeVar("Graph")
@@ -207,6 +207,18 @@ def are_many(feed: Feed) -> bool:
     num_prompts, num_points, _ = feed["point_coords"].shape
     is_one_photo = len(feed["embedding"]) == 1 and not feed["has_mask_input"].any()
     return num_prompts >= contract.MANY_PROMPTS and num_points <= contract.MANY_POINTS and is_one_photo
+
+
+def info_from_card(folder: str | os.PathLike[str]) -> ModelInfo:
+    """Read the properties of a model from model.json, for formats whose files hold no metadata.
+
+    Raises:
+        ModelError: there is no model.json, or it is damaged, or of another version of the contract.
+    """
+    card = read_card(folder)
+    if not card:
+        raise ModelError(f"{folder} has no {contract.CARD_FILE}; export the model again")
+    return read_info({"model_name": str(card.get("name")), **{key: str(value) for key, value in card.items()}}, folder)
 
 
 def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelInfo:

@@ -1,0 +1,178 @@
+"""The folder of an export while it is written: temporary files, model.json, and the check of its masks.
+
+Every format uses it, so that a folder that has a model.json is complete, and describes itself in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mobilesam import contract
+from mobilesam.choices import ExportFormat, StoredPrecision
+from mobilesam.errors import ExportError
+from mobilesam.export.agreement import Agreement, Reference, example_photos
+from mobilesam.integrity import HASHES, file_sha256, read_card
+from mobilesam.model.backend import TorchBackend, describe
+from mobilesam.model.sam import Sam
+from mobilesam.outputs import ALL, DEFAULT, Outputs, marked, note
+from mobilesam.predict.backend import Backend
+from mobilesam.temporaries import folder_in, sweep
+
+INPUT = "RGB float32 0-255; the files subtract the mean and divide by the deviation themselves"
+MIN_IOU: dict[StoredPrecision, float] = {"float32": 0.995, "float16": 0.98, "int8-weights": 0.95, "int8": 0.95}
+"""Lowest mean mask IoU with the network in float32 at which an export is kept."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """How the masks of an export are compared with those of the network in float32."""
+
+    photos: Sequence[str | os.PathLike[str]] = ()
+    """Photos to compare masks on, and to calibrate int8 on; none: the two example photos."""
+    force: bool = False
+    """Keep files whose masks agree too little."""
+
+
+DEFAULT_CHECK = Check()
+
+
+@dataclass
+class Draft:
+    """One export that is being written."""
+
+    sam: Sam
+    folder: Path
+    """The temporary folder: write the files here, under their final names."""
+    form: ExportFormat
+    precision: StoredPrecision
+    licence: str
+    check: Check
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The contract's metadata, for formats that can hold text; model.json has it in any case."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """model.json; add what the format has besides, such as `card[contract.NUM_POINTS] = 5`."""
+    files: list[Path] = field(default_factory=list)
+    """The files of the export, after the block has ended."""
+
+    @cached_property
+    def photos(self) -> list[Path]:
+        """The photos that masks are compared on."""
+        return [Path(photo) for photo in self.check.photos] or example_photos()
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Prompts, and the masks that the network in float32 answers; made before the weights are rounded."""
+        return Reference.of(TorchBackend(self.sam), self.photos)
+
+    def describe(self) -> None:
+        """Set the entries that describe the network; again, after its weights were rounded."""
+        info = describe(self.sam, self.licence)
+        common = {"contract_version": contract.VERSION, contract.FORMAT: self.form, contract.PRECISION: self.precision}
+        known = {**asdict(info), "config": json.dumps(self.sam.config.to_dict()), "model_name": info.name, **common}
+        keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, "config", contract.FORMAT, contract.PRECISION)
+        self.metadata |= {key: str(known[key]) for key in keys}
+        self.card |= {**asdict(info), **common, "input": INPUT}
+
+    def seal(self) -> None:
+        """Write model.json for the files as they are, so that a backend can open the folder."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != contract.CARD_FILE)
+        sums = {path.relative_to(self.folder).as_posix(): file_sha256(path) for path in files}
+        text = json.dumps(marked({**self.card, HASHES: sums}), indent=2) + "\n"
+        (self.folder / contract.CARD_FILE).write_text(text, encoding="utf-8")
+
+    def check_masks(self, backend: Backend) -> Agreement:
+        """Compare the masks of a backend that runs the files with the network's, and record the result.
+
+        Raises:
+            ExportError: the masks agree too little, and `check.force` is not set.
+        """
+        found = self.reference.agreement(backend)
+        self.card["masks"] = {**asdict(found), "photos": len(self.photos)}
+        least = MIN_IOU[self.precision]
+        if not found.iou >= least and not self.check.force:  # also refuses NaN
+            advice = "the runtime computes something else"
+            if self.precision != "float32":
+                advice = "choose another --precision, give --calibration photos like yours, or keep it with --force"
+            what = f"masks of the {self.precision} files have IoU {found.iou:.3f} with the network's, below {least}"
+            raise ExportError(f"{what}: {advice}")
+        return found
+
+
+@contextmanager
+def drafting(
+    sam: Sam,
+    folder: str | os.PathLike[str],
+    *,
+    names: Sequence[str],
+    form: ExportFormat,
+    precision: StoredPrecision,
+    licence: str,
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> Iterator[Draft]:
+    """Yield a draft whose files, with model.json, move into `folder` when the block ends without an error.
+
+    Args:
+        sam: the network; put in eval mode.
+        folder: made if missing.
+        names: the files or folders that will be written, except model.json, to refuse early to replace another's.
+        form: name of the format.
+        precision: number format of the weights.
+        licence: of the weights, for the metadata.
+        outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
+
+    Raises:
+        OutputError: another's file is there; nothing is written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    for name in (*names, contract.CARD_FILE):
+        _check(folder / name, outputs)
+    sam.eval()
+    with folder_in(folder) as partial:
+        draft = Draft(sam, partial, form, precision, licence, check)
+        draft.describe()
+        if precision != "float32":
+            _ = draft.reference  # now, before the weights are rounded
+        yield draft
+        draft.seal()
+        draft.files = _move(partial, folder, outputs)
+
+
+def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
+    """Move the files of a draft to their places."""
+    # The old model.json is removed first and the new one moved last, so that a folder that has one is complete,
+    # whenever the process is killed.
+    names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
+    for name in names:
+        _check(folder / name, outputs)
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+    (folder / contract.CARD_FILE).unlink(missing_ok=True)
+    for name in names:
+        if outputs is not ALL and (partial / name).is_file():
+            note(folder / name, partial / name)
+        os.replace(partial / name, folder / name)
+    return [folder / name for name in names]
+
+
+def _check(path: Path, outputs: Outputs) -> None:
+    """Refuse to replace what is not ours; a folder (CoreML's packages are) is ours where model.json lists its files.
+
+    Raises:
+        OutputError: another's file or folder is there.
+    """
+    if path.is_dir() and any(name.startswith(f"{path.name}/") for name in read_card(path.parent).get(HASHES, {})):
+        return
+    outputs.check(path)

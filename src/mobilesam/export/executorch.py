@@ -1,0 +1,91 @@
+"""Export to ExecuTorch: encoder.pte and decoder.pte for its XNNPACK backend. Needs the extra `executorch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx, nn
+
+from mobilesam.choices import StoredPrecision
+from mobilesam.export.draft import DEFAULT_CHECK, Check
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
+from mobilesam.model.sam import Sam
+from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.predict.backend import Backend
+
+
+def export_executorch(
+    sam: Sam,
+    folder: Path,
+    *,
+    licence: str,
+    precision: StoredPrecision = "float32",
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> list[Path]:
+    """Export a network for ExecuTorch: encoder.pte, decoder.pte and model.json, compared with torch in ExecuTorch.
+
+    Args:
+        sam: the network.
+        folder: made if missing.
+        licence: of the weights, for the metadata.
+        precision: "float32"; "float16" stores and computes all but positions in float16; "int8" computes the
+            linear layers in int8, with scales found at each inference.
+        outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ExportError: ExecuTorch and torch disagree; nothing is left in the folder.
+        OutputError: another's file is there.
+    """
+    return export_fixed(sam, folder, EXECUTORCH, licence=licence, precision=precision, outputs=outputs, check=check)
+
+
+def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: StoredPrecision) -> None:
+    """Write a graph as a .pte file; each entry of the metadata is a method of that name that returns it."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+        XnnpackDynamicallyQuantizedPartitioner,
+        XnnpackPartitioner,
+    )
+    from executorch.exir import to_edge_transform_and_lower
+
+    inputs = tuple(graph.inputs.values())
+    module: nn.Module = graph.module
+    partitioners = [XnnpackPartitioner()]
+    if precision == "int8":
+        module = with_int8_products(graph.module, inputs)
+        partitioners = [XnnpackDynamicallyQuantizedPartitioner(), XnnpackPartitioner()]  # in one, they make a cycle
+    lowered = to_edge_transform_and_lower(
+        torch.export.export(module, inputs), partitioner=partitioners, constant_methods=dict(metadata)
+    )
+    with path.open("wb") as file:
+        lowered.to_executorch().write_to_file(file)
+
+
+def with_int8_products(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """Quantise the linear layers of a graph: weights now, per channel, and their inputs at each inference."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+    prepared = prepare_pt2e(torch.export.export(module, inputs).module(), quantizer)
+    prepared(*inputs)
+    converted: nn.Module = convert_pt2e(prepared)
+    return converted
+
+
+def open_backend(folder: Path) -> Backend:
+    """The files in ExecuTorch."""
+    from mobilesam.predict.executorch import ExecuTorchBackend
+
+    return ExecuTorchBackend(folder)
+
+
+EXECUTORCH = Runtime("executorch", "ExecuTorch", ".pte", convert, open_backend, halves=True)

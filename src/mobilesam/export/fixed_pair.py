@@ -1,0 +1,132 @@
+"""Writing of a model for a runtime with fixed shapes: both files and model.json, kept only if the masks are torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from mobilesam import contract
+from mobilesam.choices import ExportFormat, StoredPrecision
+from mobilesam.export.constants import fold_constants
+from mobilesam.export.draft import Check, Draft, drafting
+from mobilesam.export.fixed import FixedDecoder, FixedEncoder
+from mobilesam.export.fixed_check import check_errors, measure_errors
+from mobilesam.model.sam import Sam
+from mobilesam.outputs import Outputs
+from mobilesam.predict.backend import Backend
+
+
+@dataclass(frozen=True)
+class FixedGraph:
+    """A graph to convert."""
+
+    name: str
+    """"encoder" or "decoder"."""
+    module: fx.GraphModule
+    """With all constants computed."""
+    inputs: dict[str, Tensor]
+    """An example of each."""
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a runtime's files are made and checked."""
+
+    form: ExportFormat
+    title: str
+    """As its makers write it."""
+    suffix: str
+    convert: Callable[[FixedGraph, Path, dict[str, str], StoredPrecision], None]
+    """Graph, file, metadata, precision: write the file."""
+    open: Callable[[Path], Backend | None]
+    """A backend for a folder; None where the runtime cannot run on this machine."""
+    inspect: Callable[[FixedGraph, Path], None] | None = None
+    """A check of one file, for runtimes that cannot run on every machine; raises ExportError."""
+    halves: bool = False
+    """Whether float16 is a matter of the network that is converted, and not of the converter."""
+
+
+def export_fixed(
+    sam: Sam,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    licence: str,
+    precision: StoredPrecision,
+    outputs: Outputs,
+    check: Check,
+) -> list[Path]:
+    """Convert a network for a runtime with fixed shapes, and keep the files if that runtime gives torch's masks.
+
+    Args:
+        sam: the network; the files take photos at its configuration's image size.
+        folder: made if missing.
+        runtime: which one.
+        licence: of the weights, for the metadata.
+        precision: one that the runtime has.
+        outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ExportError: the runtime and torch disagree; nothing is left in the folder.
+        OutputError: another's file is there; nothing is written.
+    """
+    names = [f"{graph}{runtime.suffix}" for graph in ("encoder", "decoder")]
+    common = {"licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=names, form=runtime.form, precision=precision, **common) as draft:  # type: ignore[arg-type]
+        describe_inputs(draft)
+        dtype = torch.float16 if runtime.halves and precision == "float16" else torch.float32
+        for graph, name in zip(graphs(sam, dtype), names, strict=True):
+            with quietly():
+                runtime.convert(graph, draft.folder / name, draft.metadata, precision)
+            if runtime.inspect is not None:
+                runtime.inspect(graph, draft.folder / name)
+        draft.seal()
+        if (backend := runtime.open(draft.folder)) is not None:
+            draft.card["verified"] = errors = measure_errors(backend, sam)
+            if precision == "float32":
+                check_errors(errors, runtime.title)
+            draft.check_masks(backend)
+    return draft.files
+
+
+def graphs(sam: Sam, dtype: torch.dtype = torch.float32) -> Iterator[FixedGraph]:
+    """The two graphs of a network, one after the other, so that only one needs memory."""
+    builds: tuple[tuple[str, Any, tuple[str, ...], tuple[str, ...]], ...] = (
+        ("encoder", FixedEncoder, contract.FIXED_ENCODER_INPUTS, (contract.ENCODER_OUTPUT,)),
+        ("decoder", FixedDecoder, contract.DECODER_INPUTS, contract.DECODER_OUTPUTS),
+    )
+    for name, build, inputs, outputs in builds:
+        module = build(sam, dtype).eval()
+        example = module.example()
+        yield FixedGraph(name, fold_constants(module, example), dict(zip(inputs, example, strict=True)), outputs)
+
+
+def describe_inputs(draft: Draft) -> None:
+    """Add to model.json and to the files' metadata what a client of fixed shapes needs."""
+    only = {
+        contract.IMAGE_SIZES: "",  # whatever the network takes, the files take one
+        contract.NUM_POINTS: contract.FIXED_POINTS,
+        "pixel_mean": list(contract.PIXEL_MEAN),
+        "pixel_std": list(contract.PIXEL_STD),
+    }
+    draft.card |= only
+    draft.metadata |= {key: str(value) for key, value in only.items()}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what converters print apart from what the command prints."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield

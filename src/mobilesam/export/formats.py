@@ -1,0 +1,101 @@
+"""The table of formats that `mobilesam export` writes: what each needs, which precisions it has, and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from mobilesam.choices import ExportFormat, StoredPrecision
+from mobilesam.errors import SettingsError
+from mobilesam.export.draft import DEFAULT_CHECK, Check
+from mobilesam.extras import require
+from mobilesam.model.sam import Sam
+from mobilesam.outputs import DEFAULT, Outputs
+
+
+@dataclass(frozen=True)
+class Format:
+    """What one format needs, offers, and is written by."""
+
+    writer: str
+    """`module:function`, imported when the format is asked for. The function takes `(sam, folder, *, licence,
+    precision, outputs, check)` and returns the files that it wrote."""
+    precisions: tuple[StoredPrecision, ...]
+    """The first is the default."""
+    modules: tuple[str, ...] = ("onnx",)
+    """What must be installed,"""
+    extra: str = "torch"
+    """and the extra that brings it."""
+    image_size: int | None = None
+    """The only image size that the format's client feeds, in pixels."""
+
+
+FORMATS: dict[ExportFormat, Format] = {
+    "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16")),
+    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16")),
+    "litert": Format(
+        "mobilesam.export.litert:export_litert",
+        ("float32", "float16", "int8-weights", "int8"),
+        ("litert_torch", "ai_edge_litert"),
+        "litert",
+    ),
+    "executorch": Format(
+        "mobilesam.export.executorch:export_executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"
+    ),
+    "coreml": Format("mobilesam.export.coreml:export_coreml", ("float16", "float32"), ("coremltools",), "executorch"),
+    "openvino": Format("mobilesam.export.openvino:export_openvino", ("float32", "float16"), ("openvino",), "openvino"),
+    "anylabeling": Format("mobilesam.export.any_labeling:export_any_labeling", ("float32", "float16"), image_size=1024),
+    "sam": Format("mobilesam.export.onnx:export_sam", ("float32", "float16")),
+}
+
+
+def export_as(
+    sam: Sam,
+    folder: Path,
+    name: ExportFormat,
+    *,
+    licence: str,
+    precision: StoredPrecision | None = None,
+    image_size: int | None = None,
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> list[Path]:
+    """Export a network in one of the formats.
+
+    Args:
+        sam: the network; its weights are rounded in place to a smaller precision, and its configuration takes the size.
+        folder: made if missing.
+        name: of the format.
+        licence: of the weights, for the metadata.
+        precision: number format of the weights in the files; None for the format's first.
+        image_size: side in pixels of the square input; None for the model's own.
+        outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        SettingsError: the format has no such precision, or its client feeds another image size.
+        MissingExtraError: what converts to the format is not installed.
+        ExportError: the files do not compute what the network computes; nothing is written.
+        OutputError: another's file is there; nothing is written.
+    """
+    entry = FORMATS[name]
+    chosen = precision or entry.precisions[0]
+    if chosen not in entry.precisions:
+        raise SettingsError(f"format {name} has the precisions {', '.join(entry.precisions)}, not {chosen}")
+    if entry.image_size is not None:
+        if image_size not in (None, entry.image_size):
+            raise SettingsError(f"format {name} works at {entry.image_size} px; leave --image-size {image_size} out")
+        image_size = entry.image_size
+    for module in entry.modules:
+        require(module, entry.extra, f"the format {name}")
+    # The network of a checkpoint is the same at every size; only the configuration, which is exported, changes.
+    if image_size is not None:
+        sam.config = sam.config.at(image_size)
+    module, function = entry.writer.split(":")
+    write: Callable[..., list[Path]] = getattr(import_module(module), function)
+    return write(sam, folder, licence=licence, precision=chosen, outputs=outputs, check=check)

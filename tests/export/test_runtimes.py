@@ -1,0 +1,194 @@
+"""LiteRT, ExecuTorch and CoreML themselves, where their extras are installed: exported, run, compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import mobilesam
+from mobilesam import contract
+from mobilesam.choices import BackendName, ExportFormat, StoredPrecision
+from mobilesam.errors import ModelError
+from mobilesam.export.fixed_pair import FixedGraph, graphs
+from mobilesam.export.formats import FORMATS, export_as
+from mobilesam.model import checkpoint
+from mobilesam.model.config import MOBILE_SAM
+from mobilesam.model.sam import Sam
+from tests.helpers.closeness import assert_same_masks
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # converters warn of what they will remove
+
+needs_litert = pytest.mark.skipif(not find_spec("litert_torch"), reason="the extra litert is not installed")
+needs_executorch = pytest.mark.skipif(not find_spec("executorch"), reason="the extra executorch is not installed")
+needs_coreml = pytest.mark.skipif(not find_spec("coremltools"), reason="the extra executorch is not installed")
+RUNTIMES = [pytest.param("litert", marks=needs_litert), pytest.param("executorch", marks=needs_executorch)]
+ALL = [*RUNTIMES, pytest.param("coreml", marks=needs_coreml)]
+PRECISIONS = [
+    pytest.param(form, precision, marks=mark)
+    for form, mark in (("litert", needs_litert), ("executorch", needs_executorch), ("coreml", needs_coreml))
+    for precision in FORMATS[form].precisions  # type: ignore[index]
+    if precision != "float32"
+]
+Exported = Callable[[ExportFormat], Path]
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_lite_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The smallest network in a format, converted once."""
+    made: dict[str, Path] = {}
+
+    def convert(form: ExportFormat) -> Path:
+        if form not in made:
+            folder = tmp_path_factory.mktemp(form)
+            export_as(checkpoint.load(tiny_lite_checkpoint), folder, form, licence="Apache-2.0", precision="float32")
+            made[form] = folder
+        return made[form]
+
+    return convert
+
+
+@pytest.mark.parametrize("form", RUNTIMES)
+def test_the_runtime_answers_the_prompts_as_onnxruntime_does(
+    form: BackendName, exported: Exported, tiny_lite_pair: Path, coffee: Path
+) -> None:
+    folder = exported(form)  # type: ignore[arg-type]
+    card = json.loads((folder / "model.json").read_text())
+    assert max(card["verified"].values()) < 1e-5
+    images = [
+        mobilesam.load(folder, backend=form, threads=1).embed(coffee),
+        mobilesam.load(tiny_lite_pair, backend="onnx", image_size=64).embed(coffee),
+    ]
+    for prompt in (
+        {"points": [(300, 180)]},
+        {"points": [(10, 10), (590, 390)], "labels": [1, 0]},
+        {"box": (170, 15, 410, 310)},
+        {"points": [(300, 180)], "zoom": True},
+    ):
+        found, expected = (image.predict(**prompt) for image in images)  # type: ignore[arg-type]
+        assert_same_masks(found.masks, expected.masks)
+
+
+@pytest.mark.parametrize("form", RUNTIMES)
+def test_the_command_segments_with_it(form: str, run: Any, exported: Exported, coffee: Path) -> None:
+    folder = exported(form)  # type: ignore[arg-type]
+    code, out, err = run("segment", coffee, "-m", folder, "--backend", form, "--point", "300,180", "-o", "m.png")
+    assert (code, Path("m.png").is_file()) == (0, True), out + err
+    code, _, err = run("segment", coffee, "-m", folder, "--backend", form, *["--point", "300,180"] * 6, "-o", "n.png")
+    assert code != 0
+    assert "at most 5" in err
+
+
+@pytest.mark.parametrize("form", RUNTIMES)
+def test_a_file_that_is_no_model_is_refused(form: BackendName, exported: Exported, tmp_path: Path) -> None:
+    folder = exported(form)  # type: ignore[arg-type]
+    card = json.loads((folder / "model.json").read_text())
+    del card["sha256"]
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    for file in folder.glob("[de]*coder.*"):
+        (tmp_path / file.name).write_bytes(b"broken" * 100)
+    with pytest.raises(ModelError, match=r"encoder\.\w+ is damaged or no "):
+        mobilesam.load(tmp_path, backend=form)
+
+
+@pytest.mark.parametrize(("form", "precision"), PRECISIONS)
+def test_smaller_numbers_keep_the_masks_and_say_how_well(
+    form: ExportFormat, precision: StoredPrecision, exported: Exported, tiny_lite_checkpoint: Path, tmp_path: Path
+) -> None:
+    export_as(checkpoint.load(tiny_lite_checkpoint), tmp_path, form, licence="x", precision=precision)
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["precision"] == precision
+    assert "masks" not in card or card["masks"]["iou"] > 0.95
+    if form != "coreml":
+        assert "masks" in card
+    assert size(tmp_path) < size(exported(form))
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@needs_litert
+def test_a_tflite_file_has_named_inputs_metadata_and_aligned_weights(exported: Exported) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
+
+    for name, inputs, outputs in (
+        ("encoder", contract.FIXED_ENCODER_INPUTS, (contract.ENCODER_OUTPUT,)),
+        ("decoder", contract.DECODER_INPUTS, contract.DECODER_OUTPUTS),
+    ):
+        path = exported("litert") / f"{name}.tflite"
+        (signature,) = Interpreter(str(path)).get_signature_list().values()
+        assert set(signature["inputs"]) == set(inputs)
+        assert set(signature["outputs"]) == set(outputs)
+        content = path.read_bytes()
+        model = schema.Model.GetRootAsModel(content, 0)
+        entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+        found = {e.Name().decode(): model.Buffers(e.Buffer()).DataAsNumpy().tobytes().decode() for e in entries[-20:]
+                 if model.Buffers(e.Buffer()).DataLength()}  # fmt: skip
+        assert set(contract.METADATA_KEYS) <= set(found)
+        assert (found["image_size"], found["num_points"], found["licence"]) == ("64", "5", "Apache-2.0")
+        assert content[4:8] == b"TFL3"
+        starts = [content.find(model.Buffers(i).DataAsNumpy().tobytes()) for i in range(model.BuffersLength())
+                  if model.Buffers(i).DataLength() > 1000]  # fmt: skip
+        assert starts
+        assert not any(start % 16 for start in starts)
+
+
+@needs_executorch
+def test_a_pte_file_has_the_metadata_as_methods(exported: Exported) -> None:
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(exported("executorch") / "encoder.pte")
+    assert set(contract.METADATA_KEYS) <= program.method_names
+    assert list(program.load_method("image_size").execute([])) == ["64"]
+
+
+@needs_coreml
+def test_a_package_is_what_a_client_of_coreml_expects(exported: Exported) -> None:
+    import coremltools as ct
+
+    folder = exported("coreml")
+    for name in ("encoder", "decoder"):
+        spec = ct.models.MLModel(str(folder / f"{name}.mlpackage"), skip_model_load=True).get_spec()
+        found = dict(spec.description.metadata.userDefined)
+        assert set(contract.METADATA_KEYS) <= set(found)
+        assert found["num_points"] == "5"
+        assert spec.specificationVersion == 8  # iOS 17
+    assert mobilesam.integrity.check_files(folder)
+    with pytest.raises(ModelError, match="the format coreml"):
+        mobilesam.load(folder, backend="litert" if find_spec("ai_edge_litert") else "executorch")
+
+
+@needs_coreml
+def test_a_package_that_is_something_else_is_refused(exported: Exported, tiny_lite_checkpoint: Path) -> None:
+    from mobilesam.errors import ExportError
+    from mobilesam.export.coreml import inspect
+
+    encoder, decoder = graphs(checkpoint.load(tiny_lite_checkpoint))
+    folder = exported("coreml")
+    inspect(encoder, folder / "encoder.mlpackage")
+    with pytest.raises(ExportError, match="inputs are"):
+        inspect(decoder, folder / "encoder.mlpackage")
+    renamed = FixedGraph("encoder", encoder.module, encoder.inputs, ("features",))
+    with pytest.raises(ExportError, match="outputs are"):
+        inspect(renamed, folder / "encoder.mlpackage")
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("form", ALL)
+@pytest.mark.parametrize("model", ["embedded", "mobile_sam"])
+def test_full_sizes_convert_load_and_agree(form: ExportFormat, model: str, tmp_path: Path) -> None:
+    if model == "embedded":
+        sam = checkpoint.load(Path(mobilesam.__file__).parent / "builtin")
+    else:
+        torch.manual_seed(0)
+        sam = Sam(MOBILE_SAM)
+    export_as(sam, tmp_path, form, licence="x", precision="float32")
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert form == "coreml" or max(card["verified"].values()) < 1e-3
