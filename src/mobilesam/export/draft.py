@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
@@ -27,7 +27,8 @@ from mobilesam.predict.backend import Backend
 from mobilesam.temporaries import folder_in, sweep
 
 INPUT = "RGB float32 0-255; the files subtract the mean and divide by the deviation themselves"
-MIN_IOU: dict[StoredPrecision, float] = {"float32": 0.995, "float16": 0.98, "int8-weights": 0.95, "int8": 0.95}
+_LEAST = {"float32": 0.995, "float16": 0.98}
+MIN_IOU = {precision: _LEAST.get(precision, 0.95) for precision in get_args(StoredPrecision)}
 """Lowest mean mask IoU with the network in float32 at which an export is kept."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import tempfile
 import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from mobilesam import contract
 from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
+from mobilesam.export.folding import fold_norms
 from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
+from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.integrity import SOURCE
 from mobilesam.model.sam import Sam
@@ -102,13 +106,11 @@ def write_pair(draft: Draft) -> None:
     Raises:
         ExportError: onnxruntime and torch disagree.
     """
-    sam = draft.sam
-    if draft.precision == "float16":
-        round_to_fp16(sam)
-        draft.describe()
+    sam, stored = rounded(draft)
     for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
         model = trace(graph, draft.folder)
-        if draft.precision == "float16":
+        compress(model, stored, file == contract.ENCODER_FILE)
+        if draft.precision != "float32":
             store_as_fp16(model)
         metadata = dict(draft.metadata)
         if file == contract.MANY_FILE:
@@ -121,6 +123,28 @@ def write_pair(draft: Draft) -> None:
 
         draft.seal()
         draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+
+def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
+    """The network whose weights are those that the files will hold, and the weights that are stored in few levels."""
+    if draft.precision == "float16":
+        round_to_fp16(draft.sam)
+        draft.describe()
+    if draft.precision not in ("int8-weights", "mixed"):
+        return draft.sam, {}
+    sam = copy.deepcopy(draft.sam)  # rounded so coarsely, it is no checkpoint; the original goes on identifying it
+    fold_norms(sam.image_encoder)
+    levels = plan(sam, draft.precision)
+    round_to_fp16(sam, leave=levels)
+    return sam, quantise(sam, levels)
+
+
+def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: bool) -> None:
+    """Store weights of a graph in few levels, those of its half in all its graphs, so that graphs share the bytes."""
+    if stored:
+        half = {name: weight for name, weight in stored.items() if name.startswith("image_encoder.") == is_encoder}
+        store(model, half)
+        shorten(model)
 
 
 def write_sam_decoder(draft: Draft) -> None:
@@ -246,15 +270,15 @@ def share_weights(model: onnx.ModelProto, holder: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def round_to_fp16(sam: Sam) -> None:
-    """Round every weight to the nearest float16, in place, keeping float32 storage.
+def round_to_fp16(sam: Sam, leave: Collection[str] = ()) -> None:
+    """Round every weight but those of `leave` to the nearest float16, in place, keeping float32 storage.
 
     Raises:
         ExportError: a weight does not fit float16's range.
     """
     with torch.no_grad():
         for key, value in sam.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and key not in leave:
                 value.copy_(value.half().float())
                 if not torch.isfinite(value).all():
                     raise ExportError(f"{key} exceeds the range of float16; export as float32")
@@ -265,7 +289,7 @@ def store_as_fp16(model: onnx.ModelProto) -> None:
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
+        if initializer.data_type != TensorProto.FLOAT or ":" in initializer.name:  # scales and the like stay
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"
