@@ -82,6 +82,10 @@ class Draft:
         self.metadata |= {key: str(known[key]) for key in keys}
         self.card |= {**asdict(info), **common, "input": INPUT}
 
+    def beside(self, folder: Path) -> Draft:
+        """A draft in another folder of the same network, for files that are converted from there."""
+        return Draft(self.sam, folder, self.form, self.precision, self.licence, self.check, self.metadata, self.card)
+
     def seal(self) -> None:
         """Write model.json for the files as they are, so that a backend can open the folder."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != contract.CARD_FILE)

@@ -100,12 +100,19 @@ def export_sam(
     return draft.files
 
 
-def write_pair(draft: Draft) -> None:
+def write_pair(draft: Draft, *, compare: bool = True) -> None:
     """Write the three graphs of the contract into a draft and compare them with torch.
+
+    Args:
+        draft: where to.
+        compare: compare masks in onnxruntime too, where weights are rounded.
 
     Raises:
         ExportError: onnxruntime and torch disagree.
     """
+    if draft.precision == "int8":
+        write_int8_pair(draft)
+        return
     sam, stored = rounded(draft)
     for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
         model = trace(graph, draft.folder)
@@ -118,11 +125,39 @@ def write_pair(draft: Draft) -> None:
         helper.set_model_props(model, metadata)
         write(model, draft.folder / file)
     draft.card["verified"] = verify_pair(sam, draft.folder)
-    if draft.precision != "float32":
-        from mobilesam.predict.onnx import OnnxBackend
+    if draft.precision != "float32" and compare:
+        check_in_runtime(draft)
 
-        draft.seal()
-        draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+def write_int8_pair(draft: Draft) -> None:
+    """Write encoder.onnx and decoder.onnx that compute in int8 into a draft.
+
+    Raises:
+        ExportError: their masks agree too little with the network's.
+    """
+    from mobilesam.export import int8
+
+    sam = copy.deepcopy(draft.sam)
+    fold_norms(sam.image_encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        for file, graph in ((contract.ENCODER_FILE, encoder_graph(sam)), (contract.DECODER_FILE, decoder_graph(sam))):
+            path = draft.folder / file
+            write(trace(graph, scratch), path)
+            if file == contract.ENCODER_FILE:
+                int8.quantise_encoder(draft, path, scratch)
+            else:
+                int8.quantise_products(path, scratch)
+            int8.finish(path, draft.metadata)
+    check_in_runtime(draft)
+
+
+def check_in_runtime(draft: Draft) -> None:
+    """Compare masks of a draft's pair, run in onnxruntime, with the network's in float32."""
+    from mobilesam.predict.onnx import OnnxBackend
+
+    draft.seal()
+    draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
 
 
 def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
@@ -284,12 +319,14 @@ def round_to_fp16(sam: Sam, leave: Collection[str] = ()) -> None:
                     raise ExportError(f"{key} exceeds the range of float16; export as float32")
 
 
-def store_as_fp16(model: onnx.ModelProto) -> None:
-    """Replace float32 weights by float16 ones followed by a Cast; runtimes fold the Cast when they load."""
+def store_as_fp16(model: onnx.ModelProto, only: Collection[str] | None = None) -> None:
+    """Replace float32 weights (all, or those named) by float16 ones and a Cast, which runtimes fold."""
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
         if initializer.data_type != TensorProto.FLOAT or ":" in initializer.name:  # scales and the like stay
+            continue
+        if only is not None and initializer.name not in only:
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"
