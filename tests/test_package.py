@@ -60,14 +60,21 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "export": {"numpy", "torch"},
     "export.onnx": {"onnx"},
     "export.any_labeling": {"onnx"},
+    "export.small_weights": {"onnx"},
+    "export.int8": {"onnx", "onnxruntime"},
+    "export.ort": {"onnx", "onnxruntime"},
+    "export.openvino": {"openvino"},
     "export.verify": {"onnxruntime"},
 }
 # Modules that are imported only where their extra is installed.
-OPTIONAL = {"predict.openvino": "openvino", "serve": "fastapi"}
+OPTIONAL = {"predict.openvino": "openvino", "export.openvino": "openvino", "serve": "fastapi"}
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {
     "predict.load": {"model", "export", "predict"},
-    "export.onnx": {"predict"},  # the masks of a smaller precision are compared in the backend that will run it
+    **{
+        f"export.{name}": {"predict"} for name in ("onnx", "ort", "openvino")
+    },  # the masks of a smaller precision are compared in the backend that will run it
+    "evaluate.bench": {"export", "model"},  # what is measured is exported first
 }
 
 

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from mobilesam import __version__
+from mobilesam.cli.bench import bench
 from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
@@ -59,6 +60,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)
 app.add_typer(distill_app, name="distill")
 app.command()(export)
+app.command()(bench)
 app.command()(page)
 app.command()(serve)
 

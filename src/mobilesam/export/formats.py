@@ -34,7 +34,7 @@ class Format:
 
 FORMATS: dict[ExportFormat, Format] = {
     "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16", "int8-weights", "mixed", "int8")),
-    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16", "int8-weights", "mixed")),
+    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16", "int8-weights")),
     "litert": Format(
         "mobilesam.export.litert:export_litert", ("float32", "float16"), ("litert_torch", "ai_edge_litert"), "litert"
     ),

@@ -27,6 +27,7 @@ from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph
 from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.integrity import SOURCE
+from mobilesam.model.pair_weights import CHECKPOINTS
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
@@ -162,14 +163,15 @@ def check_in_runtime(draft: Draft) -> None:
 
 def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
     """The network whose weights are those that the files will hold, and the weights that are stored in few levels."""
-    if draft.precision == "float16":
+    if draft.precision == "float32":
+        return draft.sam, {}
+    if draft.precision == "float16" and draft.form in CHECKPOINTS:
         round_to_fp16(draft.sam)
         draft.describe()
-    if draft.precision not in ("int8-weights", "mixed"):
         return draft.sam, {}
     sam = copy.deepcopy(draft.sam)  # rounded so coarsely, it is no checkpoint; the original goes on identifying it
     fold_norms(sam.image_encoder)
-    levels = plan(sam, draft.precision)
+    levels = {} if draft.precision == "float16" else plan(sam, draft.precision)
     round_to_fp16(sam, leave=levels)
     return sam, quantise(sam, levels)
 

@@ -1,15 +1,19 @@
 """Export to onnxruntime's mobile format: encoder.ort and decoder.ort, which its small builds for phones open.
 
-The graphs are those of the ONNX pair, and weights are folded as far as onnxruntime's mobile builds need it. Attention
-biases stay behind their gather, because folding writes them out for every pair of cells.
+The graphs are those of the ONNX pair, optimised by onnxruntime. Attention biases stay behind their gather, because
+folding writes them out for every pair of cells; so do weights in float16 and int8, which are widened in every call.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
 
 from mobilesam import contract
 from mobilesam.choices import StoredPrecision
@@ -67,8 +71,7 @@ def write_ort(draft: Draft) -> None:
         write_pair(aside, compare=False)
         for source, target in zip((contract.ENCODER_FILE, contract.DECODER_FILE), FILES, strict=True):
             convert(Path(scratch) / source, draft.folder / target)
-    draft.card["verified"] = aside.card["verified"]
-    if draft.precision in ("float32", "float16"):
+    if draft.precision == "float32":
         draft.card["verified"] = verify_encoder(draft.sam, draft.folder / FILES[0])
         draft.card["verified"] |= verify_decoder(draft.sam, draft.folder / FILES[1])
     draft.seal()
@@ -76,12 +79,40 @@ def write_ort(draft: Draft) -> None:
 
 
 def convert(source: Path, target: Path) -> None:
-    """Convert an ONNX file; constants and weights stay as they are stored, since folding would write them out."""
+    """Optimise an ONNX file and write it in the mobile format.
+
+    Files of this format are not optimised when they are loaded, so that is done here; what folding would make larger
+    is kept out of it.
+    """
+    model = onnx.load(source)
+    kept = {weight.name: weight for weight in model.graph.initializer if grows(weight)}
+    # As inputs of the graph they are not constant, so nothing that is computed from them can be folded.
+    for name, weight in kept.items():
+        model.graph.initializer.remove(weight)
+        model.graph.input.append(helper.make_tensor_value_info(name, weight.data_type, weight.dims))
+    opened = source.with_name(f"open_{source.name}")
+    onnx.save(model, opened)
+    optimised = source.with_name(f"optimised_{source.name}")
+    optimise(opened, optimised, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    model = onnx.load(optimised)
+    for value in [value for value in model.graph.input if value.name in kept]:
+        model.graph.input.remove(value)
+    model.graph.initializer.extend(kept.values())
+    onnx.save(model, optimised)
+    optimise(optimised, target, ort.GraphOptimizationLevel.ORT_DISABLE_ALL, save_format="ORT")
+
+
+def grows(weight: onnx.TensorProto) -> bool:
+    """Whether folding writes a weight out larger: attention biases for each pair of cells, small numbers as float32."""
+    is_small_number = weight.data_type in (TensorProto.FLOAT16, TensorProto.INT8) and math.prod(weight.dims) >= 1024
+    return is_small_number or weight.name.endswith("attention_biases")
+
+
+def optimise(source: Path, target: Path, level: ort.GraphOptimizationLevel, save_format: str = "ONNX") -> None:
+    """Write a graph as onnxruntime optimises it."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # Folding multiplies the size: weights of few bits and float16 ones would be written as float32, and attention
-    # biases for each pair of cells. The runtime folds them when it loads the file.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     options.optimized_model_filepath = str(target)
-    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.add_session_config_entry("session.save_model_format", save_format)
     ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
