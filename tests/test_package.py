@@ -71,9 +71,8 @@ OPTIONAL = {"predict.openvino": "openvino", "export.openvino": "openvino", "serv
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {
     "predict.load": {"model", "export", "predict"},
-    **{
-        f"export.{name}": {"predict"} for name in ("onnx", "ort", "openvino")
-    },  # the masks of a smaller precision are compared in the backend that will run it
+    # Masks of the exported files are compared in the backend that will run them.
+    **{f"export.{name}": {"predict"} for name in ("onnx", "ort", "openvino")},
     "evaluate.bench": {"export", "model"},  # what is measured is exported first
 }
 

@@ -128,7 +128,8 @@ def _exports(model: str, folder: Path, smoke: bool) -> Iterator[Subject | str]:
     source = find_checkpoint(model)
     pairs: list[tuple[ExportFormat, StoredPrecision]]
     pairs = [(name, p) for name, entry in FORMATS.items() if name not in NOT_RUN for p in entry.precisions]
-    for name, precision in [("onnx", "float32"), ("onnx", "mixed")] if smoke else pairs:
+    few: list[tuple[ExportFormat, StoredPrecision]] = [("onnx", "float32"), ("onnx", "mixed")]
+    for name, precision in few if smoke else pairs:
         target = folder / f"{name}-{precision}"
         try:
             sam = checkpoint.load(source)
@@ -164,9 +165,8 @@ def _joined(subject: Subject, rounds: Sequence[dict[str, list[float]]]) -> Measu
     encode, click = (np.array([v for part in rounds for v in part[key]]) for key in ("encode", "click"))
     masks = card.get("masks")
     exact = 1.0 if card.get(contract.PRECISION, "float32") == "float32" else None
-    files = [
-        p for p in subject.folder.rglob("*") if p.is_file() and p.name not in (contract.CARD_FILE, contract.MANY_FILE)
-    ]
+    left_out = (contract.CARD_FILE, contract.MANY_FILE)
+    files = [path for path in subject.folder.rglob("*") if path.is_file() and path.name not in left_out]
     row = Measured(
         model=subject.model,
         form=str(card.get(contract.FORMAT, "onnx")),
