@@ -33,9 +33,8 @@ def main() -> None:
     models = {folder: mobilesam.load(folder).backend for folder in arguments.folders}
     photos = list(pick_photos(arguments.data, arguments.photos))
     reference = Reference.of(mobilesam.load(arguments.model, backend="torch").backend, photos)
-    print(
-        "| folder | photos | masks | mean IoU | 5th percentile | click | box |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )
+    print("| folder | photos | masks | mean IoU | 5th percentile | click | box |")
+    print("|" + " --- |" * 7)
     for folder, backend in models.items():
         found = reference.agreement(backend)
         values = " | ".join(f"{value:.4f}" for value in (found.iou, found.iou_p5, found.click, found.box))
