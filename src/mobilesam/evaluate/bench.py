@@ -77,8 +77,9 @@ def subjects(models: Sequence[str], scratch: Path, smoke: bool = False) -> tuple
     missing: list[str] = []
     for i, model in enumerate(models):
         if Path(model).is_dir() and read_card(model):
-            form = str(read_card(model).get(contract.FORMAT, "onnx"))
-            found += _on_backends(Path(model).name, Path(model), form, "float32")
+            card = read_card(model)
+            form, precision = card.get(contract.FORMAT, "onnx"), card.get(contract.PRECISION, "float32")
+            found += _on_backends(Path(model).name, Path(model), str(form), str(precision))
         else:
             for subject in _exports(model, scratch / str(i), smoke):
                 if isinstance(subject, str):
