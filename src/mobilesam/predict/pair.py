@@ -86,7 +86,7 @@ class PairBackend(ABC, Generic[Graph]):
     @staticmethod
     def _with_weights(*names: str) -> list[str]:
         """Files of a pair, with those that hold the weights of OpenVINO's graphs."""
-        return sorted({n for name in names for n in (name, name.replace(".xml", ".bin"))})
+        return list(dict.fromkeys(n for name in names for n in (name, name.replace(".xml", ".bin"))))
 
     @abstractmethod
     def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:
