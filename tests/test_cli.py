@@ -214,7 +214,10 @@ def test_renamed_options_of_export_name_their_replacement(run, old: list[str], n
         ("evaluate run", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
         (
             "export",
-            ["[onnx|ort|litert|executorch|coreml|openvino|anylabeling|sam]", "[float32|float16|int8-weights|int8]"],
+            [
+                "[onnx|ort|litert|executorch|coreml|openvino|anylabeling|sam]",
+                "[float32|float16|int8-weights|mixed|int8]",
+            ],
         ),
     ],
 )

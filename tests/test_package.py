@@ -81,11 +81,16 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "export": {"numpy", "torch"},
     "export.onnx": {"onnx"},
     "export.any_labeling": {"onnx"},
+    "export.small_weights": {"onnx"},
+    "export.int8": {"onnx", "onnxruntime"},
+    "export.ort": {"onnx", "onnxruntime"},
+    "export.openvino": {"openvino"},
     "export.verify": {"onnxruntime"},
 }
 # Modules that are imported only where their extra is installed.
 OPTIONAL = {
     "predict.openvino": "openvino",
+    "export.openvino": "openvino",
     "predict.litert": "ai_edge_litert",
     "predict.coreml": "coremltools",
     "serve": "fastapi",
@@ -93,10 +98,9 @@ OPTIONAL = {
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {
     "predict.load": {"model", "export", "predict"},
-    "export.litert": {"predict"},  # the files are run in the backend of their runtime
-    "export.executorch": {"predict"},
-    "export.coreml": {"predict"},
-    "export.onnx": {"predict"},  # the masks of a smaller precision are compared in the backend that will run it
+    # Masks of the exported files are compared in the backend that will run them.
+    **{f"export.{name}": {"predict"} for name in ("onnx", "ort", "openvino", "litert", "executorch", "coreml")},
+    "evaluate.bench": {"export", "model"},  # what is measured is exported first
 }
 
 

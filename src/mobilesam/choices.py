@@ -16,8 +16,9 @@ Precision = Literal["float32", "bfloat16"]
 ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
 """The kinds of files that `mobilesam export` writes."""
 
-StoredPrecision = Literal["float32", "float16", "int8-weights", "int8"]
-"""The number format of the weights in exported files; with "int8" the runtime multiplies in int8 too."""
+StoredPrecision = Literal["float32", "float16", "int8-weights", "mixed", "int8"]
+"""The number format of the weights in exported files: "mixed" has 4 to 8 bits; with "int8" the runtime multiplies in
+int8 too."""
 
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""

@@ -40,6 +40,8 @@ ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
 MANY_FILE = "decoder_many.onnx"
 CARD_FILE = "model.json"
+ORT_ENCODER_FILE, ORT_DECODER_FILE = "encoder.ort", "decoder.ort"  # the same graphs in onnxruntime's mobile format
+OPENVINO_ENCODER_FILE, OPENVINO_DECODER_FILE = "encoder.xml", "decoder.xml"  # in OpenVINO's; weights lie in .bin
 
 ENCODER_INPUT = "image"
 ENCODER_OUTPUT = "embedding"

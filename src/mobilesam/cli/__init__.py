@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from mobilesam import __version__
 from mobilesam.cli.annotate import annotate_app
+from mobilesam.cli.bench import bench
 from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
@@ -61,6 +62,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.command()(train)
 app.add_typer(distill_app, name="distill")
 app.command()(export)
+app.command()(bench)
 app.command()(page)
 app.command()(serve)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import contract
-from mobilesam.image import open_photo, to_input
+from mobilesam.image import PhotoLike, open_photo, to_input
 from mobilesam.masks import threshold, upscale
 from mobilesam.predict.backend import Backend, Floats
 
@@ -60,7 +60,7 @@ class Reference:
     cases: list[Case]
 
     @classmethod
-    def of(cls, backend: Backend, photos: Sequence[Path]) -> Reference:
+    def of(cls, backend: Backend, photos: Sequence[PhotoLike]) -> Reference:
         """Ask a backend for the masks of a grid of clicks, and of the boxes around these masks."""
         return cls([_case(backend, to_input(open_photo(photo), backend.info.image_size)) for photo in photos])
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
@@ -27,7 +27,8 @@ from mobilesam.predict.backend import Backend
 from mobilesam.temporaries import folder_in, sweep
 
 INPUT = "RGB float32 0-255; the files subtract the mean and divide by the deviation themselves"
-MIN_IOU: dict[StoredPrecision, float] = {"float32": 0.995, "float16": 0.98, "int8-weights": 0.95, "int8": 0.95}
+_LEAST = {"float32": 0.995, "float16": 0.98}
+MIN_IOU = {precision: _LEAST.get(precision, 0.95) for precision in get_args(StoredPrecision)}
 """Lowest mean mask IoU with the network in float32 at which an export is kept."""
 
 
@@ -80,6 +81,10 @@ class Draft:
         keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, "config", contract.FORMAT, contract.PRECISION)
         self.metadata |= {key: str(known[key]) for key in keys}
         self.card |= {**asdict(info), **common, "input": INPUT}
+
+    def beside(self, folder: Path) -> Draft:
+        """A draft in another folder of the same network, for files that are converted from there."""
+        return Draft(self.sam, folder, self.form, self.precision, self.licence, self.check, self.metadata, self.card)
 
     def seal(self) -> None:
         """Write model.json for the files as they are, so that a backend can open the folder."""

@@ -33,8 +33,8 @@ class Format:
 
 
 FORMATS: dict[ExportFormat, Format] = {
-    "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16")),
-    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16")),
+    "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16", "int8-weights", "mixed", "int8")),
+    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16", "int8-weights")),
     "litert": Format(
         "mobilesam.export.litert:export_litert",
         ("float32", "float16", "int8-weights", "int8"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import tempfile
 import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from mobilesam import contract
 from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
+from mobilesam.export.folding import fold_norms
 from mobilesam.export.graphs import DecoderGraph, EncoderGraph, ManyDecoderGraph, SamDecoderGraph
+from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
 from mobilesam.export.verify import verify_pair, verify_sam_decoder
 from mobilesam.integrity import SOURCE
+from mobilesam.model.pair_weights import CHECKPOINTS
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
@@ -96,19 +101,24 @@ def export_sam(
     return draft.files
 
 
-def write_pair(draft: Draft) -> None:
+def write_pair(draft: Draft, *, compare: bool = True) -> None:
     """Write the three graphs of the contract into a draft and compare them with torch.
+
+    Args:
+        draft: where to.
+        compare: compare masks in onnxruntime too, where weights are rounded.
 
     Raises:
         ExportError: onnxruntime and torch disagree.
     """
-    sam = draft.sam
-    if draft.precision == "float16":
-        round_to_fp16(sam)
-        draft.describe()
+    if draft.precision == "int8":
+        write_int8_pair(draft)
+        return
+    sam, stored = rounded(draft)
     for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
         model = trace(graph, draft.folder)
-        if draft.precision == "float16":
+        compress(model, stored, file == contract.ENCODER_FILE)
+        if draft.precision != "float32":
             store_as_fp16(model)
         metadata = dict(draft.metadata)
         if file == contract.MANY_FILE:
@@ -116,11 +126,62 @@ def write_pair(draft: Draft) -> None:
         helper.set_model_props(model, metadata)
         write(model, draft.folder / file)
     draft.card["verified"] = verify_pair(sam, draft.folder)
-    if draft.precision != "float32":
-        from mobilesam.predict.onnx import OnnxBackend
+    if draft.precision != "float32" and compare:
+        check_in_runtime(draft)
 
-        draft.seal()
-        draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+def write_int8_pair(draft: Draft) -> None:
+    """Write encoder.onnx and decoder.onnx that compute in int8 into a draft.
+
+    Raises:
+        ExportError: their masks agree too little with the network's.
+    """
+    from mobilesam.export import int8
+
+    sam = copy.deepcopy(draft.sam)
+    fold_norms(sam.image_encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        for file, graph in ((contract.ENCODER_FILE, encoder_graph(sam)), (contract.DECODER_FILE, decoder_graph(sam))):
+            path = draft.folder / file
+            write(trace(graph, scratch), path)
+            if file == contract.ENCODER_FILE:
+                int8.quantise_encoder(draft, path, scratch)
+            else:
+                int8.quantise_products(path, scratch)
+            int8.finish(path, draft.metadata)
+    check_in_runtime(draft)
+
+
+def check_in_runtime(draft: Draft) -> None:
+    """Compare masks of a draft's pair, run in onnxruntime, with the network's in float32."""
+    from mobilesam.predict.onnx import OnnxBackend
+
+    draft.seal()
+    draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+
+def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
+    """The network whose weights are those that the files will hold, and the weights that are stored in few levels."""
+    if draft.precision == "float32":
+        return draft.sam, {}
+    if draft.precision == "float16" and draft.form in CHECKPOINTS:
+        round_to_fp16(draft.sam)
+        draft.describe()
+        return draft.sam, {}
+    sam = copy.deepcopy(draft.sam)  # rounded so coarsely, it is no checkpoint; the original goes on identifying it
+    fold_norms(sam.image_encoder)
+    levels = {} if draft.precision == "float16" else plan(sam, draft.precision)
+    round_to_fp16(sam, leave=levels)
+    return sam, quantise(sam, levels)
+
+
+def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: bool) -> None:
+    """Store weights of a graph in few levels, those of its half in all its graphs, so that graphs share the bytes."""
+    if stored:
+        half = {name: weight for name, weight in stored.items() if name.startswith("image_encoder.") == is_encoder}
+        store(model, half)
+        shorten(model)
 
 
 def write_sam_decoder(draft: Draft) -> None:
@@ -246,26 +307,28 @@ def share_weights(model: onnx.ModelProto, holder: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def round_to_fp16(sam: Sam) -> None:
-    """Round every weight to the nearest float16, in place, keeping float32 storage.
+def round_to_fp16(sam: Sam, leave: Collection[str] = ()) -> None:
+    """Round every weight but those of `leave` to the nearest float16, in place, keeping float32 storage.
 
     Raises:
         ExportError: a weight does not fit float16's range.
     """
     with torch.no_grad():
         for key, value in sam.state_dict().items():
-            if value.is_floating_point():
+            if value.is_floating_point() and key not in leave:
                 value.copy_(value.half().float())
                 if not torch.isfinite(value).all():
                     raise ExportError(f"{key} exceeds the range of float16; export as float32")
 
 
-def store_as_fp16(model: onnx.ModelProto) -> None:
-    """Replace float32 weights by float16 ones followed by a Cast; runtimes fold the Cast when they load."""
+def store_as_fp16(model: onnx.ModelProto, only: Collection[str] | None = None) -> None:
+    """Replace float32 weights (all, or those named) by float16 ones and a Cast, which runtimes fold."""
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
+        if initializer.data_type != TensorProto.FLOAT or ":" in initializer.name:  # scales and the like stay
+            continue
+        if only is not None and initializer.name not in only:
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,6 +15,12 @@ from mobilesam.contract import PATCH_SIZE, check_side, read_sides
 from mobilesam.errors import ImageError, ModelError, PromptError
 
 Floats = NDArray[np.float32]
+
+NEARLY_0 = 16.0  # resizing by a sharp filter overshoots the range a little
+SIGMAS = 3.0  # ImageNet-normalised photos reach -2.1 to 2.6, those scaled to 0-1 reach 1
+_log = logging.getLogger(__name__)
+_warned: list[str] = []
+"""What was warned of in this process."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def picklable(backend: Backend) -> Backend:
 
 
 def check_image(image: Floats, info: ModelInfo) -> None:
-    """Check the shape of an encoder's input before it reaches native code.
+    """Check the shape of an encoder's input before it reaches native code, and warn of values in another range.
 
     Raises:
         ImageError: the array is not (B, 3, H, W) with the longer side at the model's image size.
@@ -123,6 +130,30 @@ def check_image(image: Floats, info: ModelInfo) -> None:
         raise ImageError(
             f"the encoder of '{info.name}' takes (B, 3, H, W) with the longer of H and W at {info.image_size}, "
             f"not {image.shape}"
+        )
+    warn_of_range(float(image.min()), float(image.max()))
+
+
+def warn_of_range(low: float, high: float) -> None:
+    """Log a warning, once per process, if a photo's values look normalised already; the encoder does that itself.
+
+    Args:
+        low: the smallest value of the encoder's input.
+        high: the largest one. Zero throughout is a black photo and passes.
+    """
+    found = ""
+    if low < -NEARLY_0 or high > 255 + NEARLY_0:
+        found = "values outside of 0-255"
+    if low >= -SIGMAS and 0 < high <= SIGMAS:
+        found = f"no value beyond {SIGMAS:g}, as in a photo that was scaled to 0-1 or normalised"
+    if found and not _warned:
+        _warned.append(found)
+        _log.warning(
+            "the photo that was given to the encoder has %s (%.3g to %.3g); give RGB from 0 to 255: the model "
+            "subtracts the mean and divides by the deviation itself, and masks are wrong otherwise",
+            found,
+            low,
+            high,
         )
 
 

@@ -34,6 +34,8 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
         ModelError: a file is missing, damaged or of another contract, or the two files do not belong together.
     """
 
+    own_files = (contract.ORT_ENCODER_FILE, contract.ORT_DECODER_FILE)
+
     def __init__(
         self,
         folder: str | os.PathLike[str],

@@ -104,6 +104,8 @@ class OpenVinoBackend(PairBackend[Renewable]):
         SettingsError: the precision is unknown.
     """
 
+    own_files = (contract.OPENVINO_ENCODER_FILE, contract.OPENVINO_DECODER_FILE)
+
     def __init__(
         self,
         folder: str | os.PathLike[str],

@@ -45,13 +45,14 @@ class PairBackend(ABC, Generic[Graph]):
             Graph | None
         ] = []  # empty until it is needed; then one entry, None if there is no such file
         self._asked_size = image_size
-        check_files(folder, [graph_file(folder, name).name for name in (contract.ENCODER_FILE, contract.DECODER_FILE)])
+        encoder, decoder = self._files(self._folder)
+        check_files(folder, [graph_file(folder, name).name for name in self._with_weights(encoder, decoder)])
         # One after the other: opening them in two threads is hardly faster and takes more memory.
-        self._encoder, encoder_data = self._open(graph_file(folder, contract.ENCODER_FILE), None)
+        self._encoder, encoder_data = self._open(graph_file(folder, encoder), None)
         own = read_info(encoder_data, folder)
         self._takes_photos = encoder_data["contract_version"] != "2"  # contract 2 takes one photo per call
         self._info = own.at(image_size)
-        self._decoder, decoder_data = self._open(graph_file(folder, contract.DECODER_FILE), self._info.grid)
+        self._decoder, decoder_data = self._open(graph_file(folder, decoder), self._info.grid)
         if read_info(decoder_data, folder) != own:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
 
@@ -70,6 +71,22 @@ class PairBackend(ABC, Generic[Graph]):
 
     def __copy__(self) -> PairBackend[Graph]:
         return self
+
+    own_files: tuple[str, str] | None = None
+    """File names of encoder and decoder in the runtime's own format."""
+
+    @classmethod
+    def _files(cls, folder: Path) -> tuple[str, str]:
+        """The encoder and decoder to open: ONNX files, or those in the runtime's own format where there are none."""
+        own = cls.own_files
+        if own and not (folder / contract.ENCODER_FILE).is_file() and (folder / own[0]).is_file():
+            return own
+        return contract.ENCODER_FILE, contract.DECODER_FILE
+
+    @staticmethod
+    def _with_weights(*names: str) -> list[str]:
+        """Files of a pair, with those that hold the weights of OpenVINO's graphs."""
+        return list(dict.fromkeys(n for name in names for n in (name, name.replace(".xml", ".bin"))))
 
     @abstractmethod
     def _open(self, path: Path, grid: int | None) -> tuple[Graph, Mapping[str, str]]:

@@ -1,0 +1,38 @@
+"""`mobilesam bench`: time, memory, size and mask agreement of every installed format, on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+
+
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL|FOLDER]...", help="Names, checkpoints, exported folders.")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="The photo to encode; default: an example of 600x400.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes for each model, in turn.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Photos in each process; three times as many clicks.")] = 10,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Two formats, one round: shows that it runs.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Export models to every installed format and measure them, one process after the other."""
+    from mobilesam.evaluate import bench as measuring
+    from mobilesam.extras import require
+    from mobilesam.integrity import read_card
+    from mobilesam.web import static_folder
+
+    given = models or ["embedded"]
+    if not all(Path(model).is_dir() and read_card(model) for model in given):
+        require("torch", "torch", "exporting what is measured")
+    shown = photo or static_folder() / "examples" / "coffee.png"
+    with tempfile.TemporaryDirectory() as scratch:
+        found, missing = measuring.subjects(given, Path(scratch), smoke)
+        rows = measuring.run_all(found, shown, 1 if smoke else rounds, 1 if smoke else repeats)
+    notes = "".join(f"\n{sentence}" for sentence in missing)
+    options.say({"rows": measuring.as_records(rows), "missing": missing}, measuring.table(rows) + notes, as_json)

@@ -1,0 +1,118 @@
+"""Export to onnxruntime's mobile format: encoder.ort and decoder.ort, which its small builds for phones open.
+
+The graphs are those of the ONNX pair, optimised by onnxruntime. Attention biases stay behind their gather, because
+folding writes them out for every pair of cells; so do weights in float16 and int8, which are widened in every call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from mobilesam import contract
+from mobilesam.choices import StoredPrecision
+from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
+from mobilesam.export.onnx import write_pair
+from mobilesam.export.verify import verify_decoder, verify_encoder
+from mobilesam.model.sam import Sam
+from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.quiet import without_telemetry
+
+with without_telemetry():
+    import onnxruntime as ort
+
+FILES = (contract.ORT_ENCODER_FILE, contract.ORT_DECODER_FILE)
+
+
+def export_ort(
+    sam: Sam,
+    folder: str | os.PathLike[str],
+    *,
+    licence: str,
+    precision: StoredPrecision = "float32",
+    outputs: Outputs = DEFAULT,
+    check: Check = DEFAULT_CHECK,
+) -> list[Path]:
+    """Export encoder.ort, decoder.ort and model.json into a folder, after comparing them with torch in onnxruntime.
+
+    Args:
+        sam: the network.
+        folder: made if missing.
+        licence: of the weights, for the metadata.
+        precision: number format of the weights in the files.
+        outputs: the rule for what may be replaced.
+        check: the photos that masks are compared on.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ExportError: onnxruntime and torch disagree; nothing is written.
+        OutputError: another's file is there; nothing is written.
+    """
+    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=FILES, form="ort", **settings) as draft:
+        write_ort(draft)
+    return draft.files
+
+
+def write_ort(draft: Draft) -> None:
+    """Write the pair as ONNX files aside, convert it into a draft, and compare the result with torch."""
+    from mobilesam.predict.onnx import OnnxBackend
+
+    with tempfile.TemporaryDirectory() as scratch:
+        aside = draft.beside(Path(scratch))
+        write_pair(aside, compare=False)
+        for source, target in zip((contract.ENCODER_FILE, contract.DECODER_FILE), FILES, strict=True):
+            convert(Path(scratch) / source, draft.folder / target)
+    if draft.precision == "float32":
+        draft.card["verified"] = verify_encoder(draft.sam, draft.folder / FILES[0])
+        draft.card["verified"] |= verify_decoder(draft.sam, draft.folder / FILES[1])
+    draft.seal()
+    draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+
+
+def convert(source: Path, target: Path) -> None:
+    """Optimise an ONNX file and write it in the mobile format.
+
+    Files of this format are not optimised when they are loaded, so that is done here; what folding would make larger
+    is kept out of it.
+    """
+    model = onnx.load(source)
+    kept = {weight.name: weight for weight in model.graph.initializer if grows(weight)}
+    # As inputs of the graph they are not constant, so nothing that is computed from them can be folded.
+    for name, weight in kept.items():
+        model.graph.initializer.remove(weight)
+        model.graph.input.append(helper.make_tensor_value_info(name, weight.data_type, weight.dims))
+    opened = source.with_name(f"open_{source.name}")
+    onnx.save(model, opened)
+    optimised = source.with_name(f"optimised_{source.name}")
+    optimise(opened, optimised, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    model = onnx.load(optimised)
+    for value in [value for value in model.graph.input if value.name in kept]:
+        model.graph.input.remove(value)
+    model.graph.initializer.extend(kept.values())
+    onnx.save(model, optimised)
+    optimise(optimised, target, ort.GraphOptimizationLevel.ORT_DISABLE_ALL, save_format="ORT")
+
+
+def grows(weight: onnx.TensorProto) -> bool:
+    """Whether folding writes a weight out larger: attention biases for each pair of cells, small numbers as float32."""
+    is_small_number = weight.data_type in (TensorProto.FLOAT16, TensorProto.INT8) and math.prod(weight.dims) >= 1024
+    return is_small_number or weight.name.endswith("attention_biases")
+
+
+def optimise(source: Path, target: Path, level: ort.GraphOptimizationLevel, save_format: str = "ONNX") -> None:
+    """Write a graph as onnxruntime optimises it."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.save_model_format", save_format)
+    ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])

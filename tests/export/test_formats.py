@@ -1,0 +1,124 @@
+"""Every format at the smallest size: it loads, agrees with torch, and says what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import mobilesam
+from mobilesam.choices import ExportFormat
+from mobilesam.errors import ExportError, ModelError, OutputError, SettingsError
+from mobilesam.export.agreement import Agreement, Reference
+from mobilesam.export.draft import Check
+from mobilesam.export.formats import FORMATS, export_as
+from mobilesam.extras import is_installed
+from mobilesam.integrity import check_files
+from mobilesam.model import checkpoint
+from tests.helpers.closeness import assert_same_function
+
+ANY = Check(force=True)  # masks of random weights say little about int8
+needs_openvino = pytest.mark.skipif(not is_installed("openvino"), reason="needs the extra openvino")
+CASES = [
+    ("onnx", "int8-weights"),
+    ("onnx", "mixed"),
+    ("onnx", "int8"),
+    ("ort", "float32"),
+    ("ort", "float16"),
+    pytest.param("openvino", "float32", marks=needs_openvino),
+    pytest.param("openvino", "float16", marks=needs_openvino),
+]
+
+
+def test_the_table_has_every_format_of_the_command() -> None:
+    assert list(FORMATS) == list(get_args(ExportFormat))
+
+
+@pytest.mark.parametrize(("form", "precision"), CASES)
+def test_a_pair_loads_and_answers_as_torch(
+    form, precision, tiny_checkpoint: Path, tmp_path: Path, coffee: Path
+) -> None:
+    files = export_as(checkpoint.load(tiny_checkpoint), tmp_path, form, licence="MIT", precision=precision, check=ANY)
+    assert files[-1].name == "model.json"
+    card = json.loads(files[-1].read_text())
+    assert (card["format"], card["precision"], card["licence"]) == (form, precision, "MIT")
+    assert card["masks"]["num_masks"] >= 50
+    assert sorted(check_files(tmp_path)) == sorted(path.name for path in files[:-1])
+    sam = mobilesam.load(tmp_path, backend="openvino" if form == "openvino" else "onnx")
+    assert sam.info.weights_sha256 == mobilesam.load(tiny_checkpoint).info.weights_sha256
+    if precision == "float32":
+        expected = mobilesam.load(tiny_checkpoint).embed(coffee)
+        assert_same_function(sam.embed(coffee).array, expected.array)
+        found = sam.embed(coffee).predict(points=[(300, 180)]).low_res
+        assert_same_function(found, expected.predict(points=[(300, 180)]).low_res)
+    else:
+        assert card["masks"]["iou"] > 0.9
+
+
+@pytest.mark.parametrize(("form", "precision"), [("onnx", "mixed"), ("onnx", "int8"), ("ort", "float32")])
+def test_what_does_not_hold_the_weights_is_no_checkpoint(
+    form, precision, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    export_as(checkpoint.load(tiny_checkpoint), tmp_path, form, licence="x", precision=precision, check=ANY)
+    with pytest.raises(ModelError, match="is no checkpoint"):
+        checkpoint.load(tmp_path)
+    with pytest.raises(ModelError, match="is no checkpoint"):
+        mobilesam.load(tmp_path, backend="torch")
+
+
+def test_the_convolutions_of_an_efficientnet_compute_in_int8(tiny_lite_checkpoint: Path, tmp_path: Path) -> None:
+    export_as(checkpoint.load(tiny_lite_checkpoint), tmp_path, "onnx", licence="x", precision="int8", check=ANY)
+    nodes = [node.op_type for node in onnx.load(tmp_path / "encoder.onnx").graph.node]
+    assert nodes.count("QuantizeLinear") > 5
+    nodes = [node.op_type for node in onnx.load(tmp_path / "decoder.onnx").graph.node]
+    assert nodes.count("MatMulInteger") > 5
+    assert not (tmp_path / "decoder_many.onnx").exists()
+
+
+def test_masks_that_agree_too_little_are_refused_unless_forced(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coffee: Path
+) -> None:
+    bad = Agreement(0.9, 0.5, 0.9, 0.9, 100)
+    monkeypatch.setattr(Reference, "agreement", lambda self, backend: bad)
+    sam = checkpoint.load(tiny_checkpoint)
+    with pytest.raises(ExportError, match=r"IoU 0.900 .* below 0.95: .*--force"):
+        export_as(sam, tmp_path, "onnx", licence="x", precision="int8")
+    assert not list(tmp_path.iterdir())
+    export_as(sam, tmp_path, "onnx", licence="x", precision="int8", check=Check([coffee], force=True))
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert (card["masks"]["iou"], card["masks"]["photos"]) == (0.9, 1)
+
+
+def test_wrong_wishes_are_refused_before_anything_is_written(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    sam = checkpoint.load(tiny_checkpoint)
+    with pytest.raises(SettingsError, match="format sam has the precisions float32, float16, not int8"):
+        export_as(sam, tmp_path / "a", "sam", licence="x", precision="int8")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "encoder.ort").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"encoder\.ort"):
+        export_as(sam, tmp_path / "b", "ort", licence="x")
+    assert not (tmp_path / "a").exists()
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["encoder.ort"]
+
+
+def test_attention_biases_are_not_written_out_for_each_pair_of_cells(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from mobilesam.export import ort as exporting
+
+    sam = checkpoint.load(tiny_checkpoint)
+    biases = [value for name, value in sam.state_dict().items() if name.endswith("attention_biases")]
+    assert biases
+    for value in biases:  # which begin as zeros
+        value.copy_(torch.randn(value.shape))
+    export_as(sam, tmp_path / "kept", "ort", licence="x")
+    kept = (tmp_path / "kept" / "encoder.ort").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "grows", lambda weight: False)
+        export_as(sam, tmp_path / "folded", "ort", licence="x")
+    assert all(value.numpy().astype(np.float32).tobytes() in kept for value in biases)
+    folded = (tmp_path / "folded" / "encoder.ort").read_bytes()
+    assert not all(value.numpy().astype(np.float32).tobytes() in folded for value in biases)

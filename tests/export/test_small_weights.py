@@ -1,0 +1,66 @@
+"""Weights in few levels: packing, unpacking in the graph, and what is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from mobilesam.export import small_weights
+from mobilesam.model.config import CONFIGS
+from mobilesam.model.sam import Sam
+
+
+@pytest.mark.parametrize("levels", [15, 39, 255])
+def test_the_graph_gives_back_every_level_exactly(levels: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(7, n, generator=generator) for name, n in (("a", 211), ("b", 5))}
+    stored = {name: small_weights.to_levels(weight, levels) for name, weight in weights.items()}
+    assert max(np.abs(stored["a"].codes).max(), 0) == (levels - 1) // 2
+    model = model_of({name: level.values for name, level in stored.items()})
+    small_weights.store(model, stored)
+    small_weights.shorten(model)
+    onnx.checker.check_model(model)
+    found = ort.InferenceSession(model.SerializeToString()).run(None, {"zero": np.zeros(1, np.float32)})
+    for array, level in zip(found, stored.values(), strict=True):
+        np.testing.assert_array_equal(array, level.values)
+
+
+def test_three_weights_of_39_levels_take_two_bytes() -> None:
+    codes = np.arange(-19, 20, dtype=np.int16)
+    assert small_weights.pack(codes, 39).nbytes == 26
+    assert small_weights.pack(np.full(3, 19, np.int16), 39).tolist() == [39**3 - 1]
+
+
+def test_a_clipped_scale_is_taken_where_one_large_weight_would_spoil_the_others() -> None:
+    weight = torch.cat([torch.randn(1, 999) * 0.1, torch.ones(1, 1)], dim=1)
+    error = (torch.from_numpy(small_weights.to_levels(weight, 15).values) - weight).square().sum()
+    plain = ((weight * 7).round() / 7 - weight).square().sum()
+    assert error < 0.8 * plain
+
+
+def test_mixed_storage_keeps_more_levels_in_the_encoder_than_in_the_decoder() -> None:
+    sam = Sam(CONFIGS["tiny_lite"])
+    mixed = small_weights.plan(sam, "mixed")
+    assert {255} == {levels for name, levels in mixed.items() if name.startswith("image_encoder")}
+    assert {15, 39} == {levels for name, levels in mixed.items() if name.startswith("mask_decoder")}
+    assert set(small_weights.plan(sam, "int8-weights").values()) == {255}
+
+
+def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """A graph that gives its weights back, plus an input of zero."""
+    nodes = [helper.make_node("Add", [name, "zero"], [f"{name}_out"]) for name in weights]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("zero", TensorProto.FLOAT, [1])],
+        [
+            helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, array.shape)
+            for name, array in weights.items()
+        ],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
