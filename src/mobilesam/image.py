@@ -20,6 +20,7 @@ from PIL import Image
 
 from mobilesam import pixels, tones
 from mobilesam.choices import Frame
+from mobilesam.contract import PIXEL_MEAN
 from mobilesam.encoded import (
     MAX_PIXELS,
     SUFFIXES,
@@ -206,6 +207,18 @@ def to_input(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
     """Convert a photo to the encoder's input: (1, 3, H, W) float32 0-255, with the long side at `image_size`."""
     resized = resize_long_side(rgb, image_size)
     return np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def to_square(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
+    """Resize and pad a photo to (1, 3, S, S) float32 0-255; the padding is the mean colour.
+
+    Photos of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
+    """
+    inside = to_input(rgb, image_size)  # (1, 3, h, w)
+    square = np.empty((1, 3, image_size, image_size), np.float32)
+    square[:] = np.array(PIXEL_MEAN, np.float32)[:, None, None]
+    square[:, :, : inside.shape[2], : inside.shape[3]] = inside
+    return square
 
 
 def scale_points(

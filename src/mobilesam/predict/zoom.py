@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import boxes, contract, masks
+from mobilesam import boxes, masks
 from mobilesam.errors import PromptError
-from mobilesam.image import Rgb, input_size, scale_points, to_input
-from mobilesam.predict.backend import Backend, Floats, ModelInfo
+from mobilesam.image import Rgb, input_size, scale_points, to_square
+from mobilesam.predict.backend import Backend, ModelInfo
 from mobilesam.predict.closeup import Closeup, Region
 from mobilesam.predict.prompts import Prompt, alike
 from mobilesam.predict.results import Prediction
@@ -155,18 +155,6 @@ def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Regi
         Prediction(logits, score, size, input_hw, region_hw)
         for logits, score, input_hw, region_hw in zip(low_res, scores, input_hws, region_hws, strict=True)
     ]
-
-
-def to_square(rgb: Rgb, image_size: int) -> Floats:
-    """Resize and pad a region to (1, 3, S, S) float32 0-255; the padding is the mean colour.
-
-    Regions of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
-    """
-    inside = to_input(rgb, image_size)  # (1, 3, h, w)
-    square = np.empty((1, 3, image_size, image_size), np.float32)
-    square[:] = np.array(contract.PIXEL_MEAN, np.float32)[:, None, None]
-    square[:, :, : inside.shape[2], : inside.shape[3]] = inside
-    return square
 
 
 def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:
