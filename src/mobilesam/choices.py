@@ -11,7 +11,7 @@ BackendName = Literal["auto", "onnx", "openvino", "torch"]
 """The library that runs a model."""
 
 Precision = Literal["float32", "bfloat16"]
-"""The number format in which OpenVINO computes."""
+"""The number format in which OpenVINO computes, and torch the image encoder."""
 
 ZoomWord = Literal["auto", "on", "off"]
 """The command line's choices for second looks (predicting again on an enlarged crop)."""
