@@ -5,13 +5,11 @@
 
 import CoreGraphics
 import CoreML
+import CoreVideo
 import Foundation
 
 /// One channel, row by row.
-struct Plane {
-    var width: Int, height: Int
-    var values: [Float]
-}
+struct Plane { var width: Int, height: Int, values: [Float] }
 
 /// An encoded photo: made once, then asked for the object at any number of taps.
 struct EncodedPhoto {
@@ -19,9 +17,7 @@ struct EncodedPhoto {
     let photoWidth: Int, photoHeight: Int, width: Int, height: Int
 }
 
-enum SegmenterError: Error {
-    case notAModelOfMobilesam, noPixels
-}
+enum SegmenterError: Error { case notAModelOfMobilesam, noPixels }
 
 /// A loaded model. Its calls take tens of milliseconds or more: not on the main thread.
 final class Segmenter {
@@ -34,22 +30,17 @@ final class Segmenter {
         self.encoder = try MLModel(contentsOf: encoder)
         self.decoder = try MLModel(contentsOf: decoder)
         let image = self.encoder.modelDescription.inputDescriptionsByName["image"]
-        guard let shape = image?.multiArrayConstraint?.shape, shape.count == 4 else {
-            throw SegmenterError.notAModelOfMobilesam
-        }
-        side = shape[3].intValue
+        guard let pixels = image?.imageConstraint?.pixelsWide else { throw SegmenterError.notAModelOfMobilesam }
+        side = pixels
     }
 
     /// Encodes an upright photo: its long side becomes the model's, the pixels stay 0 to 255.
     func encode(_ photo: CGImage) throws -> EncodedPhoto {
         let scale = Double(side) / Double(max(photo.width, photo.height))
         let w = max(1, Int(Double(photo.width) * scale + 0.5)), h = max(1, Int(Double(photo.height) * scale + 0.5))
-        var square: [Float] = []  // (1, 3, side, side): red, green, blue
-        for channel in try channels(of: photo) {
-            square += place(resize(channel, w, h, isPhoto: true), side, side).values
-        }
+        let resized = try channels(of: photo).map { resize($0, w, h, isPhoto: true) }
         let answer = try run(encoder, [
-            "image": tensor(square, [1, 3, side, side]),
+            "image": picture(resized, side: side),
             "input_hw": tensor([Float(h), Float(w)], [2]),
         ])
         guard let embedding = answer.featureValue(for: "embedding") else { throw SegmenterError.notAModelOfMobilesam }
@@ -78,7 +69,7 @@ final class Segmenter {
         // Masks 1 to 3 are the answers to one point, an object and its parts: the one with the best score.
         let best = (1...3).max { scores[$0] < scores[$1] }!
         let mask = Plane(width: low, height: low, values: Array(logits[best * low * low..<(best + 1) * low * low]))
-        let inside = place(resize(mask, side, side, isPhoto: false), photo.width, photo.height)
+        let inside = crop(resize(mask, side, side, isPhoto: false), photo.width, photo.height)
         return resize(inside, photo.photoWidth, photo.photoHeight, isPhoto: false).values.map { $0 > 0 }
     }
 
@@ -134,13 +125,25 @@ private func resizeAndTurn(_ plane: Plane, _ width: Int, isPhoto: Bool) -> Plane
     return turned
 }
 
-/// A plane of another size with the same top left corner: cut off, or filled up with zeros.
-private func place(_ plane: Plane, _ width: Int, _ height: Int) -> Plane {
-    var placed = Plane(width: width, height: height, values: [Float](repeating: 0, count: width * height))
-    for y in 0..<min(height, plane.height) {
-        for x in 0..<min(width, plane.width) {
-            placed.values[y * width + x] = plane.values[y * plane.width + x]
+private func crop(_ plane: Plane, _ width: Int, _ height: Int) -> Plane {
+    let rows = (0..<height).map { plane.values[$0 * plane.width..<$0 * plane.width + width] }
+    return Plane(width: width, height: height, values: Array(rows.joined()))
+}
+
+/// A square picture with a photo's red, green and blue in its top left corner; what lies outside does not matter.
+private func picture(_ planes: [Plane], side: Int) throws -> MLFeatureValue {
+    var made: CVPixelBuffer?
+    CVPixelBufferCreate(nil, side, side, kCVPixelFormatType_32BGRA, nil, &made)
+    guard let buffer = made, CVPixelBufferLockBaseAddress(buffer, []) == kCVReturnSuccess else {
+        throw SegmenterError.noPixels
+    }
+    defer { CVPixelBufferUnlockBaseAddress(buffer, []) }
+    let row = CVPixelBufferGetBytesPerRow(buffer)
+    let bytes = CVPixelBufferGetBaseAddress(buffer)!.assumingMemoryBound(to: UInt8.self)
+    for (c, plane) in planes.enumerated() {
+        for i in plane.values.indices {  // blue, green, red, unused
+            bytes[i / plane.width * row + i % plane.width * 4 + 2 - c] = UInt8(plane.values[i])
         }
     }
-    return placed
+    return MLFeatureValue(pixelBuffer: buffer)
 }
