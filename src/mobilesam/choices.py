@@ -11,7 +11,7 @@ BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch
 """The library that runs a model."""
 
 Precision = Literal["float32", "bfloat16"]
-"""The number format in which OpenVINO computes."""
+"""The number format in which OpenVINO computes, and torch the image encoder."""
 
 ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
 """The kinds of files that `mobilesam export` writes."""

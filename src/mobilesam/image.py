@@ -20,6 +20,7 @@ from PIL import Image
 
 from mobilesam import pixels, tones
 from mobilesam.choices import Frame
+from mobilesam.contract import PIXEL_MEAN
 from mobilesam.encoded import (
     MAX_PIXELS,
     SUFFIXES,
@@ -208,6 +209,23 @@ def to_input(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
     """Convert a photo to the encoder's input: (1, 3, H, W) float32 0-255, with the long side at `image_size`."""
     resized = resize_long_side(rgb, image_size)
     return np.ascontiguousarray(resized.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def to_square(rgb: Rgb, image_size: int) -> NDArray[np.float32]:
+    """Resize and pad a photo or a region to (1, 3, S, S) float32 0-255; the padding is the mean colour.
+
+    Pictures of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
+    """
+    return pad_to_square(to_input(rgb, image_size)[0])
+
+
+def pad_to_square(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pad an encoder's input (3, h, w) with the mean colour to (1, 3, S, S), where S is its longer side."""
+    side = max(image.shape[1:])
+    square = np.empty((1, 3, side, side), np.float32)
+    square[:] = np.array(PIXEL_MEAN, np.float32)[:, None, None]
+    square[0, :, : image.shape[1], : image.shape[2]] = image
+    return square
 
 
 def scale_points(

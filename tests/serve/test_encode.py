@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import mobilesam
-from mobilesam.image import open_photo, resize_long_side
-from mobilesam.predict.zoom import to_square
+from mobilesam.image import open_photo, resize_long_side, to_square
 
 BYTES = {"content-type": "application/octet-stream"}
 

@@ -19,7 +19,8 @@ T = TypeVar("T", bound="Settings")
 Model = Annotated[str, typer.Option("--model", "-m", help="A name of `mobilesam models`, a checkpoint, or a folder.")]
 BackendName = Annotated[choices.BackendName, typer.Option("--backend", help="What runs the model.")]
 PrecisionName = Annotated[
-    choices.Precision, typer.Option("--precision", help="bfloat16 is faster but less exact; only openvino has it.")
+    choices.Precision,
+    typer.Option("--precision", help="bfloat16 is faster but less exact; openvino and torch have it."),
 ]
 ImageSize = Annotated[
     int | None,

@@ -153,7 +153,7 @@ def fingerprint(
 ) -> str:
     """Hash of model, settings and forms; a photo whose record has another one is processed again."""
     info = predictor.info
-    precision = getattr(predictor.backend, "precision", "float32")  # only OpenVINO has a choice
+    precision = getattr(predictor.backend, "precision", "float32")  # not every backend has a choice
     asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
     if value_range is not None:  # only if given, so that records of earlier versions stay valid
         asked.append(value_range)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
+from mobilesam.model.cuda_graph import GraphRunner
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import digest
-from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
+from mobilesam.predict.backend import Floats, ModelInfo, Precision, check_image, check_prompts
 
 
 class TorchBackend:
-    """Runs a `Sam` on one device in float32.
+    """Runs a `Sam` on one device; on a CUDA device, by recorded graphs (`mobilesam.model.cuda_graph`).
 
     Args:
         model: the network; moved to the device and put in eval mode.
         device: as torch names it.
         image_size: side of the picture in pixels; the model's own when None.
+        precision: number format in which the image encoder computes; the mask decoder computes in float32.
 
     Raises:
         SettingsError: the model cannot take that side.
@@ -27,7 +32,13 @@ class TorchBackend:
     """
 
     def __init__(
-        self, model: Sam, *, device: str = "cpu", licence: str = "unknown", image_size: int | None = None
+        self,
+        model: Sam,
+        *,
+        device: str = "cpu",
+        licence: str = "unknown",
+        image_size: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         try:
             self._device = torch.device(device)
@@ -35,6 +46,10 @@ class TorchBackend:
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"torch cannot run on '{device}' here: {first_line(error)}") from error
         self._info = describe(model, licence).at(image_size)
+        self.precision = precision
+        self._encoder = self._model.image_encoder if precision == "float32" else to_bfloat16(self._model.image_encoder)
+        self._run_encoder = GraphRunner(self._encode_square, self._device)
+        self._run_decoder = GraphRunner(self._model.decode, self._device)
 
     @property
     def info(self) -> ModelInfo:
@@ -45,7 +60,7 @@ class TorchBackend:
     def encode(self, image: Floats) -> Floats:
         """Run the image encoder: (B, 3, H, W) RGB 0-255 → (B, C, g, g)."""
         check_image(image, self._info)
-        return self._to_numpy(self._model.encode(self._to_torch(image), self._info.image_size))
+        return self._to_numpy(self.encode_tensor(self._to_torch(image)))
 
     @torch.inference_mode()
     def decode(
@@ -60,8 +75,25 @@ class TorchBackend:
         """Decode N prompts on (1 or N, C, g, g): low_res_masks (S, 4, 4g, 4g), iou_predictions (N, 4)."""
         inputs = (embedding, point_coords, point_labels, mask_input, has_mask_input)
         check_prompts(self._info, *inputs)
-        low_res, scores = self._model.decode(*(self._to_torch(array) for array in inputs))
+        low_res, scores = self.decode_tensors(*(self._to_torch(array) for array in inputs))
         return self._to_numpy(low_res[scores.amax(dim=1) > min_score]), self._to_numpy(scores)
+
+    @torch.inference_mode()
+    def encode_tensor(self, image: Tensor) -> Tensor:
+        """`encode` without leaving the device."""
+        # Padded outside of the recorded part, so that photos of all shapes share one recording.
+        return self._run_encoder(self._model.preprocess(image, self._info.image_size))[0]
+
+    @torch.inference_mode()
+    def decode_tensors(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """`Sam.decode` without leaving the device."""
+        low_res, scores = self._run_decoder(*inputs)
+        return low_res, scores
+
+    def _encode_square(self, square: Tensor) -> tuple[Tensor]:
+        """Normalised and padded (B, 3, S, S) → (B, C, g, g) float32."""
+        dtype = torch.float32 if self.precision == "float32" else torch.bfloat16
+        return (self._encoder(square.to(dtype)).float(),)
 
     def _to_torch(self, array: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
@@ -69,6 +101,21 @@ class TorchBackend:
     @staticmethod
     def _to_numpy(tensor: torch.Tensor) -> Floats:
         return np.asarray(tensor.cpu().numpy(), dtype=np.float32)
+
+
+def to_bfloat16(encoder: nn.Module) -> nn.Module:
+    """Copy an image encoder to bfloat16."""
+    encoder = copy.deepcopy(encoder).to(torch.bfloat16)
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            # cuDNN's depthwise convolution is extremely slow in bfloat16 where channels lie last, as norms leave them.
+            module.register_forward_pre_hook(channels_first)
+    return encoder
+
+
+def channels_first(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A hook that lays out a layer's input (B, C, H, W) with the channels first."""
+    return tuple(tensor.contiguous() for tensor in inputs)
 
 
 def describe(model: Sam, licence: str) -> ModelInfo:

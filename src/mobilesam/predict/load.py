@@ -60,8 +60,8 @@ def load(
         device: "cpu", or what the backend calls a GPU ("cuda").
         threads: number of threads per operator; None lets the runtime choose.
         quick_start: optimise for one or a few photos: use onnxruntime, which loads fastest, with the least memory.
-        precision: number format in which OpenVINO computes; "bfloat16" is faster but less exact. Other backends
-            compute in float32.
+        precision: number format in which OpenVINO computes, and torch the encoder; "bfloat16" is less exact, and faster
+            on processors and GPUs that have it. onnxruntime computes in float32.
         image_size: side in pixels of the square input; None for the model's default. Smaller is faster, larger gives
             finer masks. A model whose encoder has attention supports only its default.
 
@@ -79,13 +79,13 @@ def load(
         backend = made_for
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
-    if precision != "float32" and backend != "openvino":
+    if precision != "float32" and backend == "onnx":
         raise SettingsError(
-            f"the backend {backend} computes in float32; precision '{precision}' needs openvino: "
+            f"the backend {backend} computes in float32; precision '{precision}' needs torch or openvino: "
             + install_command("openvino")
         )
     if backend == "torch":
-        return Predictor(_torch_backend(model, device, image_size))
+        return Predictor(_torch_backend(model, device, precision, image_size))
     if is_checkpoint:
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
     if backend == "openvino":
@@ -139,14 +139,14 @@ def _fixed_backend(folder: Path, name: FixedName, device: str, threads: int | No
     return ExecuTorchBackend(folder, threads=threads, image_size=image_size)
 
 
-def _torch_backend(model: str | os.PathLike[str], device: str, image_size: int | None) -> Backend:
+def _torch_backend(model: str | os.PathLike[str], device: str, precision: Precision, image_size: int | None) -> Backend:
     require("torch", "torch", f"the torch backend of '{model}'")
     from mobilesam.model import checkpoint
     from mobilesam.model.backend import TorchBackend
 
     licence = MODELS[str(model)].licence if str(model) in MODELS else "unknown"
     network = checkpoint.load(find_checkpoint(model))
-    return TorchBackend(network, device=device, licence=licence, image_size=image_size)
+    return TorchBackend(network, device=device, licence=licence, image_size=image_size, precision=precision)
 
 
 def _find_pair(model: str | os.PathLike[str]) -> Path:

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import boxes, contract, masks
+from mobilesam import boxes, masks
 from mobilesam.errors import PromptError
-from mobilesam.image import Rgb, input_size, scale_points, to_input
-from mobilesam.predict.backend import Backend, Floats, ModelInfo
+from mobilesam.image import Rgb, input_size, scale_points, to_square
+from mobilesam.predict.backend import Backend, ModelInfo
 from mobilesam.predict.closeup import Closeup, Region
 from mobilesam.predict.prompts import Prompt, alike
 from mobilesam.predict.results import Prediction
@@ -155,23 +155,6 @@ def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Regi
         Prediction(logits, score, size, input_hw, region_hw)
         for logits, score, input_hw, region_hw in zip(low_res, scores, input_hws, region_hws, strict=True)
     ]
-
-
-def to_square(rgb: Rgb, image_size: int) -> Floats:
-    """Resize and pad a region to (1, 3, S, S) float32 0-255; the padding is the mean colour.
-
-    Regions of any shape then fit into one batch. The mean colour normalises to zero, the encoder's own padding.
-    """
-    return pad_to_square(to_input(rgb, image_size)[0])
-
-
-def pad_to_square(image: Floats) -> Floats:
-    """Pad an encoder's input (3, h, w) with the mean colour to (1, 3, S, S), where S is its longer side."""
-    side = max(image.shape[1:])
-    square = np.empty((1, 3, side, side), np.float32)
-    square[:] = np.array(contract.PIXEL_MEAN, np.float32)[:, None, None]
-    square[0, :, : image.shape[1], : image.shape[2]] = image
-    return square
 
 
 def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:

@@ -15,12 +15,12 @@ from mobilesam.errors import SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import FoundMask
 from mobilesam.everything.settings import EverythingSettings
-from mobilesam.image import open_photo
+from mobilesam.image import open_photo, pad_to_square
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.pair import PairBackend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.results import Prediction
-from mobilesam.predict.zoom import Zoom, pad_to_square
+from mobilesam.predict.zoom import Zoom
 from mobilesam.recipe import from_dict
 from mobilesam.serve.answers import Wanted, answer, mask_record, read_logits
 from mobilesam.serve.bodies import Upload, from_base64, photo_bytes
