@@ -48,7 +48,7 @@ class Predictor:
     def embed_many(self, photos: Iterable[PhotoLike], *, batch_size: int = 8) -> Iterator[ImageEmbedding]:
         """Encode photos in batches; each result equals that of `embed` with the same photo.
 
-        This is for GPUs. On a CPU, a batch takes as long as its photos one by one.
+        This is for GPUs. On a CPU, batches are no faster than one by one, and slower in onnxruntime.
 
         Args:
             photos: any number of photos of any sizes, opened as they are needed.
