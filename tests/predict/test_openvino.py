@@ -165,3 +165,5 @@ def test_what_is_damaged_missing_or_not_offered_is_refused(tmp_path: Path) -> No
         mobilesam.load(backend="openvino", precision="int4")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="needs torch or openvino"):
         mobilesam.load(backend="onnx", precision="bfloat16")
+    with pytest.raises(SettingsError, match="needs torch or openvino"):
+        mobilesam.load(backend="litert", precision="bfloat16")

@@ -79,7 +79,7 @@ def load(
         backend = made_for
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
-    if precision != "float32" and backend == "onnx":
+    if precision != "float32" and backend not in ("openvino", "torch"):
         raise SettingsError(
             f"the backend {backend} computes in float32; precision '{precision}' needs torch or openvino: "
             + install_command("openvino")
