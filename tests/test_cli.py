@@ -206,12 +206,17 @@ def test_renamed_options_of_export_name_their_replacement(run, old: list[str], n
 @pytest.mark.parametrize(
     ("verb", "choices"),
     [
-        ("segment", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("segment", ["[auto|onnx|openvino|litert|executorch|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
         (
             "everything",
-            ["[auto|onnx|openvino|torch]", "[small|uncovered]", "[labels|overlay|masks|yolo|coco]", "--set"],
+            [
+                "[auto|onnx|openvino|litert|executorch|torch]",
+                "[small|uncovered]",
+                "[labels|overlay|masks|yolo|coco]",
+                "--set",
+            ],
         ),
-        ("evaluate run", ["[auto|onnx|openvino|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("evaluate run", ["[auto|onnx|openvino|litert|executorch|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
         (
             "export",
             [

@@ -11,6 +11,7 @@ from mobilesam import contract
 from mobilesam.weights import MODELS, pair_folder
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+PAIR = DOCUMENT.partition("## The pair\n")[2].partition("\n## ")[0]  # other formats have a table of their own
 Shapes = dict[tuple[str, str], str]
 """(graph, input or output) → its shape, such as "(B, 3, H, W)"."""
 
@@ -29,7 +30,7 @@ def of_the_docstring() -> Shapes:
 def of_the_document() -> Shapes:
     found, graph = {}, ""
     for name, cell, shape in re.findall(
-        r"^\| (\w*) ?\| (?:in|out) `(\w+)` \| (\(.*?\)) float32 \|", DOCUMENT, re.MULTILINE
+        r"^\| (\w*) ?\| (?:in|out) `(\w+)` \| (\(.*?\)) float32 \|", PAIR, re.MULTILINE
     ):
         graph = name or graph
         found[graph, cell] = shape

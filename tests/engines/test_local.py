@@ -15,7 +15,7 @@ import pytest
 from mobilesam.annotate.plan import Job
 from mobilesam.annotate.status import read_status
 from mobilesam.annotate.worker import AnnotateCrew
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, owner_of
 from mobilesam.engines.local import run_local
 from tests.helpers.annotating import plan
 
@@ -49,14 +49,11 @@ def test_a_worker_killed_in_the_middle_costs_nothing(job, expected) -> None:
         if killed:
             return
         for name in Claims(job.folder / "claims").held():
-            try:
-                owner = (job.folder / "claims" / name).read_text()
-            except FileNotFoundError:
-                continue
-            pid = int(owner.split("-")[-2])
-            killed.append(pid)
-            os.kill(pid, signal.SIGKILL)
-            return
+            owner = owner_of(job.folder / "claims" / name)
+            if owner:  # the claim may have gone, or be empty yet
+                killed.append(int(owner.split("-")[-2]))
+                os.kill(killed[0], signal.SIGKILL)
+                return
 
     stop = threading.Event()
 

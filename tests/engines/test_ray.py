@@ -17,7 +17,7 @@ import pytest
 
 from mobilesam.annotate.plan import Job
 from mobilesam.annotate.status import read_status
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, owner_of
 from tests.helpers.annotating import plan
 
 pytestmark = [
@@ -112,13 +112,12 @@ def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
         """Kill the first worker that holds a shard, or the second node while shards are held."""
         while not stop.is_set() and not killed:
             for name in Claims(job.folder / "claims").held():
-                try:
-                    owner = int((job.folder / "claims" / name).read_text().split("-")[-2])
-                except (OSError, ValueError, IndexError):
+                owner = owner_of(job.folder / "claims" / name)
+                if not owner:  # the claim has gone, or is empty yet
                     continue
-                killed.append(owner)
+                killed.append(int(owner.split("-")[-2]))
                 if victim == "worker":
-                    os.kill(owner, signal.SIGKILL)
+                    os.kill(killed[0], signal.SIGKILL)
                 else:
                     end_node(nodes[1])
                 break

@@ -44,10 +44,10 @@ def norm(module: nn.LayerNorm | LayerNorm2d, x: Tensor) -> Tensor:
         return F.layer_norm(x, weight.shape, weight, bias, module.eps)
 
 
-def attend(module: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The attention of `module` by torch's kernel: (N, T, C) each → (N, T, C)."""
+def attend(module: Attention, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The attention of `module` by torch's kernel: (N, T, C) each → (N, T, C); `bias` is added to its scores."""
     q, k, v = (module.heads(p(x)) for p, x in ((module.q_proj, q), (module.k_proj, k), (module.v_proj, v)))
-    return module.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    return module.out_proj(F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2).flatten(2))
 
 
 def to_bfloat16(function: Any, *arguments: Any) -> Tensor:
