@@ -30,7 +30,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import ROOT, in_process, machine, make_parser, parse
-from mobilesam.annotate.plan import Job, ModelChoice, make_plan, open_job
+from mobilesam.annotate.job import Job, ModelChoice, open_job
+from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter
 from mobilesam.annotate.work import annotate_shard

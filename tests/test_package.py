@@ -80,6 +80,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "distill.teacher": {"tqdm"},
     "export": {"numpy", "torch"},
     "export.onnx": {"onnx"},
+    "export.tracing": {"onnx"},
     "export.any_labeling": {"onnx"},
     "export.small_weights": {"onnx"},
     "export.int8": {"onnx", "onnxruntime"},

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.plan import MANIFEST_FILE, make_plan, open_job
+from mobilesam.annotate.job import MANIFEST_FILE, open_job
+from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.errors import DataError, SettingsError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam.annotate import worker
-from mobilesam.annotate.plan import Job
+from mobilesam.annotate.job import Job
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.plan import Job
+from mobilesam.annotate.job import Job
 from mobilesam.annotate.status import read_status
 from mobilesam.annotate.worker import AnnotateCrew
 from mobilesam.engines.claims import Claims, owner_of

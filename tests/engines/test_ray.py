@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.plan import Job
+from mobilesam.annotate.job import Job
 from mobilesam.annotate.status import read_status
 from mobilesam.engines.claims import Claims, owner_of
 from tests.helpers.annotating import plan

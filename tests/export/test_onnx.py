@@ -12,7 +12,7 @@ import torch
 import mobilesam
 from mobilesam import contract, weights
 from mobilesam.errors import ExportError
-from mobilesam.export import draft, verify
+from mobilesam.export import draft, tracing, verify
 from mobilesam.export import onnx as exporting
 from mobilesam.model import checkpoint
 from mobilesam.model.backend import describe
@@ -144,7 +144,7 @@ def test_the_sam_layout_has_the_official_signature_and_masks_at_the_photos_size(
 def test_weights_too_large_for_one_file_go_beside_the_graph(
     sam: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coffee: Path
 ) -> None:
-    monkeypatch.setattr(exporting, "PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr(tracing, "PROTOBUF_LIMIT", 1000)
     exporting.export_pair(sam, tmp_path, licence="x")
     assert (tmp_path / "encoder.onnx.data").stat().st_size > 10_000
     assert mobilesam.load(tmp_path).embed(coffee).predict(points=[(9, 9)]).masks.shape == (3, 400, 600)

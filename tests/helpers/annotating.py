@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.plan import Job, ModelChoice, make_plan
+from mobilesam.annotate.job import Job, ModelChoice
+from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from tests.helpers.scenes import draw_scene
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from mobilesam import masks
+from mobilesam.annotate.job import PROBLEMS_FILE, Job
 from mobilesam.annotate.parquet import read_rows
-from mobilesam.annotate.plan import PROBLEMS_FILE, Job
 from mobilesam.annotate.status import Status
 from mobilesam.annotate.tasks import Task
 from mobilesam.annotate.worker import read_records

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mobilesam.annotate.plan import Job, ModelChoice, make_plan, open_record
+from mobilesam.annotate.job import Job, ModelChoice, open_record
+from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter, Status

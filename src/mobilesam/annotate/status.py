@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.plan import Job, open_job
+from mobilesam.annotate.job import Job, open_job
 from mobilesam.annotate.worker import read_records
 from mobilesam.engines.claims import Claims
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mobilesam import boxes
 from mobilesam.annotate.forms import open_writer
-from mobilesam.annotate.plan import Job, Shard
+from mobilesam.annotate.job import Job, Shard
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Ask, Task
 from mobilesam.errors import MobileSamError, PromptError, first_line

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mobilesam.annotate.plan import Job, ModelChoice, open_job
+from mobilesam.annotate.job import Job, ModelChoice, open_job
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.choices import BackendName, Precision
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses

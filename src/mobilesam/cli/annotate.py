@@ -58,7 +58,7 @@ def run_annotate(
     as_json: options.AsJson = False,
 ) -> None:
     """Find masks for every photo of the inputs; only what is missing is done when it is repeated."""
-    from mobilesam.annotate.plan import ModelChoice
+    from mobilesam.annotate.job import ModelChoice
     from mobilesam.annotate.run import annotate
     from mobilesam.annotate.settings import AnnotateSettings
     from mobilesam.everything.settings import EverythingSettings

@@ -34,6 +34,7 @@ def embed(
     require("lightning", "train", "distillation")
     from mobilesam.distill import teacher
     from mobilesam.distill.config import DistillRecipe
+    from mobilesam.distill.crew import EmbedCrew
     from mobilesam.engines import run_crew
     from mobilesam.recipe import load_recipe
 
@@ -42,7 +43,7 @@ def embed(
         report_damage(teacher.verify(Path(loaded.store.path)), as_json)
         return
     if engine == "ray" or workers > 1:
-        run_crew(teacher.EmbedCrew(loaded), engine, workers, threads, address)
+        run_crew(EmbedCrew(loaded), engine, workers, threads, address)
     elif address is not None or threads is not None:
         raise SettingsError("--address needs --engine ray, and --threads several --workers; leave it out")
     # With several workers this only checks what they wrote, and names the photos that were skipped.

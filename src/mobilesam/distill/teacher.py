@@ -7,7 +7,6 @@ where it stopped, and another one takes its data set over.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +27,7 @@ from mobilesam.data.store_format import SUFFIX, Embedding, StoreHeader, covered_
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe, TeacherConfig
-from mobilesam.engines.claims import Claims, Pauses
+from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.backend import weights_sha256
@@ -133,26 +132,6 @@ def claims_in(folder: Path) -> Path:
     found = folder / ".claims"
     found.mkdir(exist_ok=True)
     return found
-
-
-@dataclass(frozen=True)
-class EmbedCrew:
-    """The workers of `mobilesam distill embed`, for an engine."""
-
-    recipe: DistillRecipe
-
-    def work(self, number: int, threads: int | None) -> None:
-        """Write stores until no other worker holds one: what a dead worker held is taken over."""
-        if threads is not None:
-            torch.set_num_threads(threads)
-        pauses = Pauses()
-        while embed(self.recipe, show_progress=False, start=number).busy:
-            time.sleep(pauses.next())
-
-    def is_over(self) -> bool:
-        """Whether every data set has its store."""
-        folder = Path(self.recipe.store.path)
-        return len(list(folder.glob(f"*{SUFFIX}"))) >= len(expand(data_patterns(self.recipe.data)))
 
 
 class StoreFinder:

@@ -161,10 +161,10 @@ def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
     names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
     for name in names:
         _check(folder / name, outputs)
+    (folder / contract.CARD_FILE).unlink(missing_ok=True)
     for name in names:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
-    (folder / contract.CARD_FILE).unlink(missing_ok=True)
     for name in names:
         if outputs is not ALL and (partial / name).is_file():
             note(folder / name, partial / name)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from mobilesam import contract
 from mobilesam.export.draft import Draft
+from mobilesam.export.tracing import store_as_fp16, write
 from mobilesam.image import open_photo, to_input
 from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.predict.backend import Floats
@@ -110,8 +111,6 @@ def wide_convolutions(model: onnx.ModelProto) -> list[str]:
 
 def finish(path: Path, metadata: dict[str, str]) -> None:
     """Store what is still float32 in float16, and write the contract's metadata."""
-    from mobilesam.export.onnx import store_as_fp16, write
-
     model = onnx.load(path)
     halve = {i.name for i in model.graph.initializer if i.data_type == TensorProto.FLOAT and np.prod(i.dims) >= 1024}
     store_as_fp16(model, halve)
