@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -30,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import ROOT, in_process, machine, make_parser, parse
+from benchmarks.everything import peak_memory_mb
 from mobilesam.annotate.job import Job, ModelChoice, open_job
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
@@ -76,21 +76,20 @@ def plain_loop(arguments: argparse.Namespace) -> None:
         annotate_shard(job, job.shard(index), predictor)
 
 
-def run_way(way: str, data: str, output: Path, image_size: int) -> tuple[float, float]:
-    """Run one way; (seconds, largest memory of one of its processes in MB)."""
+def run_way(way: str, data: str, output: Path, image_size: int) -> float:
+    """Run one way; seconds."""
     words = [sys.executable, "-m", "benchmarks.scale", "--plain", "--data", data, "--output", str(output)]
     if way != "plain loop":
         engine, workers = way.split()
         words = [sys.executable, "-m", "mobilesam", "annotate", data, "-o", str(output), "--own-boxes"]
         words += ["--engine", engine, "--workers", workers, "--backend", "onnx"]
     words += ["--image-size", str(image_size)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     start = time.perf_counter()
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stderr)
-    return seconds, max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+    return seconds
 
 
 def engines(arguments: argparse.Namespace, folder: Path) -> None:
@@ -98,13 +97,11 @@ def engines(arguments: argparse.Namespace, folder: Path) -> None:
     data = arguments.data or str(draw_into(folder / "photos", arguments.photos))
     ways = ["plain loop", "local 1", "local 2"] + ["ray 1", "ray 2"] * (find_spec("ray") is not None)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    memory: dict[str, float] = {}
     first: dict[str, bytes] = {}
     for _ in range(arguments.repeat):
         for way in ways:
             output = folder / "out"
-            taken, memory[way] = run_way(way, data, output, arguments.image_size)
-            seconds[way].append(taken)
+            seconds[way].append(run_way(way, data, output, arguments.image_size))
             count = open_job(output).num_photos
             shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
             first = first or shards
@@ -131,7 +128,7 @@ def listing_one(arguments: argparse.Namespace) -> None:
     folder, output = Path(arguments.data), Path(arguments.output)
     choice = ModelChoice(model="embedded", backend="onnx", image_size=256)
     predictor = load_choice(choice, 1)
-    base = peak_mb()
+    base = peak_memory_mb()
     start = time.perf_counter()
     is_new = not (output / "job.json").exists()
     job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
@@ -145,12 +142,7 @@ def listing_one(arguments: argparse.Namespace) -> None:
         left = unfinished(job)
         seconds = time.perf_counter() - start
         assert left == [job.num_shards - 1]
-    print(json.dumps({"seconds": seconds, "memory": peak_mb() - base, "photos": job.num_photos}))
-
-
-def peak_mb() -> float:
-    """Peak memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "memory": peak_memory_mb() - base, "photos": job.num_photos}))
 
 
 def listing(arguments: argparse.Namespace, folder: Path) -> None:

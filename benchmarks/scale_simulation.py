@@ -1,6 +1,6 @@
 """A thousand workers on a fake clock: the real claims, in a real folder, with workers that fail.
 
-    python -m benchmarks.scale_simulation [--workers 1000] [--shards 20000] [--fail-hours 50] [--stale 60]
+    python -m benchmarks.scale_simulation [--workers 1000] [--shards 20000] [--seconds 150] [--fail-hours 50]
 
 Only the work on a shard is made up: it takes a lognormal time; 3 % of the machines are three times as slow; a worker
 dies in the middle now and then and starts again ten minutes later. Claiming, signs of life, takeovers and tries are the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import random
 import statistics
 import tempfile
@@ -32,6 +33,8 @@ class World:
 
     names: list[str]
     stale: float
+    seconds: float
+    """Median time of a shard on the fastest machines."""
     now: float = 1e9
     events: list[tuple[float, int, int, str]] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
@@ -66,10 +69,10 @@ class Machine:
 
 
 def simulate(
-    workers: int, shards: int, fail_hours: float, stale: float, folder: Path, seed: int = 0
+    workers: int, shards: int, seconds: float, fail_hours: float, stale: float, folder: Path, seed: int = 0
 ) -> dict[str, float]:
     """Run to the end; returns the figures."""
-    rng, world = random.Random(seed), World([f"shard{n:06}" for n in range(shards)], stale)
+    rng, world = random.Random(seed), World([f"shard{n:06}" for n in range(shards)], stale, seconds)
     machines = []
     for i in range(workers):
         claims = Claims(folder, lambda: world.now, stale, has_heartbeat=False, worker=f"worker{i}")
@@ -127,7 +130,7 @@ def seek(world: World, machine: Machine, i: int, todo: set[int], rng: random.Ran
         if claims.take(world.names[shard]):
             break
     machine.fresh, machine.shard, machine.pauses = True, shard, Pauses()
-    seconds = rng.lognormvariate(5.0, 0.5)  # median 148 s for 256 photos
+    seconds = rng.lognormvariate(math.log(world.seconds), 0.5)
     world.work += seconds if claims.tries(world.names[shard]) == 1 else 0
     taken, dies = seconds * machine.slowness, rng.expovariate(1 / (3600 * fail_hours))
     world.at(world.now + world.stale / 4, i, f"beat {life}")
@@ -149,6 +152,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--shards", type=int, default=20000)
+    parser.add_argument("--seconds", type=float, default=150.0, help="median time of a shard")
     parser.add_argument("--fail-hours", type=float, default=50.0, help="mean time between failures of a worker")
     parser.add_argument("--stale", type=float, default=60.0)
     parser.add_argument("--repeat", type=int, default=3)
@@ -157,7 +161,7 @@ def main() -> None:
     start = time.perf_counter()
     for seed in range(arguments.repeat):
         with tempfile.TemporaryDirectory() as folder:
-            asked = (arguments.workers, arguments.shards, arguments.fail_hours, arguments.stale)
+            asked = (arguments.workers, arguments.shards, arguments.seconds, arguments.fail_hours, arguments.stale)
             runs.append(simulate(*asked, Path(folder), seed))
     middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     print(f"{arguments.workers} workers, {arguments.shards} shards, medians of {len(runs)} runs:")

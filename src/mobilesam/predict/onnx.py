@@ -53,10 +53,9 @@ class OnnxBackend(PairBackend[ort.InferenceSession]):
 
     def _open(self, path: Path, grid: int | None) -> tuple[ort.InferenceSession, Mapping[str, str]]:
         is_busy = path.name == contract.MANY_FILE
-        # The encoder has no arena, so its memory is allocated for each photo: keeping it would add to the decoder's,
-        # and returning an arena after each photo takes time (44 ms against 32 at 512 px). A decoder that is called a
-        # thousand times is a third faster with an arena.
-        has_arena = grid is not None and (is_busy or not self._quick_start)
+        # Without an arena, every large array of an encoder is taken from the system and given back for each photo: at
+        # 1024 px that takes as long as the computing, and fragments memory. One photo alone is not worth an arena.
+        has_arena = is_busy or not self._quick_start
         session = open_session(path, self._device, self._threads, is_busy=is_busy, has_arena=has_arena, grid=grid)
         return session, session.get_modelmeta().custom_metadata_map
 
