@@ -133,7 +133,7 @@ def listing_one(arguments: argparse.Namespace) -> None:
     is_new = not (output / "job.json").exists()
     job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
     if is_new:
-        record = {"photos": 256, "masks": 0, "errors": [], "bytes": 0, "score_sum": 0.0, "worst": [], "seconds": 1.0}
+        record = {"photos": 256, "masks": 0, "errors": [], "bytes": 0, "worst": [], "seconds": 1.0}
         seconds = time.perf_counter() - start
         for name in job.names[:-1]:
             job.done_file(name).write_text(json.dumps(record))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from mobilesam import boxes
+from mobilesam.ahead import read_ahead
 from mobilesam.annotate.forms import open_writer
 from mobilesam.annotate.job import Job, Shard
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Ask, Task
 from mobilesam.errors import MobileSamError, PromptError, first_line
 from mobilesam.everything.generate import segment_everything
+from mobilesam.everything.results import sa1b_mask
 from mobilesam.files import save_json
 from mobilesam.image import Rgb
 from mobilesam.outputs import ALL
@@ -51,33 +52,31 @@ class ShardResult:
     """(photo, reason) of each photo or prompt without a result."""
     bytes: int = 0
     """Size of the file."""
-    score_sum: float = 0.0
     worst: list[list[Any]] = field(default_factory=list)
     """(mean score, photo, number of masks) of the photos with the lowest scores."""
 
 
-def annotate_shard(job: Job, shard: Shard, predictor: Predictor, on_photo: Callable[[], None] = lambda: None) -> None:
+def annotate_shard(job: Job, shard: Shard, predictor: Predictor) -> None:
     """Write the masks of one shard and its record; the same shard gives the same bytes, wherever it is done.
 
     Args:
         job: the run.
         shard: its photos; one that cannot be read costs only itself.
         predictor: the model of the run.
-        on_photo: called after each photo.
 
     Raises:
         OSError: the result cannot be written.
     """
     result, started = ShardResult(), time.perf_counter()
-    with placing(job.result(shard.name)) as partial:
-        with open_writer(job.settings.form, partial, job.identity) as writer:
-            for task, opened in read_ahead(shard.tasks, job.settings.max_pixels):
+    with placing(job.result(shard.name)) as path:
+        with open_writer(job.settings.form, path, job.identity) as writer:
+            opening = partial(open_task, max_pixels=job.settings.max_pixels)
+            for task, opened in read_ahead(shard.tasks, opening, threads=2, most=READ_AHEAD):
                 if isinstance(opened, str):
                     result.errors.append([str(task.photo), opened])
                 else:
                     add(result, annotate_photo(task, *opened, predictor, job.settings, result.errors), writer.add)
-                on_photo()
-        result.bytes = partial.stat().st_size
+        result.bytes = path.stat().st_size
     result.worst = sorted(result.worst)[:5]
     save_json({**asdict(result), "seconds": round(time.perf_counter() - started, 2)}, job.done_file(shard.name), ALL)
 
@@ -88,27 +87,8 @@ def add(result: ShardResult, photo: Annotated, write: Callable[[Annotated], None
     scores = [record["predicted_iou"] for record in photo.records]
     result.photos += 1
     result.masks += len(scores)
-    result.score_sum += sum(scores)
     mean = sum(scores) / len(scores) if scores else 0.0
     result.worst.append([round(mean, 4), str(photo.task.photo), len(scores)])
-
-
-def read_ahead(tasks: tuple[Task, ...], max_pixels: int) -> Iterator[tuple[Task, tuple[bytes, Rgb] | str]]:
-    """Each photo with its bytes and pixels, or why it cannot be read; decoded in threads, in order."""
-    with ThreadPoolExecutor(2) as pool:
-        waiting: deque[tuple[Task, Future[tuple[bytes, Rgb] | str]]] = deque()
-        try:
-            for task in tasks:
-                waiting.append((task, pool.submit(open_task, task, max_pixels)))
-                if len(waiting) > READ_AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
 
 
 def open_task(task: Task, max_pixels: int) -> tuple[bytes, Rgb] | str:
@@ -154,14 +134,7 @@ def answer(rgb: Rgb, asks: list[Ask], predictor: Predictor, settings: AnnotateSe
 
 def to_record(mask: Mask, ask: Ask) -> Record:
     """A mask in SA-1B's schema, with the prompt it answers."""
-    x0, y0, x1, y1 = boxes.to_inclusive(mask.box_xyxy)
-    record: Record = {
-        "segmentation": mask.rle(),
-        "area": mask.area,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "predicted_iou": mask.score,
-        "prompt_id": ask.id,
-    }
+    record: Record = {**sa1b_mask(mask), "prompt_id": ask.id}
     if ask.box_xyxy is not None:
         record["prompt_box"] = boxes.xyxy_to_xywh(ask.box_xyxy)  # type: ignore[arg-type]
     if ask.point_xy is not None:

@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,16 +42,20 @@ class AnnotateCrew:
 
     def is_over(self) -> bool:
         """Whether every shard is done or set aside."""
-        return not unfinished(open_job(self.folder))
+        return not unfinished(self._job)
+
+    @cached_property
+    def _job(self) -> Job:
+        """Read once, because an engine asks twice a second whether the run is over."""
+        return open_job(self.folder)
 
 
-def run_worker(folder: Path, *, threads: int | None, on_photo: Callable[[], None] = lambda: None) -> int:
+def run_worker(folder: Path, *, threads: int | None) -> int:
     """Work on a run until every shard is done or set aside, by whomever.
 
     Args:
         folder: of the run.
         threads: of the model, per operator; None lets the runtime choose.
-        on_photo: called after each photo.
 
     Returns:
         The number of shards that this worker wrote.
@@ -65,7 +70,7 @@ def run_worker(folder: Path, *, threads: int | None, on_photo: Callable[[], None
     sweep(folder / "shards")
     written, pauses = 0, Pauses()
     while todo := unfinished(job):
-        taken = sum(work_on(job, i, predictor, claims, on_photo) for i in claims.choose(job.names, todo))
+        taken = sum(work_on(job, i, predictor, claims) for i in claims.choose(job.names, todo))
         written += taken
         if taken:
             pauses = Pauses()
@@ -112,7 +117,7 @@ def unfinished(job: Job) -> list[int]:
     return [i for i, name in enumerate(job.names) if name not in over]
 
 
-def work_on(job: Job, index: int, predictor: Predictor, claims: Claims, on_photo: Callable[[], None]) -> bool:
+def work_on(job: Job, index: int, predictor: Predictor, claims: Claims) -> bool:
     """Claim and write one shard; False if it is done already or another worker holds it.
 
     Raises:
@@ -129,7 +134,7 @@ def work_on(job: Job, index: int, predictor: Predictor, claims: Claims, on_photo
         return False
     try:
         with claims.holding(name):
-            annotate_shard(job, job.shard(index), predictor, on_photo)
+            annotate_shard(job, job.shard(index), predictor)
     except (KeyboardInterrupt, SystemExit):
         claims.release(name, counts=False)
         raise

@@ -7,10 +7,9 @@ where it stopped, and another one takes its data set over.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mobilesam.ahead import read_ahead
 from mobilesam.data.checksums import listing_checksum, photo_checksum
 from mobilesam.data.layouts import expand, name_datasets, read
 from mobilesam.data.photo import PhotoRef, Problem
@@ -192,7 +192,7 @@ def fill(
         todo = [p for p in photos if any((p.name, v) not in store for v in range(header.views))]
         bar.update(len(photos) - len(todo))
         batch: list[Asked] = []
-        for photo, views in read_ahead(todo, header):
+        for photo, views in read_ahead(todo, partial(read_views, header=header), threads=READERS, most=4 * READERS):
             bar.update()
             if isinstance(views, str):
                 skipped[photo.name] = views
@@ -205,19 +205,6 @@ def fill(
             teacher.store_batch(store, batch)
         store.finish(skipped)
     return skipped
-
-
-def read_ahead(photos: Iterable[PhotoRef], header: StoreHeader) -> Iterator[tuple[PhotoRef, list[Asked] | str]]:
-    """Decode photos in threads while the teacher computes: yields their views, or why there are none, in order."""
-    with ThreadPoolExecutor(READERS) as pool:
-        waiting: deque[tuple[PhotoRef, Future[list[Asked] | str]]] = deque()
-        for photo in photos:
-            waiting.append((photo, pool.submit(read_views, photo, header)))
-            if len(waiting) > 4 * READERS:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
 
 
 def read_views(photo: PhotoRef, header: StoreHeader) -> list[Asked] | str:

@@ -46,12 +46,8 @@ class FoundMask(Mask):
 
         Its `bbox` is SAM's, not COCO's: from the first to the last pixel of the mask, so one pixel less wide and high.
         """
-        x0, y0, x1, y1 = boxes.to_inclusive(self.box_xyxy)
         return {
-            "segmentation": self.rle(),
-            "area": self.area,
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "predicted_iou": self.score,
+            **sa1b_mask(self),
             "point_coords": [list(self.point_xy)],
             "stability_score": self.stability_score,
             "crop_box": list(boxes.xyxy_to_xywh(self.crop_box_xyxy)),
@@ -89,3 +85,14 @@ def check_number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{value!r:.40} is not a finite number")
     return value
+
+
+def sa1b_mask(mask: Mask) -> dict[str, Any]:
+    """The entries of an SA-1B record that any mask has; its `bbox` is one pixel less wide and high than COCO's."""
+    x0, y0, x1, y1 = boxes.to_inclusive(mask.box_xyxy)
+    return {
+        "segmentation": mask.rle(),
+        "area": mask.area,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "predicted_iou": mask.score,
+    }
