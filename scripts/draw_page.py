@@ -1,4 +1,4 @@
-"""Make the pictures of docs/images/page by using the page in Chromium; all but loading.webp.
+"""Make the pictures of docs/images/page by using the page in Chromium.
 
 python scripts/draw_page.py [NAME ...]    # such as steps; without names, all of them
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -84,6 +86,20 @@ def empty(opened: Opened) -> Image.Image:
     return shot(opened)
 
 
+def loading(opened: Opened) -> Image.Image:
+    """A second visit in a profile of its own, whose decoder never arrives."""
+    context = opened.context.browser.new_context(service_workers="block", **SCREEN)
+    slow = Opened(context, context.new_page())
+    slow.page.route("**/decoder.onnx*", lambda route: None)  # neither answered nor refused
+    slow.page.goto(opened.page.url)
+    slow.page.wait_for_selector("body[data-started=yes]")
+    slow.page.click("[data-example*=coffee]")
+    slow.page.wait_for_timeout(4000)  # all the rest has come
+    picture = shot(slow)
+    slow.close()
+    return picture
+
+
 def hover(opened: Opened) -> Image.Image:
     opened.example("coffee")
     opened.hover(*SAUCER)
@@ -108,6 +124,39 @@ def error(opened: Opened) -> Image.Image:
     opened.page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no photo"})
     opened.page.wait_for_selector("#trouble", state="visible")
     return shot(opened)
+
+
+def help_panel(opened: Opened) -> Image.Image:
+    objects(opened)
+    opened.page.keyboard.press("?")
+    return shot(opened)
+
+
+def offline(opened: Opened) -> Image.Image:
+    """The page after its host and the network are gone: loaded again from what the browser keeps."""
+    opened.page.wait_for_function("navigator.serviceWorker.controller !== null")
+    opened.context.set_offline(True)
+    opened.page.reload()
+    opened.page.wait_for_selector("body[data-model=loaded]")
+    opened.context.set_offline(False)  # Playwright tells only a loaded page
+    opened.context.set_offline(True)
+    opened.example("chelsea")
+    opened.click(*CAT)
+    return shot(opened)
+
+
+def service(opened: Opened) -> Image.Image:
+    """The same page from `mobilesam serve`, which may encode, and then says so."""
+    command = [sys.executable, "-m", "mobilesam", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = next(filter(None, (re.search(r"http://\S+", line) for line in process.stdout)))[0]
+            served = open_page(opened.context.browser, address, **SCREEN)
+            served.page.wait_for_timeout(500)
+            return shot(served)
+        finally:
+            process.terminate()
 
 
 def everything(opened: Opened) -> Image.Image:
@@ -182,9 +231,13 @@ def row(panels: list[Image.Image], captions: tuple[str, ...]) -> Image.Image:
 PICTURES: dict[str, tuple[dict[str, Any], Callable[[Opened], Image.Image]]] = {
     "steps": (SCREEN, steps),
     "empty": (SCREEN, empty),
+    "loading": (SCREEN, loading),
     "hover": (SCREEN, hover),
     "objects": (SCREEN, objects),
     "error": (SCREEN, error),
+    "help": (SCREEN, help_panel),
+    "offline": (SCREEN, offline),
+    "service": (SCREEN, service),
     "everything": ({**SCREEN, "color_scheme": "dark"}, everything),
     "phone": (PHONE, phone),
 }
