@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tests.helpers.scenes import write_shard
 
@@ -48,6 +50,10 @@ def printed_by(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]
 @needs_openvino
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_benchmark_runs_at_its_smallest_size(name: str, printed_by: dict[str, Future[str]]) -> None:
+    if name.startswith("serve"):
+        pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
+    if name == "operators" and Version(version("onnxruntime")) < Version("1.29"):
+        pytest.skip("this onnxruntime cannot run a graph for no prompt without a second try, which is not timed")
     printed = printed_by[name].result()
     assert re.search(r"\d", printed), "no number"
     assert "nan" not in printed.split()

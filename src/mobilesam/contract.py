@@ -56,9 +56,11 @@ DECODER_OUTPUTS = ("low_res_masks", "iou_predictions")
 MANY_DECODER_SHA256 = "decoder_sha256"  # of decoder_many.onnx only
 GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 pixels, a logit 4
 
-# Optional, from contract 3 on: other input sides, and the sizes (fractions of the photo) below which prompts get a
-# second look by default.
-IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW = OPTIONAL_KEYS = ("image_sizes", "zoom_below", "click_zoom_below")
+# Optional, from contract 3 on: other input sides; the sizes (fractions of the photo) below which prompts get a second
+# look by default; what is subtracted from logits outside a prompt's box.
+IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW, OUTSIDE_BOX = OPTIONAL_KEYS = (
+    "image_sizes", "zoom_below", "click_zoom_below", "outside_box",
+)  # fmt: skip
 FORMAT, PRECISION, NUM_POINTS = "format", "precision", "num_points"  # of model.json; the last where it is fixed
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 

@@ -53,7 +53,7 @@ class FullSize(Oracle):
         name, image_size, embed_dim, licence, weights_sha256 = "oracle", SIZE, 1, "none", "0" * 64
         low_res = SIZE
         prompts_per_call = 16
-        zoom_below = click_zoom_below = 0.0
+        zoom_below = click_zoom_below = outside_box = 0.0
 
     def __init__(self, reply: Reply, scores: tuple[float, ...]) -> None:
         super().__init__(reply, scores)

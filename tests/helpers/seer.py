@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ class SeerInfo:
     low_res = SIZE
     prompts_per_call = 16
 
-    def __init__(self, zoom_below: float = 0.0, click_zoom_below: float = 0.0) -> None:
-        self.zoom_below, self.click_zoom_below = zoom_below, click_zoom_below
+    def __init__(self, zoom_below: float = 0.0, click_zoom_below: float = 0.0, outside_box: float = 0.0) -> None:
+        self.zoom_below, self.click_zoom_below, self.outside_box = zoom_below, click_zoom_below, outside_box
 
 
 class Seer:
@@ -53,9 +54,10 @@ class Seer:
         return np.stack([bright, disc, bright, np.full_like(bright, 5)]).astype(np.float32)
 
 
-def see(photo: NDArray[np.uint8], *, zoom_below: float = 0.0, click_zoom_below: float = 0.0, **kind) -> ImageEmbedding:
+def see(photo: NDArray[np.uint8], **kind: Any) -> ImageEmbedding:
     """A photo, encoded; the model's log starts after it."""
-    seer = Seer(SeerInfo(zoom_below, click_zoom_below), **kind)
+    info = {key: kind.pop(key) for key in ("zoom_below", "click_zoom_below", "outside_box") if key in kind}
+    seer = Seer(SeerInfo(**info), **kind)
     image = Predictor(seer).embed(photo)  # type: ignore[arg-type]
     seer.encoded.clear()
     return image

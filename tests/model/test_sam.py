@@ -112,6 +112,17 @@ def test_smoothing_is_the_binomial_kernel() -> None:
     assert binomial(point).sum() == 16
 
 
+def test_the_shift_is_added_to_every_logit_and_scores_stay() -> None:
+    torch.manual_seed(0)
+    plain, shifted = Sam(TINY_LITE).eval(), Sam(replace(TINY_LITE, logit_shift=0.75)).eval()
+    shifted.load_state_dict(plain.state_dict())
+    embedding = torch.randn(1, TINY.embed_dim, TINY.grid, TINY.grid)
+    with torch.no_grad():
+        (masks, scores), (moved, same) = (decode(model, embedding, 2) for model in (plain, shifted))
+    assert_same_function(moved, masks + 0.75 - TINY_LITE.logit_shift)
+    assert torch.equal(scores, same)
+
+
 def test_smooth_masks_are_the_masks_smoothed_and_scores_stay() -> None:
     torch.manual_seed(0)
     plain, smooth = Sam(TINY).eval(), Sam(replace(TINY, smooth_masks=True)).eval()

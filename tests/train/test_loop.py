@@ -142,7 +142,7 @@ def test_the_resolved_recipe_and_versions_are_saved_beside_the_weights(shard: Pa
     record = json.loads((tmp_path / "run" / "recipe.json").read_text())
     assert record["recipe"]["optim"]["weight_decay"] == OptimConfig().weight_decay
     assert record["data"] == "11 photos"  # the twelfth is held out
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["torch"] in (torch.__version__, torch.__version__.split("+")[0])
 
 
 def test_a_run_starts_from_a_checkpoint(shard: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { contours } from "../../src/mobilesam/web/static/core/contours.js";
+import { enclosureOf, lowerOutside } from "../../src/mobilesam/web/static/core/enclosure.js";
 import { stability, suppress } from "../../src/mobilesam/web/static/core/filters.js";
 import { History } from "../../src/mobilesam/web/static/core/history.js";
 import { boxOf } from "../../src/mobilesam/web/static/core/logits.js";
@@ -104,4 +105,26 @@ test("the photo fits the screen, zooms around the pointer and never leaves", () 
   assert.ok(Math.abs(before[0] - after[0]) < 1e-9 && Math.abs(before[1] - after[1]) < 1e-9);
   const far = kept({ ...view, x: 1e6 }, photo, screen);
   assert.ok(far.x < screen.width);
+});
+
+test("logits of pixels whose centre lies outside the prompt's box are lowered, at any size of the photo", () => {
+  const enclosure = { box: /** @type {Box} */ ([1, 0.6, 3, 2]), penalty: 3 };
+  const rows = (/** @type {Float32Array} */ all, /** @type {number} */ w) =>
+    Array.from({ length: all.length / w }, (_, y) => Array.from(all.subarray(y * w, (y + 1) * w)));
+  assert.deepEqual(rows(lowerOutside(new Float32Array(12), [3, 4], [3, 4], enclosure), 4), [
+    [-3, -3, -3, -3],
+    [-3, 0, 0, -3],
+    [-3, -3, -3, -3],
+  ]);
+  assert.equal(lowerOutside(new Float32Array(48), [6, 8], [3, 4], enclosure).filter((one) => one === 0).length, 12);
+  assert.deepEqual(lowerOutside(new Float32Array(2), [1, 2], [1, 2], null), new Float32Array(2));
+});
+
+test("a point of the object outside its box means that the object goes on there", () => {
+  const box = /** @type {Box} */ ([10, 10, 20, 20]);
+  assert.deepEqual(enclosureOf({ points: [[12, 12]], labels: [1], box }, 3), { box, penalty: 3 });
+  assert.deepEqual(enclosureOf({ points: [[30, 12]], labels: [0], box }, 3), { box, penalty: 3 });
+  assert.equal(enclosureOf({ points: [[30, 12]], labels: [1], box }, 3), null);
+  assert.equal(enclosureOf({ points: [[12, 12]], labels: [1], box: null }, 3), null);
+  assert.equal(enclosureOf({ points: [], labels: [], box }, 0), null);
 });

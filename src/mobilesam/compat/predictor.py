@@ -14,6 +14,7 @@ from mobilesam.compat.transforms import ResizeLongestSide
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.extras import is_installed
 from mobilesam.image import Rgb, input_size, scale_points, to_input
+from mobilesam.predict.enclosure import Enclosure
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
@@ -258,10 +259,13 @@ class SamPredictor:
         size, hw = self.transform.target_length, self.original_size
         in_photo = scale_points(coords, self.input_size, hw)
         prompts = [Prompt(xy, codes, False) for xy, codes in zip(in_photo, labels, strict=True)]
-        first = [
-            Prediction(logits, score, size, self.input_size, hw) for logits, score in zip(low_res, scores, strict=True)
-        ]
         backend = self.model.predictor.backend
+        # After `set_torch_image`, masks are what `postprocess_masks` makes of the logits, as users of tensors expect.
+        penalty = 0.0 if self._photo is None else backend.info.outside_box
+        first = [
+            Prediction(logits, score, size, self.input_size, hw, enclosure=Enclosure.of(prompt, penalty))
+            for logits, score, prompt in zip(low_res, scores, prompts, strict=True)
+        ]
         # After `set_torch_image` there is no photo. Users of SAM's API cannot change that, so they get no warning.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
         return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)

@@ -23,10 +23,9 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
         student = load_model(recipe.start_from)
         check_fit(student.config, teacher.config)
     else:
-        # Second looks (a second pass on a crop) are off: they were measured to help for the teacher only.
-        config = dataclasses.replace(
-            teacher.config, name="student", encoder=recipe.encoder, zoom_below=0.0, click_zoom_below=0.0
-        )
+        # Second looks and the use of the box after decoding are off: they were measured to help the teacher only.
+        plain = {"zoom_below": 0.0, "click_zoom_below": 0.0, "outside_box": 0.0}
+        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.encoder, **plain)
         student = Sam(config)
         if recipe.method != "coupled":
             for part in DECODER:

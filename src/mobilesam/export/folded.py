@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilesam.contract import NUM_MASKS, PATCH_SIZE
-from mobilesam.model.layers import LayerNorm2d, binomial, static_shape
+from mobilesam.model.layers import LayerNorm2d, static_shape
 from mobilesam.model.mask_decoder import MaskDecoder
 from mobilesam.model.sam import Sam
 from mobilesam.model.transformer import Attention, TwoWayAttentionBlock, TwoWayTransformer
@@ -125,7 +125,7 @@ def to_logits(decoder: MaskDecoder, mask_tokens: Tensor, upscaled: Tensor, grid:
     # In two steps, because CoreML takes five dimensions and ExecuTorch's XNNPACK six.
     masks = masks.reshape(-1, 2, 2, 2, 2).transpose(2, 3)  # (4Ngg, y, y', x, x')
     masks = masks.reshape(-1, w, 4, 4).transpose(1, 2).reshape(-1, NUM_MASKS, 4 * h, 4 * w)  # from (4Ng, g, 4, 4)
-    return binomial(masks) if decoder.smooth else masks
+    return decoder.calibrate(masks)
 
 
 def transform(

@@ -130,6 +130,7 @@ def describe(model: Sam, licence: str) -> ModelInfo:
         image_sizes=write_sides(config.sides),
         zoom_below=config.zoom_below,
         click_zoom_below=config.click_zoom_below,
+        outside_box=config.outside_box,
     )
 
 

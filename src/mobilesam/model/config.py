@@ -99,6 +99,10 @@ class SamConfig(Settings):
     smooth_masks: bool = False
     """Whether each logit is averaged with its neighbours. SAM up-scales by two transposed convolutions whose four
     phases have separate weights, which shows as a checkerboard where the network is unsure."""
+    logit_shift: float = 0.0
+    """Added to every logit of the masks: positive where masks were measured to be too small on average."""
+    outside_box: Annotated[float, Range(low=0)] = 0.0
+    """Subtracted from logits outside a prompt's box, which is taken to enclose the object; 0 for none."""
     zoom_below: Probability = 0.0
     """Boxes whose longer side is below this fraction of the photo's are predicted again on an enlarged crop (a second
     look) by default; 0 for none."""
@@ -180,12 +184,15 @@ EFFICIENTNET_LITE = {
     "lite2": EfficientNetLiteConfig(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1)),
 }
 
-# Trained by this project. The thresholds for second looks were measured: docs/results/second_look.md.
+# Trained by this project. The thresholds for second looks were measured: docs/results/second_look.md; so were the shift
+# of the logits and what a box means for them: docs/results/embedded.md.
 EMBEDDED = SamConfig(
     name="embedded",
     image_size=512,
     encoder=EFFICIENTNET_LITE["lite0"],
     smooth_masks=True,
+    logit_shift=0.5,
+    outside_box=3.0,
     zoom_below=0.4,
     click_zoom_below=0.5,
 )
@@ -223,11 +230,12 @@ TINY = SamConfig(
     mask_channels=8,
 )
 
-# The same for a convolutional encoder, and with smooth masks.
+# The same for a convolutional encoder, and with smooth and shifted masks.
 TINY_LITE = replace(
     TINY,
     name="tiny_lite",
     smooth_masks=True,
+    logit_shift=0.5,
     encoder=EfficientNetLiteConfig(widths=(4, 4, 8, 8, 8, 16, 16), depths=(1, 1, 2, 1, 1, 1, 1), stem=4),
 )
 

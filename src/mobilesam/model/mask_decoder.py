@@ -20,11 +20,12 @@ class MaskDecoder(nn.Module):
         num_heads: heads of the two-way transformer.
         mlp_dim: its feed-forward width.
         smooth: see `SamConfig.smooth_masks`.
+        shift: see `SamConfig.logit_shift`.
     """
 
-    def __init__(self, dim: int, num_heads: int, mlp_dim: int, *, smooth: bool = False) -> None:
+    def __init__(self, dim: int, num_heads: int, mlp_dim: int, *, smooth: bool = False, shift: float = 0.0) -> None:
         super().__init__()
-        self.smooth = smooth
+        self.smooth, self.shift = smooth, shift
         self.transformer = TwoWayTransformer(dim, num_heads, mlp_dim)
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(NUM_MASKS, dim)
@@ -63,4 +64,9 @@ class MaskDecoder(nn.Module):
         weights = [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
         masks = torch.stack(weights, dim=1) @ upscaled.flatten(2)  # (N, 4, 16g*g)
         masks = masks.reshape(-1, NUM_MASKS, 4 * h, 4 * w)
-        return binomial(masks) if self.smooth else masks, self.iou_prediction_head(tokens[:, 0])
+        return self.calibrate(masks), self.iou_prediction_head(tokens[:, 0])
+
+    def calibrate(self, masks: Tensor) -> Tensor:
+        """Smooth and shift logits (N, 4, 4g, 4g) where the configuration says so."""
+        smooth = binomial(masks) if self.smooth else masks
+        return smooth + self.shift if self.shift else smooth

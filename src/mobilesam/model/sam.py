@@ -32,7 +32,11 @@ class Sam(nn.Module):
         self.image_encoder = build_encoder(config)
         self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_channels)
         self.mask_decoder = MaskDecoder(
-            config.embed_dim, config.decoder_heads, config.decoder_mlp_dim, smooth=config.smooth_masks
+            config.embed_dim,
+            config.decoder_heads,
+            config.decoder_mlp_dim,
+            smooth=config.smooth_masks,
+            shift=config.logit_shift,
         )
         self.register_buffer("pixel_mean", tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", tensor(PIXEL_STD).view(3, 1, 1), persistent=False)

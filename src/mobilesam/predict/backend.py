@@ -39,6 +39,8 @@ class ModelInfo:
     """Zoom "auto" applies to boxes whose longer side is below this fraction of the photo's; 0: never."""
     click_zoom_below: float = 0.0
     """The same for point prompts, by the box of the best mask before zoom."""
+    outside_box: float = 0.0
+    """Subtracted from mask logits outside a prompt's box, which is taken to enclose the object; 0: nothing."""
 
     @property
     def sides(self) -> range:

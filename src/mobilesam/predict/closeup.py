@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mobilesam import masks
 from mobilesam.equality import same_fields
+from mobilesam.predict.enclosure import Enclosure
 
 # H W photo, h w region, L = 4g side of the logits
 
@@ -47,11 +48,14 @@ class Closeup:
         """Logits (h, w), one per pixel of the region."""
         return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_hw)
 
-    def mask(self, photo_hw: tuple[int, int]) -> NDArray[np.bool_]:
-        """Mask (H, W) of the whole photo, False outside the region."""
+    def mask(self, photo_hw: tuple[int, int], enclosure: Enclosure | None = None) -> NDArray[np.bool_]:
+        """Mask (H, W) of the whole photo, False outside the region; `enclosure` lowers the logits outside its box."""
         x0, y0, x1, y1 = self.region_xyxy
+        logits = self.logits()
+        if enclosure is not None:
+            enclosure.lower(logits, self.region_hw, (x0, y0))
         whole = np.zeros(photo_hw, bool)
-        whole[y0:y1, x0:x1] = masks.threshold(self.logits())
+        whole[y0:y1, x0:x1] = masks.threshold(logits)
         return whole
 
     def paste(self, first: NDArray[np.float32]) -> NDArray[np.float32]:

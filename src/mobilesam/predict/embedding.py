@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from mobilesam.image import PhotoLike, Rgb, open_photo, scale_points
 from mobilesam.outputs import Outputs
 from mobilesam.predict.backend import Backend, Floats, picklable
 from mobilesam.predict.embedding_file import Header, read_embedding, write_embedding
+from mobilesam.predict.enclosure import Enclosure
 from mobilesam.predict.prompts import Prompt, alike, check_prior, check_rows, count_of, make_prompt, per_prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom, look_again
@@ -185,7 +186,8 @@ class ImageEmbedding:
             low_res, scores = self._run([prompts[i] for i in chunk], prior)
             for row, i in enumerate(chunk):
                 kept = slice(1, 4) if wants_three[i] else slice(0, 1)
-                answers[i] = self._prediction(low_res[row, kept], scores[row, kept])
+                enclosure = Enclosure.of(prompts[i], self.backend.info.outside_box)
+                answers[i] = replace(self._prediction(low_res[row, kept], scores[row, kept]), enclosure=enclosure)
         return [answers[i] for i in range(len(prompts))]
 
     def _run(self, prompts: list[Prompt], prior: Floats | None, min_score: float = -np.inf) -> tuple[Floats, Floats]:

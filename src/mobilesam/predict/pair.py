@@ -259,4 +259,5 @@ def read_info(data: Mapping[str, str], folder: str | os.PathLike[str]) -> ModelI
         image_sizes=data.get(contract.IMAGE_SIZES, ""),
         zoom_below=float(data.get(contract.ZOOM_BELOW, 0)),
         click_zoom_below=float(data.get(contract.CLICK_ZOOM_BELOW, 0)),
+        outside_box=float(data.get(contract.OUTSIDE_BOX, 0)),
     )

@@ -21,6 +21,7 @@ from mobilesam.files import save_json, save_picture
 from mobilesam.image import PhotoLike, Rgb, open_photo
 from mobilesam.outputs import Outputs
 from mobilesam.predict.closeup import Closeup
+from mobilesam.predict.enclosure import Enclosure
 
 # K masks, H W photo, L = 4g side of the logits
 
@@ -183,6 +184,8 @@ class Prediction:
     photo: Rgb | None = field(default=None, repr=False, compare=False)
     closeups: tuple[Closeup | None, ...] = field(default=(), repr=False)
     """K entries, the zoomed mask or None; empty if no mask was zoomed."""
+    enclosure: Enclosure | None = field(default=None, repr=False)
+    """The prompt's box if logits outside of it are lowered, which `low_res` does not show."""
 
     @cached_property
     def masks(self) -> NDArray[np.bool_]:
@@ -195,16 +198,18 @@ class Prediction:
         closeup = self.closeups[index] if self.closeups else None
         if closeup is None or closeup.goes_on:
             return masks.threshold(self.logits(index))
-        return closeup.mask(self.original_hw)
+        return closeup.mask(self.original_hw, self.enclosure)
 
     def logits(self, index: int, hw: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Logits (H, W) of one mask at the photo's size, or at the size `hw` if given."""
         closeup = self.closeups[index] if self.closeups else None
         size = hw if hw is not None and closeup is None else self.original_hw
         first = masks.upscale(self.low_res[index], self.image_size, self.input_hw, size)
+        whole = first if closeup is None else closeup.paste(first)
+        if self.enclosure is not None:
+            self.enclosure.lower(whole, self.original_hw)
         if closeup is None:
-            return first
-        whole = closeup.paste(first)
+            return whole
         if hw is None or hw == self.original_hw:
             return whole
         return np.asarray(cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,5 +1,7 @@
 /** From the decoder's logits to masks at any size: the three steps of Segment Anything, as the library does them. */
 
+import { lowerOutside } from "./enclosure.js";
+
 /** @typedef {import("./types.js").Hw} Hw */
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").Bits} Bits */
@@ -92,6 +94,15 @@ export function plane(answer, index) {
  * @param {number} index
  */
 export function photoLogits(answer, index) {
+  return lowerOutside(wholeLogits(answer, index), answer.photoHw, answer.photoHw, answer.enclosure);
+}
+
+/**
+ * The same before the box of the prompt is taken into account.
+ * @param {Answer} answer
+ * @param {number} index
+ */
+function wholeLogits(answer, index) {
   const { closeup, photoHw, side } = answer;
   const from = closeup ? closeup.from[index] : -1;
   if (!closeup || from < 0) return upscale(plane(answer, index), side, answer.inputHw, photoHw);

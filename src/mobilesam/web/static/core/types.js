@@ -20,6 +20,10 @@
  * @property {number[]} from  for each mask of the answer, the mask of `lowRes` that replaces it, or -1
  * @property {boolean} goesOn  whether the object may extend beyond the region
  *
+ * @typedef {object} Enclosure  a prompt's box, outside of which logits are lowered
+ * @property {Box} box
+ * @property {number} penalty
+ *
  * @typedef {object} Answer  the decoder's answer to one prompt
  * @property {number} side  of the square input
  * @property {Hw} inputHw  size of the resized photo within it
@@ -27,6 +31,7 @@
  * @property {Float32Array} lowRes  (K, L, L) logits with L = side / 4; K is 4, or 1 for a mask of "everything"
  * @property {Float32Array} scores  (K,) predicted IoU
  * @property {Closeup | null} closeup
+ * @property {Enclosure | null} enclosure
  *
  * @typedef {object} Outline  a mask's outline with fractions of pixels
  * @property {Float32Array} points  (x, y) pairs in pixels of the photo, loop after loop

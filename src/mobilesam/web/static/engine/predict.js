@@ -2,6 +2,7 @@
 
 import { bestIndex, bilinear, boxOf, photoLogits, photoMask, plane, upscale } from "../core/logits.js";
 import { contours } from "../core/contours.js";
+import { enclosureOf, lowerOutside } from "../core/enclosure.js";
 import { decoderInputs, isAmbiguous } from "../core/prompts.js";
 import { chooseRegion, mostLike } from "../core/zoom.js";
 import { inputSize, resizeToPlanes } from "../core/resize.js";
@@ -123,7 +124,8 @@ export class Model {
     const inputHw = inputSize(this.photoHw, side);
     const inputs = decoderInputs(prompt, [0, 0], this.photoHw, inputHw);
     const { lowRes, scores } = await this.decode(this.embeddings.get(side), side, inputs, this.fitted(prior, side));
-    return { side, inputHw, photoHw: this.photoHw, lowRes, scores, closeup: null };
+    const enclosure = enclosureOf(prompt, this.card.outside_box || 0);
+    return { side, inputHw, photoHw: this.photoHw, lowRes, scores, closeup: null, enclosure };
   }
 
   /**
@@ -232,14 +234,10 @@ function cropped(mask, [x0, y0, x1, y1]) {
  */
 export function outlineOf(answer, index, isQuick) {
   const { photoHw } = answer;
-  if (isQuick) {
-    const hw = inputSize(photoHw, answer.side / 2);
-    return contours(upscale(plane(answer, index), answer.side, answer.inputHw, hw), hw, photoHw);
+  const hw = inputSize(photoHw, isQuick ? answer.side / 2 : Math.min(OUTLINED_SIDE, Math.max(...photoHw)));
+  if (!isQuick && answer.closeup && answer.closeup.from[index] >= 0) {
+    return contours(bilinear(photoLogits(answer, index), photoHw[1], photoHw, hw), hw, photoHw);
   }
-  const hw = inputSize(photoHw, Math.min(OUTLINED_SIDE, Math.max(...photoHw)));
-  const logits =
-    answer.closeup && answer.closeup.from[index] >= 0
-      ? bilinear(photoLogits(answer, index), photoHw[1], photoHw, hw)
-      : upscale(plane(answer, index), answer.side, answer.inputHw, hw);
-  return contours(logits, hw, photoHw);
+  const logits = upscale(plane(answer, index), answer.side, answer.inputHw, hw);
+  return contours(lowerOutside(logits, hw, photoHw, answer.enclosure), hw, photoHw);
 }

@@ -21,6 +21,7 @@ const MOST_THREADS = 4; // more hardly help, and take a phone's other cores
  * @property {string} image_sizes
  * @property {number} zoom_below
  * @property {number} click_zoom_below
+ * @property {number} [outside_box]
  * @property {Record<string, string>} sha256
  */
 

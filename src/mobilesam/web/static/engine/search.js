@@ -99,7 +99,7 @@ function judge(model, answer, { side, minScore, minStability }) {
     const box = /** @type {Box} */ ([x0 * toX, y0 * toY, x1 * toX, y1 * toY].map(Math.round));
     let area = 0;
     for (let k = 0; k < logits.length; k++) if (logits[k] > 0) area++;
-    const one = { side, inputHw, photoHw, lowRes, scores: Float32Array.of(score), closeup: null };
+    const one = { side, inputHw, photoHw, lowRes, scores: Float32Array.of(score), closeup: null, enclosure: null };
     found.push({ answer: one, box, score, area: area * toX * toY, outline: contours(logits, hw, photoHw) });
   }
   return found;
