@@ -21,6 +21,7 @@ STAGES = (
     "everything",
     "evaluate",
     "serve",
+    "mcp",
     "engines",
     "annotate",
     "model",
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "everything": {"predict"},
     "evaluate": {"data", "predict", "everything"},
     "serve": {"predict", "everything"},
+    "mcp": {"predict", "everything"},
     "engines": set(),
     "annotate": {"data", "predict", "everything", "engines"},
     # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
@@ -68,6 +70,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "everything.folder": {"tqdm"},
     "evaluate": PICTURES,
     "serve": {"cv2", "fastapi", "numpy", "pydantic", "starlette", "uvicorn"},
+    "mcp": PICTURES,
+    "mcp.server": {"mcp", "pydantic"},
     "engines": set(),
     "annotate": PICTURES,
     "annotate.run": {"tqdm"},
@@ -95,6 +99,7 @@ OPTIONAL = {
     "predict.litert": "ai_edge_litert",
     "predict.coreml": "coremltools",
     "serve": "fastapi",
+    "mcp.server": "mcp",
 }
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {
