@@ -22,6 +22,7 @@ STAGES = (
     "evaluate",
     "serve",
     "mcp",
+    "widget",
     "engines",
     "annotate",
     "model",
@@ -44,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"data", "predict", "everything"},
     "serve": {"predict", "everything"},
     "mcp": {"predict", "everything"},
+    "widget": {"predict"},
     "engines": set(),
     "annotate": {"data", "predict", "everything", "engines"},
     # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
@@ -72,6 +74,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "serve": {"cv2", "fastapi", "numpy", "pydantic", "starlette", "uvicorn"},
     "mcp": PICTURES,
     "mcp.server": {"mcp", "pydantic"},
+    "widget": PICTURES | {"anywidget", "traitlets"},
     "engines": set(),
     "annotate": PICTURES,
     "annotate.run": {"tqdm"},
@@ -100,6 +103,7 @@ OPTIONAL = {
     "predict.coreml": "coremltools",
     "serve": "fastapi",
     "mcp.server": "mcp",
+    "widget": "anywidget",
 }
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {
