@@ -98,6 +98,10 @@ class Clicker(anywidget.AnyWidget):
         """Forget all objects, in the browser too."""
         self.objects = []
 
+    def __repr__(self) -> str:
+        height, width = self._image.original_hw
+        return f"Clicker({width}x{height}, objects={len(self.objects)})"
+
     @property
     def _rgb(self) -> NDArray[np.uint8]:
         assert self._image.photo is not None  # it was opened here
