@@ -195,3 +195,16 @@ def test_a_changed_photo_is_encoded_again(ask: Callable[..., Any], folder: Path,
     (after,) = ask(call)
     assert before.structured_content["width"] == 600
     assert after.structured_content["width"] == 451
+
+
+def test_the_command_serves_the_folder_with_the_model_of_its_options(
+    run: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(server_module.MCPServer, "run", lambda server: served.append(server))
+    code, _, said = run("mcp", "--folder", folder, "--backend", "onnx", "--image-size", "256")
+    assert (code, said) == (0, "")
+    assert served[0].name == "mobilesam"
+    code, _, said = run("mcp", "--folder", folder / "none")
+    assert code == 2
+    assert "--folder" in said
