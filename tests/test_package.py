@@ -21,6 +21,8 @@ STAGES = (
     "everything",
     "evaluate",
     "serve",
+    "mcp",
+    "widget",
     "engines",
     "annotate",
     "model",
@@ -42,6 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "everything": {"predict"},
     "evaluate": {"data", "predict", "everything"},
     "serve": {"predict", "everything"},
+    "mcp": {"predict", "everything"},
+    "widget": {"predict"},
     "engines": set(),
     "annotate": {"data", "predict", "everything", "engines"},
     # The seam lies with its first user: model/backend.py implements predict/backend.py's Protocol.
@@ -68,6 +72,9 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "everything.folder": {"tqdm"},
     "evaluate": PICTURES,
     "serve": {"cv2", "fastapi", "numpy", "pydantic", "starlette", "uvicorn"},
+    "mcp": PICTURES,
+    "mcp.server": {"mcp", "pydantic"},
+    "widget": PICTURES | {"anywidget", "traitlets"},
     "engines": set(),
     "annotate": PICTURES,
     "annotate.run": {"tqdm"},
@@ -95,6 +102,8 @@ OPTIONAL = {
     "predict.litert": "ai_edge_litert",
     "predict.coreml": "coremltools",
     "serve": "fastapi",
+    "mcp.server": "mcp",
+    "widget": "anywidget",
 }
 # Imports inside functions that cross the islands, each for a reason its module states.
 DEFERRED = {

@@ -24,6 +24,7 @@ from mobilesam.cli.distill import distill_app
 from mobilesam.cli.evaluate import evaluate_app
 from mobilesam.cli.everything import everything
 from mobilesam.cli.export import export
+from mobilesam.cli.mcp import mcp
 from mobilesam.cli.messages import listen
 from mobilesam.cli.models import models_app
 from mobilesam.cli.page import page
@@ -65,6 +66,7 @@ app.command()(export)
 app.command()(bench)
 app.command()(page)
 app.command()(serve)
+app.command()(mcp)
 
 
 def main() -> None:

@@ -113,6 +113,15 @@ export class Model {
   }
 
   /**
+   * Encode a region of the photo for a second look.
+   * @param {Box} region
+   * @param {Hw} inputHw  its size when resized
+   */
+  encodeRegion(region, inputHw) {
+    return this.encode(resizeToPlanes(this.pixels, region, inputHw), inputHw, true);
+  }
+
+  /**
    * Answer a prompt: four masks, the first the single one, the others of three extents.
    * @param {Prompt} prompt
    * @param {number} side
@@ -185,7 +194,7 @@ export class Model {
     const { side } = answer;
     const regionHw = /** @type {Hw} */ ([region[3] - region[1], region[2] - region[0]]);
     const inputHw = inputSize(regionHw, side);
-    const embedding = await this.encode(resizeToPlanes(this.pixels, region, inputHw), inputHw, true);
+    const embedding = await this.encodeRegion(region, inputHw);
     const inputs = decoderInputs(prompt, [region[0], region[1]], regionHw, inputHw);
     const { lowRes, scores } = await this.decode(embedding, side, inputs, null);
     if (prompt.box && !hasPrior) {

@@ -86,14 +86,14 @@ function isSoftware({ info, isFallbackAdapter }) {
 
 /**
  * Start the runtime.
- * @param {string} base  address of the page's folder
+ * @param {string | ((name: string) => string)} base  address of the page's folder, or that of each file in vendor/
  * @param {(bytes: number) => void} came
  * @param {number} threads
  * @param {"wasm" | "webgpu"} kind
  */
 export async function startRuntime(base, came, threads, kind) {
   const build = BUILDS[kind];
-  const at = (/** @type {string} */ name) => new URL(`vendor/${name}`, base).href;
+  const at = typeof base === "function" ? base : (/** @type {string} */ name) => new URL(`vendor/${name}`, base).href;
   const [bytes, script] = await Promise.all([fetchBytes(at(build.wasm), came), import(at(build.script))]);
   ort = script;
   ort.env.wasm.wasmBinary = (await inflate(bytes)).buffer;

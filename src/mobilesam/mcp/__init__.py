@@ -1,0 +1,1 @@
+"""An MCP server: language models cut out objects of the photos in one folder, through the Model Context Protocol."""
