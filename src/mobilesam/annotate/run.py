@@ -16,7 +16,7 @@ from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter, Status
-from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice
+from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice, tidy
 from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.errors import SettingsError
@@ -95,6 +95,7 @@ def annotate(
     progress = Progress(job, show_progress, log)
     crew = AnnotateCrew(output.absolute())
     run_crew(crew, engine, workers, threads, address, progress.update)
+    tidy(job)
     status = progress.finish()
     files = write_report(job, status, wall_seconds=time.monotonic() - started, coco=coco)
     return Outcome(job, status, files, int(open_record(output)["num_problems"]))

@@ -164,6 +164,16 @@ def set_aside(job: Job, name: str, reason: str, claims: Claims) -> None:
     claims.forget(name)
 
 
+def tidy(job: Job) -> None:
+    """Remove what workers left that died or were stopped: claims on finished shards, and half-written files."""
+    sweep(job.folder / "shards")
+    claims = Claims(job.folder / "claims")
+    for path in claims.folder.iterdir():
+        name = path.name.removesuffix(".tries")
+        if job.done_file(name).exists() or job.failed_file(name).exists():
+            claims.forget(name)
+
+
 def read_records(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The records of a folder, by the names of their shards; one that is being replaced is left out."""
     for path in sorted(folder.glob("*.json")):
