@@ -84,7 +84,7 @@ def test_ctrl_c_gives_the_shard_back_and_leaves_nothing_half_written(job, monkey
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "annotate_photo", interrupted)
+    monkeypatch.setattr(work, "first_look", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worker.run_worker(job.folder, threads=1)
     assert not list((job.folder / "shards").iterdir())

@@ -22,6 +22,9 @@ class AnnotateSettings(Settings):
     """Most photos in a shard, the unit that is written, resumed and retried."""
     zoom: ZoomWord = "auto"
     """Second looks at small boxes: "auto", "on" or "off"."""
+    zoom_batch: Count = 1
+    """Regions of second looks in a call of the encoder, gathered across photos. More than 1 pays on graphics cards only:
+    docs/scale.md."""
     max_pixels: Count = MAX_PIXELS
     """Larger photos are refused."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)
