@@ -28,7 +28,8 @@ def test_a_bad_photo_is_named_and_the_exit_code_is_1(run, photos, detections, tm
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--zoom", "off"), "--zoom is for prompts"),
+        (("--zoom", "off"), "are for prompts"),
+        (("--zoom-batch", "4"), "are for prompts"),
         (("--prompts", "x.json", "--own-boxes"), "two sources of prompts"),
         (("--prompts", "x.json", "--set", "points_per_side=4"), "--set changes the search"),
         (("--address", "auto"), "needs the engine ray"),

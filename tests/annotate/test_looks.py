@@ -69,11 +69,11 @@ def test_without_zoom_nothing_is_looked_at_again(photos, mixed, small, tmp_path,
     assert json.loads(job.done_file(job.names[0]).read_text())["second_looks"] == 0
 
 
-@pytest.mark.parametrize(("name", "value"), [("MOST_PHOTOS", 1), ("MOST_PIXELS", 2 * 96 * 96)])
+@pytest.mark.parametrize(("name", "value"), [("MOST_PHOTOS", 1), ("MOST_PIXELS", 96 * 96)])
 def test_few_photos_wait_however_large_the_batch(name, value, photos, mixed, small, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(looks, name, value)
     calls = calls_of(monkeypatch)
     job = plan(photos, tmp_path / "out", small, mixed, shard_photos=10, zoom_batch=1000)
     annotate_shard(job, job.shard(0), small)
-    assert len(calls) > 2
+    assert len(calls) >= 2
     assert max(shared for _, shared in calls) <= 3

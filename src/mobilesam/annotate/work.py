@@ -20,6 +20,7 @@ from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import sa1b_mask
 from mobilesam.files import save_json
 from mobilesam.image import Rgb
+from mobilesam.memory import peak_mb
 from mobilesam.outputs import ALL
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
@@ -56,6 +57,8 @@ class ShardResult:
     """Size of the file."""
     second_looks: int = 0
     second_look_seconds: float = 0.0
+    peak_mb: float = 0.0
+    """Peak memory of the worker so far; 0 where the system does not tell."""
     worst: list[list[Any]] = field(default_factory=list)
     """(mean score, photo, number of masks) of the photos with the lowest scores."""
 
@@ -80,7 +83,7 @@ def annotate_shard(job: Job, shard: Shard, predictor: Predictor) -> None:
             for photo in work(readable(opened, result), predictor, job.settings, result):
                 add(result, photo, writer.add)
         result.bytes = path.stat().st_size
-    result.worst = sorted(result.worst)[:5]
+    result.worst, result.peak_mb = sorted(result.worst)[:5], round(peak_mb(), 1)
     save_json({**asdict(result), "seconds": round(time.perf_counter() - started, 2)}, job.done_file(shard.name), ALL)
 
 

@@ -53,6 +53,9 @@ def run_annotate(
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     zoom: options.ZoomName = "auto",
+    zoom_batch: Annotated[
+        int | None, typer.Option(min=1, help="Regions of second looks in a call; default: 1, on GPUs 16.")
+    ] = None,
     max_pixels: options.MaxPixels = None,
     search: options.Search = None,
     as_json: options.AsJson = False,
@@ -65,12 +68,13 @@ def run_annotate(
     from mobilesam.image import MAX_PIXELS
 
     asks = prompts is not None or own_boxes
-    check_options(asks, prompts is not None and own_boxes, zoom, search)
+    check_options(asks, prompts is not None and own_boxes, zoom != "auto" or zoom_batch is not None, search)
     settings = AnnotateSettings(
         prompts="given" if asks else "everything",
         form=form,
         shard_photos=shard_photos,
         zoom=zoom,
+        zoom_batch=zoom_batch or (1 if device == "cpu" else 16),
         max_pixels=max_pixels or MAX_PIXELS,
         everything=options.read_settings(EverythingSettings, {}, search),
     )
@@ -105,7 +109,7 @@ def run_annotate(
         raise typer.Exit(1)
 
 
-def check_options(asks: bool, both: bool, zoom: str, search: list[str] | None) -> None:
+def check_options(asks: bool, both: bool, has_zoom: bool, search: list[str] | None) -> None:
     """Refuse options that would do nothing.
 
     Raises:
@@ -117,8 +121,8 @@ def check_options(asks: bool, both: bool, zoom: str, search: list[str] | None) -
         raise SettingsError("--prompts and --own-boxes are two sources of prompts; give one")
     if asks and search:
         raise SettingsError("--set changes the search for all masks; with prompts there is none")
-    if not asks and zoom != "auto":
-        raise SettingsError("--zoom is for prompts; give --prompts or --own-boxes, or leave it out")
+    if not asks and has_zoom:
+        raise SettingsError("--zoom and --zoom-batch are for prompts; give --prompts or --own-boxes, or leave them out")
 
 
 @annotate_app.command()
