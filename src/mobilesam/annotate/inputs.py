@@ -22,7 +22,7 @@ from mobilesam.data.truths import CocoTruth
 from mobilesam.errors import DataError
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
-from mobilesam.remote import find, is_object, is_remote
+from mobilesam.remote import find, is_lost, is_object, is_remote
 from mobilesam.text import decode_text
 
 REMOTE: dict[str, Callable[[str, str], Iterator[Item]]] = {".tar": read_tar, ".parquet": read_parquet}
@@ -44,6 +44,7 @@ def find_tasks(
 
     Raises:
         DataError: an input is missing or of no known kind.
+        OSError: a store does not answer.
     """
     for source, items in sources(inputs, photos):
         for item in map(named, items):
@@ -53,6 +54,8 @@ def find_tasks(
             try:
                 state = file_state(item.file.path)
             except OSError as error:
+                if is_lost(error):
+                    raise
                 yield Problem(item.id, f"the photo is not there ({error.strerror})")
                 continue
             asks: tuple[Ask, ...] = ()

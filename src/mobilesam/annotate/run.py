@@ -16,7 +16,7 @@ from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter, Status
-from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice, tidy
+from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice, redo_missing, tidy
 from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.errors import SettingsError
@@ -92,6 +92,7 @@ def annotate(
         results=results,
     )
     del predictor  # each worker has its own
+    redo_missing(job)
     progress = Progress(job, show_progress, log)
     crew = AnnotateCrew(output.absolute())
     run_crew(crew, engine, workers, threads, address, progress.update)

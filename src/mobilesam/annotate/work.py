@@ -26,7 +26,7 @@ from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.predict.results import Mask, Prediction
 from mobilesam.predict.zoom import Zoom
-from mobilesam.remote import placing
+from mobilesam.remote import is_lost, placing
 
 READ_AHEAD = 4  # photos decoded while the model runs on another
 
@@ -98,11 +98,17 @@ def add(result: ShardResult, photo: Annotated, write: Callable[[Annotated], None
 
 
 def open_task(task: Task, max_pixels: int) -> tuple[bytes, Rgb] | str:
-    """The bytes and the pixels of a photo, or why it cannot be read."""
+    """The bytes and the pixels of a photo, or why it cannot be read.
+
+    Raises:
+        OSError: all photos are gone, with their store or their network folder.
+    """
     try:
         encoded = task.read()
         return encoded, task.decode(encoded, max_pixels)
     except (MobileSamError, OSError, ValueError) as error:
+        if is_lost(error):
+            raise
         return first_line(error)
 
 

@@ -6,6 +6,7 @@ it, makes it exactly once.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from mobilesam.engines.job import Crew
 from mobilesam.errors import DataError, MobileSamError
 from mobilesam.extras import require
 
+log = logging.getLogger(__name__)
 POLL = 0.5  # seconds between two looks at the actors
 
 
@@ -45,7 +47,9 @@ def run_ray(crew: Crew, workers: int, threads: int | None, watch: Callable[[], N
         while running and not crew.is_over():
             done, running = ray.wait(running, timeout=POLL)
             watch()
-            failures += [message for message in ray.get(done) if message]
+            for message in filter(None, ray.get(done)):
+                failures.append(message)
+                log.warning("a worker has ended, the others go on: %s", message)
         if not crew.is_over():
             raise DataError(f"every worker has ended: {'; '.join(dict.fromkeys(failures))}")
     finally:
