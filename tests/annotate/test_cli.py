@@ -52,7 +52,7 @@ def test_an_output_in_a_store_is_refused_and_says_where_claims_live(run, photos,
     monkeypatch.chdir(tmp_path)
     for words in ((photos, "-o", "s3://bucket/masks", *FAST), ("status", "s3://bucket/masks")):
         code, _, err = run("annotate", *words)
-        assert code == 1
+        assert code != 0
         assert "the plan and the claims are in it; give a folder, and --results s3://BUCKET/PREFIX" in err
     assert {path.name for path in tmp_path.iterdir()} <= {"photos", "detections.json"}
 
