@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ from mobilesam.annotate.job import Job, ModelChoice, open_job
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter
-from mobilesam.annotate.work import annotate_shard
-from mobilesam.annotate.worker import load_choice, unfinished
+from mobilesam.annotate.work import ShardResult, annotate_shard
+from mobilesam.annotate.worker import load_choice, redo_missing, unfinished
 from tests.helpers.scenes import draw_scene
 
 BOXES = ([10, 20, 50, 60], [50, 10, 40, 70])
@@ -160,11 +160,13 @@ def listing_one(arguments: argparse.Namespace) -> None:
     is_new = not (output / "job.json").exists()
     job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
     if is_new:
-        record = {"photos": 256, "masks": 0, "errors": [], "bytes": 0, "worst": [], "seconds": 1.0}
+        record = {**asdict(ShardResult(photos=256)), "seconds": 1.0}
         seconds = time.perf_counter() - start
         for name in job.names[:-1]:
+            Path(job.result(name)).touch()
             job.done_file(name).write_text(json.dumps(record))
     else:
+        assert not redo_missing(job)
         Counter(job).status()
         left = unfinished(job)
         seconds = time.perf_counter() - start

@@ -122,7 +122,8 @@ class Progress:
         """Look at the folder; at most once a second for the bar, once a minute for the log."""
         status = self.counter.status()
         self.bar.n = status.photos_done
-        self.bar.set_postfix_str(f"{status.errors} errors", refresh=False)
+        failed = f", {len(status.set_aside)} shards set aside" if status.set_aside else ""
+        self.bar.set_postfix_str(f"{status.errors} errors{failed}", refresh=False)
         self.bar.refresh()
         if self.log is not None and time.monotonic() - max(self.logged, self.started) >= LOG_EVERY:
             self.logged = time.monotonic()
