@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -95,8 +96,11 @@ def annotate(
     redo_missing(job)
     progress = Progress(job, show_progress, log)
     crew = AnnotateCrew(output.absolute())
-    run_crew(crew, engine, workers, threads, address, progress.update)
-    tidy(job)
+    try:
+        run_crew(crew, engine, workers, threads, address, progress.update)
+    finally:
+        with suppress(OSError):  # of a disk that is gone, which is told already
+            tidy(job)
     status = progress.finish()
     files = write_report(job, status, wall_seconds=time.monotonic() - started, coco=coco)
     return Outcome(job, status, files, int(open_record(output)["num_problems"]))

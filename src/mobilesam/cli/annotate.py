@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilesam import choices
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
+
+if TYPE_CHECKING:
+    from mobilesam.annotate.run import Outcome
 
 annotate_app = typer.Typer(
     cls=RunByDefault,
@@ -79,7 +84,8 @@ def run_annotate(
         everything=options.read_settings(EverythingSettings, {}, search),
     )
     is_terminal = sys.stderr.isatty()
-    outcome = annotate(
+    run = partial(
+        annotate,
         inputs,
         output,
         choice=ModelChoice(
@@ -101,12 +107,22 @@ def run_annotate(
         show_progress=is_terminal and not as_json,
         log=None if is_terminal else lambda line: typer.echo(line, err=True),
     )
+    outcome = unless_stopped(run)
     files = [str(file) for file in outcome.files]
     text = "\n".join([outcome.status.text(), *(f"wrote {file}" for file in files)])
     options.say({**asdict(outcome.status), "files": files}, text, as_json)
     # As in every command, something without a result is a failure, but only after all else is done.
     if outcome.status.errors or outcome.status.set_aside or outcome.problems:
         raise typer.Exit(1)
+
+
+def unless_stopped(run: Callable[[], Outcome]) -> Outcome:
+    """Run it; Ctrl-C and SIGTERM end it with a message."""
+    try:
+        return run()
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo("stopped: what is finished stays, the rest is done by the same command", err=True)
+        raise
 
 
 def check_options(asks: bool, both: bool, has_zoom: bool, search: list[str] | None) -> None:
