@@ -136,8 +136,8 @@ def cluster() -> Iterator[tuple[str, Process]]:
     """Two real Ray nodes of one core: the address, and the second node."""
     port = free_port()
     scratch = f"/tmp/ray{port}"  # short, because Ray puts sockets in it
-    start = ("-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats")
-    start += ("--object-store-memory=100000000", "--node-ip-address=127.0.0.1")
+    start = ["-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    start += ["--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
     nodes = [begin(*start, "--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={scratch}")]
     try:
         limit = time.monotonic() + 120

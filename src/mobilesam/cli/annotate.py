@@ -49,7 +49,7 @@ def run_annotate(
     images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
     shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
     engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one for each core is fastest.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each worker; default: the cores, divided.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
     model: options.Model = "embedded",
