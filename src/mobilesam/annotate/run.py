@@ -82,16 +82,8 @@ def annotate(
     started = time.monotonic()
     predictor = load_choice(choice, 1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
-    job = make_plan(
-        inputs,
-        output,
-        predictor,
-        choice,
-        settings or AnnotateSettings(),
-        prompts=prompts,
-        photos=photos,
-        results=results,
-    )
+    asked = (inputs, output, predictor, choice, settings or AnnotateSettings())
+    job = make_plan(*asked, prompts=prompts, photos=photos, results=results)
     del predictor  # each worker has its own
     redo_missing(job)
     progress = Progress(job, show_progress, log)
