@@ -1,13 +1,16 @@
 """Masks for a data set: the plain loop, `annotate` with one and two workers, and Ray in turn; a plan of many photos.
 
     python -m benchmarks.scale [--photos 1000] [--repeat 3] [--image-size 256] [--data 'PATH/instances.json']
+    python -m benchmarks.scale --ways 'plain loop,local 2,ray 1,ray 2' --photos 2000 --image-size 512 --repeat 1
     python -m benchmarks.scale --listing 100000
 
 Each way runs in processes of its own, and every repeat runs all ways. Photos are drawn, with two boxes each, unless
 `--data` gives a COCO file or a shard, whose own boxes are the prompts. The plain loop works on one shard after the
-other in one process, with as many threads as there are cores. Seconds count everything from start to exit; all ways
-must write the same bytes. Ray runs where it is installed. `--listing` measures planning, and what a second start costs
-before it works, for photos of 8 x 8 pixels whose shards are declared done.
+other in one process, with as many threads as there are cores; workers divide the cores, one alone has all. Seconds
+count everything from start to exit, "working" only from the begin of the first shard to the end of the last; what is
+left is loading, planning, starting the engine and the report. All ways must write the same bytes. Memory is the peak
+of the worker that took most. Ray runs where it is installed. `--listing` measures planning, and what a second start
+costs before it works, for photos of 8 x 8 pixels whose shards are declared done.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,8 +38,8 @@ from mobilesam.annotate.job import Job, ModelChoice, open_job
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter
-from mobilesam.annotate.work import annotate_shard
-from mobilesam.annotate.worker import load_choice, unfinished
+from mobilesam.annotate.work import ShardResult, annotate_shard
+from mobilesam.annotate.worker import load_choice, redo_missing, unfinished
 from tests.helpers.scenes import draw_scene
 
 BOXES = ([10, 20, 50, 60], [50, 10, 40, 70])
@@ -76,45 +80,68 @@ def plain_loop(arguments: argparse.Namespace) -> None:
         annotate_shard(job, job.shard(index), predictor)
 
 
-def run_way(way: str, data: str, output: Path, image_size: int) -> float:
-    """Run one way; seconds."""
+@dataclass(frozen=True)
+class Taken:
+    """What one run took."""
+
+    seconds: float
+    working: float
+    """Seconds from the begin of the first shard to the end of the last."""
+    worker_mb: float
+
+
+def run_way(way: str, data: str, output: Path, image_size: int) -> Taken:
+    """Run one way."""
     words = [sys.executable, "-m", "benchmarks.scale", "--plain", "--data", data, "--output", str(output)]
     if way != "plain loop":
         engine, workers = way.split()
         words = [sys.executable, "-m", "mobilesam", "annotate", data, "-o", str(output), "--own-boxes"]
         words += ["--engine", engine, "--workers", workers, "--backend", "onnx"]
+        words += ["--threads", str(max(1, (os.cpu_count() or 1) // int(workers)))]
     words += ["--image-size", str(image_size)]
     start = time.perf_counter()
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stderr)
-    return seconds
+    records = [(path.stat().st_mtime, json.loads(path.read_text())) for path in (output / "done").glob("*.json")]
+    working = max(end for end, _ in records) - min(end - record["seconds"] for end, record in records)
+    return Taken(seconds, working, max(record["peak_mb"] for _, record in records))
 
 
 def engines(arguments: argparse.Namespace, folder: Path) -> None:
     """Print photos/s of each way."""
     data = arguments.data or str(draw_into(folder / "photos", arguments.photos))
-    ways = ["plain loop", "local 1", "local 2"] + ["ray 1", "ray 2"] * (find_spec("ray") is not None)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    ways = [way for way in arguments.ways.split(",") if "ray" not in way or find_spec("ray")]
+    taken: dict[str, list[Taken]] = {way: [] for way in ways}
     first: dict[str, bytes] = {}
     for _ in range(arguments.repeat):
         for way in ways:
             output = folder / "out"
-            seconds[way].append(run_way(way, data, output, arguments.image_size))
+            taken[way].append(run_way(way, data, output, arguments.image_size))
             count = open_job(output).num_photos
             shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
             first = first or shards
             if shards != first:
                 raise SystemExit(f"{way} wrote other bytes than {ways[0]}")
             shutil.rmtree(output)
-    print(machine(os.cpu_count() or 1, ("onnxruntime",)))
-    print(f"{count} photos, all ways wrote the same bytes\n")
-    print("| way | seconds | photos/s | against the plain loop |\n|---|---|---|---|")
+    print(machine(os.cpu_count() or 1, ("onnxruntime", *(("ray",) if find_spec("ray") else ()))))
+    print(f"{count} photos at {arguments.image_size} px, all ways wrote the same bytes\n")
+    print(f"| way | seconds | not working | photos/s | photos/s, working | time against {ways[0]} | worker's memory |")
+    print("|---|---|---|---|---|---|---|")
     for way in ways:
-        middle = statistics.median(seconds[way])
-        ratio = statistics.median(a / b for a, b in zip(seconds[way], seconds["plain loop"], strict=True))
-        print(f"| {way} | {middle:.1f} | {count / middle:.1f} | {ratio:.3f} |")
+        print_row(way, taken[way], taken[ways[0]], count)
+
+
+def print_row(way: str, taken: list[Taken], reference: list[Taken], count: int) -> None:
+    """One row of the table, of medians."""
+    seconds, working = (statistics.median(getattr(one, name) for one in taken) for name in ("seconds", "working"))
+    ratio = statistics.median(a.seconds / b.seconds for a, b in zip(taken, reference, strict=True))
+    memory = max(one.worker_mb for one in taken)
+    print(
+        f"| {way} | {seconds:.1f} | {seconds - working:.1f} | {count / seconds:.1f} | {count / working:.1f} "
+        f"| {ratio:.3f} | {memory:.0f} MB |"
+    )
 
 
 def draw_into(folder: Path, count: int) -> Path:
@@ -133,11 +160,13 @@ def listing_one(arguments: argparse.Namespace) -> None:
     is_new = not (output / "job.json").exists()
     job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
     if is_new:
-        record = {"photos": 256, "masks": 0, "errors": [], "bytes": 0, "worst": [], "seconds": 1.0}
+        record = {**asdict(ShardResult(photos=256)), "seconds": 1.0}
         seconds = time.perf_counter() - start
         for name in job.names[:-1]:
+            Path(job.result(name)).touch()
             job.done_file(name).write_text(json.dumps(record))
     else:
+        assert not redo_missing(job)
         Counter(job).status()
         left = unfinished(job)
         seconds = time.perf_counter() - start
@@ -172,6 +201,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--ways", default="plain loop,local 1,local 2,ray 1,ray 2")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--data", default="")
     parser.add_argument("--listing", type=int, default=0, help="number of photos to plan; nothing else is measured")

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Masks for a data set on a Slurm cluster: every task of the array is a worker, and all of them share the output folder.
+# Masks for a data set on a Slurm cluster: every task of the array has a worker for each of its cores, and all share the
+# output folder.
 #
 #   sbatch --array=0-63 deploy/slurm.sh /data/shards /data/masks
 #
@@ -15,4 +16,4 @@ set -euo pipefail
 input=$1
 output=$2
 export SLURM_PROCID=${SLURM_ARRAY_TASK_ID:-0} # the number of this worker: where in the list of shards it begins
-exec mobilesam annotate "$input"/*.tar --output "$output" --workers 1 --threads "${SLURM_CPUS_PER_TASK:-4}"
+exec mobilesam annotate "$input"/*.tar --output "$output" --workers "${SLURM_CPUS_PER_TASK:-4}" --threads 1

@@ -28,7 +28,8 @@ def test_a_bad_photo_is_named_and_the_exit_code_is_1(run, photos, detections, tm
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--zoom", "off"), "--zoom is for prompts"),
+        (("--zoom", "off"), "are for prompts"),
+        (("--zoom-batch", "4"), "are for prompts"),
         (("--prompts", "x.json", "--own-boxes"), "two sources of prompts"),
         (("--prompts", "x.json", "--set", "points_per_side=4"), "--set changes the search"),
         (("--address", "auto"), "needs the engine ray"),
@@ -45,3 +46,23 @@ def test_status_of_something_else_says_what_is_missing(run, tmp_path) -> None:
     code, _, err = run("annotate", "status", tmp_path)
     assert code == 1
     assert "holds no annotation run" in err
+
+
+def test_an_output_in_a_store_is_refused_and_says_where_claims_live(run, photos, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in ((photos, "-o", "s3://bucket/masks", *FAST), ("status", "s3://bucket/masks")):
+        code, _, err = run("annotate", *words)
+        assert code != 0
+        assert "the plan and the claims are in it; give a folder, and --results s3://BUCKET/PREFIX" in err
+    assert {path.name for path in tmp_path.iterdir()} <= {"photos", "detections.json"}
+
+
+def test_a_second_start_makes_what_was_deleted(run, photos, detections, tmp_path) -> None:
+    words = ("annotate", photos, "-o", tmp_path / "out", "--prompts", detections, *FAST)
+    assert run(*words)[0] == 0
+    for path in (tmp_path / "out" / "shards").iterdir():
+        path.unlink()
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert "3 of 3 shards done" in out
+    assert len(list((tmp_path / "out" / "shards").iterdir())) == 3

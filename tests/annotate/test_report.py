@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,3 +52,19 @@ def test_the_report_counts_and_names(job) -> None:
         assert sheet.size == (4 * 320, 320)
     assert {file.name for file in files} == {"errors.jsonl", "sample.jpg", "report.json", "report.md"}
     assert "| photos | 4 of 5 |" in (job.folder / "report.md").read_text()
+
+
+def test_the_report_tells_memory_and_the_cost_of_second_looks(job) -> None:
+    status = read_status(job.folder)
+    write_report(job, status, wall_seconds=2.0, coco=False)
+    assert "second looks" not in (job.folder / "report.md").read_text()  # both boxes are large
+    costly = replace(status, second_looks=6, second_look_seconds=3.0, seconds=4.0, photos_done=4)
+    write_report(job, costly, wall_seconds=2.0, coco=False)
+    text = (job.folder / "report.md").read_text()
+    assert "| second looks | 6, 75% of the time of workers |" in text
+    assert "| photos/s of a worker | 1.00; without second looks it would be 4.00 |" in text
+    report = json.loads((job.folder / "report.json").read_text())
+    assert report["worker_rates"] == [1.0, 4.0]
+    if sys.platform != "win32":
+        assert 50 < report["worker_mb"] < 4000
+        assert f"| memory of a worker, at most | {report['worker_mb']:.0f} MB |" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import pytest
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of, write_coco
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.worker import run_worker
+from mobilesam.annotate.worker import redo_missing, run_worker
+from mobilesam.errors import DataError
 from mobilesam.remote import filesystem, find, open_url
 from tests.helpers.annotating import CHOICE, plan
 from tests.helpers.scenes import write_shard
@@ -26,9 +26,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The address of an empty bucket."""
+def begin() -> tuple[subprocess.Popen[bytes], dict[str, str]]:
+    """Start a server; returns it and the environment that leads to it."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -37,24 +36,26 @@ def store() -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     values = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    found, _ = filesystem("s3://photos")
-    found.mkdir("photos")
-    yield "s3://photos"
-    server.kill()
-    server.wait()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
+    return server, values
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The address of an empty bucket."""
+    server, values = begin()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        filesystem("s3://photos")[0].mkdir("photos")
+        yield "s3://photos"
+        server.kill()
+        server.wait()
 
 
 def put(source: Path, url: str) -> None:
@@ -103,3 +104,53 @@ def test_an_object_that_changed_after_the_plan_is_an_error(store, photos, small,
 def test_a_missing_object_is_an_oserror(store) -> None:
     with pytest.raises(OSError, match="nothing"):
         open_url(f"{store}/nothing.jpg").read()
+
+
+def test_parquet_files_in_a_store_are_inputs_and_a_deleted_result_is_made_again(store, photos, small, tmp_path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    encoded = [(photos / name).read_bytes() for name in ("a.png", "b.jpg")]
+    table = {"image": encoded, "bbox": [[10.0, 20.0, 50.0, 60.0]] * 2}
+    write_table(pa.table(table), tmp_path / "set.parquet")
+    put(tmp_path / "set.parquet", f"{store}/table/set.parquet")
+    settings, results = AnnotateSettings(prompts="given"), f"{store}/table-masks"
+    job = make_plan([f"{store}/table"], tmp_path / "out", small, CHOICE, settings, results=results)
+    run_worker(job.folder, threads=1)
+    assert [task.read() for task, _, _ in results_of(job, 0)] == encoded
+    assert redo_missing(job) == 0
+    found, path = filesystem(job.result(job.names[0]))
+    found.rm_file(path)
+    assert redo_missing(job) == 1
+    assert not job.finished()
+
+
+@pytest.mark.parametrize("lost", ["photos", "results"])
+def test_a_store_that_is_lost_ends_the_run_and_costs_no_shard(
+    lost, photos, detections, small, tmp_path, monkeypatch
+) -> None:
+    server, values = begin()
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    kind = type(filesystem("s3://lost")[0])
+    kind.clear_instance_cache()  # or it would be the one of the other server
+    monkeypatch.setattr(kind, "retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    found, _ = filesystem("s3://lost")
+    found.mkdir("lost")
+    put(photos, "s3://lost/photos")
+    inputs = ["s3://lost/photos"] if lost == "photos" else [str(photos)]
+    results = "s3://lost/masks" if lost == "results" else ""
+    settings = AnnotateSettings(prompts="given", shard_photos=2)
+    job = make_plan(inputs, tmp_path / "out", small, CHOICE, settings, prompts=detections, results=results)
+    server.kill()
+    server.wait()
+    found.invalidate_cache()
+    with pytest.raises(DataError, match="does not answer or refuses"):
+        run_worker(job.folder, threads=1)
+    assert not job.finished()
+    assert not job.set_aside()
+    assert not [path for path in (tmp_path / "out" / "claims").iterdir() if path.read_text()]
+    with pytest.raises(OSError, match="does not answer or refuses"):
+        make_plan(["s3://lost/photos"], tmp_path / "other", small, CHOICE, settings, prompts=detections)
+    kind.clear_instance_cache()

@@ -11,6 +11,7 @@ from mobilesam.annotate.job import Job
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError
+from mobilesam.remote import StoreError
 from tests.helpers.annotating import plan
 
 
@@ -84,7 +85,7 @@ def test_ctrl_c_gives_the_shard_back_and_leaves_nothing_half_written(job, monkey
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "annotate_photo", interrupted)
+    monkeypatch.setattr(work, "first_look", interrupted)
     with pytest.raises(KeyboardInterrupt):
         worker.run_worker(job.folder, threads=1)
     assert not list((job.folder / "shards").iterdir())
@@ -109,3 +110,59 @@ def test_a_finished_shard_that_another_worker_still_holds_is_not_waited_for(job)
 def test_stems_of_unfinished_records_do_not_count(job: Job) -> None:
     Path(job.folder / "done" / ".mobilesam-0123456789abcdef-x.json").write_text("{")
     assert job.finished() == set()
+
+
+@pytest.mark.parametrize("error", [StoreError("'s3://photos': the store does not answer"), ConnectionError("gone")])
+def test_a_lost_store_ends_the_worker_with_a_message_and_costs_neither_a_try_nor_a_photo(
+    error, job, monkeypatch
+) -> None:
+    from mobilesam.annotate.tasks import Task
+
+    def lost(_):
+        raise error
+
+    monkeypatch.setattr(Task, "read", lost)
+    with pytest.raises(DataError, match="run the command again when it is there"):
+        worker.run_worker(job.folder, threads=1)
+    assert Claims(job.folder / "claims").tries(job.names[0]) == 0
+    assert not job.finished()
+    assert not job.set_aside()
+    assert not list((job.folder / "shards").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off"])
+def test_a_finished_shard_whose_file_is_gone_or_cut_off_is_made_again(damage, job, caplog) -> None:
+    worker.run_worker(job.folder, threads=1)
+    before = shards(job)
+    assert worker.redo_missing(job) == 0
+    path = Path(job.result(job.names[1]))
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100])
+    assert worker.redo_missing(job) == 1
+    assert "the results of 1 finished shards are gone or cut off" in caplog.text
+    assert worker.run_worker(job.folder, threads=1) == 1
+    assert shards(job) == before
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path) -> None:
+    crew = worker.AnnotateCrew(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="every worker needs it under this path"):
+        crew.work(0, 1)
+
+
+def test_what_dead_workers_left_is_removed_at_the_end(job) -> None:
+    worker.run_worker(job.folder, threads=1)
+    Claims(job.folder / "claims", worker="dead").take(job.names[0])
+    half = job.folder / "shards" / ".mobilesam-0123456789abcdef-x.tar"
+    half.write_bytes(b"half")
+    worker.tidy(job)
+    assert not list((job.folder / "claims").iterdir())
+    assert not half.exists()
+
+
+def test_claims_on_shards_that_are_not_finished_stay(job) -> None:
+    Claims(job.folder / "claims", worker="alive").take(job.names[0])
+    worker.tidy(job)
+    assert Claims(job.folder / "claims").tries(job.names[0]) == 1

@@ -97,7 +97,8 @@ def test_sigterm_gives_the_shards_back(photos, detections, tmp_path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) != 0
-    process.stderr.close()
+    with process.stderr as told:
+        assert "stopped: what is finished stays" in told.read()
     assert not [p for p in (out / "shards").iterdir() if p.name.startswith(".")]
     assert not Claims(out / "claims").held()
 

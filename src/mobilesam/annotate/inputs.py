@@ -1,4 +1,4 @@
-"""The photos of an annotation run: folders, tars, COCO files, lists of paths and Parquet files of paths.
+"""The photos of an annotation run: folders, tars, COCO files, lists of paths, and Parquet files of photos or paths.
 
 They are listed one at a time, so that memory does not grow with their number; only COCO files are parsed as a whole.
 """
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mobilesam.annotate.parquet import read_column
+from mobilesam.annotate.cells import read_parquet
 from mobilesam.annotate.prompts import PromptFile, annotated_boxes
 from mobilesam.annotate.tasks import Ask, Task, file_state
 from mobilesam.data.coco import read_coco
@@ -22,11 +22,11 @@ from mobilesam.data.truths import CocoTruth
 from mobilesam.errors import DataError
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
-from mobilesam.remote import find, is_object, is_remote
+from mobilesam.remote import find, is_lost, is_object, is_remote
 from mobilesam.text import decode_text
 
-PATH_COLUMNS = ("path", "file_name", "image_path", "file")
-"""Names of the column of a Parquet file that holds the paths of photos; the first that is there counts."""
+REMOTE: dict[str, Callable[[str, str], Iterator[Item]]] = {".tar": read_tar, ".parquet": read_parquet}
+"""Readers of files in object stores that hold photos."""
 
 
 def find_tasks(
@@ -36,14 +36,15 @@ def find_tasks(
 
     Args:
         inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
-            files with a column of paths; shell patterns are expanded. Also addresses in object stores, of a .tar, or of
-            a prefix with photos and tars under it.
+            files with a column of photos or of paths; shell patterns are expanded. Also addresses in object stores, of
+            a .tar or .parquet file, or of a prefix with photos and such files under it.
         prompts: the prompt file; None for the boxes that COCO inputs are annotated with.
         wants_asks: whether photos are asked prompts at all.
         photos: folder of the photos of COCO files; by default found near each file.
 
     Raises:
         DataError: an input is missing or of no known kind.
+        OSError: a store does not answer.
     """
     for source, items in sources(inputs, photos):
         for item in map(named, items):
@@ -53,6 +54,8 @@ def find_tasks(
             try:
                 state = file_state(item.file.path)
             except OSError as error:
+                if is_lost(error):
+                    raise
                 yield Problem(item.id, f"the photo is not there ({error.strerror})")
                 continue
             asks: tuple[Ask, ...] = ()
@@ -68,22 +71,24 @@ def sources(inputs: Sequence[str], photos: Path | None) -> Iterator[tuple[str, I
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
         yield str(path), _read(path, dataset, photos)
     for url in dict.fromkeys(one.rstrip("/") for one in inputs if is_remote(one)):
-        if url.endswith(".tar") and is_object(url):
-            yield url, read_tar(url, _dataset(url))
+        if url.endswith(tuple(REMOTE)) and is_object(url):
+            yield url, _read_remote(url)
             continue
-        for tar in (one for one in find(url) if one.endswith(".tar")):
-            yield tar, read_tar(tar, _dataset(tar))
+        for one in find(url):
+            if one.endswith(tuple(REMOTE)):
+                yield one, _read_remote(one)
         yield url, read_objects(url)
 
 
-def _dataset(url: str) -> str:
-    """The name of a data set in an object store: its whole place, which no other has."""
-    return url.partition("://")[2].removesuffix(".tar")
+def _read_remote(url: str) -> Iterator[Item]:
+    """The photos inside of an object."""
+    suffix = f".{url.rpartition('.')[2]}"
+    return REMOTE[suffix](url, url.partition("://")[2].removesuffix(suffix))
 
 
 def read_objects(url: str) -> Iterator[Item]:
     """The photos under a prefix of an object store, sorted."""
-    dataset = _dataset(url)
+    dataset = url.partition("://")[2]  # its whole place, which no other data set has
     for one in find(url):
         name = one[len(url) :].lstrip("/")
         if is_photo_name(name.rpartition("/")[2]):
@@ -97,7 +102,7 @@ def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
         ".tar": lambda: read_tar(path, dataset),
         ".json": lambda: read_coco(path, dataset, photos),
         ".txt": lambda: from_paths(_lines(path), path, dataset),
-        ".parquet": lambda: from_paths(read_column(path, PATH_COLUMNS), path, dataset),
+        ".parquet": lambda: read_parquet(path, dataset),
     }
     if path.suffix not in readers:
         known = ", ".join(readers)

@@ -11,13 +11,14 @@ OUTPUT/failed/          shards set aside after three failures, and why
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Task
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, SettingsError
 from mobilesam.recipe import from_dict
 
 JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE = "job.json", "manifest.jsonl", "problems.jsonl"
@@ -112,12 +113,27 @@ def identity_of(choice: ModelChoice, settings: AnnotateSettings, model: dict[str
     return {"model": model, **runtime, "settings": asdict(settings)}
 
 
+def check_output(output: Path) -> None:
+    """Refuse an address in an object store, which the command line gives as a path.
+
+    Raises:
+        SettingsError: it is one; says what to give.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", output.as_posix()):  # two letters or more: C:/ is a drive
+        raise SettingsError(
+            f"'{output}' is in an object store, but the output must be a folder that every worker sees: the plan and "
+            "the claims are in it; give a folder, and --results s3://BUCKET/PREFIX for the shards"
+        )
+
+
 def open_record(output: Path) -> dict[str, Any]:
     """The contents of job.json.
 
     Raises:
         DataError: there is none, or it is damaged or of another version.
+        SettingsError: the folder is an address.
     """
+    check_output(output)
     try:
         record = json.loads((output / JOB_FILE).read_text(encoding="utf-8"))
         if record["format"] != FORMAT:

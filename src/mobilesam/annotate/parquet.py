@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ from mobilesam.extras import require
 from mobilesam.remote import is_remote, open_url
 
 
-def open_parquet(path: Path | str) -> Any:
+def open_parquet(path: Path | str, *, streams: bool = False) -> Any:
     """A `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        path: of the file, or its address in an object store.
+        streams: read columns in parts of a megabyte instead of whole row groups, for columns of photos.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -24,23 +28,10 @@ def open_parquet(path: Path | str) -> Any:
 
     try:
         # Given a path, pyarrow closes the file by itself.
-        return ParquetFile(open_url(str(path)) if is_remote(path) else path)
+        options: dict[str, Any] = {"pre_buffer": False, "buffer_size": 2**20} if streams else {}
+        return ParquetFile(open_url(str(path)) if is_remote(path) else path, **options)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise DataError(f"'{path}' is not a Parquet file ({first_line(error)})") from error
-
-
-def read_column(path: Path | str, names: Sequence[str]) -> Iterator[str]:
-    """The values of the first of the named columns that is there, as texts.
-
-    Raises:
-        DataError: there is none of them.
-    """
-    file = open_parquet(path)
-    there = [name for name in names if name in file.schema_arrow.names]
-    if not there:
-        raise DataError(f"'{path}' has no column {' or '.join(names)}, but {', '.join(file.schema_arrow.names)}")
-    for batch in file.iter_batches(columns=there[:1]):
-        yield from (str(value) for value in batch.column(0).to_pylist() if value is not None)
 
 
 def read_rows(path: Path | str) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from mobilesam.annotate.job import (
     PROBLEMS_FILE,
     Job,
     ModelChoice,
+    check_output,
     identity_of,
     open_job,
     open_record,
@@ -67,8 +68,9 @@ def make_plan(
 
     Raises:
         DataError: an input cannot be read, there are no photos or no prompts, or the folder holds something else.
-        SettingsError: the folder has a plan of other inputs, another model or other settings.
+        SettingsError: the folder has a plan of other inputs, another model or other settings, or is in a store.
     """
+    check_output(output)
     info = predictor.info
     model = {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size}
     asked = {

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+from mobilesam.annotate.cells import RowTruth
 from mobilesam.annotate.parquet import read_rows
 from mobilesam.annotate.tasks import Ask
 from mobilesam.data.coco import image_key
@@ -121,12 +122,12 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
 
 
 def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
-    """The boxes that an input itself is annotated with: a COCO file's, or those of a shard's records.
+    """The boxes that an input itself is annotated with: those of a COCO file, a shard's records or a Parquet file.
 
     Raises:
         DataError: the input is of another kind.
     """
-    if isinstance(photo.truth, CocoTruth):
+    if isinstance(photo.truth, CocoTruth | RowTruth):
         records: Sequence[Any] = photo.truth.records
     elif isinstance(photo.truth, RecordTruth):
         try:

@@ -40,6 +40,7 @@ def write_report(job: Job, status: Status, *, wall_seconds: float, coco: bool) -
     worst = sorted(one for _, record in read_records(job.folder / "done") for one in record["worst"])[:WORST]
     rate = status.photos_done / wall_seconds if wall_seconds else 0.0
     record = {**asdict(status), "wall_seconds": round(wall_seconds, 1), "photos_per_second": round(rate, 2)}
+    record["worker_rates"] = [round(rate, 2) for rate in status.worker_rates]
     record |= {"identity": job.identity, "worst": worst}
     files.append(save_json(record, job.folder / "report.json", ALL, indent=2))
     files.append(save_text(to_markdown(job, status, record), job.folder / "report.md", ALL))
@@ -55,6 +56,8 @@ def to_markdown(job: Job, status: Status, record: Record) -> str:
         ("shards set aside", str(len(status.set_aside))),
         ("size", f"{status.bytes / 1e6:.1f} MB"),
         ("photos/s of this call", str(record["photos_per_second"])),
+        *second_look_rows(status),
+        ("memory of a worker, at most", f"{status.worker_mb:.0f} MB" if status.worker_mb else "unknown"),
         ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.choice.backend}"),
     ]
     parts = ["# Annotation run", "\n".join(table(("", ""), rows))]
@@ -63,6 +66,18 @@ def to_markdown(job: Job, status: Status, record: Record) -> str:
         parts += ["## Lowest scores", "\n".join(table(("photo", "masks", "mean score"), lowest))]
     parts += ["![A random sample](sample.jpg)"]
     return "\n\n".join(parts) + "\n"
+
+
+def second_look_rows(status: Status) -> list[tuple[str, str]]:
+    """What second looks cost, where there were any."""
+    if not status.second_looks:
+        return []
+    rate, without = status.worker_rates
+    share = status.second_look_seconds / status.seconds if status.seconds else 0.0
+    return [
+        ("second looks", f"{status.second_looks}, {share:.0%} of the time of workers"),
+        ("photos/s of a worker", f"{rate:.2f}; without second looks it would be {without:.2f}"),
+    ]
 
 
 def write_errors(job: Job) -> Path:

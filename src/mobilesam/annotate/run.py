@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.status import Counter, Status
-from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice
+from mobilesam.annotate.worker import AnnotateCrew, backend_name, load_choice, redo_missing, tidy
 from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.errors import SettingsError
@@ -81,20 +82,17 @@ def annotate(
     started = time.monotonic()
     predictor = load_choice(choice, 1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
-    job = make_plan(
-        inputs,
-        output,
-        predictor,
-        choice,
-        settings or AnnotateSettings(),
-        prompts=prompts,
-        photos=photos,
-        results=results,
-    )
+    asked = (inputs, output, predictor, choice, settings or AnnotateSettings())
+    job = make_plan(*asked, prompts=prompts, photos=photos, results=results)
     del predictor  # each worker has its own
+    redo_missing(job)
     progress = Progress(job, show_progress, log)
     crew = AnnotateCrew(output.absolute())
-    run_crew(crew, engine, workers, threads, address, progress.update)
+    try:
+        run_crew(crew, engine, workers, threads, address, progress.update)
+    finally:
+        with suppress(OSError):  # of a disk that is gone, which is told already
+            tidy(job)
     status = progress.finish()
     files = write_report(job, status, wall_seconds=time.monotonic() - started, coco=coco)
     return Outcome(job, status, files, int(open_record(output)["num_problems"]))
@@ -120,7 +118,8 @@ class Progress:
         """Look at the folder; at most once a second for the bar, once a minute for the log."""
         status = self.counter.status()
         self.bar.n = status.photos_done
-        self.bar.set_postfix_str(f"{status.errors} errors", refresh=False)
+        failed = f", {len(status.set_aside)} shards set aside" if status.set_aside else ""
+        self.bar.set_postfix_str(f"{status.errors} errors{failed}", refresh=False)
         self.bar.refresh()
         if self.log is not None and time.monotonic() - max(self.logged, self.started) >= LOG_EVERY:
             self.logged = time.monotonic()

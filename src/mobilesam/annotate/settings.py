@@ -22,6 +22,8 @@ class AnnotateSettings(Settings):
     """Most photos in a shard, the unit that is written, resumed and retried."""
     zoom: ZoomWord = "auto"
     """Second looks at small boxes: "auto", "on" or "off"."""
+    zoom_batch: Count = 1
+    """Regions of second looks in a call of the encoder, gathered across photos; on a CPU, 1 is fastest."""
     max_pixels: Count = MAX_PIXELS
     """Larger photos are refused."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)

@@ -32,15 +32,29 @@ class Status:
     bytes: int
     seconds: float
     """Time that workers spent on finished shards, together."""
+    second_looks: int = 0
+    second_look_seconds: float = 0.0
+    """Part of `seconds`."""
+    worker_mb: float = 0.0
+    """Peak memory of the worker that took most; 0 where no system told."""
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
         return self.done + len(self.set_aside) == self.shards
 
+    @property
+    def worker_rates(self) -> tuple[float, float]:
+        """Photos/s of one worker: as it was, and without the time of second looks; 0 before there are results."""
+        with_looks, without = self.seconds, self.seconds - self.second_look_seconds
+        return (
+            self.photos_done / with_looks if with_looks > 0 else 0.0,
+            self.photos_done / without if without > 0 else 0.0,
+        )
+
     def text(self) -> str:
         """For people."""
-        rate = f", {self.photos_done / self.seconds:.1f} photos/s for each worker" if self.seconds else ""
+        rate = f", {self.worker_rates[0]:.1f} photos/s for each worker" if self.seconds else ""
         lines = [f"{self.done} of {self.shards} shards done, {self.running} running, {self.abandoned} abandoned"]
         lines += [f"{self.photos_done} of {self.photos} photos, {self.masks} masks, {self.errors} errors{rate}"]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
@@ -79,7 +93,10 @@ class Counter:
             masks=sum(r["masks"] for r in done),
             errors=sum(r["errors"] for r in done),
             bytes=sum(r["bytes"] for r in done),
-            seconds=round(sum(r["seconds"] for r in done), 1),
+            seconds=round(sum(r["seconds"] for r in done), 2),
+            second_looks=sum(r["second_looks"] for r in done),
+            second_look_seconds=round(sum(r["second_look_seconds"] for r in done), 2),
+            worker_mb=max((r["peak_mb"] for r in done), default=0.0),
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilesam.annotate.cells import CellRef
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size
 from mobilesam.errors import DataError
@@ -59,6 +60,8 @@ class Task:
         record["state"] = self.state
         if self.file.member is not None:
             record["member"] = self.file.member
+        if isinstance(self.file, CellRef):
+            record["cell"] = [self.file.column, *self.file.row]
         if self.image_id is not None:
             record["image_id"] = self.image_id
         if self.sizes:
@@ -70,10 +73,15 @@ class Task:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Task:
         """Inverse of `to_dict`."""
-        member = record.get("member")
+        member, file = record.get("member"), FileRef(record["path"])
+        if member:
+            file = FileRef(record["path"], tuple(member))
+        elif "cell" in record:
+            column, group, row = record["cell"]
+            file = CellRef(record["path"], None, column, (group, row))
         return cls(
             PhotoId(*record["photo"]),
-            FileRef(record["path"], tuple(member) if member else None),
+            file,
             tuple(record["state"]),
             tuple(map(Ask.from_list, record.get("asks", ()))),
             record.get("image_id"),

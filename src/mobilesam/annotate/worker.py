@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from mobilesam.annotate.job import Job, ModelChoice, open_job
+from mobilesam.annotate.job import JOB_FILE, Job, ModelChoice, open_job
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.choices import BackendName, Precision
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
@@ -22,6 +23,7 @@ from mobilesam.files import save_json
 from mobilesam.outputs import ALL
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
+from mobilesam.remote import is_lost, is_remote, sizes_under
 from mobilesam.temporaries import sweep
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,11 @@ class AnnotateCrew:
 
     def work(self, number: int, threads: int | None) -> None:
         """See `mobilesam.engines.job.Crew`."""
+        if not (self.folder / JOB_FILE).exists():
+            raise DataError(
+                f"'{self.folder}' is not to be seen from {socket.gethostname()}: the plan and the claims are in it, so "
+                "every worker needs it under this path, as a network folder; only results and photos may be in a store"
+            )
         run_worker(self.folder, threads=threads)
 
     def is_over(self) -> bool:
@@ -121,7 +128,7 @@ def work_on(job: Job, index: int, predictor: Predictor, claims: Claims) -> bool:
     """Claim and write one shard; False if it is done already or another worker holds it.
 
     Raises:
-        DataError: the output's disk is full or gone.
+        DataError: the output's disk is full or gone, or a store does not answer.
     """
     name = job.names[index]
     if job.done_file(name).exists() or job.failed_file(name).exists() or not claims.take(name):
@@ -142,6 +149,9 @@ def work_on(job: Job, index: int, predictor: Predictor, claims: Claims) -> bool:
         if isinstance(error, OSError) and error.errno in FULL:
             claims.release(name, counts=False)
             raise DataError(f"'{job.folder}' cannot be written: {os.strerror(error.errno or 0)}") from error
+        if is_lost(error):
+            claims.release(name, counts=False)
+            raise DataError(f"{first_line(error)}; run the command again when it is there") from error
         fail(job, name, error, claims)
         return False
     claims.forget(name)
@@ -162,6 +172,34 @@ def set_aside(job: Job, name: str, reason: str, claims: Claims) -> None:
     """Record that a shard is not tried again."""
     save_json({"shard": name, "reason": reason}, job.failed_file(name), ALL)
     claims.forget(name)
+
+
+def tidy(job: Job) -> None:
+    """Remove what workers left that died or were stopped: claims on finished shards, and half-written files."""
+    sweep(job.folder / "shards")
+    claims = Claims(job.folder / "claims")
+    for path in claims.folder.iterdir():
+        name = path.name.removesuffix(".tries")
+        if job.done_file(name).exists() or job.failed_file(name).exists():
+            claims.forget(name)
+
+
+def redo_missing(job: Job) -> int:
+    """Forget finished shards whose results are gone or cut off, so that they are made again; returns their number."""
+    there = sizes_under(job.results) if is_remote(job.results) else None
+    lost = 0
+    for name, record in read_records(job.folder / "done"):
+        path = job.result(name)
+        try:
+            size = os.stat(path).st_size if there is None else there.get(path.rpartition("/")[2])
+        except FileNotFoundError:
+            size = None
+        if size != record["bytes"]:
+            job.done_file(name).unlink(missing_ok=True)
+            lost += 1
+    if lost:
+        log.warning("the results of %d finished shards are gone or cut off; they are made again", lost)
+    return lost
 
 
 def read_records(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

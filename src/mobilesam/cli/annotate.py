@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilesam import choices
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
+
+if TYPE_CHECKING:
+    from mobilesam.annotate.run import Outcome
 
 annotate_app = typer.Typer(
     cls=RunByDefault,
@@ -44,7 +49,7 @@ def run_annotate(
     images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
     shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
     engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one for each core is fastest.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each worker; default: the cores, divided.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
     model: options.Model = "embedded",
@@ -53,6 +58,9 @@ def run_annotate(
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     zoom: options.ZoomName = "auto",
+    zoom_batch: Annotated[
+        int | None, typer.Option(min=1, help="Regions of second looks in a call; default: 1, on GPUs 16.")
+    ] = None,
     max_pixels: options.MaxPixels = None,
     search: options.Search = None,
     as_json: options.AsJson = False,
@@ -65,17 +73,19 @@ def run_annotate(
     from mobilesam.image import MAX_PIXELS
 
     asks = prompts is not None or own_boxes
-    check_options(asks, prompts is not None and own_boxes, zoom, search)
+    check_options(asks, prompts is not None and own_boxes, zoom != "auto" or zoom_batch is not None, search)
     settings = AnnotateSettings(
         prompts="given" if asks else "everything",
         form=form,
         shard_photos=shard_photos,
         zoom=zoom,
+        zoom_batch=zoom_batch or (1 if device == "cpu" else 16),
         max_pixels=max_pixels or MAX_PIXELS,
         everything=options.read_settings(EverythingSettings, {}, search),
     )
     is_terminal = sys.stderr.isatty()
-    outcome = annotate(
+    run = partial(
+        annotate,
         inputs,
         output,
         choice=ModelChoice(
@@ -97,6 +107,7 @@ def run_annotate(
         show_progress=is_terminal and not as_json,
         log=None if is_terminal else lambda line: typer.echo(line, err=True),
     )
+    outcome = unless_stopped(run)
     files = [str(file) for file in outcome.files]
     text = "\n".join([outcome.status.text(), *(f"wrote {file}" for file in files)])
     options.say({**asdict(outcome.status), "files": files}, text, as_json)
@@ -105,7 +116,16 @@ def run_annotate(
         raise typer.Exit(1)
 
 
-def check_options(asks: bool, both: bool, zoom: str, search: list[str] | None) -> None:
+def unless_stopped(run: Callable[[], Outcome]) -> Outcome:
+    """Run it; Ctrl-C and SIGTERM end it with a message."""
+    try:
+        return run()
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo("stopped: what is finished stays, the rest is done by the same command", err=True)
+        raise
+
+
+def check_options(asks: bool, both: bool, has_zoom: bool, search: list[str] | None) -> None:
     """Refuse options that would do nothing.
 
     Raises:
@@ -117,8 +137,8 @@ def check_options(asks: bool, both: bool, zoom: str, search: list[str] | None) -
         raise SettingsError("--prompts and --own-boxes are two sources of prompts; give one")
     if asks and search:
         raise SettingsError("--set changes the search for all masks; with prompts there is none")
-    if not asks and zoom != "auto":
-        raise SettingsError("--zoom is for prompts; give --prompts or --own-boxes, or leave it out")
+    if not asks and has_zoom:
+        raise SettingsError("--zoom and --zoom-batch are for prompts; give --prompts or --own-boxes, or leave them out")
 
 
 @annotate_app.command()

@@ -6,13 +6,16 @@ it, makes it exactly once.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
 from mobilesam.engines.job import Crew
+from mobilesam.engines.local import terminating
 from mobilesam.errors import DataError, MobileSamError
 from mobilesam.extras import require
 
+log = logging.getLogger(__name__)
 POLL = 0.5  # seconds between two looks at the actors
 
 
@@ -37,17 +40,20 @@ def run_ray(crew: Crew, workers: int, threads: int | None, watch: Callable[[], N
     threads = threads or 1
     ray.init(address=address, include_dashboard=None if address else False, log_to_driver=True, configure_logging=False)
     try:
-        actor = ray.remote(num_cpus=threads, max_restarts=-1, max_task_retries=-1)(RayWorker)
-        handles = [actor.remote() for _ in range(workers)]
-        running = [handle.run.remote(crew, i, threads) for i, handle in enumerate(handles)]
-        failures: list[str] = []
-        # An actor whose node is gone waits for another one, perhaps for ever; the others do its work.
-        while running and not crew.is_over():
-            done, running = ray.wait(running, timeout=POLL)
-            watch()
-            failures += [message for message in ray.get(done) if message]
-        if not crew.is_over():
-            raise DataError(f"every worker has ended: {'; '.join(dict.fromkeys(failures))}")
+        with terminating():  # SIGTERM too is to end the actors
+            actor = ray.remote(num_cpus=threads, max_restarts=-1, max_task_retries=-1)(RayWorker)
+            handles = [actor.remote() for _ in range(workers)]
+            running = [handle.run.remote(crew, i, threads) for i, handle in enumerate(handles)]
+            failures: list[str] = []
+            # An actor whose node is gone waits for another one, perhaps for ever; the others do its work.
+            while running and not crew.is_over():
+                done, running = ray.wait(running, timeout=POLL)
+                watch()
+                for message in filter(None, ray.get(done)):
+                    failures.append(message)
+                    log.warning("a worker has ended, the others go on: %s", message)
+            if not crew.is_over():
+                raise DataError(f"every worker has ended: {'; '.join(dict.fromkeys(failures))}")
     finally:
         ray.shutdown()
 

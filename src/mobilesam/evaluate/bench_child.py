@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.image import open_photo
+from mobilesam.memory import peak_mb
 from mobilesam.predict.load import load
 
 
@@ -32,19 +33,6 @@ def measure(folder: Path, backend: Any, precision: Any, photo: Path, repeats: in
         clicks.append(time.perf_counter() - start)
     times = {"cold": [cold], "encode": encode, "click": clicks}
     return {**{name: [1000 * t for t in found] for name, found in times.items()}, "peak_mb": [peak_mb()]}
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process in megabytes; 0 where the system does not tell."""
-    if sys.platform == "win32":
-        return 0.0
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux, where getrusage would count what the parent held before this program began
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on macOS in bytes
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,17 @@ NO_PHOTO = (
     "a second look needs the photo, and this embedding has none: embed the photo again, or give it along with the "
     "file: sam.load_embedding(path, photo=photo)"
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A region of a photo that is to be encoded again for a prompt."""
+
+    photo: Rgb
+    """(H, W, 3)"""
+    prompt: Prompt
+    """In pixels of the photo."""
+    region: Region
 
 
 def look_again(
@@ -66,10 +78,7 @@ def look_again(
         raise PromptError(NO_PHOTO)
     if zoom is True and not all(prompt.asks_something for prompt in prompts):
         raise PromptError("a second look cannot be asked for by a prior alone; add the points or the box it came from")
-    candidates = [
-        choose_region(prompt, found, zoom, backend.info) for prompt, found in zip(prompts, first, strict=True)
-    ]
-    regions = {i: region for i, region in enumerate(candidates) if region is not None}
+    regions = choose_regions(prompts, first, zoom, backend.info)
     if photo is None:
         if regions:
             warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)
@@ -78,10 +87,20 @@ def look_again(
     indices = list(regions)
     for group in alike([prompts[i] for i in indices], regions_per_call(backend.info)):
         chosen = [indices[k] for k in group]
-        looks = look(backend, photo, [prompts[i] for i in chosen], [regions[i] for i in chosen])
-        for i, seen in zip(chosen, looks, strict=True):
-            answers[i] = merge(first[i], prompts[i], regions[i], seen, has_prior)
+        seen = look(backend, [Look(photo, prompts[i], regions[i]) for i in chosen])
+        for i, found in zip(chosen, seen, strict=True):
+            answers[i] = merge(first[i], prompts[i], regions[i], found, has_prior)
     return answers
+
+
+def choose_regions(
+    prompts: Sequence[Prompt], first: Sequence[Prediction], zoom: Zoom, info: ModelInfo
+) -> dict[int, Region]:
+    """The regions to zoom into, by the indices of those prompts that get a second look."""
+    if zoom is False:
+        return {}
+    found = (choose_region(prompt, answer, zoom, info) for prompt, answer in zip(prompts, first, strict=True))
+    return {i: region for i, region in enumerate(found) if region is not None}
 
 
 def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo) -> Region | None:
@@ -131,23 +150,27 @@ def regions_per_call(info: ModelInfo) -> int:
     return max(1, 1024**2 // info.image_size**2)
 
 
-def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Region]) -> list[Prediction]:
-    """Encode B regions in one batch, and decode one prompt for each; prompts must have equal length.
+def look(backend: Backend, looks: Sequence[Look]) -> list[Prediction]:
+    """Encode B regions in one batch, and decode one prompt for each.
+
+    Args:
+        backend: of the model.
+        looks: of one photo or of several; their prompts must have equal length.
 
     Returns:
         For each region a prediction with all four masks, in pixels of the region.
     """
     size = backend.info.image_size
-    region_hws = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in regions]
+    region_hws = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in (one.region for one in looks)]
     input_hws = [input_size(hw, size) for hw in region_hws]
-    squares = np.concatenate([to_square(photo[y0:y1, x0:x1], size) for x0, y0, x1, y1 in regions])  # (B, 3, S, S)
+    squares = np.concatenate([to_square(cut(one.photo, one.region), size) for one in looks])  # (B, 3, S, S)
     coords = np.stack(
         [
-            scale_points(prompt.moved(region[:2]), region_hw, input_hw)
-            for prompt, region, region_hw, input_hw in zip(prompts, regions, region_hws, input_hws, strict=True)
+            scale_points(one.prompt.moved(one.region[:2]), region_hw, input_hw)
+            for one, region_hw, input_hw in zip(looks, region_hws, input_hws, strict=True)
         ]
     )  # (B, P, 2)
-    labels = np.stack([prompt.labels for prompt in prompts])  # (B, P)
+    labels = np.stack([one.prompt.labels for one in looks])  # (B, P)
     no_mask = np.zeros((1, 1, backend.info.low_res, backend.info.low_res), np.float32)
     embeddings = backend.encode(squares)  # (B, C, g, g), one for each prompt
     low_res, scores = backend.decode(embeddings, coords, labels, no_mask, np.zeros(1, np.float32))
@@ -157,7 +180,13 @@ def look(backend: Backend, photo: Rgb, prompts: list[Prompt], regions: list[Regi
     ]
 
 
-def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool) -> Prediction:
+def cut(photo: Rgb, region: Region) -> Rgb:
+    """The region (h, w, 3) of a photo."""
+    x0, y0, x1, y1 = region
+    return photo[y0:y1, x0:x1]
+
+
+def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool = False) -> Prediction:
     """Replace masks of a prediction by zoomed ones.
 
     For a box, each mask and its score are replaced by those of the same decoder output. For clicks, only the best mask
