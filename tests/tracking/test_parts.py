@@ -74,7 +74,7 @@ def test_the_appearance_tells_an_object_from_what_is_around_it_and_from_another(
 
 def evidence(likeness: np.ndarray, carried: np.ndarray | None = None) -> Evidence:
     box = None if carried is None else (1.0, 1.0, 5.0, 5.0)
-    return Evidence(likeness, carried, box, 0.5, np.zeros_like(likeness))
+    return Evidence(likeness, carried, box, 0.5, np.zeros_like(likeness), 36.0)
 
 
 def test_masks_that_agree_with_flow_and_appearance_get_higher_marks() -> None:

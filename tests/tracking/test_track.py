@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 import mobilesam
 from mobilesam import ObjectPrompt, PromptError, TrackedFrame
 from mobilesam.errors import ImageError, SettingsError
+from mobilesam.predict.results import Mask
+from mobilesam.tracking.follow import Follower
+from mobilesam.tracking.results import TrackedObject
+from mobilesam.tracking.track import part
 from tests.helpers.clips import Clip, iou
 
 
@@ -80,10 +84,27 @@ def test_two_objects_that_cross_keep_their_numbers(small: mobilesam.Predictor) -
     assert iou(labels == 1, clip.truth(10, 0)) > 0.85
 
 
-def test_two_prompts_on_one_object_do_not_both_keep_it(small: mobilesam.Predictor) -> None:
-    clip = Clip((right(40, 60, 8),), 3)
-    found = list(mobilesam.track(small, clip.frames(), objects=[ObjectPrompt(box=clip.box(0))] * 2))
-    assert all(len(one.lost) == 1 for one in found[1:])
+def test_an_object_and_a_part_of_it_are_both_followed(small: mobilesam.Predictor) -> None:
+    clip = Clip((right(40, 60, 8),), 4)
+    inner = ObjectPrompt(box=(29, 49, 51, 71))
+    found = list(mobilesam.track(small, clip.frames(), objects=[ObjectPrompt(box=clip.box(0)), inner]))
+    assert not any(one.lost for one in found)
+    whole, centre = (one.mask.array for one in found[-1].objects)
+    assert iou(whole, clip.truth(3)) > 0.85
+    assert iou(centre, clip.disc((64, 60), 10)) > 0.7
+    assert found[-1].labels()[60, 64] == 2, "the smaller one lies on top"
+
+
+def test_of_two_objects_on_one_thing_the_less_alike_is_lost(small: mobilesam.Predictor) -> None:
+    mask = Clip((right(40, 60, 8),), 1).truth(0)
+    found = [TrackedObject(i, Mask(mask, 0.9), agreement) for i, agreement in ((1, 0.5), (2, 0.7))]
+    followers = [Follower(small, i, mobilesam.TrackSettings()) for i in (1, 2)]
+    for follower in followers:
+        follower.frame_hw = (mask.shape[0], mask.shape[1])
+    parted = part(found, followers, {(0, 1), (1, 0)})
+    assert [one.is_lost for one in parted] == [True, False]
+    assert parted[0].mask.area == 0
+    assert part(found, followers, set()) == found
 
 
 def test_memory_does_not_grow_with_the_clip(small: mobilesam.Predictor) -> None:

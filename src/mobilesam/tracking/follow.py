@@ -24,6 +24,7 @@ from mobilesam.tracking.settings import ObjectPrompt, TrackSettings
 # H W frame, h w region
 
 GROWTH = 1.5  # each frame in which an object is lost, the region of the search grows by this
+SIZE_SHARE = 0.2  # of the newest frame in the mean size of recent ones
 CLAIMED = 0.3  # pixels that another object claims more than this are its own
 TOUCH = np.ones((5, 5), np.uint8)  # objects nearer than two pixels touch
 AREA_CHANGE = 4.0  # a mask that is so many times larger or smaller than when it was lost is another object
@@ -56,6 +57,23 @@ class Rival:
         return place * theirs / (own + theirs + 1e-6)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What the first frame tells of one object."""
+
+    found: TrackedObject
+    mask: NDArray[np.bool_]
+    """(H, W)"""
+    close: ImageEmbedding
+    """The region around it."""
+    close_mask: NDArray[np.bool_]
+    """(h, w)"""
+
+    def overlaps(self, other: Start) -> bool:
+        """Whether two objects are one, or one is a part of the other."""
+        return bool((self.mask & other.mask).sum() > 0.5 * min(self.mask.sum(), other.mask.sum()))
+
+
 class Follower:
     """One object: its last mask, its box, and what it looks like. Memory does not grow with the video."""
 
@@ -68,12 +86,12 @@ class Follower:
         """(H, W) of the last frame, or None while the object is lost."""
         self.box: BoxXyxy = (0, 0, 0, 0)
         """Where it was last seen."""
-        self.area = 0
+        self.usual_area = 0.0
         self.missed = 0
         """Number of frames since then."""
 
-    def start(self, frame: Rgb, prompt: ObjectPrompt, others: Sequence[Follower] = ()) -> TrackedObject:
-        """Segment the object in its first frame, and learn its appearance; `others` learn that this is not theirs.
+    def start(self, frame: Rgb, prompt: ObjectPrompt) -> Start:
+        """Segment the object in its first frame and learn its appearance.
 
         Raises:
             PromptError: the prompt is invalid for this frame, or its mask is empty.
@@ -83,12 +101,10 @@ class Follower:
         if not found.area:
             raise PromptError(f"the prompt of object {self.id} gives an empty mask; try another point, or a box")
         region = Region.around(found.box_xyxy, self.settings.region_factor, _hw(frame))
-        image, mask = self.predictor.embed(region.cut(frame)), region.cut(found.array)
-        self.appearance.learn(image, mask)
-        for other in others:
-            other.appearance.learn_other(image, mask)
+        close, mask = self.predictor.embed(region.cut(frame)), region.cut(found.array)
+        self.appearance.learn(close, mask)
         self._keep(found.array)
-        return self._seen(Sighting(found.array, found.score, 1.0))
+        return Start(self._seen(Sighting(found.array, found.score, 1.0)), found.array, close, mask)
 
     def step(self, frame: Rgb, carried: NDArray[np.float32] | None, rivals: Sequence[Rival] = ()) -> TrackedObject:
         """Find the object in the next frame.
@@ -129,7 +145,7 @@ class Follower:
             return rough
         near = Region.around(boxes.from_mask(rough.mask), self.settings.region_factor, _hw(frame))
         close = self._look(frame, near, None, None, rivals)
-        change = close.mask.sum() / max(1, self.area)
+        change = close.mask.sum() / max(1.0, self.usual_area)
         if not 1 / AREA_CHANGE < change < AREA_CHANGE:
             return Sighting(np.zeros_like(close.mask), 0.0, 0.0)
         return close
@@ -149,7 +165,7 @@ class Follower:
         taken = np.zeros_like(own)
         for rival in rivals:
             taken = np.maximum(taken, rival.claim(image, region, own))
-        evidence = Evidence(own * (1 - taken), carried, inside, self.settings.flow_share, taken)
+        evidence = Evidence(own * (1 - taken), carried, inside, self.settings.flow_share, taken, self.usual_area)
         found: Judged = decide(image, evidence, self.settings)
         is_sure = carried is not None and found.agreement > self.settings.learn_above
         # Where another object touches this one, the border between them is too unsure to learn from.
@@ -160,7 +176,9 @@ class Follower:
     def _keep(self, mask: NDArray[np.bool_]) -> None:
         self.mask = mask
         self.frame_hw = _hw(mask)
-        self.box, self.area, self.missed = boxes.from_mask(mask), int(mask.sum()), 0
+        self.box, self.missed = boxes.from_mask(mask), 0
+        share = SIZE_SHARE if self.usual_area else 1.0
+        self.usual_area += share * (float(mask.sum()) - self.usual_area)
 
     def _seen(self, found: Sighting) -> TrackedObject:
         # Run lengths: a caller who keeps the results of a long video then keeps kilobytes for each frame.

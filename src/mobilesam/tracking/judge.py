@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,7 @@ from mobilesam.tracking.settings import TrackSettings
 
 SURE = 10.0  # logits beyond this count as this in means
 SHARPNESS = 10.0  # a mask whose mark is 0.1 below the best one's weighs 1/e of it in the mean
+LARGEST_CHANGE = 2.0  # factors of 2 of the size, beyond which a mask is not even worse
 SMALL_PART = 0.15  # parts of the evidence below this share of the largest one are noise
 
 
@@ -35,6 +37,8 @@ class Evidence:
     """Share of the carried mask in the evidence, 0-1."""
     taken: NDArray[np.float32]
     """(h, w) 0-1, how much each pixel belongs to another object; 0 where there is none."""
+    area: float
+    """The usual number of pixels of the object, as of recent frames."""
 
     @property
     def both(self) -> NDArray[np.float32]:
@@ -109,8 +113,10 @@ def propose(evidence: Evidence) -> tuple[list[BoxXyxy], tuple[int, int]]:
 
 
 def mark(mask: NDArray[np.bool_], score: float, evidence: Evidence, settings: TrackSettings) -> float:
-    """How good a mask is: the weighted sum of its agreements and of the model's own score."""
+    """How good a mask is: the weighted sum of its agreements and of the model's own score, less a change of size."""
     total = settings.appearance_weight * soft_iou(mask, evidence.likeness) + settings.score_weight * score
+    change = abs(math.log2(max(1, int(mask.sum())) / max(1.0, evidence.area)))
+    total -= settings.size_weight * min(change, LARGEST_CHANGE)
     if evidence.carried is not None:
         total += settings.flow_weight * soft_iou(mask, evidence.carried)
     return total

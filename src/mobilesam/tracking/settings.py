@@ -37,15 +37,17 @@ class TrackSettings(Settings):
     """Weight of the agreement with the mask that optical flow carries over from the last frame."""
     appearance_weight: PositiveOrZero = 1.0
     """Weight of the agreement with the object's appearance."""
+    size_weight: PositiveOrZero = 0.1
+    """Weight against masks that are larger or smaller than the object was in recent frames, for each factor of 2."""
     score_weight: PositiveOrZero = 0.3
     """Weight of the IoU that the model predicts for its own mask."""
     forgetting: Annotated[float, Range(above=0, high=1)] = 0.1
     """Share of the newest frame in the memory of recent frames, 0-1; the first frame is never forgotten."""
     recent_share: Probability = 0.5
     """Weight of the recent frames against the first one in the appearance, 0-1."""
-    learn_above: Probability = 0.5
+    learn_above: Probability = 0.55
     """Frames whose mask agrees less than this with the appearance are not learned."""
-    lost_below: Probability = 0.3
+    lost_below: Probability = 0.4
     """An object is lost where its best mask agrees less than this with its appearance."""
     found_above: Probability = 0.5
     """A lost object is found where a mask agrees more than this with its appearance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,8 @@ from mobilesam.tracking.settings import ObjectPrompt, TrackSettings
 
 MOST_OBJECTS = 255
 """As many as a picture with a palette can tell apart."""
+Pair = tuple[int, int]
+"""Indices of two objects."""
 SAME = 0.7  # two objects whose masks have a higher IoU are on the same thing
 
 
@@ -82,40 +84,45 @@ def _tracked(
     predictor: Predictor, frames: Frames, prompts: list[ObjectPrompt], start: int, settings: TrackSettings
 ) -> Generator[TrackedFrame, None, None]:
     followers = [Follower(predictor, i, settings) for i in range(1, len(prompts) + 1)]
+    apart: set[Pair] = set()
     flow = Flow(settings.flow_side)
     with closing(frames.read(start)) as read:
         for frame in read:
             flow.advance(frame.photo)
             if frame.index == start:
-                found = _start(frame, followers, prompts)
+                found, apart = _start(frame, followers, prompts)
             else:
-                found = part(_step(frame, followers, flow), followers)
+                found = part(_step(frame, followers, flow, apart), followers, apart)
             yield TrackedFrame(frame.index, frame.name, frame.photo, tuple(found))
 
 
-def _start(frame: Frame, followers: list[Follower], prompts: list[ObjectPrompt]) -> list[TrackedObject]:
+def _start(
+    frame: Frame, followers: list[Follower], prompts: list[ObjectPrompt]
+) -> tuple[list[TrackedObject], set[Pair]]:
+    """Segment all objects in their first frame; also gives the pairs that are apart there, who learn of each other."""
     hw = frame.photo.shape[:2]
     for prompt in prompts:  # all before the first is segmented, so that a mistake is told at once
         make_prompt((hw[0], hw[1]), points=prompt.points, labels=prompt.labels, box=prompt.box)
+    starts = [one.start(frame.photo, prompt) for one, prompt in zip(followers, prompts, strict=True)]
+    apart = {(i, j) for i, j in permutations(range(len(starts)), 2) if not starts[i].overlaps(starts[j])}
+    for i, j in sorted(apart):
+        followers[i].appearance.learn_other(starts[j].close, starts[j].close_mask)
+    return [start.found for start in starts], apart
+
+
+def _step(frame: Frame, followers: list[Follower], flow: Flow, apart: set[Pair]) -> list[TrackedObject]:
+    carried = [None if one.mask is None else flow.carry(one.mask) for one in followers]
+    rivals = {i: Rival(followers[i].appearance, mask) for i, mask in enumerate(carried) if mask is not None}
     return [
-        one.start(frame.photo, prompt, [other for other in followers if other is not one])
-        for one, prompt in zip(followers, prompts, strict=True)
+        one.step(frame.photo, carried[i], [rival for j, rival in rivals.items() if (i, j) in apart])
+        for i, one in enumerate(followers)
     ]
 
 
-def _step(frame: Frame, followers: list[Follower], flow: Flow) -> list[TrackedObject]:
-    carried = {one.id: flow.carry(one.mask) for one in followers if one.mask is not None}
-    rivals = {one.id: Rival(one.appearance, carried[one.id]) for one in followers if one.id in carried}
-    return [
-        one.step(frame.photo, carried.get(one.id), [rival for id, rival in rivals.items() if id != one.id])
-        for one in followers
-    ]
-
-
-def part(found: list[TrackedObject], followers: list[Follower]) -> list[TrackedObject]:
-    """Of two objects on the same thing, the one that looks less like it is lost; it can be found again elsewhere."""
+def part(found: list[TrackedObject], followers: Sequence[Follower], apart: set[Pair]) -> list[TrackedObject]:
+    """Of two objects that were apart and now are on the same thing, the one that looks less like it is lost."""
     answers = list(found)
-    for i, j in combinations(range(len(found)), 2):
+    for i, j in sorted((i, j) for i, j in apart if i < j):
         if answers[i].is_lost or answers[j].is_lost or _iou(answers[i], answers[j]) <= SAME:
             continue
         worse = i if answers[i].agreement < answers[j].agreement else j
