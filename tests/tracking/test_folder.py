@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -188,3 +190,14 @@ def test_spans_of_lost_frames_are_joined() -> None:
 def test_colours_of_the_palette_are_all_different() -> None:
     assert len({tuple(colour) for colour in palette().tolist()}) == 256
     assert palette()[3].tolist() == [128, 128, 0]
+
+
+def test_the_document_names_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "track.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    told = {}
+    for names, values in rows:
+        numbers = re.findall(r"\d+(?:\.\d+)?", values)
+        told |= dict(zip(re.findall(r"`(\w+)`", names), map(float, numbers), strict=False))
+    defaults = {field.name: getattr(mobilesam.TrackSettings(), field.name) for field in fields(mobilesam.TrackSettings)}
+    assert {name: told.get(name) for name in defaults} == defaults
