@@ -111,9 +111,15 @@ def test_neither_frames_nor_files_of_others_are_overwritten(run, clip: Path, fol
     assert [path.read_bytes() for path in sorted(target.iterdir())] == before
 
 
-def test_a_second_run_replaces_its_own_results(run, clip: Path) -> None:
-    for _ in range(2):
-        assert run("track", clip, *BOXES, *SMALL, "-w", "overlay", "-w", "coco", "-o", "out")[0] == 0
+def test_a_second_run_replaces_its_own_results_and_leaves_none_of_the_first(run, clip: Path) -> None:
+    forms = [word for form in ("indexed", "overlay", "masks", "coco") for word in ("-w", form)]
+    assert run("track", clip, *BOXES, *SMALL, *forms, "-o", "out")[0] == 0
+    mine = Path("out/masks/clip/1/mine.png")
+    Image.new("L", (4, 4)).save(mine)
+    assert run("track", clip, *BOXES, *SMALL, *forms, "-o", "out", "--frame", "3")[0] == 0
+    assert sorted(path.name for path in Path("out/Annotations/clip").iterdir()) == ["00003.png", "00004.png"]
+    assert sorted(path.name for path in mine.parent.iterdir()) == ["00003.png", "00004.png", "mine.png"]
+    assert len(json.loads(Path("out/clip.json").read_text(encoding="utf-8"))["images"]) == 2
 
 
 @pytest.mark.parametrize(

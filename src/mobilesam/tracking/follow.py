@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import boxes
+from mobilesam import boxes, masks
 from mobilesam.errors import PromptError
 from mobilesam.image import Rgb
 from mobilesam.predict.embedding import ImageEmbedding
@@ -86,7 +86,9 @@ class Follower:
         """(H, W) of the last frame, or None while the object is lost."""
         self.box: BoxXyxy = (0, 0, 0, 0)
         """Where it was last seen."""
+        self.frame_hw = (0, 0)
         self.usual_area = 0.0
+        """The mean number of its pixels in recent frames."""
         self.missed = 0
         """Number of frames since then."""
 
@@ -124,9 +126,9 @@ class Follower:
     def lose(self, agreement: float) -> TrackedObject:
         """Forget where the object is, but not what it looks like."""
         self.missed += 1
-        hw = self.frame_hw
         self.mask = None
-        return TrackedObject(self.id, Mask(Mask(np.zeros(hw, bool), 0.0).rle(), 0.0), agreement, is_lost=True)
+        empty = masks.to_rle(np.zeros(self.frame_hw, bool))
+        return TrackedObject(self.id, Mask(empty, 0.0), agreement, is_lost=True)
 
     def _follow(self, frame: Rgb, carried: NDArray[np.float32], rivals: Sequence[Rival]) -> Sighting:
         """Look around the mask that the flow has carried over."""
@@ -182,8 +184,7 @@ class Follower:
 
     def _seen(self, found: Sighting) -> TrackedObject:
         # Run lengths: a caller who keeps the results of a long video then keeps kilobytes for each frame.
-        mask = Mask(Mask(found.mask, found.score).rle(), found.score)
-        return TrackedObject(self.id, mask, found.agreement)
+        return TrackedObject(self.id, Mask(masks.to_rle(found.mask), found.score), found.agreement)
 
 
 def no_smaller(box: BoxXyxy, last: BoxXyxy, share: float) -> BoxXyxy:

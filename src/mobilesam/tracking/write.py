@@ -23,7 +23,7 @@ from PIL import Image
 
 from mobilesam.choices import TrackForm
 from mobilesam.files import replacing, save_picture
-from mobilesam.outputs import SOFTWARE, Outputs
+from mobilesam.outputs import SOFTWARE, Outputs, identity, is_picture_of_ours
 from mobilesam.tracking.results import TrackedFrame
 from mobilesam.tracking.video import VideoWriter
 
@@ -53,6 +53,7 @@ class Indexed:
     def __init__(self, folder: Path, outputs: Outputs) -> None:
         self.folder, self.outputs = folder, outputs
         folder.mkdir(parents=True, exist_ok=True)
+        remove_older(folder, outputs)
 
     def write(self, frame: TrackedFrame) -> None:
         """Add a frame."""
@@ -67,6 +68,8 @@ class Masks:
 
     def __init__(self, folder: Path, outputs: Outputs) -> None:
         self.folder, self.outputs = folder, outputs
+        for older in folder.glob("[0-9]*/"):
+            remove_older(older, outputs)
 
     def write(self, frame: TrackedFrame) -> None:
         """Add a frame."""
@@ -157,6 +160,13 @@ def open_writers(
             outputs.check(paths[form])
     os.makedirs(folder, exist_ok=True)
     return [makers[form](paths[form]) for form in forms], [paths[form] for form in forms]
+
+
+def remove_older(folder: Path, outputs: Outputs) -> None:
+    """Remove the pictures of an earlier run, which may have had other frames; nothing else in the folder is touched."""
+    for path in folder.glob("*.png"):
+        if identity(path) not in outputs.inputs and is_picture_of_ours(path):
+            path.unlink()
 
 
 def palette() -> NDArray[np.uint8]:
