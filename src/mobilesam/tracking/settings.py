@@ -24,7 +24,7 @@ class ObjectPrompt:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSettings(Settings):
-    """Settings of tracking; the defaults were chosen on two sequences, see docs/results/track.md."""
+    """Settings of tracking; docs/results/track.md says how the defaults were chosen."""
 
     region_factor: Annotated[float, Range(low=1.1, high=8)] = 2.0
     """Side of the square region that is encoded around an object, divided by the longer side of the object's box."""
