@@ -207,3 +207,20 @@ def test_the_document_names_every_setting_with_its_default() -> None:
         told |= dict(zip(re.findall(r"`(\w+)`", names), map(float, numbers), strict=False))
     defaults = {field.name: getattr(mobilesam.TrackSettings(), field.name) for field in fields(mobilesam.TrackSettings)}
     assert {name: told.get(name) for name in defaults} == defaults
+
+
+def test_progress_is_shown_where_it_is_asked_for(
+    embedded: mobilesam.Predictor, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+    arguments = {
+        "box": CLIP.box(0, 1),
+        "frame": 2,
+        "forms": ["coco"],
+        "on_frame": lambda frame: seen.append(frame.index),
+    }
+    mobilesam.track_video(embedded, folder, tmp_path / "out", **arguments, show_progress=True)
+    assert "3/3" in capsys.readouterr().err
+    assert seen == [2, 3, 4]
+    mobilesam.track_video(embedded, folder, tmp_path / "out", **arguments)
+    assert capsys.readouterr().err == ""
