@@ -86,11 +86,11 @@ class Follower:
         """(H, W) of the last frame, or None while the object is lost."""
         self.box: BoxXyxy = (0, 0, 0, 0)
         """Where it was last seen."""
-        self.frame_hw = (0, 0)
-        self.usual_area = 0.0
-        """The mean number of its pixels in recent frames."""
         self.missed = 0
         """Number of frames since then."""
+        self.usual_area = 0.0
+        """The mean number of its pixels in recent frames."""
+        self.frame_hw = (0, 0)
 
     def start(self, frame: Rgb, prompt: ObjectPrompt) -> Start:
         """Segment the object in its first frame and learn its appearance.
