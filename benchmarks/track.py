@@ -14,6 +14,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class Sequences:
         for name in sorted({Path(file).parent.name for file in files}):
             photos = sorted(file for file in files if Path(file).parent.name == name and file.endswith(".jpg"))
             pairs = [(open_photo(files[file]()), files[file.removesuffix(".jpg") + ".png"]()) for file in photos]
-            truths = [open_photo(data).any(axis=2) for _, data in pairs]
+            truths = [np.asarray(open_photo(data).any(axis=2)) for _, data in pairs]
             yield name, [photo for photo, _ in pairs], truths
 
     def _files(self) -> dict[str, Callable[[], bytes]]:
@@ -57,7 +58,7 @@ class Sequences:
         with tarfile.open(self.path) as tar:
             held = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
             contents = {name: file.read() for name, file in held.items() if file is not None}
-        return {name: (lambda data=data: data) for name, data in contents.items()}
+        return {name: partial(bytes, data) for name, data in contents.items()}
 
 
 def box_only(sam: mobilesam.Predictor, zoom: Zoom) -> Method:

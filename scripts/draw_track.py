@@ -44,7 +44,8 @@ def clip() -> Iterator[Rgb]:
         picture.paste(small, (round(-10 + 480 * time), round(215 - 60 * np.sin(3 * time))), small)
         # The camera: it turns, comes nearer and moves to the right.
         turned = cv2.getRotationMatrix2D((300, 200), 8 * np.sin(4 * time), 0.80 + 0.15 * time)
-        turned[:, 2] += (SIZE[0] / 2 - 300 - 25 * time, SIZE[1] / 2 - 200)
+        turned[0, 2] += SIZE[0] / 2 - 300 - 25 * time
+        turned[1, 2] += SIZE[1] / 2 - 200
         yield np.asarray(
             cv2.warpAffine(np.asarray(picture), turned, SIZE, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT),
             np.uint8,

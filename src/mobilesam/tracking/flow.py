@@ -16,9 +16,10 @@ class Flow:
 
     def __init__(self, side: int) -> None:
         self.side = side
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._last: NDArray[np.uint8] | None = None
-        self._map: NDArray[np.float32] | None = None
+        self._map: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        """x and y in the last frame of each pixel, (h, w) each."""
 
     def advance(self, frame: Rgb) -> None:
         """Compute the flow from this frame to the one of the last call; from then on `carry` uses it."""
@@ -32,9 +33,10 @@ class Flow:
             self._map = None
         else:
             # From this frame backwards: then each pixel of the new mask asks where it came from, and none stays empty.
-            back = self._dis.calc(small, self._last, None)  # (h, w, 2)
+            # None, since a given flow, even of zeros, would be where the search begins; OpenCV's types do not know it.
+            back = self._dis.calc(small, self._last, None)  # type: ignore[call-overload]  # (h, w, 2)
             rows, columns = np.mgrid[: small.shape[0], : small.shape[1]].astype(np.float32)
-            self._map = np.stack([columns + back[..., 0], rows + back[..., 1]], axis=2)
+            self._map = columns + back[..., 0], rows + back[..., 1]
         self._last = small
 
     def carry(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -49,9 +51,10 @@ class Flow:
         height, width = mask.shape
         if self._map is None:
             return mask.astype(np.float32)
-        h, w = self._map.shape[:2]
+        across, down = self._map
+        h, w = across.shape
         small = cv2.resize(mask.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
-        moved = cv2.remap(cv2.GaussianBlur(small, (0, 0), 1.0), self._map, None, cv2.INTER_LINEAR)
+        moved = cv2.remap(cv2.GaussianBlur(small, (0, 0), 1.0), across, down, cv2.INTER_LINEAR)
         return np.asarray(cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 

@@ -16,7 +16,7 @@ from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.results import Mask
 from mobilesam.tracking.appearance import Appearance
-from mobilesam.tracking.judge import Evidence, Judged, decide
+from mobilesam.tracking.judge import Evidence, Judged, decide, has_area
 from mobilesam.tracking.region import BoxXyxy, Region
 from mobilesam.tracking.results import TrackedObject
 from mobilesam.tracking.settings import ObjectPrompt, TrackSettings
@@ -132,10 +132,9 @@ class Follower:
 
     def _follow(self, frame: Rgb, carried: NDArray[np.float32], rivals: Sequence[Rival]) -> Sighting:
         """Look around the mask that the flow has carried over."""
-        box: BoxXyxy = boxes.from_mask(carried > 0.5)
-        if box == (0, 0, 0, 0):  # it has left the frame, or was smaller than what the flow can carry
-            box = self.box
-        box = no_smaller(box, self.box, self.settings.smallest_change)
+        moved = boxes.from_mask(carried > 0.5)
+        # No box: it has left the frame, or was smaller than what the flow can carry.
+        box = no_smaller(moved if has_area(moved) else self.box, self.box, self.settings.smallest_change)
         region = Region.around(box, self.settings.region_factor, _hw(frame))
         return self._look(frame, region, region.cut(carried), box, rivals)
 
@@ -147,7 +146,7 @@ class Follower:
             return rough
         near = Region.around(boxes.from_mask(rough.mask), self.settings.region_factor, _hw(frame))
         close = self._look(frame, near, None, None, rivals)
-        change = close.mask.sum() / max(1.0, self.usual_area)
+        change = float(close.mask.sum()) / max(1.0, self.usual_area)
         if not 1 / AREA_CHANGE < change < AREA_CHANGE:
             return Sighting(np.zeros_like(close.mask), 0.0, 0.0)
         return close

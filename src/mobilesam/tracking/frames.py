@@ -124,7 +124,8 @@ def open_frames(video: VideoLike, *, max_pixels: int = MAX_PIXELS) -> Frames:
         ImageError: the file is missing or no video, or the folder holds no pictures or two of the same name.
     """
     if not isinstance(video, (str, os.PathLike)):
-        if isinstance(video, (bytes, bytearray)) or not isinstance(video, Iterable):
+        given: object = video
+        if isinstance(given, (bytes, bytearray)) or not isinstance(given, Iterable):
             raise ImageError(f"a video is a path or a list of photos, not {type(video).__name__}")
         count = len(video) if isinstance(video, (list, tuple)) else None
         return Frames("video", count, DEFAULT_FPS, video, max_pixels=max_pixels)

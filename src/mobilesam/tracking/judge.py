@@ -92,8 +92,8 @@ def ask(image: ImageEmbedding, evidence: Evidence) -> list[Prediction]:
     answers = image.predict_batch(points=[points], labels=[labels], multimask=True, zoom=False)
     if given:
         answers += image.predict_batch(boxes=given, multimask=True, zoom=False)
-        repeated = {"points": [points] * len(given), "labels": [labels] * len(given)}
-        answers += image.predict_batch(boxes=given, **repeated, multimask=True, zoom=False)
+        repeated = [points] * len(given), [labels] * len(given)
+        answers += image.predict_batch(boxes=given, points=repeated[0], labels=repeated[1], multimask=True, zoom=False)
     return answers
 
 
