@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from mobilesam.predict.load import load
     from mobilesam.predict.predictor import Predictor
     from mobilesam.predict.results import Mask, Prediction
+    from mobilesam.tracking.folder import TrackResult, track_video
+    from mobilesam.tracking.results import TrackedFrame, TrackedObject
+    from mobilesam.tracking.settings import ObjectPrompt, TrackSettings
+    from mobilesam.tracking.track import track
 
 __version__ = "0.2.0.dev0"
 
@@ -57,6 +61,13 @@ _HOMES = {
     "to_svg": "mobilesam.interchange",
     "to_supervision": "mobilesam.interchange",
     "Polygon": "mobilesam.masks",
+    "track": "mobilesam.tracking.track",
+    "track_video": "mobilesam.tracking.folder",
+    "ObjectPrompt": "mobilesam.tracking.settings",
+    "TrackResult": "mobilesam.tracking.folder",
+    "TrackSettings": "mobilesam.tracking.settings",
+    "TrackedFrame": "mobilesam.tracking.results",
+    "TrackedObject": "mobilesam.tracking.results",
     "MobileSamError": "mobilesam.errors",
     "ImageError": "mobilesam.errors",
     "PromptError": "mobilesam.errors",
@@ -81,12 +92,17 @@ __all__ = [
     "MissingExtraError",
     "MobileSamError",
     "ModelError",
+    "ObjectPrompt",
     "PhotoResult",
     "Polygon",
     "Prediction",
     "Predictor",
     "PromptError",
     "SettingsError",
+    "TrackResult",
+    "TrackSettings",
+    "TrackedFrame",
+    "TrackedObject",
     "__version__",
     "load",
     "segment_everything",
@@ -95,6 +111,8 @@ __all__ = [
     "to_labelme",
     "to_supervision",
     "to_svg",
+    "track",
+    "track_video",
 ]
 
 

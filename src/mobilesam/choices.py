@@ -32,6 +32,9 @@ Frame = Literal["stored", "upright"]
 Form = Literal["labels", "overlay", "masks", "yolo", "coco"]
 """Output formats for all masks of a photo."""
 
+TrackForm = Literal["indexed", "overlay", "masks", "coco"]
+"""Output formats for objects that were followed through a video."""
+
 AnnotatePrompts = Literal["everything", "given"]
 """What `annotate` asks of each photo: all masks, or the prompts of a file."""
 

@@ -148,6 +148,7 @@ TORCH = ("torch", "lightning", "safetensors", "tensorboard")
 KINDS: dict[str, Kind] = {
     "photos": Kind(seeds.photos, mutate_bytes, photos.photo, 280),
     "photos, other readers": Kind(seeds.photos, mutate_bytes, photos.photo_elsewhere, 160),
+    "videos": Kind(seeds.videos, mutate_bytes, photos.video, 20),
     "photos as objects": Kind(lambda: [b""], make_array, photos.array, 60),
     "embeddings": Kind(library.saved_embeddings, mutate_zip, library.embedding, 50),
     "stores": Kind(seeds.stores, mutate_zip, stores.store, 80),

@@ -62,6 +62,19 @@ def _in_mode(mode: str) -> Image.Image:
     return Image.fromarray(RGB).convert(mode)
 
 
+@cache
+def videos() -> list[bytes]:
+    """Three frames, as mp4."""
+    from mobilesam.tracking.video import VideoWriter
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with VideoWriter(path, 10.0) as video:
+            for shift in (0, 20, 40):
+                video.write(np.roll(RGB, shift, axis=1))
+        return [path.read_bytes()]
+
+
 def photo() -> bytes:
     """A plain JPEG."""
     return photos()[0]

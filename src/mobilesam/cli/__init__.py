@@ -30,6 +30,7 @@ from mobilesam.cli.models import models_app
 from mobilesam.cli.page import page
 from mobilesam.cli.segment import segment
 from mobilesam.cli.serve import serve
+from mobilesam.cli.track import track
 from mobilesam.cli.train import train
 from mobilesam.errors import MobileSamError, PromptError, SettingsError
 
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(everything)
+app.command()(track)
 app.add_typer(annotate_app, name="annotate")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,14 @@ def array(data: bytes, folder: Path) -> None:
     elif kind == "bytes":
         value = str(value).encode()
     open_photo(value)
+
+
+def video(data: bytes, folder: Path) -> None:
+    """Open a video and read its first frames."""
+    from mobilesam.tracking.frames import open_frames
+
+    path = write(folder / "video.mp4", data)
+    with closing(open_frames(path, max_pixels=10**6).read()) as frames:
+        for frame in islice(frames, 20):
+            assert frame.photo.dtype == np.uint8
+            assert frame.photo.ndim == 3

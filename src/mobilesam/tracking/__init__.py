@@ -1,0 +1,1 @@
+"""Video: an object of one frame, followed through the others."""
