@@ -44,6 +44,36 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_pre_build(config: Any) -> None:
+    """Warn of each public name of the reference without a docstring."""
+    for name in undocumented(documented(Path(config.docs_dir) / "reference")):
+        log.warning("%s has no docstring", name)
+
+
+def documented(folder: Path) -> list[str]:
+    """The names that the reference documents."""
+    pages = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))]
+    return [name for page in pages for name in re.findall(r"^::: ([\w.]+)", page, re.MULTILINE)]
+
+
+def undocumented(names: list[str]) -> list[str]:
+    """Those of the names, and of the public members of classes among them, that have no docstring.
+
+    What a plain class keeps in attributes is its own business; a dataclass shows its fields.
+    """
+    import griffe
+
+    package = griffe.load("mobilesam", search_paths=[ROOT / "src"], resolve_aliases=True)
+    missing = []
+    for name in names:
+        found = package[name.removeprefix("mobilesam.")]
+        inner = found.members.values() if found.is_class else ()
+        if "dataclass" not in found.labels:
+            inner = [each for each in inner if not each.is_attribute or "property" in each.labels]
+        missing += [each.path for each in (found, *inner) if not each.name.startswith("_") and not each.has_docstring]
+    return missing
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn the links of the repository into those of the site; write the reference of the command line."""
     uri: str = page.file.src_uri
