@@ -125,7 +125,7 @@ def sections(command: click.Command, name: str, written: list[str]) -> list[str]
     with click.Context(command, info_name=name) as context:
         written += [f"## {name}", "", inline(command.help or ""), "", "```text", command.get_usage(context), "```", ""]
         rows = [found for each in command.get_params(context) if (found := row(each, context))]
-    written += ["| | |", "|---|---|", *rows, ""]
+    written += [*rows, ""]
     return written
 
 
@@ -133,8 +133,8 @@ def row(parameter: click.Parameter, context: click.Context) -> str | None:
     record = parameter.get_help_record(context)
     if record is None or parameter.name == "help":
         return None
-    name, text = (part.replace("|", "\\|") for part in record)
-    return f"| `{name}` | {inline(text)} |"
+    name, text = record
+    return f"- `{name}`<br>{inline(text)}"
 
 
 def inline(text: str) -> str:

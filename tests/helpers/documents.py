@@ -101,7 +101,7 @@ def run_page(page: Path, folder: Path, *, everything: bool = False) -> None:
     Args:
         page: the document.
         folder: where to be; the working folder is left changed.
-        everything: also the `mobilesam` commands of marked blocks.
+        everything: also the `mobilesam` commands of marked blocks, unless the mark says that they need something.
 
     Raises:
         AssertionError: a command failed.
@@ -116,7 +116,7 @@ def run_page(page: Path, folder: Path, *, everything: bool = False) -> None:
         where = f"{page.name}:{block.line}"
         if block.language == "python" and block.reason is None:
             exec(compile(block.text, where, "exec", dont_inherit=True), names)
-        elif block.language == "sh" and (block.reason is None or everything):
+        elif block.language == "sh" and (block.reason is None or (everything and "needs your" not in block.reason)):
             for words in commands(block.text):
                 if words[0] == "mobilesam":
                     code = run(words)
