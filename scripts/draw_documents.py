@@ -2,8 +2,8 @@
 
 python scripts/draw_documents.py [PAGE ...]    # such as boxes; without names, all of them
 
-Pages that train or export (fine-tune, distillation, phone) need the extra train and some minutes; service needs curl and
-the extra serve. Prompts are those of the pages, whatever the model answers.
+Pages that train or export (fine-tune, distillation, phone) need the extra train and some minutes; service needs curl
+and the extra serve. Prompts are those of the pages, whatever the model answers.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def fine_tuned(page: Path, folder: Path) -> list[Image.Image]:
     """The page's last click, answered before and after training; without the commands for a reader's own data."""
     (folder / "recipes").symlink_to(ROOT / "recipes")
     run_page(page, folder, everything=True)
-    run("mobilesam segment examples/coffee.png --point 110,250 --overlay -o before.png".split())
+    run(["mobilesam", "segment", "examples/coffee.png", "--point", "110,250", "--overlay", "-o", "before.png"])
     return [shown("before.png"), shown("tuned.png")]
 
 
@@ -103,7 +103,7 @@ def distilled(page: Path, folder: Path) -> list[Image.Image]:
 def for_a_phone(page: Path, folder: Path) -> list[Image.Image]:
     """Masks of the model in Python and of the exported files."""
     run_page(page, folder, everything=True)
-    run("mobilesam segment examples/coffee.png --box 170,15,410,310 --overlay -o python.png".split())
+    run(["mobilesam", "segment", "examples/coffee.png", "--box", "170,15,410,310", "--overlay", "-o", "python.png"])
     return [shown("python.png"), shown("phone.png")]
 
 
@@ -115,7 +115,10 @@ def served(page: Path, folder: Path) -> list[Image.Image]:
     try:
         for _ in range(60):
             time.sleep(1)
-            if subprocess.run(["curl", "-sf", "http://127.0.0.1:8000/readyz"], stdout=subprocess.DEVNULL).returncode == 0:
+            if (
+                subprocess.run(["curl", "-sf", "http://127.0.0.1:8000/readyz"], stdout=subprocess.DEVNULL).returncode
+                == 0
+            ):
                 break
         subprocess.run(["bash", "-ec", shell], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     finally:
@@ -128,11 +131,14 @@ def annotated(page: Path, folder: Path) -> list[Image.Image]:
     """`sample.jpg` of a run over pieces of the two photos."""
     os.chdir(folder)
     (folder / "photos").mkdir()
-    for name, left, top in [("coffee", x, y) for y in (0, 130) for x in (0, 150, 300)] + [("chelsea", 0, 0), ("chelsea", 150, 30)]:
+    for name, left, top in [("coffee", x, y) for y in (0, 130) for x in (0, 150, 300)] + [
+        ("chelsea", 0, 0),
+        ("chelsea", 150, 30),
+    ]:
         with Image.open(ROOT / "examples" / f"{name}.png") as photo:
             photo.crop((left, top, left + 300, top + 270)).save(folder / "photos" / f"{name}_{left}_{top}.png")
     assert "annotate photos/ -o masks/" in page.read_text(encoding="utf-8")
-    assert run("mobilesam annotate photos/ -o masks/ --set points_per_side=16".split()) == 0
+    assert run(["mobilesam", "annotate", "photos/", "-o", "masks/", "--set", "points_per_side=16"]) == 0
     return [shown(folder / "masks" / "sample.jpg")]
 
 

@@ -1,4 +1,4 @@
-"""What the site of documents needs beyond mkdocs: documents of the repository as pages, and the command line's reference.
+"""What the site of documents needs beyond mkdocs: the repository's own documents, and the command line's reference.
 
 mkdocs loads this file (mkdocs.yml). Links are written for the repository, where GitHub and editors follow them; here
 they become links between pages, and those to files that are no page become plain text. One that leads nowhere is a

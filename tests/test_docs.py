@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from mobilesam.cli import app
+from mobilesam.predict.load import load
 from tests.helpers.documents import ROOT, Block, blocks, commands, parse, run_page
 
 if sys.version_info >= (3, 11):
@@ -38,7 +41,8 @@ def runs(page: Path) -> bool:
 
 
 def test_blocks_are_found_with_their_marks_and_languages() -> None:
-    text = "# A\n\n```python\n1\n```\n\n<!-- not run: needs a GPU -->\n```sh\nmobilesam page\n```\n\n    pip x\n\n    y\n\nz\n"
+    text = "# A\n\n```python\n1\n```\n\n<!-- not run: needs a GPU -->\n```sh\nmobilesam page\n```\n\n"
+    text += "    pip x\n\n    y\n\nz\n"
     python, shell, indented = blocks(text)
     assert (python.language, python.text, python.reason, python.line) == ("python", "1\n", None, 3)
     assert (shell.language, shell.reason) == ("sh", "needs a GPU")
@@ -47,7 +51,8 @@ def test_blocks_are_found_with_their_marks_and_languages() -> None:
 
 
 def test_commands_are_split_as_a_shell_does() -> None:
-    text = "A=b mobilesam page -o 'x y' \\\n  --webgpu  # why\npip install x && mobilesam models > y\nmobilesam page [--json]"
+    text = "A=b mobilesam page -o 'x y' \\\n  --webgpu  # why\npip install x && mobilesam models > y\n"
+    text += "mobilesam page [--json]"
     assert commands(text) == [
         ["mobilesam", "page", "-o", "x y", "--webgpu"],
         ["pip", "install", "x"],
@@ -56,12 +61,22 @@ def test_commands_are_split_as_a_shell_does() -> None:
     ]
 
 
-@pytest.mark.parametrize("wrong", ["mobilesam sgment x", "mobilesam segment x --bocks 1", "mobilesam export x --format y"])
+@pytest.mark.parametrize(
+    "wrong", ["mobilesam sgment x", "mobilesam segment x --bocks 1", "mobilesam export x --format y"]
+)
 def test_a_wrong_command_is_noticed(wrong: str) -> None:
     import click
 
     with pytest.raises(click.UsageError):
         parse(wrong.split())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_are_loaded_once() -> Iterator[None]:
+    """Opening a model takes longer than most of what the pages do with it; predictors have no state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mobilesam.predict.load.load", functools.cache(load))
+        yield
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=name_of)
@@ -78,7 +93,7 @@ def test_its_blocks_are_what_they_claim_to_be(page: Path) -> None:
 
 
 def check(block: Block, where: str) -> None:
-    """Compile or parse a block by its language; what cannot be is a script of another language, which must be marked."""
+    """Compile or parse a block by its language; JavaScript, which cannot be, must be marked."""
     try:
         if block.language == "python":
             ast.parse(block.text, where)

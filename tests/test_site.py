@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
 import logging
 import re
@@ -17,6 +18,7 @@ import pytest
 
 import mobilesam
 import mobilesam.compat
+from mobilesam.predict.load import load
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -39,6 +41,14 @@ MAIN = ("load", "Predictor.embed", "ImageEmbedding.predict", "ImageEmbedding.pre
 MAIN += ("segment_folder", "Mask.rle", "Mask.polygons", "Mask.cutout", "Mask.to_coco", "Mask.save", "to_coco")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def models_are_loaded_once() -> Iterator[None]:
+    """Opening a model takes longer than most examples; predictors have no state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mobilesam.predict.load.load", functools.wraps(load)(functools.cache(load)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
     """What the examples find by these names, as docs/reference/predict.md says."""
@@ -48,7 +58,10 @@ def names() -> dict[str, Any]:
         patch.chdir(ROOT)
         for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
             exec(block, made)
-    return {name: made[name] for name in ("mobilesam", "sam", "image", "mask")} | {"np": np, "photo": made["image"].photo}
+    return {name: made[name] for name in ("mobilesam", "sam", "image", "mask")} | {
+        "np": np,
+        "photo": made["image"].photo,
+    }
 
 
 @pytest.mark.parametrize("module", EXAMPLES)
@@ -83,9 +96,17 @@ def test_no_example_is_left_out_and_the_main_functions_have_one() -> None:
 
 
 def test_the_reference_has_every_public_name() -> None:
-    written = {found for page in REFERENCE.glob("*.md") for found in re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.M)}
+    written = {
+        found
+        for page in REFERENCE.glob("*.md")
+        for found in re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.M)
+    }
     wanted = {f"mobilesam.{name}" for name in mobilesam.__all__ if not name.startswith("_")}
-    wanted |= {f"mobilesam.compat.{name}" for name in mobilesam.compat.__all__ if isinstance(getattr(mobilesam.compat, name), type)}
+    wanted |= {
+        f"mobilesam.compat.{name}"
+        for name in mobilesam.compat.__all__
+        if isinstance(getattr(mobilesam.compat, name), type)
+    }
     assert wanted <= written, sorted(wanted - written)
 
 
@@ -113,7 +134,7 @@ class Warnings(logging.Handler):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The built site, and the warnings while it was built; a strict build fails on any."""
     pytest.importorskip("mkdocs", reason="the site needs the extra docs")
     pytest.importorskip("material", reason="the site needs the extra docs")
@@ -128,7 +149,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
         build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
     finally:
         logger.removeHandler(warnings)
-    yield folder, warnings.said
+    return folder, warnings.said
 
 
 def test_it_builds_without_a_warning(built: tuple[Path, list[str]]) -> None:
@@ -162,9 +183,9 @@ def test_a_link_that_leads_nowhere_and_a_missing_docstring_are_warnings(
     hooks = importlib.import_module("site_hooks")
     assert hooks.undocumented(["mobilesam.Mask", "mobilesam.load"]) == []
     assert hooks.undocumented(["mobilesam.interchange.LABELME_VERSION"]) == ["mobilesam.interchange.LABELME_VERSION"]
-    text = "[a](../MODEL_CARD.md#x) [b](../examples/cpp/README.md) `[c](nowhere.md)` ![d](images/cup.png)"
+    text = "[a](../MODEL_CARD.md#x) [b](../examples/cpp/README.md) `[c](nowhere.md)` ![d](images/icon.svg)"
     made = hooks.resolved(text, "docs/export.md", "export.md")
-    assert made == "[a](project/model-card.md#x) b (`examples/cpp/README.md`) `[c](nowhere.md)` ![d](images/cup.png)"
+    assert made == "[a](project/model-card.md#x) b (`examples/cpp/README.md`) `[c](nowhere.md)` ![d](images/icon.svg)"
     assert not caplog.records
     hooks.resolved("[c](nowhere.md)", "docs/export.md", "export.md")
     assert "docs/export.md links to nowhere.md" in caplog.text
