@@ -76,14 +76,6 @@ def of_files(*patterns: str, everything: bool = False) -> Callable[[Path, Path],
     return draw
 
 
-def fine_tuned(page: Path, folder: Path) -> list[Image.Image]:
-    """The page's last click, answered before and after training; without the commands for a reader's own data."""
-    (folder / "recipes").symlink_to(ROOT / "recipes")
-    run_page(page, folder, everything=True)
-    run(["mobilesam", "segment", "examples/coffee.png", "--point", "110,250", "--overlay", "-o", "before.png"])
-    return [shown("before.png"), shown("tuned.png")]
-
-
 def distilled(page: Path, folder: Path) -> list[Image.Image]:
     """The last validation picture of the student of recipes/tiny, on drawn scenes."""
     from tests.helpers.scenes import write_shard
@@ -150,7 +142,7 @@ PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
     "everything": of_files("masks/coffee_overlay.jpg"),
     "evaluate": of_files("report_worst/*.png"),
     "service": served,
-    "fine-tune": fine_tuned,
+    "fine-tune": of_files("before.png", "after.png", everything=True),
     "distillation": distilled,
     "phone": for_a_phone,
     "scale": annotated,
