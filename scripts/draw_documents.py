@@ -89,7 +89,8 @@ def distilled(page: Path, folder: Path) -> list[Image.Image]:
                 words = [word.strip("'").replace("PATH/*.tar", "drawn.tar") for word in line.split()]
                 assert run(words) == 0, line
     last = sorted((folder / "runs" / "tiny" / "student" / "pictures").iterdir())[-1]
-    return [shown(last)]
+    picture = shown(last)
+    return [picture.resize((3 * picture.width, 3 * picture.height), Image.Resampling.NEAREST)]  # photos of 64 px
 
 
 def for_a_phone(page: Path, folder: Path) -> list[Image.Image]:

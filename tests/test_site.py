@@ -37,7 +37,13 @@ EXAMPLES = (
     "predict.predictor",
     "predict.results",
 )
-MAIN = ("load", "Predictor.embed", "ImageEmbedding.predict", "ImageEmbedding.predict_batch", "segment_everything")
+MAIN: tuple[str, ...] = (
+    "load",
+    "Predictor.embed",
+    "ImageEmbedding.predict",
+    "ImageEmbedding.predict_batch",
+    "segment_everything",
+)
 MAIN += ("segment_folder", "Mask.rle", "Mask.polygons", "Mask.cutout", "Mask.to_coco", "Mask.save", "to_coco")
 
 
@@ -72,7 +78,8 @@ def test_the_examples_of_docstrings_do_what_they_say(
     for photo in ("coffee.png", "chelsea.png"):
         shutil.copy(ROOT / "examples" / photo, tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    finder, said = doctest.DocTestFinder(exclude_empty=True), []
+    said: list[str] = []
+    finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     for test in finder.find(importlib.import_module(f"mobilesam.{module}"), globs=names):
         runner.run(test, out=said.append)
