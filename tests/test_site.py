@@ -8,6 +8,7 @@ import importlib
 import logging
 import re
 import shutil
+import warnings as python_warnings
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -153,7 +154,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     logger = logging.getLogger("mkdocs")
     logger.addHandler(warnings)
     try:
-        build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
+        with python_warnings.catch_warnings():  # of mkdocs and its plugins on new versions of Python
+            python_warnings.simplefilter("ignore")
+            build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
     finally:
         logger.removeHandler(warnings)
     return folder, warnings.said
