@@ -1,4 +1,4 @@
-"""Make docs/images/examples.png and failures.png: fixed prompts, whatever the model answers.
+"""Make docs/images/examples.webp and failures.webp: fixed prompts, whatever the model answers.
 
 python scripts/draw_examples.py
 """
@@ -46,10 +46,10 @@ def draw(sam: mobilesam.Predictor, name: str, prompt: dict[str, Any]) -> Rgb:
 
 def main() -> None:
     sam = mobilesam.load()
-    for file, prompts in (("examples.png", PROMPTS), ("failures.png", FAILURES)):
+    for file, prompts in (("examples.webp", PROMPTS), ("failures.webp", FAILURES)):
         strip = np.hstack([draw(sam, name, prompt) for name, prompt in prompts])
         target = ROOT / "docs" / "images" / file
-        Image.fromarray(strip).save(target)
+        Image.fromarray(strip).save(target, quality=82, method=6)
         print(f"wrote {target}")
 
 

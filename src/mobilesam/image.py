@@ -78,6 +78,12 @@ def open_photo(
     Raises:
         ImageError: it is missing, damaged, too large, of an unknown format, or an array of another shape or type.
         SettingsError: `value_range` is not two numbers, the lower first.
+
+    Examples:
+        >>> from mobilesam.image import open_photo
+        >>> photo = open_photo("examples/chelsea.png")
+        >>> photo.shape, photo.dtype
+        ((300, 451, 3), dtype('uint8'))
     """
     rgb, orientation = open_stored(photo, max_pixels=max_pixels, max_side=max_side, value_range=value_range)
     return pixels.turn(rgb, orientation)

@@ -46,6 +46,11 @@ def to_coco(
 
     Raises:
         SettingsError: the size of the photo is unknown, or the numbers of masks and of categories differ.
+
+    Examples:
+        >>> file = mobilesam.to_coco([mask], "coffee.png", categories="cup")
+        >>> file["images"][0]["file_name"], file["categories"]
+        ('coffee.png', [{'id': 1, 'name': 'cup'}])
     """
     height, width = photo_size(masks, original_hw)
     names = per_mask(categories, len(masks), "categories")
@@ -80,6 +85,11 @@ def to_labelme(
 
     Raises:
         SettingsError: the size of the photo is unknown, or the numbers of masks and of labels differ.
+
+    Examples:
+        >>> file = mobilesam.to_labelme([mask], "coffee.png", labels=["cup"])
+        >>> file["imageWidth"], file["imageHeight"]
+        (600, 400)
     """
     height, width = photo_size(masks, original_hw)
     shapes = [
@@ -115,6 +125,10 @@ def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None,
 
     Raises:
         SettingsError: the size of the photo is unknown.
+
+    Examples:
+        >>> mobilesam.to_svg([mask]).count("<path")
+        1
     """
     height, width = photo_size(masks, original_hw)
     size = f'width="{width}" height="{height}"'

@@ -27,7 +27,9 @@ class Polygon:
     """
 
     outer: NDArray[np.int32]
+    """The outline, (K, 2)."""
     holes: tuple[NDArray[np.int32], ...] = ()
+    """The outline of each hole, (K, 2)."""
 
     def __eq__(self, other: object) -> bool:
         return same_fields(self, other) if isinstance(other, Polygon) else NotImplemented

@@ -20,6 +20,13 @@ class SamAutomaticMaskGenerator:
 
     If `pred_iou_thresh` or `stability_score_thresh` is None, it depends on the model: SAM's 0.88 and 0.95, or 0.4 and
     0.7 for the embedded model, whose scores are lower.
+
+    Examples:
+        >>> from mobilesam.compat import SamAutomaticMaskGenerator, sam_model_registry
+        >>> generator = SamAutomaticMaskGenerator(sam_model_registry["embedded"](), points_per_side=4)
+        >>> records = generator.generate(photo)  # (H, W, 3) RGB
+        >>> sorted(records[0])[:3]
+        ['area', 'bbox', 'crop_box']
     """
 
     def __init__(

@@ -31,6 +31,14 @@ class SamPredictor:
     Args:
         sam_model: a model from `sam_model_registry`.
         zoom: whether to encode the prompt's region again, as in `mobilesam.ImageEmbedding.predict`.
+
+    Examples:
+        >>> from mobilesam.compat import SamPredictor, sam_model_registry
+        >>> predictor = SamPredictor(sam_model_registry["embedded"]())
+        >>> predictor.set_image(photo)  # (H, W, 3) RGB
+        >>> masks, scores, logits = predictor.predict(box=np.array([170, 15, 410, 310]), multimask_output=False)
+        >>> masks.shape
+        (1, 400, 600)
     """
 
     _features: NDArray[np.float32] | None
@@ -158,7 +166,8 @@ class SamPredictor:
         """Segment with N prompts in pixels of the resized photo.
 
         Args:
-            point_coords, point_labels: (N, P, 2), and (N, P) of 1 for the object, 0 for background, -1 for no point.
+            point_coords: (N, P, 2) (x, y).
+            point_labels: (N, P) 1 for the object, 0 for background, -1 for no point.
             boxes: (N, 4) xyxy.
             mask_input: logits (N, 1, L, L) of earlier answers.
             multimask_output: three masks per prompt, or one.

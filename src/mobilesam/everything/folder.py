@@ -35,6 +35,7 @@ class PhotoResult:
     name: str
     """First part of the names of its files."""
     files: tuple[Path, ...] = ()
+    """What was written for it, or, where it was skipped, its record."""
     num_masks: int | None = None
     """None where the photo was skipped or failed."""
     skipped: bool = False
@@ -87,7 +88,8 @@ def segment_folder(
         forms: "labels", "overlay", "masks", "yolo", "coco"; each photo also gets its record NAME.json.
         workers: number of photos processed in parallel. Load the model with `threads=1` for more than one.
         recursive: search subfolders too; the results of a photo in one lie in a subfolder of the same name.
-        max_pixels, value_range: how photos are opened; see `mobilesam.image.open_photo`.
+        max_pixels: larger photos are refused; see `mobilesam.image.open_photo`.
+        value_range: the values of black and white of deep photos; see there too.
         overwrite: replace files that this package did not write too, but never a photo.
         on_result: called after each photo, in the order given.
         show_progress: show progress bars on the terminal.
@@ -101,6 +103,12 @@ def segment_folder(
         OutputError: "coco" was requested, and another's instances.json is there.
         DataError: "coco" was requested, and the record of a photo that was finished before is damaged.
         OSError: the output folder cannot be made.
+
+    Examples:
+        >>> settings = mobilesam.EverythingSettings(points_per_side=6)
+        >>> done = mobilesam.segment_folder(sam, "examples/coffee.png", "masks", settings=settings, forms=["coco"])
+        >>> [photo.name for photo in done.photos], done.failed, done.coco.name
+        (['coffee'], [], 'instances.json')
     """
     check_forms(forms)
     value_range = None if value_range is None else check_range(value_range)

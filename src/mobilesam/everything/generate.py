@@ -67,6 +67,12 @@ def segment_everything(
         ImageError: the photo cannot be opened.
         PromptError: points or boxes do not lie in the photo, or are of another shape.
         SettingsError: crops are requested for an embedding, or the region has another size or other values.
+
+    Examples:
+        >>> settings = mobilesam.EverythingSettings(points_per_side=6)
+        >>> masks = mobilesam.segment_everything(sam, image, settings=settings)
+        >>> len(masks) > 2, masks[0].score >= masks[-1].score
+        (True, True)
     """
     settings = (settings or EverythingSettings()).for_model(predictor.info)
     if isinstance(photo, ImageEmbedding):

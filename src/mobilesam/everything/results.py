@@ -45,6 +45,12 @@ class FoundMask(Mask):
         """JSON-able dict: the mask as a record of SA-1B, the format of SAM's automatic mask generator.
 
         Its `bbox` is SAM's, not COCO's: from the first to the last pixel of the mask, so one pixel less wide and high.
+
+        Examples:
+            >>> settings = mobilesam.EverythingSettings(points_per_side=2)
+            >>> found = mobilesam.segment_everything(sam, image, settings=settings)[0]
+            >>> mobilesam.FoundMask.from_sa1b(found.to_sa1b()) == found
+            True
         """
         return {
             **sa1b_mask(self),

@@ -17,7 +17,12 @@ _THRESHOLDS = {"embedded": (0.4, 0.7)}
 
 @dataclass(frozen=True, kw_only=True)
 class EverythingSettings(Settings):
-    """Settings of automatic mask generation; defaults are SAM's, and None means a value that suits the model."""
+    """Settings of automatic mask generation; defaults are SAM's, and None means a value that suits the model.
+
+    Examples:
+        >>> mobilesam.EverythingSettings(points_per_side=16, coarse_factor=2).points_per_side
+        16
+    """
 
     points_per_side: Annotated[int, Range(low=1, high=1024)] = 32
     """Number of grid points along each side of a crop."""

@@ -29,10 +29,13 @@ class ImageEmbedding:
     """An encoded photo, made by `Predictor.embed`; immutable, thread-safe, and picklable for other processes."""
 
     backend: Backend = field(repr=False)
+    """Of the model that made it; decodes the prompts."""
     array: Floats = field(repr=False)
     """(1, C, g, g)"""
     original_hw: tuple[int, int]
+    """(height, width) of the photo, in whose pixels prompts and masks are."""
     input_hw: tuple[int, int]
+    """(height, width) to which the photo was resized for the encoder."""
     photo: Rgb | None = field(default=None, repr=False)
     """The photo itself, for cut-outs and zoom; None if `load` was called without it."""
 
@@ -69,6 +72,17 @@ class ImageEmbedding:
 
         Raises:
             PromptError: the prompt is invalid for this photo, or zoom=True without a photo; says how to fix it.
+
+        Examples:
+            >>> found = image.predict(points=[(290, 120)])  # a click: three masks of different extent
+            >>> found.masks.shape, found.scores.shape
+            ((3, 400, 600), (3,))
+            >>> box = image.predict(box=(170, 15, 410, 310))  # a box: one mask
+            >>> len(box)
+            1
+            >>> finer = image.predict(points=[(290, 120), (100, 200)], labels=[1, 0], prior=found)  # not the saucer
+            >>> bool(finer.best.array[120, 290]), bool(finer.best.array[200, 100])
+            (True, False)
         """
         prompt = make_prompt(self.original_hw, points=points, labels=labels, box=box, has_prior=prior is not None)
         wants_three = prompt.is_ambiguous if multimask is None else multimask
@@ -95,6 +109,14 @@ class ImageEmbedding:
 
         Raises:
             PromptError: a prompt is invalid, the arguments differ in length, or zoom=True without a photo.
+
+        Examples:
+            >>> cup, spoon = image.predict_batch(boxes=[(170, 15, 410, 310), (325, 65, 425, 327)])
+            >>> cup.best.area > spoon.best.area
+            True
+            >>> clicks = image.predict_batch(points=[(290, 120), (110, 250)])  # a click each: three masks each
+            >>> [len(found) for found in clicks]
+            [3, 3]
         """
         given = [values for values in (points, boxes) if values is not None]
         if not given:
@@ -123,6 +145,11 @@ class ImageEmbedding:
 
         Raises:
             PromptError: there are no points, or one lies outside the photo.
+
+        Examples:
+            >>> sure = image.predict_points(np.array([(290, 120), (2, 2)]), min_score=0.5)
+            >>> 0 in [index for index, found in sure]
+            True
         """
         prompts = [make_prompt(self.original_hw, points=point) for point in check_rows(points, 2, "points", "(x, y)")]
         if not prompts:
@@ -145,6 +172,9 @@ class ImageEmbedding:
         Raises:
             OutputError: another's file is there.
             OSError: the file cannot be written.
+
+        Examples:
+            >>> image.save("coffee.embedding")
         """
         header = Header.of(self.backend.info, self.original_hw, self.input_hw)
         write_embedding(path, header, self.array, Outputs(overwrite=overwrite))

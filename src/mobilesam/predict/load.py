@@ -70,6 +70,11 @@ def load(
         DownloadError: the model must be downloaded, which failed.
         MissingExtraError: torch is needed but not installed.
         SettingsError: the backend is unknown, or the model does not support the image size.
+
+    Examples:
+        >>> sam = mobilesam.load(image_size=384)
+        >>> sam.info.name, sam.info.image_size
+        ('embedded', 384)
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")

@@ -24,6 +24,7 @@ class Predictor:
     """
 
     backend: Backend
+    """What computes the network: onnxruntime, OpenVINO, torch or another runtime."""
 
     def __getstate__(self) -> dict[str, Backend]:
         return {"backend": picklable(self.backend)}
@@ -41,6 +42,11 @@ class Predictor:
 
         Raises:
             ImageError: the photo cannot be opened.
+
+        Examples:
+            >>> image = sam.embed("examples/coffee.png")
+            >>> image.original_hw, image.image_size
+            ((400, 600), 512)
         """
         rgb = open_photo(photo)
         return self._embedding(rgb, self.backend.encode(to_input(rgb, self.info.image_size)))
@@ -61,6 +67,11 @@ class Predictor:
             ImageError: while iterating, where a photo cannot be opened; it names the photo's index, from 0, and comes
                 after the embeddings of all photos before it.
             SettingsError: batch_size is below 1.
+
+        Examples:
+            >>> photos = ["examples/coffee.png", "examples/chelsea.png"]
+            >>> [image.original_hw for image in sam.embed_many(photos)]
+            [(400, 600), (300, 451)]
         """
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise SettingsError(f"batch_size must be a whole number of at least 1, not {batch_size!r:.40}")
@@ -96,6 +107,12 @@ class Predictor:
         Raises:
             ModelError: the file is damaged or belongs to another model.
             ImageError: the photo cannot be opened or has another size than the one embedded.
+
+        Examples:
+            >>> image.save("coffee.embedding")
+            >>> again = sam.load_embedding("coffee.embedding", photo="examples/coffee.png")
+            >>> again.predict(points=[(290, 120)]) == image.predict(points=[(290, 120)])
+            True
         """
         return ImageEmbedding.load(path, self.backend, photo=photo)
 

@@ -65,12 +65,23 @@ class Mask:
         return int(np.count_nonzero(self.pixels)) if isinstance(self.pixels, np.ndarray) else masks.area(self.pixels)
 
     def rle(self) -> masks.Rle:
-        """COCO's compressed run-length encoding."""
+        """COCO's compressed run-length encoding.
+
+        Examples:
+            >>> mask.rle()["size"]
+            [400, 600]
+        """
         made = masks.to_rle(self.pixels) if isinstance(self.pixels, np.ndarray) else self.pixels
         return {"size": [*made["size"]], "counts": made["counts"]}
 
     def polygons(self) -> list[masks.Polygon]:
-        """Polygons of the connected components, with their holes."""
+        """Polygons of the connected components, with their holes.
+
+        Examples:
+            >>> largest = max(mask.polygons(), key=lambda polygon: len(polygon.outer))
+            >>> largest.outer.shape[1]  # (x, y)
+            2
+        """
         return masks.to_polygons(self.array)
 
     def cutout(self, photo: PhotoLike | None = None) -> Image.Image:
@@ -81,6 +92,11 @@ class Mask:
 
         Raises:
             ImageError: there is no photo, it has another size than the mask, or the mask is empty.
+
+        Examples:
+            >>> picture = mask.cutout()
+            >>> picture.mode, picture.size == (mask.box_xyxy[2] - mask.box_xyxy[0], mask.box_xyxy[3] - mask.box_xyxy[1])
+            ('RGBA', True)
         """
         rgb = self.photo if photo is None else open_photo(photo)
         if rgb is None:
@@ -103,7 +119,13 @@ class Mask:
         }
 
     def to_coco(self, *, id: int = 1, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
-        """One annotation of a COCO file: `to_dict` with the ids that COCO requires."""
+        """One annotation of a COCO file: `to_dict` with the ids that COCO requires.
+
+        Examples:
+            >>> annotation = mask.to_coco(id=7, image_id=3)
+            >>> annotation["id"], annotation["image_id"], annotation["area"] == mask.area
+            (7, 3, True)
+        """
         return {"id": id, "image_id": image_id, "category_id": category_id, "iscrowd": 0, **self.to_dict()}
 
     def to_labelme(self, image_path: str, *, label: str = "object") -> dict[str, Any]:
@@ -142,6 +164,10 @@ class Mask:
             ImageError: the picture format is unknown.
             OutputError: another's file is there.
             OSError: the file cannot be written.
+
+        Examples:
+            >>> mask.save("mask.png")
+            >>> mask.save("mask.json")  # the run lengths
         """
         path, outputs = Path(path), Outputs(overwrite=overwrite)
         if path.suffix == ".json":
@@ -179,9 +205,13 @@ class Prediction:
     scores: NDArray[np.float32]
     """(K,) predicted IoU."""
     image_size: int
+    """Side in pixels of the square input that was encoded."""
     input_hw: tuple[int, int]
+    """(height, width) of the resized photo in that square."""
     original_hw: tuple[int, int]
+    """(height, width) of the photo and of the masks."""
     photo: Rgb | None = field(default=None, repr=False, compare=False)
+    """The photo (H, W, 3), or None if it is not available."""
     closeups: tuple[Closeup | None, ...] = field(default=(), repr=False)
     """K entries, the zoomed mask or None; empty if no mask was zoomed."""
     enclosure: Enclosure | None = field(default=None, repr=False)

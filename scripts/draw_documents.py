@@ -1,0 +1,154 @@
+"""Make docs/images/tasks: what the commands of the task pages write, run as a reader would, put side by side.
+
+python scripts/draw_documents.py [PAGE ...]    # such as boxes; without names, all of them
+
+Pages that train or export (fine-tune, distillation, phone) need the extra train and some minutes; service needs curl
+and the extra serve. Prompts are those of the pages, whatever the model answers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.helpers.documents import blocks, run, run_page  # noqa: E402
+
+TARGET = ROOT / "docs" / "images" / "tasks"
+WIDTH, GAP = 1000, 12  # pixels
+LIGHT, DARK = (244, 243, 239), (222, 219, 210)  # the squares under what is transparent
+
+
+def main(names: list[str]) -> None:
+    if wrong := set(names) - set(PAGES):
+        raise SystemExit(f"no such page: {', '.join(sorted(wrong))}; there are {', '.join(PAGES)}")
+    for name in names or PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = PAGES[name](ROOT / "docs" / f"{name}.md", Path(folder))
+            target = TARGET / f"{name}.webp"
+            side_by_side(pictures).save(target, quality=80, method=6)
+            if name == "first-cut-out":  # the first command's alone, for the README and the first page
+                side_by_side(pictures[:1]).save(TARGET / "cup.webp", quality=82, method=6)
+            os.chdir(ROOT)
+        print(f"wrote {target}, {target.stat().st_size / 1000:.0f} kB")
+
+
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures in a row at one height, as wide as the column of a page at twice its pixels."""
+    height = min(480, *(picture.height for picture in pictures)) if len(pictures) > 1 else pictures[0].height
+    shown = [picture.resize((round(picture.width * height / picture.height), height)) for picture in pictures]
+    strip = Image.new("RGBA", (sum(one.width for one in shown) + GAP * (len(shown) - 1), height), (0, 0, 0, 0))
+    left = 0
+    for one in shown:
+        strip.paste(one, (left, 0))
+        left += one.width + GAP
+    return strip.resize((WIDTH, round(strip.height * WIDTH / strip.width))) if strip.width > WIDTH else strip
+
+
+def shown(path: str | Path) -> Image.Image:
+    """A picture, on squares where it is transparent."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGBA")
+    ground = Image.new("RGBA", picture.size, LIGHT)
+    for y in range(0, picture.height, 12):
+        for x in range(12 * (y // 12 % 2), picture.width, 24):
+            ground.paste(DARK, (x, y, x + 12, y + 12))
+    return Image.alpha_composite(ground, picture)
+
+
+def of_files(*patterns: str, everything: bool = False) -> Callable[[Path, Path], list[Image.Image]]:
+    """The pictures that a page's blocks wrote, by their names."""
+
+    def draw(page: Path, folder: Path) -> list[Image.Image]:
+        (folder / "recipes").symlink_to(ROOT / "recipes")
+        run_page(page, folder, everything=everything)
+        return [shown(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+    return draw
+
+
+def distilled(page: Path, folder: Path) -> list[Image.Image]:
+    """The last validation picture of the student of recipes/tiny, on drawn scenes."""
+    from tests.helpers.scenes import write_shard
+
+    os.chdir(folder)
+    (folder / "recipes").symlink_to(ROOT / "recipes")
+    write_shard(folder / "drawn.tar", 200)
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if "recipes/tiny/student.toml" in block.text:
+            for line in block.text.splitlines()[:-1]:
+                words = [word.strip("'").replace("PATH/*.tar", "drawn.tar") for word in line.split()]
+                assert run(words) == 0, line
+    last = sorted((folder / "runs" / "tiny" / "student" / "pictures").iterdir())[-1]
+    picture = shown(last)
+    return [picture.resize((3 * picture.width, 3 * picture.height), Image.Resampling.NEAREST)]  # photos of 64 px
+
+
+def for_a_phone(page: Path, folder: Path) -> list[Image.Image]:
+    """Masks of the model in Python and of the exported files."""
+    run_page(page, folder, everything=True)
+    run(["mobilesam", "segment", "examples/coffee.png", "--box", "170,15,410,310", "--overlay", "-o", "python.png"])
+    return [shown("python.png"), shown("phone.png")]
+
+
+def served(page: Path, folder: Path) -> list[Image.Image]:
+    """The mask that the service answers to the page's curl, beside the photo."""
+    (folder / "examples").symlink_to(ROOT / "examples")
+    shell = next(one.text for one in blocks(page.read_text(encoding="utf-8")) if "curl" in one.text)
+    service = subprocess.Popen([sys.executable, "-m", "mobilesam", "serve"], cwd=folder)
+    try:
+        for _ in range(60):
+            time.sleep(1)
+            if (
+                subprocess.run(["curl", "-sf", "http://127.0.0.1:8000/readyz"], stdout=subprocess.DEVNULL).returncode
+                == 0
+            ):
+                break
+        subprocess.run(["bash", "-ec", shell], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        service.terminate()
+        service.wait()
+    return [shown(folder / "examples" / "coffee.png"), shown(folder / "mask.png")]
+
+
+def annotated(page: Path, folder: Path) -> list[Image.Image]:
+    """`sample.jpg` of a run over pieces of the two photos."""
+    os.chdir(folder)
+    (folder / "photos").mkdir()
+    for name, left, top in [("coffee", x, y) for y in (0, 130) for x in (0, 150, 300)] + [
+        ("chelsea", 0, 0),
+        ("chelsea", 150, 30),
+    ]:
+        with Image.open(ROOT / "examples" / f"{name}.png") as photo:
+            photo.crop((left, top, left + 300, top + 270)).save(folder / "photos" / f"{name}_{left}_{top}.png")
+    assert "annotate photos/ -o masks/" in page.read_text(encoding="utf-8")
+    assert run(["mobilesam", "annotate", "photos/", "-o", "masks/", "--set", "points_per_side=16"]) == 0
+    return [shown(folder / "masks" / "sample.jpg")]
+
+
+PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
+    "first-cut-out": of_files("cup.png", "cutout.png"),
+    "many-photos": of_files("cutouts/*.png"),
+    "boxes": of_files("detected.png"),
+    "correct": of_files("first.png", "second.png"),
+    "everything": of_files("masks/coffee_overlay.jpg"),
+    "evaluate": of_files("report_worst/*.png"),
+    "service": served,
+    "fine-tune": of_files("before.png", "after.png", everything=True),
+    "distillation": distilled,
+    "phone": for_a_phone,
+    "scale": annotated,
+}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
