@@ -27,17 +27,21 @@ PAGES = sorted(DOCS.rglob("*.md"))
 OTHERS = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md", "README.md")]
 OTHERS.append(ROOT / "benchmarks" / "README.md")
 # In the order people meet them; each has a picture.
-TASKS: tuple[str, ...] = (
+TASKS = (
     "first-cut-out",
     "many-photos",
     "boxes",
     "correct",
     "everything",
+    "track",
     "page",
     "service",
     "fine-tune",
+    "distillation",
+    "evaluate",
+    "phone",
+    "scale",
 )
-TASKS += ("distillation", "evaluate", "phone", "scale")
 LANGUAGES = ("js", "json", "python", "sh", "text", "toml", "xml")
 
 

@@ -64,7 +64,12 @@ def track_video(
         predictor: the model.
         video: a video file, or a folder of pictures.
         output: folder for the results, created if missing.
-        points, labels, box, objects, frame, settings: see `mobilesam.track`.
+        points: see `mobilesam.track`, as the next five.
+        labels: of the points.
+        box: around the object.
+        objects: several objects.
+        frame: in which they are marked.
+        settings: of the search.
         forms: "indexed", "overlay", "masks", "coco".
         max_pixels: frames with more are refused.
         overwrite: replace files that this package did not write too, but never a frame or the video.
