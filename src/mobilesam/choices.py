@@ -13,7 +13,7 @@ BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes, and torch the image encoder."""
 
-ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
+ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam", "hub"]
 """The kinds of files that `mobilesam export` writes."""
 
 StoredPrecision = Literal["float32", "float16", "int8-weights", "mixed", "int8"]
