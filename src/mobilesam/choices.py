@@ -29,8 +29,11 @@ DenseWhere = Literal["small", "uncovered"]
 Frame = Literal["stored", "upright"]
 """The pixels as the file stores them, or turned as its EXIF orientation says."""
 
-Form = Literal["labels", "overlay", "masks", "yolo", "coco"]
+Form = Literal["labels", "overlay", "masks", "yolo", "labelme", "coco", "cvat", "label-studio"]
 """Output formats for all masks of a photo."""
+
+AnnotationForm = Literal["labelme", "cvat", "label-studio"]
+"""Files of annotation tools that `segment` writes."""
 
 AnnotatePrompts = Literal["everything", "given"]
 """What `annotate` asks of each photo: all masks, or the prompts of a file."""

@@ -196,7 +196,9 @@ def wanted(names: Iterable[str], where: str, wants_weights: bool) -> list[str]:
         return [*PAIR, *(name for name in BESIDE_A_PAIR if name in names)]
     if weights is None:
         some = ", ".join(names[:6]) or "nothing"
-        raise ModelError(f"{where} holds no model.safetensors, pytorch_model.bin, checkpoint or exported pair; it has {some}")
+        raise ModelError(
+            f"{where} holds no model.safetensors, pytorch_model.bin, checkpoint or exported pair; it has {some}"
+        )
     return [weights]
 
 

@@ -105,7 +105,9 @@ def get_spec(name: str) -> ModelSpec:
         ModelError: lists the known names.
     """
     if name not in MODELS:
-        raise ModelError(f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint, a folder or hf://OWNER/NAME")
+        raise ModelError(
+            f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint, a folder or hf://OWNER/NAME"
+        )
     return MODELS[name]
 
 

@@ -90,7 +90,8 @@ class Draft:
 
     def seal(self) -> None:
         """Write model.json for the files as they are, so that a backend can open the folder."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name not in (contract.CARD_FILE, README))
+        left_out = (contract.CARD_FILE, README)
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name not in left_out)
         sums = {path.relative_to(self.folder).as_posix(): file_sha256(path) for path in files}
         text = json.dumps(marked({**self.card, HASHES: sums}), indent=2) + "\n"
         (self.folder / contract.CARD_FILE).write_text(text, encoding="utf-8")

@@ -108,7 +108,7 @@ def model_card(draft: Draft) -> str:
 
 # {config.name}
 
-A promptable segmentation model of the Segment Anything family, exported by [mobilesam](https://pypi.org/project/mobilesam/).
+A promptable segmentation model of the Segment Anything family, exported by the Python package `mobilesam`.
 A point or a box in a photo gives the mask of the object there.
 
 | | |
@@ -131,13 +131,18 @@ found.best.cutout().save("object.png")
 ```
 
 `hf://OWNER/NAME@COMMIT` always loads the same files.
-ONNX Runtime or OpenVINO run the pair `{contract.ENCODER_FILE}` and `{contract.DECODER_FILE}`; with `backend="torch"` the weights of `{HUB_WEIGHTS}` are loaded.
+ONNX Runtime or OpenVINO run the pair `{contract.ENCODER_FILE}` and `{contract.DECODER_FILE}`.
+With `backend="torch"` the weights of `{HUB_WEIGHTS}` are loaded.
 
 {transformers_note(config)}
 
 ## Data, training, limits
 
-To be completed by who uploads it: the photos and masks that it was trained on and their licences, the accuracy on which photos, and what it must not be used for.
+To be completed by who uploads it:
+
+- the photos and masks that it was trained on, and their licences;
+- its accuracy, and on which photos;
+- what it must not be used for.
 """
 
 
@@ -168,8 +173,10 @@ def sides(config: SamConfig) -> str:
 def transformers_note(config: SamConfig) -> str:
     """What transformers can do with the model."""
     if isinstance(config.encoder, ViTConfig):
-        return "It has the network of transformers' `SamModel`, but other names of weights, so transformers does not load it."
+        return (
+            "It has the network of transformers' `SamModel`, but other names of weights: transformers does not load it."
+        )
     return (
-        f"It is no `SamModel` of transformers, which knows ViT-B, L and H only: its encoder is a {encoder_name(config)}, "
-        "so transformers cannot load it."
+        f"Its encoder is of the kind {encoder_name(config)}, so it is no `SamModel` of transformers, which knows "
+        "ViT-B, L and H only, and transformers cannot load it."
     )

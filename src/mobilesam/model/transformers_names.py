@@ -18,7 +18,10 @@ from mobilesam.model.config import CONFIGS, SamConfig, ViTConfig
 
 VISION = "vision_encoder."
 _SIGN = f"{VISION}patch_embed.projection.weight"
-_TIED, _POSITIONS = "shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding"
+_TIED, _POSITIONS = (
+    "shared_image_embedding.positional_embedding",
+    "prompt_encoder.shared_embedding.positional_embedding",
+)
 _MLP = r"((?:output_hypernetworks_mlps\.\d+|iou_prediction_head)\.)"
 _RULES = [
     (re.compile(pattern), replacement)
