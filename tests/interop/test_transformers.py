@@ -35,9 +35,9 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 PROMPTS: dict[str, dict[str, Any]] = {
     "a point": {"points": [(300, 180)]},
-    "two points": {"points": [(300, 180), (60, 350)], "labels": [1, 0]},
-    "a box": {"box": (120, 60, 480, 320)},
-    "a box and a point": {"box": (120, 60, 480, 320), "points": [(150, 100)], "labels": [0]},
+    "two points": {"points": [(300, 180), (60, 280)], "labels": [1, 0]},
+    "a box": {"box": (120, 60, 440, 290)},
+    "a box and a point": {"box": (120, 60, 440, 290), "points": [(150, 100)], "labels": [0]},
 }
 CASES = [("vit_b", "coffee"), ("vit_b", "chelsea"), ("vit_l", "coffee"), ("vit_h", "coffee")]
 
