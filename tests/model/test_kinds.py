@@ -73,7 +73,7 @@ FORMS: dict[str, Callable[[State], Any]] = {
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".PTH")
 
 
-@pytest.mark.parametrize(("form", "suffix"), zip(FORMS, itertools.cycle(SUFFIXES), strict=False))
+@pytest.mark.parametrize(("form", "suffix"), [*zip(FORMS, itertools.cycle(SUFFIXES), strict=False)])
 def test_weights_are_found_in_what_trainers_write(model: Sam, tmp_path: Path, form: str, suffix: str) -> None:
     torch.save(FORMS[form](model.state_dict()), tmp_path / f"m{suffix}")
     assert weights_sha256(checkpoint.load(tmp_path / f"m{suffix}")) == weights_sha256(model)
