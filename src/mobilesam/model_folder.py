@@ -43,7 +43,8 @@ OUR_CONFIG = "mobilesam_config"
 def choose_weights(names: Collection[str], where: object) -> str | None:
     """Choose the file with the weights, or the index of its parts, by the names in a folder; None if there is none.
 
-    Beside a pair, which holds weights itself, only a usual name counts.
+    Beside a pair, which holds weights itself, or model.json, which belongs to files of another format (`encoder.bin` of
+    OpenVINO), only a usual name counts.
 
     Raises:
         ModelError: several files are checkpoints, and none has a usual name.
@@ -51,7 +52,7 @@ def choose_weights(names: Collection[str], where: object) -> str | None:
     for name in USUAL:
         if name in names:
             return name
-    if has_pair_names(names):
+    if has_pair_names(names) or contract.CARD_FILE in names:
         return None
     others = sorted(name for name in names if Path(name).suffix.lower() in CHECKPOINTS and "/" not in name)
     if len(others) > 1:

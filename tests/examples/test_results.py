@@ -60,5 +60,7 @@ def test_an_object_is_removed_and_nothing_else_changes(photo: Image.Image, tmp_p
     changed = np.abs(before - after).max(axis=2) > 0
     assert not changed[mask.for_inpainting(grow=8, feather=4) == 0].any()
     assert changed[mask.array].mean() > 0.95
-    # The spoon glitters; what is painted over it is smooth in each colour.
-    assert (after[mask.array].std(axis=0) < 0.7 * before[mask.array].std(axis=0)).all()
+    # The spoon glitters; what is painted over it is smooth.
+    inside = mask.array[:, 1:]
+    steps = [np.abs(np.diff(picture, axis=1)).max(axis=2)[inside].mean() for picture in (before, after)]
+    assert steps[1] < 0.4 * steps[0]
