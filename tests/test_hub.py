@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,10 +196,14 @@ def test_the_library_tells_the_server_nothing_of_other_packages(server: Hub, pai
 
 
 def test_a_damaged_note_of_what_was_checked_is_made_again(server: Hub, pair: dict[str, bytes], tmp_path: Path) -> None:
-    server.publish(NAME, pair)
+    commit = server.publish(NAME, pair)
     load(f"hf://{NAME}")
     note = tmp_path / "home" / "hub" / "somebody--small-sam.json"
-    note.write_text("[1")
-    logging.getLogger("mobilesam").debug("again")
-    load(f"hf://{NAME}")
-    assert json.loads(note.read_text())["revisions"]["main"]
+    whole = json.loads(note.read_text())
+    for damaged in ("[1", "[]", f'{{"revisions": [], "commits": {{"{commit}": [1]}}}}', '{"revisions": {"main": [1]}}'):
+        note.write_text(damaged)
+        load(f"hf://{NAME}@{commit}")
+        load(f"hf://{NAME}")
+        found = json.loads(note.read_text())
+        assert found["commits"] == whole["commits"]
+        assert found["revisions"]["main"] == commit

@@ -122,7 +122,16 @@ def _read_record(path: Path) -> dict[str, dict[str, Any]]:
         record = read_json(path)
     except ModelError:  # there is none, or it is damaged: ask again
         record = {}
-    return {key: value if isinstance(value := record.get(key), dict) else {} for key in ("revisions", "commits")}
+    found = {key: value if isinstance(value := record.get(key), dict) else {} for key in ("revisions", "commits")}
+    whole = {commit: sums for commit, sums in found["commits"].items() if _is_whole(sums)}
+    known = [(name, commit) for name, commit in found["revisions"].items() if isinstance(commit, str)]
+    revisions = {name: commit for name, commit in known if commit in whole}
+    return {"revisions": revisions, "commits": whole}
+
+
+def _is_whole(sums: Any) -> bool:
+    """Whether a commit's checksums have the form in which they were kept."""
+    return isinstance(sums, dict) and all(isinstance(one, dict) for one in sums.values())
 
 
 def _resolve(address: Address, record: dict[str, dict[str, Any]]) -> str:
