@@ -19,8 +19,8 @@ CUP = ("--box", "120,60,440,290")
 def test_all_photos_share_a_file_and_labelme_has_one_each(
     run, coffee: Path, chelsea: Path, embedded: mobilesam.Predictor
 ) -> None:
-    words = (*CUP, "-o", "out", "-w", "cvat", "-w", "label-studio", "-w", "labelme", "--label", "cup")
-    words += ("--backend", "onnx")
+    words = [*CUP, "-o", "out", "-w", "cvat", "-w", "label-studio", "-w", "labelme", "--label", "cup"]
+    words += ["--backend", "onnx"]
     for _ in range(2):  # its own files are replaced
         code, out, err = run("segment", coffee, chelsea, *words)
         assert code == 0, err

@@ -22,7 +22,8 @@ def distances(hw: tuple[int, int] = (41, 61)) -> np.ndarray:
 @pytest.mark.parametrize("grow", [0, 1, 5, 7.5, 100])
 def test_an_object_grows_by_that_many_pixels_along_round_corners(grow: float) -> None:
     picture = dot().for_inpainting(grow=grow)
-    assert (picture.shape, picture.dtype) == ((41, 61), np.uint8)
+    assert picture.shape == (41, 61)
+    assert picture.dtype == np.uint8
     np.testing.assert_array_equal(picture, np.where(distances() <= grow, 255, 0))
 
 

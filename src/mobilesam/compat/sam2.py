@@ -188,7 +188,7 @@ class SAM2ImagePredictor:
     ) -> Answer:
         """Masks, scores and logits for one image's prompts, without the first axis where that is 1."""
         hw = predictor.original_size
-        scale = np.float32((1, 1) if in_pixels else (hw[1], hw[0]))
+        scale = np.array((1, 1) if in_pixels else (hw[1], hw[0]), np.float32)
         coords, labels, corners, prior = _batched(*prompt)
         transform = predictor.transform
         coords = None if coords is None else transform.apply_coords(coords * scale, hw)  # (N, P, 2)
