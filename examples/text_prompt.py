@@ -26,7 +26,7 @@ def segment_words(photo: Image.Image, words: str, detect: Detector) -> list[tupl
     if not found:
         return []
     boxes = [clipped(box, photo.size) for box, _ in found]  # detectors draw boxes a little beyond the photo
-    image = mobilesam.load().embed(photo)
+    image = mobilesam.load(quick_start=True).embed(photo)
     masks = image.predict_batch(boxes=boxes)
     return [(name, mask.best) for (_, name), mask in zip(found, masks, strict=True)]
 

@@ -139,12 +139,12 @@ def test_weights_in_parts_are_joined(server: Hub, tiny_checkpoint: Path) -> None
 
 
 @pytest.mark.torch
-def test_a_recipe_and_an_export_start_from_the_hub(server: Hub, tiny_checkpoint: Path, run, tmp_path: Path) -> None:
+def test_a_recipe_and_a_command_take_a_model_of_the_hub(server: Hub, tiny_checkpoint: Path, run, coffee: Path) -> None:
     from mobilesam.train.build import load_model
 
     server.publish(NAME, {"tiny.safetensors": tiny_checkpoint.read_bytes(), "notes.txt": b"no model"})
     assert load_model(f"hf://{NAME}").config.name == "tiny"
-    code, _, err = run("export", f"hf://{NAME}@main", "-o", tmp_path / "pair")
+    code, _, err = run("segment", coffee, "--point", "300,180", "--model", f"hf://{NAME}@main")
     assert code == 0, err
     assert f"note: hf://{NAME}@main is commit" in err
 

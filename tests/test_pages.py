@@ -31,6 +31,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub | None]:
     """A folder with what the pages name: the examples, a model's folder, and a repository of the Hub."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mobilesam.predict.load.is_installed", lambda name: False)  # onnxruntime starts faster
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     builtin = pair_folder(MODELS["embedded"])
     (tmp_path / "folder").symlink_to(builtin)
