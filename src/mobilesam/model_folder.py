@@ -89,7 +89,7 @@ def parts_of(index: Path) -> list[str]:
         raise ModelError(f"{index} is damaged: 'weight_map' must name the file of each weight; copy it again")
     names = sorted({str(name) for name in table.values()})
     for name in names:
-        if name != os.path.basename(name) or "\\" in name or name.startswith("."):
+        if not name or name != os.path.basename(name) or "\\" in name or name.startswith("."):
             raise ModelError(f"{index} names '{name}', which is no file of its folder; download the model again")
     return names
 

@@ -210,6 +210,20 @@ def test_our_configuration_and_weights_must_agree(model: Sam, tmp_path: Path) ->
         checkpoint.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", "..", "../a.bin", "/etc/passwd", "a\\b.bin", ".hidden"])
+def test_a_part_is_a_file_of_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": name}}))
+    with pytest.raises(ModelError, match="no file of its folder"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("index", ["{", "[1]", "{}", '{"weight_map": []}'])
+def test_a_damaged_index_is_named(tmp_path: Path, index: str) -> None:
+    (tmp_path / "pytorch_model.bin.index.json").write_text(index)
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin\.index\.json"):
+        checkpoint.load(tmp_path)
+
+
 def test_parts_that_hold_one_weight_twice_are_refused(model: Sam, tmp_path: Path) -> None:
     for name in ("a.safetensors", "b.safetensors"):
         save_file(model.state_dict(), tmp_path / name)

@@ -28,7 +28,7 @@ def read_hub_folder(folder: Path, name: str, read_file: Callable[[Path], Read]) 
     Raises:
         ModelError: a part is missing, parts share a name, or `config.json` describes another network.
     """
-    described = _configuration(read_config(folder), folder)
+    described = configuration(read_config(folder), folder)
     state: dict[str, Tensor] = {}
     config: SamConfig | None = None
     for part in parts_of(folder / name) if name.endswith(INDEX) else [name]:
@@ -44,7 +44,7 @@ def read_hub_folder(folder: Path, name: str, read_file: Callable[[Path], Read]) 
     return state, config or described
 
 
-def _configuration(config: dict[str, Any], folder: Path) -> SamConfig | None:
+def configuration(config: dict[str, Any], folder: Path) -> SamConfig | None:
     """The network that `config.json` describes; None where it describes none."""
     try:
         if config.get("model_type") == OURS:
