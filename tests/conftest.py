@@ -37,10 +37,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs torch, and skip it where torch is absent; skip full sizes unless they are asked for."""
+    """Mark what needs torch, and skip it where torch is absent; skip what has to be asked for."""
     for item in items:
         if item.get_closest_marker("full_size") and "full_size" not in config.option.markexpr:
             item.add_marker(pytest.mark.skip(reason="takes minutes; pytest -m full_size runs it"))
+        if item.get_closest_marker("interop") and "interop" not in config.option.markexpr:
+            reason = "compares with another library, where it is installed; pytest -m interop runs it"
+            item.add_marker(pytest.mark.skip(reason=reason))
         if item.path.parent.name in TORCH_FOLDERS:
             item.add_marker("torch")
         if item.get_closest_marker("torch") and not HAS_TORCH:

@@ -212,7 +212,7 @@ def test_renamed_options_of_export_name_their_replacement(run, old: list[str], n
             [
                 "[auto|onnx|openvino|litert|executorch|torch]",
                 "[small|uncovered]",
-                "[labels|overlay|masks|yolo|coco]",
+                "[labels|overlay|masks|yolo|labelme|coco|cvat|label-studio]",
                 "--set",
             ],
         ),
@@ -220,7 +220,7 @@ def test_renamed_options_of_export_name_their_replacement(run, old: list[str], n
         (
             "export",
             [
-                "[onnx|ort|litert|executorch|coreml|openvino|anylabeling|sam]",
+                "[onnx|ort|litert|executorch|coreml|openvino|anylabeling|sam|hub]",
                 "[float32|float16|int8-weights|mixed|int8]",
             ],
         ),

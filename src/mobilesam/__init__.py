@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mobilesam.cvat import to_cvat
     from mobilesam.errors import (
         DataError,
         DownloadError,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from mobilesam.everything.generate import segment_everything
     from mobilesam.everything.results import FoundMask
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.interchange import to_coco, to_labelme, to_supervision, to_svg
+    from mobilesam.interchange import PhotoMasks, to_coco, to_labelme, to_supervision, to_svg
+    from mobilesam.label_studio import to_label_studio
     from mobilesam.masks import Polygon
     from mobilesam.predict.embedding import ImageEmbedding
     from mobilesam.predict.load import load
@@ -56,7 +58,10 @@ _HOMES = {
     "PhotoResult": "mobilesam.everything.folder",
     "FoundMask": "mobilesam.everything.results",
     "EverythingSettings": "mobilesam.everything.settings",
+    "PhotoMasks": "mobilesam.interchange",
     "to_coco": "mobilesam.interchange",
+    "to_cvat": "mobilesam.cvat",
+    "to_label_studio": "mobilesam.label_studio",
     "to_labelme": "mobilesam.interchange",
     "to_svg": "mobilesam.interchange",
     "to_supervision": "mobilesam.interchange",
@@ -93,6 +98,7 @@ __all__ = [
     "MobileSamError",
     "ModelError",
     "ObjectPrompt",
+    "PhotoMasks",
     "PhotoResult",
     "Polygon",
     "Prediction",
@@ -108,6 +114,8 @@ __all__ = [
     "segment_everything",
     "segment_folder",
     "to_coco",
+    "to_cvat",
+    "to_label_studio",
     "to_labelme",
     "to_supervision",
     "to_svg",

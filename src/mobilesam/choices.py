@@ -13,7 +13,7 @@ BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch
 Precision = Literal["float32", "bfloat16"]
 """The number format in which OpenVINO computes, and torch the image encoder."""
 
-ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam"]
+ExportFormat = Literal["onnx", "ort", "litert", "executorch", "coreml", "openvino", "anylabeling", "sam", "hub"]
 """The kinds of files that `mobilesam export` writes."""
 
 StoredPrecision = Literal["float32", "float16", "int8-weights", "mixed", "int8"]
@@ -29,11 +29,14 @@ DenseWhere = Literal["small", "uncovered"]
 Frame = Literal["stored", "upright"]
 """The pixels as the file stores them, or turned as its EXIF orientation says."""
 
-Form = Literal["labels", "overlay", "masks", "yolo", "coco"]
+Form = Literal["labels", "overlay", "masks", "yolo", "labelme", "coco", "cvat", "label-studio"]
 """Output formats for all masks of a photo."""
 
 TrackForm = Literal["indexed", "overlay", "masks", "coco"]
 """Output formats for objects that were followed through a video."""
+
+AnnotationForm = Literal["labelme", "cvat", "label-studio"]
+"""Files of annotation tools that `segment` writes."""
 
 AnnotatePrompts = Literal["everything", "given"]
 """What `annotate` asks of each photo: all masks, or the prompts of a file."""

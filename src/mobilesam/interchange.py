@@ -1,8 +1,13 @@
-"""Conversion of masks to the formats of other tools: COCO, LabelMe, SVG and supervision."""
+"""Conversion of masks to the formats of other tools: COCO, LabelMe, SVG and supervision.
+
+CVAT and Label Studio have modules of their own (`cvat`, `label_studio`), since their files hold several photos.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
@@ -20,6 +25,33 @@ if TYPE_CHECKING:
 # N masks, H W photo
 
 LABELME_VERSION = "5.5.0"  # whose files look like this
+
+
+@dataclass(frozen=True)
+class PhotoMasks:
+    """One photo and its masks, for files that hold several photos (`to_cvat`, `to_label_studio`)."""
+
+    file_name: str
+    """Of the photo, as the tool names it."""
+    masks: Sequence[Mask]
+    original_hw: tuple[int, int] | None = None
+    """(height, width) of the photo; needed only where there is no mask."""
+    labels: Sequence[str] | str = "object"
+    """A label for each mask, or one for all."""
+
+
+JOINT_FILES = {"cvat": "cvat.xml", "label-studio": "label_studio.json"}
+"""Format of an annotation tool → the file that holds all photos."""
+
+
+def joint_text(form: str, photos: Sequence[PhotoMasks]) -> str:
+    """The contents of a file of `JOINT_FILES` for these photos, with the settings of `to_cvat` or `to_label_studio`."""
+    from mobilesam.cvat import to_cvat
+    from mobilesam.label_studio import to_label_studio
+
+    if form == "cvat":
+        return to_cvat(photos)
+    return json.dumps(to_label_studio(photos)) + "\n"
 
 
 def to_coco(

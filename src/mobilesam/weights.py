@@ -5,6 +5,7 @@
     mobile_sam    the authors' repository, pinned to a commit
     sam_vit_*     Meta's release of Segment Anything
 
+Besides these names, a model may be a path, or a repository of the Hugging Face Hub (`hf://OWNER/NAME`, module `hub`).
 The cache is the user's cache folder, or `MOBILESAM_HOME`.
 """
 
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mobilesam import contract, outputs
+from mobilesam import contract, hub, outputs
 from mobilesam.downloads import Bounded
 from mobilesam.errors import DownloadError, ModelError, first_line
 from mobilesam.files import replacing
 from mobilesam.integrity import file_sha256 as file_sha256  # re-exported: importers of this module use it
+from mobilesam.model_folder import CHECKPOINTS as CHECKPOINTS
+from mobilesam.model_folder import RUN_WEIGHTS as RUN_WEIGHTS
 from mobilesam.temporaries import sweep
 
 
@@ -45,10 +48,6 @@ class ModelSpec:
 
 
 EMBEDDED = "embedded"
-CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-"""Suffixes of checkpoints, in lower case; all but the last are files of torch.save."""
-RUN_WEIGHTS = "weights.safetensors"
-"""File of the averaged weights in a training run's folder, which is used when a model is given by that folder."""
 
 # A false sha256 of mobile_sam.pt circulates that begins with f3c0d8cd: it is the file's md5 with an invented tail.
 MODELS = {
@@ -106,7 +105,9 @@ def get_spec(name: str) -> ModelSpec:
         ModelError: lists the known names.
     """
     if name not in MODELS:
-        raise ModelError(f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint or a folder")
+        raise ModelError(
+            f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint, a folder or hf://OWNER/NAME"
+        )
     return MODELS[name]
 
 
@@ -206,13 +207,13 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     """Find the file or folder that holds a model's torch weights; a published model is downloaded if needed.
 
     Args:
-        model: a checkpoint, a run's folder, an exported pair, or a name of the table.
+        model: a checkpoint, a run's folder, an exported pair, `hf://OWNER/NAME[@REVISION]`, or a name of the table.
 
     Raises:
         ModelError: neither a path nor a known name.
         DownloadError: it cannot be downloaded.
     """
-    path = in_run(model)
+    path = in_run(hub.located(model, cache_folder(), wants_weights=True))
     if path.exists() or path.suffix.lower() in CHECKPOINTS:
         return path
     spec = get_spec(str(model))

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import EverythingSettings, PhotoResult, segment_folder
+from mobilesam import EverythingSettings, PhotoResult, masks, segment_folder
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.everything.folder import fingerprint
+from tests.test_cvat import read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL = ("labels", "overlay", "masks", "yolo", "coco")
@@ -162,7 +163,7 @@ def test_results_are_told_one_by_one_and_a_photo_given_twice_is_done_once(
     assert "does not exist" in str(result.failed[1].error)
     assert all(file.exists() for file in result.photos[0].files)
     assert result.photos[0].num_masks == len(json.loads((tmp_path / "out" / "a.json").read_text())["annotations"])
-    with pytest.raises(SettingsError, match="labels, overlay, masks, yolo, coco"):
+    with pytest.raises(SettingsError, match="labels, overlay, masks, yolo, labelme, coco, cvat, label-studio"):
         segment_folder(embedded, photos, tmp_path / "out", forms=["xml"])
 
 
@@ -249,7 +250,7 @@ def test_a_broken_photo_is_named_and_the_others_done(run, tmp_path: Path) -> Non
     assert "chelsea_overlay.jpg" in out
     code, _, err = run("everything", "chelsea.png", "-w", "xml")
     assert code == 2
-    assert "'xml' is not one of 'labels', 'overlay', 'masks', 'yolo', 'coco'" in err
+    assert "'xml' is not one of 'labels', 'overlay', 'masks', 'yolo', 'labelme', 'coco', 'cvat', 'label-studio'" in err
 
 
 def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:
@@ -285,3 +286,24 @@ def test_a_wrong_setting_is_named_before_anything_is_written(run, arguments: tup
     assert code == 2
     assert err.strip() == f"error: {message}"
     assert not Path("out").exists()
+
+
+def test_files_for_annotation_tools_hold_the_masks_of_the_records(run, coffee: Path, chelsea: Path) -> None:
+    words = ("-o", "out", "-w", "cvat", "-w", "label-studio", "-w", "labelme", *QUICK)
+    for _ in range(2):  # the second time everything is finished, and only the files of all photos are made again
+        code, out, err = run("everything", coffee, chelsea, *words)
+        assert code == 0, err
+    assert '{"cvat": "out/cvat.xml"}' in out
+    records = [json.loads(Path("out", f"{name}.json").read_text()) for name in ("coffee", "chelsea")]
+    photos = read(Path("out/cvat.xml").read_text())
+    tasks = json.loads(Path("out/label_studio.json").read_text())
+    assert [photo["name"] for photo in photos] == ["coffee.png", "chelsea.png"]
+    assert [task["data"]["image"] for task in tasks] == ["coffee.png", "chelsea.png"]
+    for name, record, photo, task in zip(("coffee", "chelsea"), records, photos, tasks, strict=True):
+        expected = [masks.from_rle(one["segmentation"]) for one in record["annotations"]]
+        assert len(photo["masks"]) == len(expected) > 0
+        assert all(np.array_equal(a, b) for a, b in zip(photo["masks"], expected, strict=True))
+        assert len(task["predictions"][0]["result"]) == len(expected)
+        shapes = json.loads(Path("out", f"{name}_labelme.json").read_text())
+        assert len({shape["group_id"] for shape in shapes["shapes"]}) == len(expected)
+        assert Path("out", shapes["imagePath"]).exists()

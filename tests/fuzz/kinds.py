@@ -168,5 +168,6 @@ KINDS: dict[str, Kind] = {
     "prompts and settings": Kind(prompts, mutate_prompt, library.prompt, 40),
     "checkpoints": Kind(checkpoints.checkpoints, mutate_content, checkpoints.checkpoint, 20, TORCH),
     "states of runs": Kind(checkpoints.states, mutate_bytes, checkpoints.state, 4, TORCH),
+    "configurations": Kind(checkpoints.configs, mutate_json, checkpoints.config, 20, TORCH),
     "pairs": Kind(library.pair_files, mutate_content, library.pair, 10),
 }

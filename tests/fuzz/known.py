@@ -327,6 +327,11 @@ def overrides() -> list[Known]:
     ]
 
 
+def configurations() -> list[Known]:
+    """Configurations of folders of the Hub's form."""
+    return [("a part without a name", b'{"weight_map": {"a": "", "b": []}}', "no file of its folder")]
+
+
 KNOWN: dict[str, Callable[[], list[Known]]] = {
     "photos": photos,
     "photos, other readers": lambda: [(name, data, "either") for name, data, _ in photos()],
@@ -346,4 +351,5 @@ KNOWN: dict[str, Callable[[], list[Known]]] = {
     "prompts and settings": prompts,
     "checkpoints": checkpoints,
     "states of runs": states,
+    "configurations": configurations,
 }

@@ -5,12 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-import mobilesam
 from mobilesam.errors import ModelError
 from mobilesam.model import checkpoint
-from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
 
 
@@ -23,39 +20,6 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="weights_only"):
         checkpoint.load(tmp_path / "evil.pt")
     assert not (tmp_path / "owned").exists()
-
-
-def test_weights_are_found_inside_what_trainers_write(model: Sam, tmp_path: Path) -> None:
-    state = model.state_dict()
-    parallel = {f"module.{key}": value for key, value in state.items()}
-    compiled = {f"_orig_mod.{key}": value for key, value in parallel.items()}
-    forms = [
-        {"model": state, "epoch": 3},
-        {"state_dict": state},
-        {"model_state_dict": state, "optimizer": {}, "epoch": 3},
-        parallel,
-        {"model": parallel, "epoch": 1},
-        {"state_dict": {"model": compiled}},
-        {f"sam.{key}": value for key, value in state.items()},
-        {"state_dict": {f"net.sam_model.{key}": value for key, value in parallel.items()}, "epoch": 1},
-        {key.replace("image_encoder.", "image_encoder._orig_mod."): value for key, value in state.items()},
-        {"teacher": state},
-        {"ckpt": {"weights": parallel}, "optimizer": {"state": {}}},
-        {"model": state, "model_ema": {key: value + 1 for key, value in state.items()}},
-        {"model": {"name": "vit_t"}, "params": state},
-    ]
-    for i, form in enumerate(forms):
-        torch.save(form, tmp_path / f"{i}.pt")
-        assert weights_sha256(checkpoint.load(tmp_path / f"{i}.pt")) == weights_sha256(model)
-    save_file(parallel, tmp_path / "m.safetensors")
-    assert weights_sha256(checkpoint.load(tmp_path / "m.safetensors")) == weights_sha256(model)
-
-
-@pytest.mark.parametrize("suffix", [".ckpt", ".bin", ".PTH"])
-def test_other_suffixes_of_torch_files_are_read(model: Sam, tmp_path: Path, suffix: str) -> None:
-    torch.save(model.state_dict(), tmp_path / f"m{suffix}")
-    assert weights_sha256(checkpoint.load(tmp_path / f"m{suffix}")) == weights_sha256(model)
-    assert mobilesam.load(tmp_path / f"m{suffix}").info.weights_sha256 == weights_sha256(model)
 
 
 def test_of_two_networks_none_is_chosen_by_chance(model: Sam, tmp_path: Path) -> None:

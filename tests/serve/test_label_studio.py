@@ -10,7 +10,7 @@ import pytest
 
 from mobilesam.serve import label_studio
 from mobilesam.serve.problems import Problem
-from tests.serve.test_brush import decode
+from tests.test_brush import decode
 
 CONFIG = """
 <View>

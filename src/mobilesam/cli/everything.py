@@ -106,8 +106,8 @@ def everything(
         on_result=lambda photo: print_result(photo, as_json),
         show_progress=not as_json and sys.stderr.isatty(),  # no bars in logs and pipes
     )
-    if result.coco is not None:
-        options.say({"coco": str(result.coco)}, f"wrote {result.coco}", as_json)
+    for form, file in result.joint.items():
+        options.say({form: str(file)}, f"wrote {file}", as_json)
     count_failures(len(result.failed), len(result.photos))
 
 

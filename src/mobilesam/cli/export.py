@@ -21,7 +21,7 @@ Calibration = Annotated[
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a folder with a pair, or a model's name.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, a folder, hf://OWNER/NAME, or a model's name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
     form: Annotated[
         choices.ExportFormat,
@@ -33,7 +33,9 @@ def export(
     ] = None,
     calibration: Calibration = None,
     force: Annotated[bool, typer.Option("--force", help="Keep files whose masks agree too little.")] = False,
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the metadata.")] = "unknown",
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the weights, for the metadata. Default: what the source says.")
+    ] = None,
     image_size: options.ImageSize = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
@@ -47,6 +49,7 @@ def export(
     from mobilesam.image import find_photos
     from mobilesam.model import checkpoint as checkpoints
     from mobilesam.outputs import Outputs
+    from mobilesam.predict.load import licence_of
     from mobilesam.weights import find_checkpoint
 
     source = find_checkpoint(checkpoint)
@@ -55,7 +58,7 @@ def export(
         checkpoints.load(source),
         output,
         form,
-        licence=licence,
+        licence=licence or licence_of(checkpoint, source),
         precision=precision,
         image_size=image_size,
         outputs=outputs,

@@ -83,14 +83,14 @@ class Written:
     """For each mask, the files that show only that mask."""
 
 
-def kinds_of(output: Path | None, overlay: bool, cutout: bool, as_json: bool) -> list[str]:
-    """The kinds of files that the options ask for; a mask by default."""
+def kinds_of(output: Path | None, overlay: bool, cutout: bool, as_json: bool, *, annotated: bool = False) -> list[str]:
+    """The kinds of files that the options ask for; a mask by default, unless annotation files are written."""
     # `--json` and `-o -` both write to standard output, and a program that reads JSON there cannot take a PNG as well.
     if as_json and str(output) == STDIN:
         return []
     is_json = output is not None and output.suffix == ".json"
     wanted = (("overlay", overlay), ("cutout", cutout), ("json", is_json))
-    return [kind for kind, is_wanted in wanted if is_wanted] or ["mask"]
+    return [kind for kind, is_wanted in wanted if is_wanted] or ([] if annotated else ["mask"])
 
 
 def is_file_name(output: Path) -> bool:

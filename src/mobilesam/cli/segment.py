@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
+import click
 import typer
 
+from mobilesam.choices import AnnotationForm
 from mobilesam.cli import options
+from mobilesam.cli.annotations import Annotations
 from mobilesam.cli.photos import STDIN, Opening, count_failures
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
 from mobilesam.errors import ImageError, PromptError
@@ -49,6 +52,16 @@ def segment(
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted.")] = False,
     cutout: Annotated[bool, typer.Option("--cutout", help="Write the object on a transparent background.")] = False,
     all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not only the best.")] = False,
+    forms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write",
+            "-w",
+            click_type=click.Choice(get_args(AnnotationForm)),
+            help="A file for an annotation tool, in the folder --output; repeatable.",
+        ),
+    ] = None,
+    label: Annotated[str, typer.Option(help="The object's class in the files of --write.")] = "object",
     zoom: options.ZoomName = "auto",
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
@@ -63,8 +76,8 @@ def segment(
 ) -> None:
     """Segment the object at the given points or box, in each photo.
 
-    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout or a .json output asks for something else;
-    pictures requested together with a .json output are written beside it.
+    Writes a mask (PNG, 255 on the object) unless --overlay, --cutout, --write or a .json output asks for something
+    else; pictures requested together with a .json output are written beside it.
     """
     # Everything that can be wrong with the arguments is checked before the model is loaded, which takes the longest.
     question = Question(parse_prompt(point or [], box), all_masks, options.parse_zoom(zoom))
@@ -74,7 +87,8 @@ def segment(
 
     found = list(locate_photos(photos, recursive=recursive))
     rule = Outputs.beside((path for path, _ in found), overwrite=overwrite)
-    target = Target(output, kinds_of(output, overlay, cutout, as_json), rule)
+    target = Target(output, kinds_of(output, overlay, cutout, as_json, annotated=bool(forms)), rule)
+    annotations = Annotations.parse(cast("list[AnnotationForm]", forms or []), output, label, rule)
     check_output(output, [path for path, _ in found], rule)
 
     from mobilesam.predict.load import load
@@ -87,7 +101,10 @@ def segment(
         precision=precision,
         image_size=image_size,
     )
-    count_failures(segment_all(sam, found, opening, question, target, as_json), len(found))
+    failed = segment_all(sam, found, opening, question, target, annotations, as_json)
+    for file in annotations.finish():
+        options.say({"file": str(file)}, f"wrote {file}", as_json)
+    count_failures(failed, len(found))
 
 
 def segment_all(
@@ -96,6 +113,7 @@ def segment_all(
     opening: Opening,
     question: Question,
     target: Target,
+    annotations: Annotations,
     as_json: bool,
 ) -> int:
     """Segment every photo; returns how many failed. With a single photo, its error is raised instead."""
@@ -115,6 +133,7 @@ def segment_all(
             )
             kept = list(found) if question.all_masks else [found.best]
             written = write(found, kept, path, name, prompt, target)
+            written.shared.extend(annotations.add(str(path), name, kept, found.original_hw))
         except (ImageError, PromptError, OSError) as error:
             # One bad photo must not stop a long run. A single photo raises, so that `main` picks the exit code by the
             # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read.

@@ -10,6 +10,8 @@ Covered:
 
 - `SamPredictor`, with `predict`, `predict_torch`, `set_torch_image`, `get_image_embedding` and `transform`;
 - `SamAutomaticMaskGenerator`, with `generate`;
+- `SAM2ImagePredictor`, SAM 2's predictor for images, with `set_image_batch` and `predict_batch`, on models of this
+  package;
 - the registry and the `build_sam` functions, `ResizeLongestSide`;
 - of the model: `sam(batched_input, multimask_output)`, `preprocess`, `postprocess_masks`, `image_encoder(...)` and its
   `img_size`, sizes of the `prompt_encoder`, `device`, `mask_threshold`, `image_format`, `pixel_mean`, `pixel_std`,
@@ -27,6 +29,7 @@ from __future__ import annotations
 from mobilesam.compat.generator import SamAutomaticMaskGenerator
 from mobilesam.compat.model import NotCoveredError, SamModel, sam_model_registry
 from mobilesam.compat.predictor import SamPredictor
+from mobilesam.compat.sam2 import SAM2ImagePredictor
 from mobilesam.compat.transforms import ResizeLongestSide
 
 build_sam = build_sam_vit_h = sam_model_registry["vit_h"]
@@ -37,6 +40,7 @@ build_sam_vit_t = sam_model_registry["vit_t"]
 __all__ = [
     "NotCoveredError",
     "ResizeLongestSide",
+    "SAM2ImagePredictor",
     "SamAutomaticMaskGenerator",
     "SamModel",
     "SamPredictor",

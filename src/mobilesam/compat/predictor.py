@@ -151,8 +151,8 @@ class SamPredictor:
         labels = None if coords is None or labels is None else labels[None]  # (1, P)
         boxes = None if boxes is None else self.transform.apply_boxes(boxes, self.original_size)
         prior = None if prior is None else prior[None]  # (1, 1, L, L)
-        masks_, scores, low_res = self._decode(coords, labels, boxes, prior, multimask_output, return_logits)
-        return masks_[0], scores[0], low_res[0]
+        full, scores, low_res = self.decode(coords, labels, boxes, prior, multimask_output)
+        return (full if return_logits else masks.threshold(full))[0], scores[0], low_res[0]
 
     def predict_torch(
         self,
@@ -186,8 +186,9 @@ class SamPredictor:
         labels = as_prompt(point_labels, "point_labels", (None, None))
         corners = as_prompt(boxes, "boxes", (None, 4))
         prior = as_prompt(mask_input, "mask_input", (None, 1, None, None))
-        answers = self._decode(coords, labels, corners, prior, multimask_output, return_logits)
-        masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in answers)
+        full, *others = self.decode(coords, labels, corners, prior, multimask_output)
+        arrays = (full if return_logits else masks.threshold(full), *others)
+        masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in arrays)
         return masks_, scores, low_res
 
     def get_image_embedding(self) -> torch.Tensor:
@@ -208,16 +209,22 @@ class SamPredictor:
         self.original_size = (int(self.original_size[0]), int(self.original_size[1]))
         self.input_size = (int(self.input_size[0]), int(self.input_size[1]))
 
-    def _decode(
+    def decode(
         self,
         coords: NDArray[Any] | None,
         labels: NDArray[Any] | None,
         boxes: NDArray[Any] | None,
         prior: NDArray[Any] | None,
         multimask: bool,
-        return_logits: bool,
-    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
-        """Decode N prompts in pixels of the resized photo."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Decode N prompts in pixels of the resized photo; not a part of SAM's API.
+
+        Returns:
+            Logits at the photo's size (N, K, H, W), scores (N, K), logits (N, K, L, L).
+
+        Raises:
+            PromptError: the arrays are for different numbers of prompts, or a label has no meaning.
+        """
         counts = {len(array) for array in (coords, labels, boxes, prior) if array is not None}
         if len(counts) > 1:
             raise PromptError(
@@ -227,7 +234,7 @@ class SamPredictor:
         count = counts.pop() if counts else 1
         if count == 0:  # a detector found nothing
             num_masks, side, hw = 3 if multimask else 1, self.model.predictor.backend.info.low_res, self.original_size
-            full = np.zeros((0, num_masks, *hw), np.float32 if return_logits else bool)
+            full = np.zeros((0, num_masks, *hw), np.float32)
             return full, np.zeros((0, num_masks), np.float32), np.zeros((0, num_masks, side, side), np.float32)
         coords = np.zeros((count, 0, 2)) if coords is None else coords
         labels = np.zeros((count, 0)) if labels is None else labels
@@ -253,7 +260,7 @@ class SamPredictor:
         found = self._look_again(all_coords, all_labels, low_res, scores, has_prior=prior is not None)
         full = np.asarray([[one.logits(i) for i in range(len(one))] for one in found])
         scores = np.stack([one.scores for one in found])
-        return (full if return_logits else masks.threshold(full)), scores, low_res
+        return full, scores, low_res
 
     def _look_again(
         self,

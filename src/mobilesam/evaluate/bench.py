@@ -22,9 +22,9 @@ from mobilesam.errors import MissingExtraError, MobileSamError, ModelError
 from mobilesam.extras import is_installed
 from mobilesam.integrity import read_card
 
-BACKENDS: dict[str, str] = {"onnx": "onnx", "sam": "onnx", "anylabeling": "onnx", "ort": "onnx"}
+BACKENDS: dict[str, str] = {"onnx": "onnx", "sam": "onnx", "anylabeling": "onnx", "hub": "onnx", "ort": "onnx"}
 """Format → the backend that runs it, where the names differ."""
-NOT_RUN = ("coreml", "sam", "anylabeling")
+NOT_RUN = ("coreml", "sam", "anylabeling", "hub")
 """Formats that no backend runs here, or whose pair is that of `onnx`."""
 CHILD = "mobilesam.evaluate.bench_child"
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mobilesam.errors import DataError, ImageError, OutputError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
-from mobilesam.everything.write import COCO_FILE, FORMS, write, write_coco
+from mobilesam.everything.write import FORMS, JOINT, write, write_joint
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo
 from mobilesam.names import absolute, output_names
 from mobilesam.outputs import DEFAULT, Outputs
@@ -52,6 +52,8 @@ class FolderResult:
     """In the order given; a photo that was given twice is listed once."""
     coco: Path | None = None
     """The COCO file of these photos, if the form "coco" was requested and at least one photo is finished."""
+    joint: dict[str, Path] = field(default_factory=dict)
+    """Form → the file of all these photos, for "coco", "cvat" and "label-studio"."""
 
     @property
     def failed(self) -> list[PhotoResult]:
@@ -85,7 +87,8 @@ def segment_folder(
         photos: a folder, a pattern, a photo, or several of these.
         output: folder for the results, created if missing.
         settings: settings of the search; None for the defaults.
-        forms: "labels", "overlay", "masks", "yolo", "coco"; each photo also gets its record NAME.json.
+        forms: some of `mobilesam.everything.write.FORMS`, such as "labels" and "coco"; each photo also gets its record
+            NAME.json.
         workers: number of photos processed in parallel. Load the model with `threads=1` for more than one.
         recursive: search subfolders too; the results of a photo in one lie in a subfolder of the same name.
         max_pixels: larger photos are refused; see `mobilesam.image.open_photo`.
@@ -100,8 +103,8 @@ def segment_folder(
     Raises:
         SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
         ImageError: a folder holds no photos.
-        OutputError: "coco" was requested, and another's instances.json is there.
-        DataError: "coco" was requested, and the record of a photo that was finished before is damaged.
+        OutputError: a file for all photos ("coco", "cvat", "label-studio") was requested, and another's is there.
+        DataError: one was requested, and the record of a photo that was finished before is damaged.
         OSError: the output folder cannot be made.
 
     Examples:
@@ -119,8 +122,8 @@ def segment_folder(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     outputs = Outputs.beside(paths, overwrite=overwrite)
-    if "coco" in forms:
-        outputs.check(output / COCO_FILE)
+    for form in JOINT.keys() & set(forms):
+        outputs.check(output / JOINT[form])
     job = Job(
         predictor,
         settings or EverythingSettings(),
@@ -139,7 +142,9 @@ def segment_folder(
             if on_result is not None:
                 on_result(result)
     finished = [result.name for result in done if result.error is None]
-    return FolderResult(done, write_coco(output, finished, outputs) if "coco" in forms and finished else None)
+    wanted = [form for form in JOINT if form in forms and finished]
+    joint = {form: write_joint(output, form, finished, outputs) for form in wanted}
+    return FolderResult(done, joint.get("coco"), joint)
 
 
 def check_forms(forms: Sequence[str]) -> None:
@@ -192,7 +197,9 @@ class Job:
         """Process all photos; yields their results in order."""
         folders = [self.subfolders.get(absolute(path), "") for path in paths]
         here = [name for folder in set(folders) for name in self.records_in(folder)]
-        names = output_names(paths, folders=folders, taken=[*here, Path(COCO_FILE).stem], owner=self.owner)
+        names = output_names(
+            paths, folders=folders, taken=[*here, *(Path(file).stem for file in JOINT.values())], owner=self.owner
+        )
         pool = ThreadPoolExecutor(max(1, workers))
         try:
             # A bar per photo only without parallel photos: bars of several threads would overwrite each other.
@@ -219,7 +226,7 @@ class Job:
             if photo is not None and self.record(name) == made:
                 return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
             rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
-            self.retire_coco()
+            self.retire_joint()
             with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
 
                 def progress(asked: int, total: int) -> None:
@@ -262,10 +269,10 @@ class Job:
             self.records[name] = made if is_photo(made.get("photo")) else {}
         return self.records[name]
 
-    def retire_coco(self) -> None:
-        """Remove the COCO file of an earlier run, since a photo in it is about to change; a kill then leaves none."""
-        if "coco" in self.forms:
-            self.outputs.remove(self.output / COCO_FILE)
+    def retire_joint(self) -> None:
+        """Remove files of all photos of an earlier run, since a photo is about to change; a kill then leaves none."""
+        for form in JOINT.keys() & set(self.forms):
+            self.outputs.remove(self.output / JOINT[form])
 
 
 def is_photo(value: Any) -> bool:

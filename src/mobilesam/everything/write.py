@@ -5,11 +5,15 @@ NAME_labels.png       16-bit: 0 background, i the i-th mask; smaller masks lie o
 NAME_overlay.jpg      the photo with its masks in colours
 NAME_masks/0001.png   255 on the object, one file per mask
 NAME.txt              YOLO-seg: class 0 and a polygon in 0-1, parts and holes joined by bridges of no width
+NAME_labelme.json     LabelMe: polygons
 instances.json        COCO, for several photos
+cvat.xml              CVAT, for several photos
+label_studio.json     Label Studio: tasks with predictions, for several photos
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -24,18 +28,26 @@ from mobilesam.errors import DataError, first_line
 from mobilesam.everything.results import FoundMask
 from mobilesam.files import save_json, save_picture, save_text
 from mobilesam.image import Rgb
-from mobilesam.interchange import to_coco
+from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
 from mobilesam.rle import check_rle, is_whole
 from mobilesam.text import parse_json
 
 FORMS = get_args(Form)
 COCO_FILE = "instances.json"
+JOINT = {"coco": COCO_FILE, **JOINT_FILES}
+"""Form → the file that holds all photos."""
 UNFINISHED = "unfinished"
 """`made_by` of a record while the photo's files are being replaced."""
 
-ENDINGS = {"labels": "_labels.png", "overlay": "_overlay.jpg", "masks": "_masks", "yolo": ".txt"}
-"""What each form adds to the name of a photo; "coco" is one file for all."""
+ENDINGS = {
+    "labels": "_labels.png",
+    "overlay": "_overlay.jpg",
+    "masks": "_masks",
+    "yolo": ".txt",
+    "labelme": "_labelme.json",
+}
+"""What each form adds to the name of a photo; those of `JOINT` are one file for all."""
 
 
 def write(
@@ -84,6 +96,9 @@ def write(
         write_masks(targets["masks"], found, outputs)
     if "yolo" in targets:
         save_text("".join(yolo_line(mask) for mask in found), targets["yolo"], outputs)
+    if "labelme" in targets:
+        path = Path(os.path.relpath(photo, targets["labelme"].parent)).as_posix() if os.path.exists(photo) else photo
+        save_json(to_labelme(found, path, original_hw=(rgb.shape[0], rgb.shape[1])), targets["labelme"], outputs)
     record = {
         "image": {"file_name": photo, "width": rgb.shape[1], "height": rgb.shape[0]},
         "annotations": [{"id": i, **mask.to_sa1b()} for i, mask in enumerate(found, 1)],
@@ -149,6 +164,22 @@ def write_coco(folder: Path, names: Sequence[str], outputs: Outputs = DEFAULT) -
     return save_json(
         {"images": images, "annotations": annotations, "categories": categories}, folder / COCO_FILE, outputs
     )
+
+
+def write_joint(folder: Path, form: str, names: Sequence[str], outputs: Outputs = DEFAULT) -> Path:
+    """Write the file of one form of `JOINT` for the finished photos of these names, from their records.
+
+    Raises:
+        DataError: a record was damaged after it was written.
+        OutputError: another's file is there.
+    """
+    if form == "coco":
+        return write_coco(folder, names, outputs)
+    photos = []
+    for name in names:
+        photo, hw, masks = read_record(folder / f"{name}.json")
+        photos.append(PhotoMasks(Path(photo).name, masks, hw))
+    return save_text(joint_text(form, photos), folder / JOINT[form], outputs)
 
 
 def read_record(path: Path) -> tuple[str, tuple[int, int], list[FoundMask]]:

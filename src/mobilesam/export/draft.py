@@ -26,6 +26,8 @@ from mobilesam.outputs import ALL, DEFAULT, Outputs, marked, note
 from mobilesam.predict.backend import Backend
 from mobilesam.temporaries import folder_in, sweep
 
+README = "README.md"
+"""A model card, which people complete after the export: model.json lists no sha256 of it."""
 INPUT = "RGB float32 0-255; the files subtract the mean and divide by the deviation themselves"
 _LEAST = {"float32": 0.995, "float16": 0.98}
 MIN_IOU = {precision: _LEAST.get(precision, 0.95) for precision in get_args(StoredPrecision)}
@@ -88,7 +90,8 @@ class Draft:
 
     def seal(self) -> None:
         """Write model.json for the files as they are, so that a backend can open the folder."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != contract.CARD_FILE)
+        left_out = (contract.CARD_FILE, README)
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name not in left_out)
         sums = {path.relative_to(self.folder).as_posix(): file_sha256(path) for path in files}
         text = json.dumps(marked({**self.card, HASHES: sums}), indent=2) + "\n"
         (self.folder / contract.CARD_FILE).write_text(text, encoding="utf-8")

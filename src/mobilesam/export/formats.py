@@ -48,6 +48,7 @@ FORMATS: dict[ExportFormat, Format] = {
     "openvino": Format("mobilesam.export.openvino:export_openvino", ("float32", "float16"), ("openvino",), "openvino"),
     "anylabeling": Format("mobilesam.export.any_labeling:export_any_labeling", ("float32", "float16"), image_size=1024),
     "sam": Format("mobilesam.export.onnx:export_sam", ("float32", "float16")),
+    "hub": Format("mobilesam.export.hub:export_hub", ("float32", "float16")),
 }
 
 

@@ -24,12 +24,13 @@ from mobilesam.integrity import described
 from mobilesam.model.bounds import check_fit, config_from_json
 from mobilesam.model.config import SamConfig
 from mobilesam.model.detect import detect_config
+from mobilesam.model.hub_folder import read_hub_folder
 from mobilesam.model.pair_weights import read_pair
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import check_finite, digest, unprefixed
 from mobilesam.model.torch_file import read_torch
+from mobilesam.model_folder import CHECKPOINTS, choose_weights, names_in
 from mobilesam.outputs import DEFAULT, Outputs
-from mobilesam.weights import CHECKPOINTS
 
 _CONFIG_KEY = "mobilesam_config"
 _DAMAGED = "{path} is damaged: it does not hold what was saved; copy or download it again"
@@ -39,8 +40,9 @@ def load(path: str | os.PathLike[str]) -> Sam:
     """Build the network that a checkpoint describes and load its weights, on the CPU, in eval mode.
 
     Args:
-        path: `.pt`, `.pth`, `.ckpt` or `.bin` (read with weights_only=True), `.safetensors`, or a folder with an
-            exported pair, whose initializers are the weights.
+        path: `.pt`, `.pth`, `.ckpt` or `.bin` (read with weights_only=True), `.safetensors`, or a folder: of the
+            Hugging Face Hub's form (`mobilesam.model_folder`), or with an exported pair, whose initializers are the
+            weights.
 
     Raises:
         ModelError: the file is missing, truncated, or not a SAM-family checkpoint; says what was expected.
@@ -88,9 +90,10 @@ def save(
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], SamConfig | None]:
-    """Read the state dict of a file, and its configuration where the file has one."""
+    """Read the state dict of a file or a folder, and its configuration where it has one."""
     if path.is_dir():
-        return read_pair(path)
+        name = choose_weights(names_in(path), path)
+        return read_pair(path) if name is None else read_hub_folder(path, name, read)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     suffix = path.suffix.lower()

@@ -15,7 +15,7 @@ from mobilesam.model.config import SamConfig
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import is_unused
 
-CHECKPOINTS = ("onnx", "sam", "anylabeling")
+CHECKPOINTS = ("onnx", "sam", "anylabeling", "hub")
 """Formats of `mobilesam export` whose folder holds the graphs with the weights,"""
 EXACT = ("float32", "float16")
 """in these precisions."""

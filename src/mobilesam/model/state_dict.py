@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mobilesam.errors import ModelError
+from mobilesam.model.transformers_names import VISION, is_transformers, to_sam
 
 _ADDED = ("module", "_orig_mod")
 """Parts of names that data-parallel training and torch.compile add, before all of a network or one part."""
@@ -45,20 +46,25 @@ def is_unused(key: str) -> bool:
 
 
 def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights the names that they have in SAM: without what other programs add to each name.
+    """Give weights the names that they have in SAM: without what other programs add, and in place of transformers'.
 
-    That is what data-parallel training and torch.compile add, and the attribute in which a class of somebody's own
-    holds the network (`sam.image_encoder...`). Where two names would become one, all stay as they are.
+    What is added is that of data-parallel training and torch.compile, and the attribute in which a class of somebody's
+    own holds the network (`sam.image_encoder...`). Where two names would become one, all stay as they are.
+
+    Raises:
+        ModelError: weights of transformers' `SamModel` contradict each other.
     """
     names = [".".join(part for part in key.split(".") if part not in _ADDED) for key in state]
-    own = next((name.partition(_ENCODER)[0] for name in names if _ENCODER in name), "")
+    own = next((name.partition(sign)[0] for sign in (_ENCODER, VISION) for name in names if sign in name), "")
     if own and all(name.startswith(own) for name in names):
         names = [name.removeprefix(own) for name in names]
-    return dict(zip(names, state.values(), strict=True)) if len(set(names)) == len(names) else state
+    found = dict(zip(names, state.values(), strict=True)) if len(set(names)) == len(names) else state
+    return to_sam(found) if is_transformers(found) else found
 
 
 def is_network(value: object) -> bool:
     """Whether a value is a state dict of SAM's network: tensors by names, among them an image encoder's."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         return False
-    return any(_ENCODER in key for key in value) and all(isinstance(one, Tensor) for one in value.values())
+    has_encoder = any(_ENCODER in key or VISION in key for key in value)
+    return has_encoder and all(isinstance(one, Tensor) for one in value.values())

@@ -11,11 +11,12 @@ import platform
 from pathlib import Path
 from typing import Literal, get_args
 
-from mobilesam import contract
+from mobilesam import contract, hub
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.extras import install_command, is_installed, require
 from mobilesam.integrity import SOURCE, check_files, read_card
+from mobilesam.model_folder import weights_only
 from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
@@ -24,6 +25,7 @@ from mobilesam.weights import (
     EMBEDDED,
     MODELS,
     ModelSpec,
+    cache_folder,
     checkpoint_path,
     download,
     find_checkpoint,
@@ -52,8 +54,8 @@ def load(
     """Load a model as a `Predictor`.
 
     Args:
-        model: a name that `mobilesam models` lists, a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors), or a folder
-            with a pair.
+        model: a name that `mobilesam models` lists; a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors); a folder with
+            a pair, or with weights as on the Hugging Face Hub; or a repository there, `hf://OWNER/NAME[@REVISION]`.
         backend: "onnx" (onnxruntime), "openvino", "torch", "litert" or "executorch" (each for folders exported for it),
             or "auto": the one that a folder was exported for; torch for checkpoints and for GPUs; else openvino where
             it is installed on an x86 processor, and onnx everywhere else and for a quick start.
@@ -68,7 +70,7 @@ def load(
     Raises:
         ModelError: the model does not exist, or its files are damaged.
         DownloadError: the model must be downloaded, which failed.
-        MissingExtraError: torch is needed but not installed.
+        MissingExtraError: torch, or the Hub's library, is needed but not installed.
         SettingsError: the backend is unknown, or the model does not support the image size.
 
     Examples:
@@ -78,8 +80,9 @@ def load(
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
+    model = hub.located(model, cache_folder(), wants_weights=backend == "torch" or device != "cpu")
     source = in_run(model)
-    is_checkpoint = source.suffix.lower() in CHECKPOINTS
+    is_checkpoint = source.suffix.lower() in CHECKPOINTS or weights_only(source)
     if backend == "auto" and (made_for := _fixed_format(source)) is not None:
         backend = made_for
     if backend == "auto":
@@ -149,9 +152,17 @@ def _torch_backend(model: str | os.PathLike[str], device: str, precision: Precis
     from mobilesam.model import checkpoint
     from mobilesam.model.backend import TorchBackend
 
-    licence = MODELS[str(model)].licence if str(model) in MODELS else "unknown"
-    network = checkpoint.load(find_checkpoint(model))
+    path = find_checkpoint(model)
+    network = checkpoint.load(path)
+    licence = licence_of(model, path)
     return TorchBackend(network, device=device, licence=licence, image_size=image_size, precision=precision)
+
+
+def licence_of(model: str | os.PathLike[str], path: Path) -> str:
+    """Licence of a model's weights: by its name, or as the model.json of its folder gives it; "unknown" otherwise."""
+    if str(model) in MODELS:
+        return MODELS[str(model)].licence
+    return str(read_card(path).get("licence", "unknown")) if path.is_dir() else "unknown"
 
 
 def _find_pair(model: str | os.PathLike[str]) -> Path:

@@ -109,6 +109,24 @@ class Mask:
         alpha = self.array.astype(np.uint8)[..., None] * 255
         return Image.fromarray(np.concatenate([rgb, alpha], axis=2)[y0:y1, x0:x1])
 
+    def for_inpainting(self, *, grow: float = 8, feather: float = 0) -> NDArray[np.uint8]:
+        """A picture (H, W) that tells an inpainting program what to paint: 255 paint, 0 keep, between: blend.
+
+        Objects are grown because what is left of their edge and shadow would be continued into the hole. Programs that
+        know only yes and no (OpenCV: any value above 0; diffusers: from 128 on) take it too; the feather is for those
+        that blend.
+
+        Args:
+            grow: pixels that are painted around the object too, along round corners.
+            feather: pixels around that over which the values fall from 255 to 0, in a straight line.
+
+        Raises:
+            SettingsError: `grow` or `feather` is negative or no number.
+        """
+        from mobilesam.inpainting import inpainting_mask
+
+        return inpainting_mask(self.array, grow, feather)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able dict: COCO's `segmentation`, `bbox` (xywh), `area`, and the `score`."""
         return {

@@ -8,31 +8,18 @@ polygon where it has `PolygonLabels` or `Polygon`.
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from mobilesam.outlines import trace
+from mobilesam.label_studio import BRUSHES, POLYGONS, Control, regions
 from mobilesam.predict.results import Mask
-from mobilesam.serve.brush import to_brush
 from mobilesam.serve.problems import Problem
 
 KEYPOINTS, RECTANGLES = ("keypointlabels", "keypoint"), ("rectanglelabels", "rectangle")
-BRUSHES, POLYGONS = ("brushlabels", "brush"), ("polygonlabels", "polygon")
 MAX_CONFIG = 2**16  # characters
 TAG = re.compile(r"<(\w+)((?:\s+[\w:-]+\s*=\s*(?:\"[^\"<]*\"|'[^'<]*'))*)\s*/?>")
 ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')")
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control of the labelling configuration whose results this backend can give."""
-
-    kind: str
-    """Type of its results, such as "brushlabels"."""
-    from_name: str
-    to_name: str
 
 
 @dataclass(frozen=True)
@@ -139,35 +126,4 @@ def _is_positive(item: dict[str, Any]) -> bool:
 
 def to_results(mask: Mask, drawn: Drawn, controls: list[Control]) -> list[dict[str, Any]]:
     """The results of a mask for each control of the configuration."""
-    height, width = mask.original_hw
-    results: list[dict[str, Any]] = []
-    for control in controls:
-        labels = {control.kind: [drawn.label]} if drawn.label is not None and control.kind.endswith("labels") else {}
-        if control.kind in BRUSHES:
-            values: list[dict[str, Any]] = [{"format": "rle", "rle": to_brush(mask.array)}]
-        else:
-            values = [{"points": points, "closed": True} for points in _outlines(mask)]
-        results += [
-            {
-                "id": secrets.token_hex(4),
-                "from_name": control.from_name,
-                "to_name": control.to_name,
-                "type": control.kind,
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "score": round(mask.score, 4),
-                "readonly": False,
-                "origin": "prediction",
-                "value": {**value, **labels},
-            }
-            for value in values
-        ]
-    return results
-
-
-def _outlines(mask: Mask) -> list[list[list[float]]]:
-    """Outlines of the mask's pieces in percent; polygons of Label Studio have no holes."""
-    height, width = mask.original_hw
-    scale = (100 / width, 100 / height)
-    return [[[x * scale[0], y * scale[1]] for x, y in piece.outer.tolist()] for piece in trace(mask.array)]
+    return [result for control in controls for result in regions(mask, drawn.label, control)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,29 @@ def checkpoint(data: bytes, folder: Path) -> None:
     loaded = files.load(write(folder / f"c{suffix.decode()}", content))
     if digest(loaded.state_dict()) != original_weights():
         raise SilentError("other weights")
+
+
+@cache
+def configs() -> list[bytes]:
+    """`config.json` of a small `SamModel` of transformers, and the index of weights in parts."""
+    text = (Path(__file__).parents[2] / "golden" / "sam_model.json").read_text(encoding="utf-8")
+    golden = json.loads(text)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    ours = {"model_type": "mobilesam", "mobilesam_config": network().config.to_dict()}
+    return [json.dumps(one).encode() for one in (golden["config"], index, ours)]
+
+
+def config(data: bytes, folder: Path) -> None:
+    """A folder's `config.json`, or the index of its parts; no name of a part may lead out of the folder."""
+    from mobilesam.model.hub_folder import configuration
+    from mobilesam.model_folder import parts_of, read_config
+
+    path = write(folder / "config.json", data)
+    if b"weight_map" in data:
+        if any("/" in name or name in ("", "..") for name in parts_of(path)):
+            raise SilentError("a part outside of the folder")
+        return
+    configuration(read_config(folder), folder)
 
 
 @cache

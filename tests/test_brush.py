@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilesam.serve.brush import to_brush
+from mobilesam.brush import to_brush
 
 
 def decode(numbers: list[int]) -> np.ndarray:

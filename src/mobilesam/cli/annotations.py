@@ -1,0 +1,82 @@
+"""Files of annotation tools that `mobilesam segment --write` makes beside, or in place of, its pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mobilesam.choices import AnnotationForm
+from mobilesam.cli.photos import STDIN
+from mobilesam.cli.results import is_file_name
+from mobilesam.outputs import Outputs
+
+if TYPE_CHECKING:
+    from mobilesam.interchange import PhotoMasks
+    from mobilesam.predict.results import Mask
+
+
+@dataclass
+class Annotations:
+    """The masks of all photos so far, and the files that they are written to."""
+
+    forms: Sequence[AnnotationForm]
+    folder: Path
+    label: str
+    rule: Outputs
+    photos: list[PhotoMasks] = field(default_factory=list)
+
+    @classmethod
+    def parse(cls, forms: Sequence[AnnotationForm], output: Path | None, label: str, rule: Outputs) -> Annotations:
+        """Check the options before the model is loaded.
+
+        Raises:
+            OutputError: a file of somebody else, or an input, has the name of a result.
+        """
+        from mobilesam.interchange import JOINT_FILES
+
+        if forms and output is not None and (str(output) == STDIN or is_file_name(output)):
+            raise typer.BadParameter(f"--write needs a folder for --output, not '{output}'")
+        folder = output or Path()
+        for form in forms:
+            if form in JOINT_FILES:
+                rule.check(folder / JOINT_FILES[form])
+        return cls(tuple(dict.fromkeys(forms)), folder, label, rule)
+
+    def add(self, photo: str, name: str, masks: Sequence[Mask], hw: tuple[int, int]) -> list[Path]:
+        """Keep the masks of one photo, as run lengths; returns the file that this photo has by itself."""
+        from mobilesam.files import save_json
+        from mobilesam.interchange import PhotoMasks, to_labelme
+        from mobilesam.predict.results import Mask
+
+        if not self.forms:
+            return []
+        kept = [Mask(mask.rle(), mask.score) for mask in masks]
+        self.photos.append(PhotoMasks(Path(photo).name, kept, hw, self.label))
+        if "labelme" not in self.forms:
+            return []
+        target = self.folder / f"{name}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            relative = Path(os.path.relpath(photo, target.parent)).as_posix()
+        except ValueError:  # on another drive
+            relative = photo
+        return [save_json(to_labelme(kept, relative, labels=self.label), target, self.rule)]
+
+    def finish(self) -> list[Path]:
+        """Write the files that hold all photos."""
+        from mobilesam.files import save_text
+        from mobilesam.interchange import JOINT_FILES, joint_text
+
+        if not self.photos:
+            return []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return [
+            save_text(joint_text(form, self.photos), self.folder / JOINT_FILES[form], self.rule)
+            for form in self.forms
+            if form in JOINT_FILES
+        ]

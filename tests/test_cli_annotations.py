@@ -1,0 +1,72 @@
+"""`mobilesam segment --write`: files for annotation tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mobilesam
+from tests.test_cvat import read
+from tests.test_interchange import pixels_of_labelme
+
+CUP = ("--box", "120,60,440,290")
+
+
+def test_all_photos_share_a_file_and_labelme_has_one_each(
+    run, coffee: Path, chelsea: Path, embedded: mobilesam.Predictor
+) -> None:
+    words = [*CUP, "-o", "out", "-w", "cvat", "-w", "label-studio", "-w", "labelme", "--label", "cup"]
+    words += ["--backend", "onnx"]
+    for _ in range(2):  # its own files are replaced
+        code, out, err = run("segment", coffee, chelsea, *words)
+        assert code == 0, err
+    assert "wrote out/cvat.xml\nwrote out/label_studio.json\n" in out
+    names = ["chelsea.json", "coffee.json", "cvat.xml", "label_studio.json"]
+    assert sorted(path.name for path in Path("out").iterdir() if path.name[0] != ".") == names  # and no mask
+    photos = read(Path("out/cvat.xml").read_text())
+    assert [(photo["name"], photo["labels"]) for photo in photos] == [("coffee.png", ["cup"]), ("chelsea.png", ["cup"])]
+    tasks = json.loads(Path("out/label_studio.json").read_text())
+    assert [task["data"]["image"] for task in tasks] == ["coffee.png", "chelsea.png"]
+    for path, photo in zip((coffee, chelsea), photos, strict=True):
+        expected = embedded.embed(path).predict(box=(120, 60, 440, 290)).best.array
+        np.testing.assert_array_equal(photo["masks"][0], expected)
+        record = json.loads(Path("out", f"{path.stem}.json").read_text())
+        np.testing.assert_array_equal(pixels_of_labelme(record), expected)
+        assert Path("out", record["imagePath"]).resolve() == path.resolve()
+        assert {shape["label"] for shape in record["shapes"]} == {"cup"}
+
+
+def test_pictures_are_written_too_where_they_are_asked_for(run, coffee: Path) -> None:
+    code, out, err = run("segment", coffee, *CUP, "-w", "cvat", "--overlay", "--json", "-o", "out")
+    assert code == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["files"] == ["out/coffee_overlay.png"]
+    assert lines[1] == {"file": "out/cvat.xml"}
+
+
+@pytest.mark.parametrize("output", ["masks.json", "mask.png", "-"])
+def test_a_folder_is_needed(run, coffee: Path, output: str) -> None:
+    code, _, err = run("segment", coffee, *CUP, "-w", "cvat", "-o", output)
+    assert code == 2
+    assert "--write needs a folder for --output" in err
+
+
+def test_a_file_of_somebody_else_stays_and_is_named_before_the_model_loads(run, coffee: Path) -> None:
+    Path("cvat.xml").write_text("<annotations/>")
+    code, _, err = run("segment", coffee, *CUP, "-w", "cvat", "--model", "no_such_model")
+    assert code == 1
+    assert "not written by mobilesam" in err
+    assert Path("cvat.xml").read_text() == "<annotations/>"
+
+
+def test_an_annotation_beside_the_photo_is_an_input_and_stays(run, coffee: Path) -> None:
+    shutil.copy(coffee, "cup.png")
+    Path("cup.json").write_text('{"version": "5.5.0", "shapes": []}')
+    code, _, err = run("segment", "cup.png", *CUP, "-w", "labelme")
+    assert code == 1
+    assert "cup.json" in err
+    assert Path("cup.json").read_text() == '{"version": "5.5.0", "shapes": []}'
