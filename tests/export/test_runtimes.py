@@ -14,7 +14,7 @@ import torch
 import mobilesam
 from mobilesam import contract
 from mobilesam.choices import BackendName, ExportFormat, StoredPrecision
-from mobilesam.errors import ModelError
+from mobilesam.errors import ExportError, ModelError
 from mobilesam.export.fixed_pair import FixedGraph, graphs
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.model import checkpoint
@@ -167,8 +167,7 @@ def test_a_package_is_what_a_client_of_coreml_expects(exported: Exported) -> Non
 
 @needs_coreml
 def test_a_package_that_is_something_else_is_refused(exported: Exported, tiny_lite_checkpoint: Path) -> None:
-    from mobilesam.errors import ExportError
-    from mobilesam.export.coreml import inspect
+    from mobilesam.export.coreml_check import inspect
 
     encoder, decoder = graphs(checkpoint.load(tiny_lite_checkpoint))
     folder = exported("coreml")
@@ -178,6 +177,56 @@ def test_a_package_that_is_something_else_is_refused(exported: Exported, tiny_li
     renamed = FixedGraph("encoder", encoder.module, encoder.inputs, ("features",))
     with pytest.raises(ExportError, match="outputs are"):
         inspect(renamed, folder / "encoder.mlpackage")
+
+
+@needs_coreml
+def test_the_card_of_a_package_lists_the_operators(exported: Exported) -> None:
+    card = json.loads((exported("coreml") / "model.json").read_text())["graphs"]
+    assert set(card) == {"encoder", "decoder"}
+    assert card["encoder"]["operators"]["conv"] > 10
+    assert {"sin", "cos", "softmax", "matmul"} <= set(card["decoder"]["operators"])
+    assert not any("const" in graph["operators"] for graph in card.values())
+    assert all(graph["weight_bytes"] > 10_000 for graph in card.values())
+
+
+@needs_coreml
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda spec, op: setattr(op, "type", "custom_resize"), "the operator custom_resize is none of Core ML's"),
+        (lambda spec, op: setattr(array(op), "rank", 6), "has 6 dimensions, above 5"),
+        (lambda spec, op: array(op).dimensions[0].unknown.SetInParent(), "size that is not known before it runs"),
+        (lambda spec, op: shape(spec.description.output[0]).__setitem__(1, 31), "outputs are"),
+        (lambda spec, op: setattr(type_of(spec.description.output[0]), "dataType", 65552), "outputs are.*FLOAT16"),
+        (lambda spec, op: setattr(type_of(spec.description.input[1]), "dataType", 65552), "inputs are.*FLOAT16"),
+    ],
+    ids=["operator", "rank", "unknown size", "output size", "output type", "input type"],
+)
+def test_a_package_with_a_step_or_size_that_coreml_refuses_is_refused(
+    change: Callable[[Any, Any], None], message: str, exported: Exported, tiny_lite_checkpoint: Path
+) -> None:
+    import coremltools as ct
+
+    from mobilesam.export.coreml_check import check, operations
+
+    encoder = next(iter(graphs(checkpoint.load(tiny_lite_checkpoint))))
+    spec = ct.models.MLModel(str(exported("coreml") / "encoder.mlpackage"), skip_model_load=True).get_spec()
+    check(encoder, spec, "encoder")
+    change(spec, next(op for op in operations(spec) if op.type == "conv"))
+    with pytest.raises(ExportError, match=message):
+        check(encoder, spec, "encoder")
+
+
+def array(op: Any) -> Any:
+    return op.outputs[0].type.tensorType
+
+
+def type_of(feature: Any) -> Any:
+    return feature.type.multiArrayType
+
+
+def shape(feature: Any) -> Any:
+    return type_of(feature).shape
 
 
 @pytest.mark.full_size

@@ -14,7 +14,7 @@ from mobilesam.model.config import CONFIGS
 from mobilesam.model.sam import Sam
 
 
-@pytest.mark.parametrize("levels", [15, 39, 255])
+@pytest.mark.parametrize("levels", [15, 39, 63, 255])
 def test_the_graph_gives_back_every_level_exactly(levels: int) -> None:
     generator = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(7, n, generator=generator) for name, n in (("a", 211), ("b", 5))}
@@ -29,10 +29,17 @@ def test_the_graph_gives_back_every_level_exactly(levels: int) -> None:
         np.testing.assert_array_equal(array, level.values)
 
 
-def test_three_weights_of_39_levels_take_two_bytes() -> None:
-    codes = np.arange(-19, 20, dtype=np.int16)
-    assert small_weights.pack(codes, 39).nbytes == 26
-    assert small_weights.pack(np.full(3, 19, np.int16), 39).tolist() == [39**3 - 1]
+@pytest.mark.parametrize(("levels", "bits"), [(15, 4), (39, 16 / 3), (63, 6)])
+def test_packed_weights_take_few_bits(levels: int, bits: float) -> None:
+    half = (levels - 1) // 2
+    codes = np.tile(np.arange(-half, half + 1, dtype=np.int16), 12)
+    packed = small_weights.pack(codes, levels)
+    assert sum(words.nbytes for words in packed) == len(codes) * bits / 8
+    assert [words.max() for words in small_weights.pack(np.full(12, half, np.int16), levels)] == {
+        15: [15**2 - 1],
+        39: [39**3 - 1],
+        63: [14 + 16 * 14, 3 + 4 * 3 + 16 * 3 + 64 * 3],
+    }[levels]
 
 
 def test_a_clipped_scale_is_taken_where_one_large_weight_would_spoil_the_others() -> None:
