@@ -231,13 +231,21 @@ def shape(feature: Any) -> Any:
 
 @pytest.mark.full_size
 @pytest.mark.parametrize("form", ALL)
-@pytest.mark.parametrize("model", ["embedded", "mobile_sam"])
-def test_full_sizes_convert_load_and_agree(form: ExportFormat, model: str, tmp_path: Path) -> None:
-    if model == "embedded":
-        sam = checkpoint.load(Path(mobilesam.__file__).parent / "builtin")
-    else:
-        torch.manual_seed(0)
-        sam = Sam(MOBILE_SAM)
-    export_as(sam, tmp_path, form, licence="x", precision="float32")
+def test_full_sizes_convert_load_and_agree(form: ExportFormat, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    export_as(Sam(MOBILE_SAM), tmp_path, form, licence="x", precision="float32")
     card = json.loads((tmp_path / "model.json").read_text())
     assert form == "coreml" or max(card["verified"].values()) < 1e-3
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize(
+    ("form", "precision"), [*PRECISIONS, *(pytest.param(*p.values, "float32", marks=p.marks) for p in ALL)]
+)
+def test_the_embedded_model_keeps_its_masks_in_every_precision(
+    form: ExportFormat, precision: StoredPrecision, tmp_path: Path
+) -> None:
+    sam = checkpoint.load(Path(mobilesam.__file__).parent / "builtin")
+    export_as(sam, tmp_path, form, licence="x", precision=precision)
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert form == "coreml" or card["masks"]["iou"] > {"float32": 0.999, "float16": 0.99}.get(precision, 0.97)
