@@ -9,6 +9,7 @@ kept by onnxruntime as a place for int8 kernels, and would be computed anew in e
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -23,8 +24,17 @@ from mobilesam.choices import StoredPrecision
 
 SMALL = 1024
 """Weights of fewer elements, and vectors, stay in float16."""
-LARGE = 100_000
-"""Matrices of an encoder from this number of elements on take 39 levels in mixed storage."""
+FEW, FEW_DEPTHWISE, MANY = 20_000, 10_000, 80_000
+"""Weights of an encoder with fewer elements than `FEW` stay in float16 too: its first layers, which cost most masks and
+fewest bytes. In mixed storage, matrices of at least `MANY` take 63 levels, the rest 255."""
+DECODER = (
+    (r"\.mlp\.|\.iou_prediction_head\.|\.self_attn\.[qk]_proj\.", 15),
+    (r"\.cross_attn_image_to_token\.|\.final_attn|\.output_upscaling\.|mlps\.\d\.layers\.2|mask_tokens", 255),
+    (r"\.output_hypernetworks_mlps\.|^prompt_encoder\.", 39),
+    (r"", 63),
+)
+"""Pattern of a name → levels in mixed storage, the first that is found: by what each costs in masks
+(benchmarks/weight_levels.py). Half of the decoder is its feed-forward layers, which hardly matter."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +73,31 @@ class Levels:
 
 
 def plan(sam: nn.Module, precision: StoredPrecision) -> dict[str, int]:
-    """Name of a weight → the number of its levels; those that stay in float16 are left out.
-
-    In mixed storage the encoder keeps more levels than the decoder, whose masks hardly move.
-    """
+    """Name of a weight → the number of its levels; those that stay in float16 are left out."""
     chosen = {}
     for name, weight in sam.state_dict().items():
-        if not weight.is_floating_point() or weight.ndim < 2 or weight.numel() < SMALL:
-            continue
-        is_depthwise = weight.ndim == 4 and weight.shape[1] == 1
-        if precision != "mixed" or (name.startswith("image_encoder") and (is_depthwise or weight.numel() < LARGE)):
-            chosen[name] = 255
-        else:
-            is_mlp = name.startswith("mask_decoder") and ".mlp." in name
-            chosen[name] = 15 if is_mlp else 39
+        if weight.is_floating_point() and weight.ndim >= 2 and weight.numel() >= few(name, weight):
+            chosen[name] = mixed_levels(name, weight) if precision == "mixed" else 255
     return chosen
+
+
+def few(name: str, weight: Tensor) -> int:
+    """From which number of elements on a weight is stored in levels."""
+    if not name.startswith("image_encoder"):
+        return SMALL
+    return FEW_DEPTHWISE if is_depthwise(weight) else FEW
+
+
+def mixed_levels(name: str, weight: Tensor) -> int:
+    """Levels of a weight in mixed storage."""
+    if not name.startswith("image_encoder"):
+        return next(levels for pattern, levels in DECODER if re.search(pattern, name))
+    return 255 if is_depthwise(weight) or weight.numel() < MANY else 63
+
+
+def is_depthwise(weight: Tensor) -> bool:
+    """Whether it is of a convolution of each channel by itself."""
+    return weight.ndim == 4 and weight.shape[1] == 1
 
 
 def quantise(sam: nn.Module, levels: Mapping[str, int]) -> dict[str, Levels]:
