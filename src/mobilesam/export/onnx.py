@@ -16,6 +16,7 @@ from onnx import helper
 from mobilesam import contract
 from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
+from mobilesam.export.bias_correction import correct_biases, input_means
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
 from mobilesam.export.folding import fold_norms
 from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
@@ -147,9 +148,15 @@ def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
         return draft.sam, {}
     sam = copy.deepcopy(draft.sam)  # rounded so coarsely, it is no checkpoint; the original goes on identifying it
     fold_norms(sam.image_encoder)
-    levels = {} if draft.precision == "float16" else plan(sam, draft.precision)
+    if draft.precision == "float16":
+        round_to_fp16(sam)
+        return sam, {}
+    levels, means = plan(sam, draft.precision), input_means(sam, draft.photos)
+    before = {name: value.clone() for name, value in sam.state_dict().items()}
     round_to_fp16(sam, leave=levels)
-    return sam, quantise(sam, levels)
+    stored = quantise(sam, levels)
+    correct_biases(sam, before, means)
+    return sam, stored
 
 
 def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: bool) -> None:
