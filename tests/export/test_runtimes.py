@@ -85,6 +85,15 @@ def test_the_command_segments_with_it(form: str, run: Any, exported: Exported, c
 
 
 @pytest.mark.parametrize("form", RUNTIMES)
+def test_the_benchmark_has_its_row(form: str, run: Any, tiny_lite_checkpoint: Path) -> None:
+    code, out, err = run("bench", tiny_lite_checkpoint, "--format", form, "--format", "onnx", "--smoke", "--json")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert {row["backend"] for row in rows} >= {form, "onnx"}
+    assert all(row["click_ms"] > 0 and row["iou"] > 0.999 for row in rows)
+
+
+@pytest.mark.parametrize("form", RUNTIMES)
 def test_a_file_that_is_no_model_is_refused(form: BackendName, exported: Exported, tmp_path: Path) -> None:
     folder = exported(form)  # type: ignore[arg-type]
     card = json.loads((folder / "model.json").read_text())
