@@ -15,6 +15,7 @@ import mobilesam
 from mobilesam import contract
 from mobilesam.choices import BackendName, ExportFormat, StoredPrecision
 from mobilesam.errors import ExportError, ModelError
+from mobilesam.export.draft import Check
 from mobilesam.export.fixed_pair import FixedGraph, graphs
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.model import checkpoint
@@ -109,10 +110,12 @@ def test_a_file_that_is_no_model_is_refused(form: BackendName, exported: Exporte
 def test_smaller_numbers_keep_the_masks_and_say_how_well(
     form: ExportFormat, precision: StoredPrecision, exported: Exported, tiny_lite_checkpoint: Path, tmp_path: Path
 ) -> None:
-    export_as(checkpoint.load(tiny_lite_checkpoint), tmp_path, form, licence="x", precision=precision)
+    sam, check = checkpoint.load(tiny_lite_checkpoint), Check(force=True)
+    export_as(sam, tmp_path, form, licence="x", precision=precision, check=check)
     card = json.loads((tmp_path / "model.json").read_text())
     assert card["precision"] == precision
-    assert "masks" not in card or card["masks"]["iou"] > 0.95
+    # Of clicks: random weights answer a box with masks of a few pixels.
+    assert "masks" not in card or card["masks"]["click"] > 0.95
     if form != "coreml":
         assert "masks" in card
     assert size(tmp_path) < size(exported(form))
