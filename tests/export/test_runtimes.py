@@ -114,8 +114,8 @@ def test_smaller_numbers_keep_the_masks_and_say_how_well(
     export_as(sam, tmp_path, form, licence="x", precision=precision, check=check)
     card = json.loads((tmp_path / "model.json").read_text())
     assert card["precision"] == precision
-    # Of clicks: random weights answer a box with masks of a few pixels.
-    assert "masks" not in card or card["masks"]["click"] > 0.95
+    # Not by IoU: the logits of random weights are all near 0. The full sizes are judged by it.
+    assert form == "coreml" or max(card["verified"].values()) < 0.2
     if form != "coreml":
         assert "masks" in card
     assert size(tmp_path) < size(exported(form))
