@@ -60,7 +60,11 @@ def run_one(arguments: argparse.Namespace) -> None:
         torch.set_num_threads(arguments.threads)
     threads = None if arguments.one == "torch" else arguments.threads
     sam = mobilesam.load(arguments.pair, backend=arguments.one, threads=threads)
-    settings = EverythingSettings(points_per_side=arguments.points_per_side, pred_iou_thresh=arguments.iou)
+    settings = EverythingSettings(
+        points_per_side=arguments.points_per_side,
+        pred_iou_thresh=arguments.iou,
+        stability_score_thresh=0.0,  # masks of random weights are not stable, and none would be left
+    )
     found: list[int] = []
 
     def click() -> None:

@@ -36,6 +36,7 @@ TASKS = (
     "track",
     "page",
     "service",
+    "results-in-tools",
     "fine-tune",
     "distillation",
     "evaluate",

@@ -93,6 +93,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "export.onnx": {"onnx"},
     "export.tracing": {"onnx"},
     "export.any_labeling": {"onnx"},
+    "export.sam_decoder": {"onnx"},
     "export.small_weights": {"onnx"},
     "export.int8": {"onnx", "onnxruntime"},
     "export.ort": {"onnx", "onnxruntime"},

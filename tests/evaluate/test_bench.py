@@ -27,6 +27,28 @@ def test_a_model_is_exported_and_measured_in_processes_of_their_own(run, tiny_ch
 
 
 @pytest.mark.torch
+def test_the_formats_to_measure_can_be_chosen(run, tiny_checkpoint: Path) -> None:
+    code, out, err = run("bench", tiny_checkpoint, "--format", "ort", "--smoke", "--json")
+    assert code == 0, err
+    assert [(row["form"], row["backend"]) for row in json.loads(out)["rows"]] == [("ort", "onnx")]
+
+
+def test_a_format_that_nothing_runs_is_refused(run) -> None:
+    code, _, err = run("bench", "--format", "coreml")
+    assert code != 0
+    assert "format 'coreml' cannot be measured; these can: onnx, ort" in " ".join(err.split())
+
+
+@pytest.mark.torch
+def test_a_format_that_is_not_installed_is_named(run, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None if "litert" in name else object())
+    code, out, _ = run("bench", tiny_checkpoint, "--format", "litert", "--smoke", "--json")
+    assert code == 0
+    assert json.loads(out)["rows"] == []
+    assert "litert float32: not measured" in json.loads(out)["missing"][0]
+
+
+@pytest.mark.torch
 def test_an_exported_folder_is_measured_as_it_is(run, tiny_pair: Path) -> None:
     code, out, err = run("bench", tiny_pair, "--smoke")
     assert code == 0, err

@@ -98,6 +98,18 @@ def test_no_array_has_more_than_five_dimensions() -> None:
         assert max(ranks) <= 5
 
 
+def test_layer_norms_of_a_float16_graph_compute_in_float32(sam: Sam) -> None:
+    """ExecuTorch adds up their squares in the type they get; those of the embedded model's 256 channels overflowed."""
+    for build in (FixedEncoder, FixedDecoder):
+        graph = build(sam, torch.float16).eval()
+        folded = fold_constants(graph, graph.example())
+        norms = [node for node in folded.graph.nodes if "layer_norm" in str(node.target)]
+        assert len(norms) >= 2
+        assert {node.args[0].meta["val"].dtype for node in norms} == {torch.float32}
+        others = [node.meta["val"].dtype for node in folded.graph.nodes if "conv" in str(node.target)]
+        assert set(others) == {torch.float16}
+
+
 def test_the_network_itself_stays_as_it_is(sam: Sam) -> None:
     before = {key: value.clone() for key, value in sam.state_dict().items()}
     with_fused_norms(sam)

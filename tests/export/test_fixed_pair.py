@@ -15,11 +15,10 @@ import torch
 import mobilesam
 from mobilesam import contract
 from mobilesam.errors import ExportError, MissingExtraError, ModelError, PromptError, SettingsError
-from mobilesam.export.draft import DEFAULT_CHECK
-from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
+from mobilesam.export.draft import drafting
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT
 from mobilesam.predict.backend import Floats
 from mobilesam.predict.fixed import FixedBackend, five_points
 from mobilesam.predict.predictor import Predictor
@@ -48,13 +47,12 @@ def save(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: str
     GRAPHS[path.read_text()] = graph.module
 
 
-RUNTIME = Runtime("litert", "Torch", ".tflite", save, TorchFixed)
+RUNTIME = Runtime("Torch", ".tflite", save, TorchFixed)
 
 
-def export(sam: Sam, folder: Path, runtime: Runtime = RUNTIME) -> list[Path]:
-    return export_fixed(
-        sam, folder, runtime, licence="Apache-2.0", precision="float32", outputs=DEFAULT, check=DEFAULT_CHECK
-    )
+def export(sam: Sam, folder: Path, runtime: Runtime = RUNTIME) -> None:
+    with drafting(sam, folder, names=runtime.files, form="litert", precision="float32", licence="Apache-2.0") as draft:
+        write_fixed(draft, runtime)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from mobilesam import contract, weights
 from mobilesam.errors import ExportError
 from mobilesam.export import draft, tracing, verify
 from mobilesam.export import onnx as exporting
+from mobilesam.export.formats import export_as
+from mobilesam.export.sam_decoder import SAM_DECODER_FILE
 from mobilesam.model import checkpoint
 from mobilesam.model.backend import describe
 from mobilesam.model.sam import Sam
@@ -120,8 +122,8 @@ def test_a_weight_beyond_float16_is_refused(sam: Sam, tmp_path: Path) -> None:
 
 
 def test_the_sam_layout_has_the_official_signature_and_masks_at_the_photos_size(sam: Sam, tmp_path: Path) -> None:
-    exporting.export_sam(sam, tmp_path, licence="x")
-    path = tmp_path / exporting.SAM_DECODER_FILE
+    export_as(sam, tmp_path, "sam", licence="x")
+    path = tmp_path / SAM_DECODER_FILE
     inputs, outputs = names(path)
     official = ["image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"]
     assert inputs == official

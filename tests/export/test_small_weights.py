@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -10,11 +12,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from mobilesam.export import small_weights
-from mobilesam.model.config import CONFIGS
-from mobilesam.model.sam import Sam
+from mobilesam.model import checkpoint
+from mobilesam.weights import find_checkpoint
 
 
-@pytest.mark.parametrize("levels", [15, 39, 255])
+@pytest.mark.parametrize("levels", [15, 39, 63, 255])
 def test_the_graph_gives_back_every_level_exactly(levels: int) -> None:
     generator = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(7, n, generator=generator) for name, n in (("a", 211), ("b", 5))}
@@ -29,10 +31,17 @@ def test_the_graph_gives_back_every_level_exactly(levels: int) -> None:
         np.testing.assert_array_equal(array, level.values)
 
 
-def test_three_weights_of_39_levels_take_two_bytes() -> None:
-    codes = np.arange(-19, 20, dtype=np.int16)
-    assert small_weights.pack(codes, 39).nbytes == 26
-    assert small_weights.pack(np.full(3, 19, np.int16), 39).tolist() == [39**3 - 1]
+@pytest.mark.parametrize(("levels", "bits"), [(15, 4), (39, 16 / 3), (63, 6)])
+def test_packed_weights_take_few_bits(levels: int, bits: float) -> None:
+    half = (levels - 1) // 2
+    codes = np.tile(np.arange(-half, half + 1, dtype=np.int16), 12)
+    packed = small_weights.pack(codes, levels)
+    assert sum(words.nbytes for words in packed) == len(codes) * bits / 8
+    assert [words.max() for words in small_weights.pack(np.full(12, half, np.int16), levels)] == {
+        15: [15**2 - 1],
+        39: [39**3 - 1],
+        63: [14 + 16 * 14, 3 + 4 * 3 + 16 * 3 + 64 * 3],
+    }[levels]
 
 
 def test_a_clipped_scale_is_taken_where_one_large_weight_would_spoil_the_others() -> None:
@@ -42,12 +51,20 @@ def test_a_clipped_scale_is_taken_where_one_large_weight_would_spoil_the_others(
     assert error < 0.8 * plain
 
 
-def test_mixed_storage_keeps_more_levels_in_the_encoder_than_in_the_decoder() -> None:
-    sam = Sam(CONFIGS["tiny_lite"])
-    mixed = small_weights.plan(sam, "mixed")
-    assert {255} == {levels for name, levels in mixed.items() if name.startswith("image_encoder")}
-    assert {15, 39} == {levels for name, levels in mixed.items() if name.startswith("mask_decoder")}
-    assert set(small_weights.plan(sam, "int8-weights").values()) == {255}
+def test_weights_that_cost_most_masks_keep_most_levels() -> None:
+    sam = checkpoint.load(find_checkpoint("embedded"))
+    sizes = {name: weight.numel() for name, weight in sam.state_dict().items()}
+    mixed, plain = (small_weights.plan(sam, precision) for precision in ("mixed", "int8-weights"))
+    assert set(plain.values()) == {255}
+    assert set(plain) == set(mixed)
+    first = [name for name in sizes if re.match(r"image_encoder\.(stem|stages\.[012])\.", name)]
+    assert first
+    assert not set(first) & set(mixed), "the first layers stay in float16"
+    encoder = {levels for name, levels in mixed.items() if name.startswith("image_encoder")}
+    feed_forward = {levels for name, levels in mixed.items() if name.startswith("mask_decoder") and ".mlp." in name}
+    assert (encoder, feed_forward) == ({63, 255}, {15})
+    bits = {255: 8, 63: 6, 39: 16 / 3, 15: 4}
+    assert sum(sizes[name] * (bits[mixed[name]] if name in mixed else 16) for name in sizes) / 8e6 < 5.9
 
 
 def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:

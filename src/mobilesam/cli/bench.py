@@ -18,6 +18,9 @@ def bench(
     photo: Annotated[Path | None, typer.Option(help="The photo to encode; default: an example of 600x400.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Processes for each model, in turn.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Photos in each process; three times as many clicks.")] = 10,
+    forms: Annotated[
+        list[str] | None, typer.Option("--format", help="Only this format; repeatable. Default: all.")
+    ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Two formats, one round: shows that it runs.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -32,7 +35,7 @@ def bench(
         require("torch", "torch", "exporting what is measured")
     shown = photo or static_folder() / "examples" / "coffee.png"
     with tempfile.TemporaryDirectory() as scratch:
-        found, missing = measuring.subjects(given, Path(scratch), smoke)
+        found, missing = measuring.subjects(given, Path(scratch), smoke, forms or ())
         rows = measuring.run_all(found, shown, 1 if smoke else rounds, 1 if smoke else repeats)
     notes = "".join(f"\n{sentence}" for sentence in missing)
     options.say({"rows": measuring.as_records(rows), "missing": missing}, measuring.table(rows) + notes, as_json)

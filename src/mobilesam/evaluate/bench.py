@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import get_args
 
 import numpy as np
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
-from mobilesam.errors import MissingExtraError, MobileSamError, ModelError
+from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
 from mobilesam.extras import is_installed
 from mobilesam.integrity import read_card
 
@@ -62,17 +63,27 @@ class Subject:
     """Replaces what model.json says, where the backend computes in another precision."""
 
 
-def subjects(models: Sequence[str], scratch: Path, smoke: bool = False) -> tuple[list[Subject], list[str]]:
+def subjects(
+    models: Sequence[str], scratch: Path, smoke: bool = False, forms: Sequence[str] = ()
+) -> tuple[list[Subject], list[str]]:
     """Export models to every installed format and precision; exported folders are taken as they are.
 
     Args:
         models: names, checkpoints or exported folders.
         scratch: folder for the exports.
-        smoke: two exports only.
+        smoke: two exports only, or one of each of `forms`.
+        forms: only these formats; none: all.
 
     Returns:
         What can be measured, and a sentence for each combination that cannot.
+
+    Raises:
+        SettingsError: a format is unknown, or nothing here runs it.
     """
+    for form in forms:
+        if form not in get_args(ExportFormat) or form in NOT_RUN:
+            known = [name for name in get_args(ExportFormat) if name not in NOT_RUN]
+            raise SettingsError(f"format '{form}' cannot be measured; these can: {', '.join(known)}")
     found: list[Subject] = []
     missing: list[str] = []
     for i, model in enumerate(models):
@@ -81,7 +92,7 @@ def subjects(models: Sequence[str], scratch: Path, smoke: bool = False) -> tuple
             form, precision = card.get(contract.FORMAT, "onnx"), card.get(contract.PRECISION, "float32")
             found += _on_backends(Path(model).name, Path(model), str(form), str(precision))
         else:
-            for subject in _exports(model, scratch / str(i), smoke):
+            for subject in _exports(model, scratch / str(i), smoke, forms):
                 if isinstance(subject, str):
                     missing.append(subject)
                 else:
@@ -119,7 +130,7 @@ def as_records(rows: Sequence[Measured]) -> list[dict[str, object]]:
     return [asdict(row) for row in rows]
 
 
-def _exports(model: str, folder: Path, smoke: bool) -> Iterator[Subject | str]:
+def _exports(model: str, folder: Path, smoke: bool, forms: Sequence[str]) -> Iterator[Subject | str]:
     """Export one model to everything that is installed."""
     from mobilesam.export.draft import Check
     from mobilesam.export.formats import FORMATS, export_as
@@ -127,10 +138,12 @@ def _exports(model: str, folder: Path, smoke: bool) -> Iterator[Subject | str]:
     from mobilesam.weights import find_checkpoint
 
     source = find_checkpoint(model)
+    wanted = [name for name in FORMATS if name not in NOT_RUN and name in (forms or FORMATS)]
     pairs: list[tuple[ExportFormat, StoredPrecision]]
-    pairs = [(name, p) for name, entry in FORMATS.items() if name not in NOT_RUN for p in entry.precisions]
-    few: list[tuple[ExportFormat, StoredPrecision]] = [("onnx", "float32"), ("onnx", "mixed")]
-    for name, precision in few if smoke else pairs:
+    pairs = [(name, precision) for name in wanted for precision in FORMATS[name].precisions]
+    if smoke:
+        pairs = [(name, "float32") for name in wanted] if forms else [("onnx", "float32"), ("onnx", "mixed")]
+    for name, precision in pairs:
         target = folder / f"{name}-{precision}"
         try:
             sam = checkpoint.load(source)

@@ -6,60 +6,33 @@ decoder of SAM's official signature a mask input of 256 x 256. So the model must
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
 from mobilesam import contract
-from mobilesam.choices import StoredPrecision
-from mobilesam.export.draft import DEFAULT_CHECK, Check, drafting
-from mobilesam.export.onnx import PAIR_FILES, SAM_DECODER_FILE, write_pair, write_sam_decoder
-from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.export.draft import Draft
+from mobilesam.export.onnx import PAIR_FILES, write_pair
+from mobilesam.export.sam_decoder import SAM_DECODER_FILE, write_sam_decoder
 
 INPUT_HW = (684, 1024)
 ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
 INPUT = "input_image"
+FILES = (*PAIR_FILES, SAM_DECODER_FILE, ENCODER_FILE, CONFIG_FILE)
 
 
-def export_any_labeling(
-    sam: Sam,
-    folder: str | os.PathLike[str],
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export the pair, SAM's decoder, and the encoder and configuration that X-AnyLabeling opens.
-
-    Args:
-        sam: the network, configured for 1024 px.
-        folder: made if missing.
-        licence: of the weights, for the metadata.
-        precision: number format of the weights in the files.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
-
-    Returns:
-        The files that were written.
+def write_files(draft: Draft) -> None:
+    """Write the pair, SAM's decoder, and the encoder and configuration that X-AnyLabeling opens, into a draft.
 
     Raises:
-        ExportError: onnxruntime and torch disagree; nothing is written.
-        OutputError: another's file is there; nothing is written.
+        ExportError: onnxruntime and torch disagree.
     """
-    names = (*PAIR_FILES, SAM_DECODER_FILE, ENCODER_FILE, CONFIG_FILE)
-    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
-    with drafting(sam, folder, names=names, form="anylabeling", **settings) as draft:
-        write_pair(draft)
-        write_sam_decoder(draft)
-        write_encoder(draft.folder)
-        text = configuration(SAM_DECODER_FILE, sam.config.name)
-        (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-    return draft.files
+    write_pair(draft)
+    write_sam_decoder(draft)
+    write_encoder(draft.folder)
+    text = configuration(SAM_DECODER_FILE, draft.sam.config.name)
+    (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def write_encoder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Export to CoreML: encoder.mlpackage and decoder.mlpackage, ML programs for iOS 17 and macOS 14.
 
+"float16" is what Apple's GPU and neural engine compute in; positions stay in float32.
 Needs the extra `executorch`, which brings coremltools. CoreML runs on Apple's systems only: there the packages are run
 and compared with torch, elsewhere their specifications are checked.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +17,12 @@ import torch
 
 from mobilesam import contract
 from mobilesam.choices import StoredPrecision
-from mobilesam.errors import ExportError
-from mobilesam.export.draft import DEFAULT_CHECK, Check
-from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
-from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.export.coreml_check import inspect
+from mobilesam.export.draft import Draft
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
 from mobilesam.predict.backend import Backend
 
-MAX_RANK = 5
-"""Dimensions of an array that CoreML's layers take."""
 WAVES = ("sin", "cos")
-
-
-def export_coreml(
-    sam: Sam,
-    folder: Path,
-    *,
-    licence: str,
-    precision: StoredPrecision = "float16",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export a network for CoreML: encoder.mlpackage, decoder.mlpackage and model.json.
-
-    Args:
-        sam: the network.
-        folder: made if missing.
-        licence: of the weights, for the metadata.
-        precision: "float16", which Apple's GPU and neural engine compute in, with positions in float32; or "float32".
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on, where CoreML runs.
-
-    Returns:
-        The packages, which are folders, and model.json.
-
-    Raises:
-        ExportError: a specification is not what a client expects, or CoreML and torch disagree; nothing is left.
-        OutputError: another's file is there.
-    """
-    return export_fixed(sam, folder, COREML, licence=licence, precision=precision, outputs=outputs, check=check)
 
 
 def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: StoredPrecision) -> None:
@@ -102,49 +69,6 @@ def feeds_waves(op: Any) -> bool:
     return False
 
 
-def inspect(graph: FixedGraph, path: Path) -> None:
-    """Check a package's specification.
-
-    Raises:
-        ExportError: names, shapes or types of inputs or outputs differ, an array has more dimensions than CoreML takes,
-            or a step is of a kind that only the program which wrote it can run.
-    """
-    import coremltools as ct
-
-    spec = ct.models.MLModel(str(path), skip_model_load=True).get_spec()
-    found = {feature.name: describe(feature) for feature in spec.description.input}
-    expected = {name: ("image" if name == contract.ENCODER_INPUT else "array", tuple(array.shape))
-                for name, array in graph.inputs.items()}  # fmt: skip
-    if found != expected:
-        raise ExportError(f"{path.name}: CoreML's inputs are {found}, not {expected}")
-    outputs = tuple(feature.name for feature in spec.description.output)
-    if outputs != graph.outputs:
-        raise ExportError(f"{path.name}: CoreML's outputs are {outputs}, not {graph.outputs}")
-    for op in operations(spec):
-        if op.type.startswith("custom"):
-            raise ExportError(f"{path.name}: the step {op.type} runs in no CoreML but its maker's")
-        for output in op.outputs:
-            if output.type.tensorType.rank > MAX_RANK:
-                raise ExportError(
-                    f"{path.name}: {op.type} has {output.type.tensorType.rank} dimensions, above {MAX_RANK}"
-                )
-
-
-def describe(feature: Any) -> tuple[str, tuple[int, ...]]:
-    """An input of a specification: its kind, and its shape as the graph has it."""
-    if feature.type.WhichOneof("Type") == "imageType":
-        image = feature.type.imageType
-        return "image", (1, 3, image.height, image.width)
-    return "array", tuple(feature.type.multiArrayType.shape)
-
-
-def operations(spec: Any) -> Iterator[Any]:
-    """All operations of an ML program."""
-    for function in spec.mlProgram.functions.values():
-        for block in function.block_specializations.values():
-            yield from block.operations
-
-
 def open_backend(folder: Path) -> Backend | None:
     """The packages in CoreML, on Apple's systems."""
     if platform.system() != "Darwin":
@@ -154,4 +78,14 @@ def open_backend(folder: Path) -> Backend | None:
     return CoreMlBackend(folder)
 
 
-COREML = Runtime("coreml", "CoreML", ".mlpackage", convert, open_backend, inspect)
+RUNTIME = Runtime("CoreML", ".mlpackage", convert, open_backend, inspect)
+FILES = RUNTIME.files
+
+
+def write_files(draft: Draft) -> None:
+    """Write encoder.mlpackage and decoder.mlpackage into a draft, and check them.
+
+    Raises:
+        ExportError: a specification is not what a client expects, or CoreML and torch disagree.
+    """
+    write_fixed(draft, RUNTIME)

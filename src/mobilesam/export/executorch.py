@@ -1,4 +1,8 @@
-"""Export to ExecuTorch: encoder.pte and decoder.pte for its XNNPACK backend. Needs the extra `executorch`."""
+"""Export to ExecuTorch: encoder.pte and decoder.pte for its XNNPACK backend. Needs the extra `executorch`.
+
+"float16" stores and computes all but positions in float16; "int8" computes the linear layers in int8, with scales
+found at each inference.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from mobilesam.choices import StoredPrecision
-from mobilesam.export.draft import DEFAULT_CHECK, Check
-from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
-from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.export.draft import Draft
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
 from mobilesam.predict.backend import Backend
-
-
-def export_executorch(
-    sam: Sam,
-    folder: Path,
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export a network for ExecuTorch: encoder.pte, decoder.pte and model.json, compared with torch in ExecuTorch.
-
-    Args:
-        sam: the network.
-        folder: made if missing.
-        licence: of the weights, for the metadata.
-        precision: "float32"; "float16" stores and computes all but positions in float16; "int8" computes the
-            linear layers in int8, with scales found at each inference.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
-
-    Returns:
-        The files written.
-
-    Raises:
-        ExportError: ExecuTorch and torch disagree; nothing is left in the folder.
-        OutputError: another's file is there.
-    """
-    return export_fixed(sam, folder, EXECUTORCH, licence=licence, precision=precision, outputs=outputs, check=check)
 
 
 def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: StoredPrecision) -> None:
@@ -88,4 +60,14 @@ def open_backend(folder: Path) -> Backend:
     return ExecuTorchBackend(folder)
 
 
-EXECUTORCH = Runtime("executorch", "ExecuTorch", ".pte", convert, open_backend, halves=True)
+RUNTIME = Runtime("ExecuTorch", ".pte", convert, open_backend, halves=True)
+FILES = RUNTIME.files
+
+
+def write_files(draft: Draft) -> None:
+    """Write encoder.pte and decoder.pte into a draft, and compare them with torch in ExecuTorch.
+
+    Raises:
+        ExportError: ExecuTorch and torch disagree.
+    """
+    write_fixed(draft, RUNTIME)

@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mobilesam.contract import FIXED_POINTS, LABEL_PADDING, PATCH_SIZE
 from mobilesam.export import folded
 from mobilesam.model.efficientnet_lite import ConvNorm
+from mobilesam.model.layers import LayerNorm2d
 from mobilesam.model.sam import Sam
 from mobilesam.model.tiny_vit import ConvBN
 
@@ -42,7 +43,7 @@ class FixedEncoder(nn.Module):
     def __init__(self, sam: Sam, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.sam, self.dtype = with_fused_norms(sam), dtype
-        self.sam.image_encoder.to(dtype)
+        halve(self.sam.image_encoder, dtype)
         self.register_buffer("places", torch.arange(sam.config.image_size, dtype=torch.float32))
 
     def forward(self, image: Tensor, input_hw: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class FixedDecoder(nn.Module):
         del self.sam.image_encoder
         # Positions stay in float32: float16 has no half pixels from 1024 on, and less than that in their waves.
         for part in (self.sam.mask_decoder, self.sam.prompt_encoder.mask_downscaling):
-            part.to(dtype)
+            halve(part, dtype)
         self.register_buffer("codes", torch.tensor(CODES, dtype=torch.float32))
 
     def forward(
@@ -119,6 +120,39 @@ class FixedDecoder(nn.Module):
             torch.rand(1, 1, 4 * grid, 4 * grid),
             torch.zeros(1),
         )
+
+
+class WideNorm(nn.LayerNorm):
+    """A layer norm that is computed in float32 whatever it is given: ExecuTorch adds up squares in the type it gets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., C), and return it in the type that came in."""
+        return super().forward(x.float()).to(x.dtype)
+
+
+class WideNorm2d(LayerNorm2d):
+    """The same for the channels of (B, C, H, W)."""
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        """Normalise (..., C), and return it in the type that came in."""
+        return super().channels_last(x.float()).to(x.dtype)
+
+
+def halve(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let a module compute in another type, in place, but for its layer norms, whose squares leave float16's range."""
+    module.to(dtype)
+    if dtype == torch.float32:
+        return
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.LayerNorm):
+                wide: nn.Module = WideNorm(child.normalized_shape, child.eps)
+            elif isinstance(child, LayerNorm2d):
+                wide = WideNorm2d(len(child.weight), child.eps)
+            else:
+                continue
+            wide.load_state_dict(child.state_dict())
+            setattr(parent, name, wide.eval())
 
 
 def with_fused_norms(sam: Sam) -> Sam:

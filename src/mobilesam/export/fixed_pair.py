@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, fx
 
 from mobilesam import contract
-from mobilesam.choices import ExportFormat, StoredPrecision
+from mobilesam.choices import StoredPrecision
 from mobilesam.export.constants import fold_constants
-from mobilesam.export.draft import Check, Draft, drafting
+from mobilesam.export.draft import Draft
 from mobilesam.export.fixed import FixedDecoder, FixedEncoder
 from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import Outputs
 from mobilesam.predict.backend import Backend
+
+GRAPHS = "graphs"
+"""Entry of model.json: what `Runtime.inspect` found, by the graph's name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class FixedGraph:
 class Runtime:
     """How a runtime's files are made and checked."""
 
-    form: ExportFormat
     title: str
     """As its makers write it."""
     suffix: str
@@ -48,57 +49,43 @@ class Runtime:
     """Graph, file, metadata, precision: write the file."""
     open: Callable[[Path], Backend | None]
     """A backend for a folder; None where the runtime cannot run on this machine."""
-    inspect: Callable[[FixedGraph, Path], None] | None = None
-    """A check of one file, for runtimes that cannot run on every machine; raises ExportError."""
+    inspect: Callable[[FixedGraph, Path], dict[str, Any]] | None = None
+    """A check of one file, for runtimes that cannot run on every machine; raises ExportError, and returns what it found
+    for model.json."""
     halves: bool = False
     """Whether float16 is a matter of the network that is converted, and not of the converter."""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the two files, or folders."""
+        return tuple(f"{graph}{self.suffix}" for graph in ("encoder", "decoder"))
 
-def export_fixed(
-    sam: Sam,
-    folder: Path,
-    runtime: Runtime,
-    *,
-    licence: str,
-    precision: StoredPrecision,
-    outputs: Outputs,
-    check: Check,
-) -> list[Path]:
-    """Convert a network for a runtime with fixed shapes, and keep the files if that runtime gives torch's masks.
+
+def write_fixed(draft: Draft, runtime: Runtime) -> None:
+    """Convert a network for a runtime with fixed shapes into a draft, and compare it with torch in that runtime.
+
+    The files take photos at the image size of the network's configuration.
 
     Args:
-        sam: the network; the files take photos at its configuration's image size.
-        folder: made if missing.
+        draft: where to; of a precision that the runtime has.
         runtime: which one.
-        licence: of the weights, for the metadata.
-        precision: one that the runtime has.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
-
-    Returns:
-        The files written.
 
     Raises:
-        ExportError: the runtime and torch disagree; nothing is left in the folder.
-        OutputError: another's file is there; nothing is written.
+        ExportError: the runtime and torch disagree.
     """
-    names = [f"{graph}{runtime.suffix}" for graph in ("encoder", "decoder")]
-    common = {"licence": licence, "outputs": outputs, "check": check}
-    with drafting(sam, folder, names=names, form=runtime.form, precision=precision, **common) as draft:  # type: ignore[arg-type]
-        describe_inputs(draft)
-        dtype = torch.float16 if runtime.halves and precision == "float16" else torch.float32
-        for graph, name in zip(graphs(sam, dtype), names, strict=True):
-            with quietly():
-                runtime.convert(graph, draft.folder / name, draft.metadata, precision)
-            if runtime.inspect is not None:
-                runtime.inspect(graph, draft.folder / name)
-        draft.seal()
-        if (backend := runtime.open(draft.folder)) is not None:
-            draft.card["verified"] = errors = measure_errors(backend, sam)
-            if precision == "float32":
-                check_errors(errors, runtime.title)
-            draft.check_masks(backend)
-    return draft.files
+    describe_inputs(draft)
+    dtype = torch.float16 if runtime.halves and draft.precision == "float16" else torch.float32
+    for graph, name in zip(graphs(draft.sam, dtype), runtime.files, strict=True):
+        with quietly():
+            runtime.convert(graph, draft.folder / name, draft.metadata, draft.precision)
+        if runtime.inspect is not None:
+            draft.card.setdefault(GRAPHS, {})[graph.name] = runtime.inspect(graph, draft.folder / name)
+    draft.seal()
+    if (backend := runtime.open(draft.folder)) is not None:
+        draft.card["verified"] = errors = measure_errors(backend, draft.sam)
+        if draft.precision == "float32":
+            check_errors(errors, runtime.title)
+        draft.check_masks(backend)
 
 
 def graphs(sam: Sam, dtype: torch.dtype = torch.float32) -> Iterator[FixedGraph]:

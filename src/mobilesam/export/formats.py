@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mobilesam.choices import ExportFormat, StoredPrecision
 from mobilesam.errors import SettingsError
-from mobilesam.export.draft import DEFAULT_CHECK, Check
+from mobilesam.export.draft import DEFAULT_CHECK, Check, drafting
 from mobilesam.extras import require
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
@@ -20,8 +20,8 @@ class Format:
     """What one format needs, offers, and is written by."""
 
     writer: str
-    """`module:function`, imported when the format is asked for. The function takes `(sam, folder, *, licence,
-    precision, outputs, check)` and returns the files that it wrote."""
+    """The module in `mobilesam.export` that writes it, imported when the format is asked for. It has `FILES`, the names
+    of the files or folders except model.json, and `write_files(draft)`."""
     precisions: tuple[StoredPrecision, ...]
     """The first is the default."""
     modules: tuple[str, ...] = ("onnx",)
@@ -33,22 +33,17 @@ class Format:
 
 
 FORMATS: dict[ExportFormat, Format] = {
-    "onnx": Format("mobilesam.export.onnx:export_pair", ("float32", "float16", "int8-weights", "mixed", "int8")),
-    "ort": Format("mobilesam.export.ort:export_ort", ("float32", "float16", "int8-weights")),
+    "onnx": Format("onnx", ("float32", "float16", "int8-weights", "mixed", "int8")),
+    "ort": Format("ort", ("float32", "float16", "int8-weights")),
     "litert": Format(
-        "mobilesam.export.litert:export_litert",
-        ("float32", "float16", "int8-weights", "int8"),
-        ("litert_torch", "ai_edge_litert"),
-        "litert",
+        "litert", ("float32", "float16", "int8-weights", "int8"), ("litert_torch", "ai_edge_litert"), "litert"
     ),
-    "executorch": Format(
-        "mobilesam.export.executorch:export_executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"
-    ),
-    "coreml": Format("mobilesam.export.coreml:export_coreml", ("float16", "float32"), ("coremltools",), "executorch"),
-    "openvino": Format("mobilesam.export.openvino:export_openvino", ("float32", "float16"), ("openvino",), "openvino"),
-    "anylabeling": Format("mobilesam.export.any_labeling:export_any_labeling", ("float32", "float16"), image_size=1024),
-    "sam": Format("mobilesam.export.onnx:export_sam", ("float32", "float16")),
-    "hub": Format("mobilesam.export.hub:export_hub", ("float32", "float16")),
+    "executorch": Format("executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"),
+    "coreml": Format("coreml", ("float16", "float32"), ("coremltools",), "executorch"),
+    "openvino": Format("openvino", ("float32", "float16"), ("openvino",), "openvino"),
+    "anylabeling": Format("any_labeling", ("float32", "float16"), image_size=1024),
+    "sam": Format("sam_decoder", ("float32", "float16")),
+    "hub": Format("hub", ("float32", "float16")),
 }
 
 
@@ -97,6 +92,8 @@ def export_as(
     # The network of a checkpoint is the same at every size; only the configuration, which is exported, changes.
     if image_size is not None:
         sam.config = sam.config.at(image_size)
-    module, function = entry.writer.split(":")
-    write: Callable[..., list[Path]] = getattr(import_module(module), function)
-    return write(sam, folder, licence=licence, precision=chosen, outputs=outputs, check=check)
+    writer: Any = import_module(f"mobilesam.export.{entry.writer}")
+    settings: dict[str, Any] = {"licence": licence, "precision": chosen, "outputs": outputs, "check": check}
+    with drafting(sam, folder, names=writer.FILES, form=name, **settings) as draft:
+        writer.write_files(draft)
+    return draft.files

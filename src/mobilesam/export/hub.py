@@ -6,23 +6,18 @@ Upload it with `hf upload OWNER/NAME FOLDER`; then `mobilesam.load("hf://OWNER/N
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from mobilesam import contract
-from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
-from mobilesam.export.draft import DEFAULT_CHECK, README, Check, Draft, drafting
+from mobilesam.export.draft import README, Draft
 from mobilesam.export.onnx import PAIR_FILES, write_pair
 from mobilesam.model import checkpoint
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.config import SamConfig, ViTConfig
-from mobilesam.model.sam import Sam
 from mobilesam.model_folder import CONFIG, HUB_WEIGHTS, OUR_CONFIG, OURS
-from mobilesam.outputs import ALL, DEFAULT, MARK, Outputs, marked
+from mobilesam.outputs import ALL, MARK, marked
 
 LICENCES = {
     "apache-2.0": "apache-2.0",
@@ -41,46 +36,21 @@ LICENCES = {
 """Licences that the Hub has a word for, by how they are written in lower case."""
 
 
-def export_hub(
-    sam: Sam,
-    folder: str | os.PathLike[str],
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export weights, pair, `config.json` and a model card, as the Hub expects them.
+FILES = (*PAIR_FILES, HUB_WEIGHTS, CONFIG, README)
 
-    Args:
-        sam: the network; its weights are rounded in place if the precision is "float16".
-        folder: made if missing.
-        licence: of the weights, for the metadata and the card.
-        precision: number format of the weights in the files.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
 
-    Returns:
-        The files that were written.
+def write_files(draft: Draft) -> None:
+    """Write weights, pair, `config.json` and a model card, as the Hub expects them, into a draft.
 
     Raises:
-        ExportError: onnxruntime and torch disagree, or the weights do not load back; nothing is written.
-        OutputError: another's file is there; nothing is written.
+        ExportError: onnxruntime and torch disagree, or the weights do not load back.
     """
-    names = (*PAIR_FILES, HUB_WEIGHTS, CONFIG, README)
-    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
-    with drafting(sam, folder, names=names, form="hub", **settings) as draft:
-        write_pair(draft)
-        write_weights(draft)
-        record = {
-            "model_type": OURS,
-            "library_name": OURS,
-            "image_size": sam.config.image_size,
-            OUR_CONFIG: sam.config.to_dict(),
-        }
-        (draft.folder / CONFIG).write_text(json.dumps(marked(record), indent=2) + "\n", encoding="utf-8")
-        (draft.folder / README).write_text(model_card(draft), encoding="utf-8")
-    return draft.files
+    write_pair(draft)
+    write_weights(draft)
+    config = draft.sam.config
+    record = {"model_type": OURS, "library_name": OURS, "image_size": config.image_size, OUR_CONFIG: config.to_dict()}
+    (draft.folder / CONFIG).write_text(json.dumps(marked(record), indent=2) + "\n", encoding="utf-8")
+    (draft.folder / README).write_text(model_card(draft), encoding="utf-8")
 
 
 def write_weights(draft: Draft) -> None:

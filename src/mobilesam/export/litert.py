@@ -1,4 +1,8 @@
-"""Export to LiteRT (TensorFlow Lite): encoder.tflite and decoder.tflite. Needs the extra `litert`."""
+"""Export to LiteRT (TensorFlow Lite): encoder.tflite and decoder.tflite. Needs the extra `litert`.
+
+"float16" stores weights in half the size; "int8-weights" in a quarter, and computes in float32; "int8" computes
+products with int8 weights in int8 too, with scales found at each inference.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +13,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from mobilesam.choices import StoredPrecision
-from mobilesam.export.draft import DEFAULT_CHECK, Check
-from mobilesam.export.fixed_pair import FixedGraph, Runtime, export_fixed
-from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.export.draft import Draft
+from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
 from mobilesam.predict.backend import Backend
 
 IDENTIFIER = b"TFL3"
 """Of the file format, in its head."""
-
-
-def export_litert(
-    sam: Sam,
-    folder: Path,
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export a network for LiteRT: encoder.tflite, decoder.tflite and model.json, compared with torch in LiteRT itself.
-
-    Args:
-        sam: the network.
-        folder: made if missing.
-        licence: of the weights, for the metadata.
-        precision: "float32"; "float16" stores weights in half the size; "int8-weights" in a quarter, and computes in
-            float32; "int8" computes products with int8 weights in int8 too, with scales found at each inference.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
-
-    Returns:
-        The files written.
-
-    Raises:
-        ExportError: LiteRT and torch disagree; nothing is left in the folder.
-        OutputError: another's file is there.
-    """
-    return export_fixed(sam, folder, LITERT, licence=licence, precision=precision, outputs=outputs, check=check)
 
 
 class Named(nn.Module):
@@ -125,4 +97,14 @@ def open_backend(folder: Path) -> Backend:
     return LiteRtBackend(folder)
 
 
-LITERT = Runtime("litert", "LiteRT", ".tflite", convert, open_backend)
+RUNTIME = Runtime("LiteRT", ".tflite", convert, open_backend)
+FILES = RUNTIME.files
+
+
+def write_files(draft: Draft) -> None:
+    """Write encoder.tflite and decoder.tflite into a draft, and compare them with torch in LiteRT itself.
+
+    Raises:
+        ExportError: LiteRT and torch disagree.
+    """
+    write_fixed(draft, RUNTIME)

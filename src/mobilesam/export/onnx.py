@@ -1,4 +1,4 @@
-"""Export to ONNX: the encoder/decoder pair of `mobilesam.contract`, or SAM's official decoder layout."""
+"""Export to ONNX: the encoder/decoder pair of `mobilesam.contract`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from onnx import helper
 from mobilesam import contract
 from mobilesam.choices import StoredPrecision
 from mobilesam.errors import ExportError
+from mobilesam.export.bias_correction import correct_biases, input_means
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
 from mobilesam.export.folding import fold_norms
 from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
@@ -23,20 +24,18 @@ from mobilesam.export.tracing import (
     decoder_graph,
     encoder_graph,
     many_graph,
-    sam_decoder_graph,
     share_weights,
     store_as_fp16,
     trace,
     write,
 )
-from mobilesam.export.verify import verify_pair, verify_sam_decoder
+from mobilesam.export.verify import verify_pair
 from mobilesam.integrity import SOURCE
 from mobilesam.model.pair_weights import CHECKPOINTS
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
-PAIR_FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE)
-SAM_DECODER_FILE = "sam_decoder.onnx"
+PAIR_FILES = FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE)
 
 
 def export_pair(
@@ -74,22 +73,9 @@ def export_pair(
     return draft.files
 
 
-def export_sam(
-    sam: Sam,
-    folder: str | os.PathLike[str],
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export the pair, and beside it sam_decoder.onnx with SAM's official signature; errors are `export_pair`'s."""
-    # Besides the pair, not in place of it: the backends of this package load only the pair.
-    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
-    with drafting(sam, folder, names=(*PAIR_FILES, SAM_DECODER_FILE), form="sam", **settings) as draft:
-        write_pair(draft)
-        write_sam_decoder(draft)
-    return draft.files
+def write_files(draft: Draft) -> None:
+    """`write_pair`, under the name that every format's module has."""
+    write_pair(draft)
 
 
 def write_pair(draft: Draft, *, compare: bool = True) -> None:
@@ -162,9 +148,15 @@ def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
         return draft.sam, {}
     sam = copy.deepcopy(draft.sam)  # rounded so coarsely, it is no checkpoint; the original goes on identifying it
     fold_norms(sam.image_encoder)
-    levels = {} if draft.precision == "float16" else plan(sam, draft.precision)
+    if draft.precision == "float16":
+        round_to_fp16(sam)
+        return sam, {}
+    levels, means = plan(sam, draft.precision), input_means(sam, draft.photos)
+    before = {name: value.clone() for name, value in sam.state_dict().items()}
     round_to_fp16(sam, leave=levels)
-    return sam, quantise(sam, levels)
+    stored = quantise(sam, levels)
+    correct_biases(sam, before, means)
+    return sam, stored
 
 
 def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: bool) -> None:
@@ -173,20 +165,6 @@ def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: b
         half = {name: weight for name, weight in stored.items() if name.startswith("image_encoder.") == is_encoder}
         store(model, half)
         shorten(model)
-
-
-def write_sam_decoder(draft: Draft) -> None:
-    """Write the decoder with SAM's official ONNX signature into a draft, and compare its outputs with torch.
-
-    Raises:
-        ExportError: onnxruntime and torch disagree.
-    """
-    model = trace(sam_decoder_graph(draft.sam), draft.folder)
-    if draft.precision == "float16":
-        store_as_fp16(model)
-    helper.set_model_props(model, draft.metadata)
-    write(model, draft.folder / SAM_DECODER_FILE)
-    verify_sam_decoder(draft.sam, draft.folder / SAM_DECODER_FILE)
 
 
 def round_to_fp16(sam: Sam, leave: Collection[str] = ()) -> None:

@@ -7,21 +7,16 @@ folding writes them out for every pair of cells; so do weights in float16 and in
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
 from mobilesam import contract
-from mobilesam.choices import StoredPrecision
-from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
+from mobilesam.export.draft import Draft
 from mobilesam.export.onnx import write_pair
 from mobilesam.export.verify import verify_decoder, verify_encoder
-from mobilesam.model.sam import Sam
-from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.quiet import without_telemetry
 
 with without_telemetry():
@@ -30,40 +25,12 @@ with without_telemetry():
 FILES = (contract.ORT_ENCODER_FILE, contract.ORT_DECODER_FILE)
 
 
-def export_ort(
-    sam: Sam,
-    folder: str | os.PathLike[str],
-    *,
-    licence: str,
-    precision: StoredPrecision = "float32",
-    outputs: Outputs = DEFAULT,
-    check: Check = DEFAULT_CHECK,
-) -> list[Path]:
-    """Export encoder.ort, decoder.ort and model.json into a folder, after comparing them with torch in onnxruntime.
-
-    Args:
-        sam: the network.
-        folder: made if missing.
-        licence: of the weights, for the metadata.
-        precision: number format of the weights in the files.
-        outputs: the rule for what may be replaced.
-        check: the photos that masks are compared on.
-
-    Returns:
-        The files that were written.
+def write_files(draft: Draft) -> None:
+    """Write the pair as ONNX files aside, convert it into a draft, and compare the result with torch.
 
     Raises:
-        ExportError: onnxruntime and torch disagree; nothing is written.
-        OutputError: another's file is there; nothing is written.
+        ExportError: onnxruntime and torch disagree.
     """
-    settings: dict[str, Any] = {"precision": precision, "licence": licence, "outputs": outputs, "check": check}
-    with drafting(sam, folder, names=FILES, form="ort", **settings) as draft:
-        write_ort(draft)
-    return draft.files
-
-
-def write_ort(draft: Draft) -> None:
-    """Write the pair as ONNX files aside, convert it into a draft, and compare the result with torch."""
     from mobilesam.predict.onnx import OnnxBackend
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,14 +1,16 @@
 """Weights of few levels in ONNX files, which every runtime unpacks once, when it loads the file.
 
 A weight is stored as whole numbers, with a scale for each output channel. 255 levels take a byte; with 39 levels three
-weights share 16 bits (39³ < 2¹⁶), with 15 levels two share a byte. They are unpacked by
-plain operators on constants (Cast, Mul, Floor), which runtimes fold; ONNX's own DequantizeLinear is kept by onnxruntime
-as a place for int8 kernels, and would be computed anew in every call.
+weights share 16 bits (39³ < 2¹⁶), with 15 levels two share a byte, and 63 levels take 4 and 2 bits in two places. They
+are unpacked by plain operators on constants (Cast, Gather, Mul), which runtimes fold; ONNX's own DequantizeLinear is
+kept by onnxruntime as a place for int8 kernels, and would be computed anew in every call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +24,35 @@ from mobilesam.choices import StoredPrecision
 
 SMALL = 1024
 """Weights of fewer elements, and vectors, stay in float16."""
-LARGE = 100_000
-"""Matrices of an encoder from this number of elements on take 39 levels in mixed storage."""
-WORDS: dict[int, tuple[int, type[np.unsignedinteger]]] = {39: (3, np.uint16), 15: (2, np.uint8)}
-"""Levels → how many weights share a word, and its type."""
+FEW, FEW_DEPTHWISE, MANY = 20_000, 10_000, 80_000
+"""Weights of an encoder with fewer elements than `FEW` stay in float16 too: its first layers, which cost most masks and
+fewest bytes. In mixed storage, matrices of at least `MANY` take 63 levels, the rest 255."""
+DECODER = (
+    (r"\.mlp\.|\.iou_prediction_head\.|\.self_attn\.[qk]_proj\.", 15),
+    (r"\.cross_attn_image_to_token\.|\.final_attn|\.output_upscaling\.|mlps\.\d\.layers\.2|mask_tokens", 255),
+    (r"\.output_hypernetworks_mlps\.|^prompt_encoder\.", 39),
+    (r"", 63),
+)
+"""Pattern of a name → levels in mixed storage, the first that is found: by what each costs in masks
+(benchmarks/weight_levels.py). Half of the decoder is its feed-forward layers, which hardly matter."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """One digit of each weight: several share a word, which is a number of that base."""
+
+    base: int
+    count: int
+    """Digits in a word; `base ** count` words exist."""
+    word: type[np.unsignedinteger]
+
+
+PACKED = {
+    63: (Digits(16, 2, np.uint8), Digits(4, 4, np.uint8)),
+    39: (Digits(39, 3, np.uint16),),
+    15: (Digits(15, 2, np.uint8),),
+}
+"""Levels → the digits that a weight is written in, lowest first; levels that are not here take a byte."""
 CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
 """Shares of the largest weight of a channel that may become the largest level; the one of least error is taken."""
 
@@ -46,21 +73,31 @@ class Levels:
 
 
 def plan(sam: nn.Module, precision: StoredPrecision) -> dict[str, int]:
-    """Name of a weight → the number of its levels; those that stay in float16 are left out.
-
-    In mixed storage the encoder keeps more levels than the decoder, whose masks hardly move.
-    """
+    """Name of a weight → the number of its levels; those that stay in float16 are left out."""
     chosen = {}
     for name, weight in sam.state_dict().items():
-        if not weight.is_floating_point() or weight.ndim < 2 or weight.numel() < SMALL:
-            continue
-        is_depthwise = weight.ndim == 4 and weight.shape[1] == 1
-        if precision != "mixed" or (name.startswith("image_encoder") and (is_depthwise or weight.numel() < LARGE)):
-            chosen[name] = 255
-        else:
-            is_mlp = name.startswith("mask_decoder") and ".mlp." in name
-            chosen[name] = 15 if is_mlp else 39
+        if weight.is_floating_point() and weight.ndim >= 2 and weight.numel() >= few(name, weight):
+            chosen[name] = mixed_levels(name, weight) if precision == "mixed" else 255
     return chosen
+
+
+def few(name: str, weight: Tensor) -> int:
+    """From which number of elements on a weight is stored in levels."""
+    if not name.startswith("image_encoder"):
+        return SMALL
+    return FEW_DEPTHWISE if is_depthwise(weight) else FEW
+
+
+def mixed_levels(name: str, weight: Tensor) -> int:
+    """Levels of a weight in mixed storage."""
+    if not name.startswith("image_encoder"):
+        return next(levels for pattern, levels in DECODER if re.search(pattern, name))
+    return 255 if is_depthwise(weight) or weight.numel() < MANY else 63
+
+
+def is_depthwise(weight: Tensor) -> bool:
+    """Whether it is of a convolution of each channel by itself."""
+    return weight.ndim == 4 and weight.shape[1] == 1
 
 
 def quantise(sam: nn.Module, levels: Mapping[str, int]) -> dict[str, Levels]:
@@ -99,8 +136,8 @@ def store(model: onnx.ModelProto, weights: Mapping[str, Levels]) -> None:
     nodes: list[onnx.NodeProto] = []
     for levels in sorted({weight.levels for weight in weights.values()}):
         group = {name: weight for name, weight in weights.items() if weight.levels == levels}
-        if levels not in WORDS:
-            nodes += [node for name in group if name in used for node in _bytes(model, used[name], group[name])]
+        if levels not in PACKED:
+            nodes += [node for name in group if name in used for node in _bytes(model, name, group[name])]
         elif group.keys() & used.keys():
             nodes += _words(model, group, used, levels)
     # The unpacked weight takes the old name, so that no other node changes.
@@ -113,55 +150,75 @@ def store(model: onnx.ModelProto, weights: Mapping[str, Levels]) -> None:
     model.graph.node.extend([*nodes, *others])
 
 
-def pack(codes: NDArray[np.int16], levels: int) -> NDArray[np.unsignedinteger]:
-    """Pack whole numbers several to a word: word i holds those at i, i + n, i + 2n, where n is the number of words."""
-    count, kind = WORDS[levels]
-    digits = np.pad(codes + (levels - 1) // 2, (0, -len(codes) % count)).reshape(count, -1).astype(np.uint32)
-    return np.asarray(sum(row * levels**i for i, row in enumerate(digits)), kind)
+def pack(codes: NDArray[np.int16], levels: int) -> list[NDArray[np.unsignedinteger]]:
+    """Pack whole numbers, whose count all of `PACKED[levels]` divide, into words: an array for each digit."""
+    rest = (codes + (levels - 1) // 2).astype(np.uint32)
+    arrays = []
+    for digits in PACKED[levels]:
+        lowest, rest = (rest % digits.base).reshape(-1, digits.count), rest // digits.base
+        arrays.append((lowest * digits.base ** np.arange(digits.count)).sum(axis=1).astype(digits.word))
+    return arrays
 
 
-def _bytes(model: onnx.ModelProto, initializer: TensorProto, weight: Levels) -> Iterable[onnx.NodeProto]:
-    name = initializer.name
+def _bytes(model: onnx.ModelProto, name: str, weight: Levels) -> Iterable[onnx.NodeProto]:
     _add(model, weight.codes.astype(np.int8), f"{name}:int8")
     yield helper.make_node("Cast", [f"{name}:int8"], [f"{name}:codes"], to=TensorProto.FLOAT)
 
 
 def _words(
-    model: onnx.ModelProto, group: Mapping[str, Levels], used: Mapping[str, TensorProto], levels: int
+    model: onnx.ModelProto, group: Mapping[str, Levels], used: Collection[str], levels: int
 ) -> list[onnx.NodeProto]:
-    """One tensor of words for all weights of a group, so that it is unpacked in a dozen operations for all."""
+    """One tensor of words for all weights of a group, so that it is unpacked in a few operations for all."""
     p = f"packed{levels}"
     flat = np.concatenate([weight.codes.ravel() for weight in group.values()])
-    words = pack(flat, levels)
-    count, _ = WORDS[levels]
-    _add(model, words, p)
-    for key, value in (("half", 0.5), ("part", 1 / levels), ("levels", levels), ("middle", (levels - 1) // 2)):
-        _add(model, np.array(value, np.float32), f"{p}:{key}")
-    nodes = [helper.make_node("Cast", [p], [f"{p}:rest0"], to=TensorProto.FLOAT)]
-    for i in range(count - 1):  # the lowest digit is what division leaves over
-        rest, after = f"{p}:rest{i}", f"{p}:rest{i + 1}"
-        nodes += [
-            # Half is added so that a product just below a whole number cannot be rounded down.
-            helper.make_node("Add", [rest, f"{p}:half"], [f"{p}:a{i}"]),
-            helper.make_node("Mul", [f"{p}:a{i}", f"{p}:part"], [f"{p}:b{i}"]),
-            helper.make_node("Floor", [f"{p}:b{i}"], [after]),
-            helper.make_node("Mul", [after, f"{p}:levels"], [f"{p}:c{i}"]),
-            helper.make_node("Sub", [rest, f"{p}:c{i}"], [f"{p}:digit{i}"]),
-        ]
-    digits = [*(f"{p}:digit{i}" for i in range(count - 1)), f"{p}:rest{count - 1}"]
-    nodes.append(helper.make_node("Concat", digits, [f"{p}:all"], axis=0))
-    nodes.append(helper.make_node("Sub", [f"{p}:all", f"{p}:middle"], [f"{p}:centred"]))
-    sizes = [weight.codes.size for weight in group.values()]
-    parts = [f"{name}:flat" for name in group]
-    if padding := -len(flat) % count:
-        sizes, parts = [*sizes, padding], [*parts, f"{p}:padding"]
+    padding = -len(flat) % math.lcm(*(digits.count for digits in PACKED[levels]))
+    nodes: list[onnx.NodeProto] = []
+    _add(model, np.array([-1], np.int64), f"{p}:flat")
+    unit, middle = 1, (levels - 1) // 2
+    for i, (digits, words) in enumerate(zip(PACKED[levels], pack(np.pad(flat, (0, padding)), levels), strict=True)):
+        q = f"{p}:{i}"
+        _add(model, words, q)
+        nodes += _table(model, digits, unit, middle, q)
+        nodes.append(helper.make_node("Cast", [q], [f"{q}:index"], to=TensorProto.INT32))
+        nodes.append(helper.make_node("Gather", [f"{q}:table", f"{q}:index"], [f"{q}:rows"], axis=0))
+        nodes.append(helper.make_node("Reshape", [f"{q}:rows", f"{p}:flat"], [f"{q}:values"]))
+        unit, middle = unit * digits.base, 0
+    values = f"{p}:0:values"
+    if len(PACKED[levels]) > 1:
+        nodes.append(helper.make_node("Sum", [f"{p}:{i}:values" for i in range(len(PACKED[levels]))], [f"{p}:sum"]))
+        values = f"{p}:sum"
+    sizes = [*(weight.codes.size for weight in group.values()), *([padding] if padding else [])]
+    parts = [*(f"{name}:flat" for name in group), *([f"{p}:padding"] if padding else [])]
     _add(model, np.array(sizes, np.int64), f"{p}:sizes")
-    nodes.append(helper.make_node("Split", [f"{p}:centred", f"{p}:sizes"], parts, axis=0))
+    nodes.append(helper.make_node("Split", [values, f"{p}:sizes"], parts, axis=0))
     for name in group:
         if name in used:
             _add(model, np.array(group[name].codes.shape, np.int64), f"{name}:shape")
             nodes.append(helper.make_node("Reshape", [f"{name}:flat", f"{name}:shape"], [f"{name}:codes"]))
     return nodes
+
+
+def _table(model: onnx.ModelProto, digits: Digits, unit: int, middle: int, q: str) -> Iterable[onnx.NodeProto]:
+    """Operators for a table (words, digits) of all words: each digit times `unit`, less `middle`."""
+    numbers = {"zero": 0, "end": digits.base**digits.count, "one": 1, "half": 0.5, "part": 1 / digits.base}
+    for key, value in (numbers | {"base": digits.base, "unit": unit, "middle": middle}).items():
+        _add(model, np.array(value, np.float32), f"{q}:{key}")
+    _add(model, np.array([1], np.int64), f"{q}:axis")
+    yield helper.make_node("Range", [f"{q}:{key}" for key in ("zero", "end", "one")], [f"{q}:rest0"])
+    columns = []
+    for i in range(digits.count):  # a digit is what division by the base leaves over
+        rest, after = f"{q}:rest{i}", f"{q}:rest{i + 1}"
+        # Half is added so that a product just below a whole number cannot be rounded down.
+        yield helper.make_node("Add", [rest, f"{q}:half"], [f"{q}:a{i}"])
+        yield helper.make_node("Mul", [f"{q}:a{i}", f"{q}:part"], [f"{q}:b{i}"])
+        yield helper.make_node("Floor", [f"{q}:b{i}"], [after])
+        yield helper.make_node("Mul", [after, f"{q}:base"], [f"{q}:c{i}"])
+        yield helper.make_node("Sub", [rest, f"{q}:c{i}"], [f"{q}:digit{i}"])
+        yield helper.make_node("Unsqueeze", [f"{q}:digit{i}", f"{q}:axis"], [f"{q}:column{i}"])
+        columns.append(f"{q}:column{i}")
+    yield helper.make_node("Concat", columns, [f"{q}:digits"], axis=1)
+    yield helper.make_node("Mul", [f"{q}:digits", f"{q}:unit"], [f"{q}:scaled"])
+    yield helper.make_node("Sub", [f"{q}:scaled", f"{q}:middle"], [f"{q}:table"])
 
 
 def _add(model: onnx.ModelProto, array: NDArray[np.generic], name: str) -> None:
