@@ -34,6 +34,7 @@ class PhotoMasks:
     file_name: str
     """Of the photo, as the tool names it."""
     masks: Sequence[Mask]
+    """All of the photo's size."""
     original_hw: tuple[int, int] | None = None
     """(height, width) of the photo; needed only where there is no mask."""
     labels: Sequence[str] | str = "object"

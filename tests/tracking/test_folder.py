@@ -81,7 +81,8 @@ def test_every_form_is_written_and_tells_the_same(run, clip: Path) -> None:
 
 
 def test_a_folder_of_frames_keeps_its_names_and_json_has_a_line_for_each(run, folder: Path) -> None:
-    code, out, _ = run("track", folder, *BOXES, *SMALL, "--frame", 3, "--json", "-w", "indexed", "-o", "out")
+    boxes = ("--box", numbers(CLIP.box(3, 0)), "--box", numbers(CLIP.box(3, 1)))
+    code, out, _ = run("track", folder, *boxes, *SMALL, "--frame", 3, "--json", "-w", "indexed", "-o", "out")
     assert code == 0
     assert sorted(path.name for path in Path("out/Annotations/frames").iterdir()) == ["f3.png", "f4.png"]
     lines = [json.loads(line) for line in out.splitlines()]
