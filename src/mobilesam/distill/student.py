@@ -24,8 +24,8 @@ def build_student(recipe: DistillRecipe, teacher: Sam) -> Sam:
         check_fit(student.config, teacher.config)
     else:
         # Second looks and the use of the box after decoding are off: they were measured to help the teacher only.
-        plain = {"zoom_below": 0.0, "click_zoom_below": 0.0, "outside_box": 0.0}
-        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.encoder, **plain)
+        config = dataclasses.replace(teacher.config, name="student", encoder=recipe.encoder)
+        config = dataclasses.replace(config, zoom_below=0.0, click_zoom_below=0.0, outside_box=0.0)
         student = Sam(config)
         if recipe.method != "coupled":
             for part in DECODER:
