@@ -8,6 +8,7 @@ and the extra serve. Prompts are those of the pages, whatever the model answers.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.helpers.documents import blocks, run, run_page  # noqa: E402
+from mobilesam.draw import overlay  # noqa: E402
+from mobilesam.image import open_photo  # noqa: E402
+from mobilesam.masks import from_rle  # noqa: E402
+from tests.helpers.documents import blocks, commands, run, run_page  # noqa: E402
 
 TARGET = ROOT / "docs" / "images" / "tasks"
 WIDTH, GAP = 1000, 12  # pixels
@@ -135,6 +139,36 @@ def annotated(page: Path, folder: Path) -> list[Image.Image]:
     return [shown(folder / "masks" / "sample.jpg")]
 
 
+def published(page: Path, folder: Path) -> list[Image.Image]:
+    """A mask of the model that the page exports for the Hub and loads from there."""
+    os.chdir(folder)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    shell = next(one.text for one in blocks(page.read_text(encoding="utf-8")) if "--format hub" in one.text)
+    for words in commands(shell):
+        if words[0] == "mobilesam":
+            assert run(words) == 0
+    return [shown("loaded.png")]
+
+
+def by_client(page: Path, folder: Path) -> list[Image.Image]:
+    """The cut-out that the page's Python client asks the server for."""
+    run_page(page, folder)
+    client = next(one.text for one in blocks(page.read_text(encoding="utf-8")) if one.language == "python")
+    subprocess.run([sys.executable, "-c", client], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return [shown(path) for path in sorted((folder / "examples" / "mobilesam").glob("*.png"))]
+
+
+def by_scripts(page: Path, folder: Path) -> list[Image.Image]:
+    """What two of the scripts write: a cut-out, and COCO, which is drawn on its photo."""
+    photo = ROOT / "examples" / "coffee.png"
+    for script, *words in (["correct.py", "cup.png"], ["everything_to_coco.py", "all.json", str(photo)]):
+        assert script in page.read_text(encoding="utf-8")
+        subprocess.run([sys.executable, str(ROOT / "examples" / script), *words], cwd=folder, check=True)
+    annotations = json.loads((folder / "all.json").read_text(encoding="utf-8"))["annotations"]
+    drawn = overlay(open_photo(photo), [from_rle(one["segmentation"]) for one in annotations])
+    return [shown(folder / "cup.png"), Image.fromarray(drawn).convert("RGBA")]
+
+
 PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
     "first-cut-out": of_files("cup.png", "cutout.png"),
     "many-photos": of_files("cutouts/*.png"),
@@ -147,6 +181,9 @@ PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
     "distillation": distilled,
     "phone": for_a_phone,
     "scale": annotated,
+    "mcp": by_client,
+    "weights": published,
+    "examples": by_scripts,
 }
 
 

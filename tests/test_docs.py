@@ -37,11 +37,14 @@ TASKS = (
     "page",
     "service",
     "results-in-tools",
+    "weights",
+    "mcp",
     "fine-tune",
     "distillation",
     "evaluate",
     "phone",
     "scale",
+    "examples",
 )
 LANGUAGES = ("js", "json", "python", "sh", "text", "toml", "xml")
 
@@ -107,7 +110,7 @@ def test_its_blocks_are_what_they_claim_to_be(page: Path) -> None:
 
 
 def check(block: Block, where: str) -> None:
-    """Compile or parse a block by its language; JavaScript, which cannot be, must be marked."""
+    """Compile or parse a block by its language; JavaScript must be marked: it runs in tests/web/test_service.py."""
     try:
         if block.language == "python":
             ast.parse(block.text, where)

@@ -230,12 +230,13 @@ TINY = SamConfig(
     mask_channels=8,
 )
 
-# The same for a convolutional encoder, and with smooth and shifted masks.
+# The same for a convolutional encoder, and with smooth and shifted masks; by less than random weights answer, so that
+# masks of random weights have both values.
 TINY_LITE = replace(
     TINY,
     name="tiny_lite",
     smooth_masks=True,
-    logit_shift=0.5,
+    logit_shift=0.01,
     encoder=EfficientNetLiteConfig(widths=(4, 4, 8, 8, 8, 16, 16), depths=(1, 1, 2, 1, 1, 1, 1), stem=4),
 )
 
