@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,12 +182,9 @@ def test_where_the_service_does_not_encode_the_page_does(
     served.page.wait_for_selector("body[data-model=loaded]")
 
 
-def test_the_documents_javascript_gets_a_mask_of_the_photo(served: Opened, coffee: Path) -> None:
+def test_the_documents_javascript_gets_a_mask_of_the_photo(served: Opened) -> None:
     page = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
     (script,) = (block.text for block in blocks(page) if block.language == "js")
-    served.page.set_input_files("#file", coffee)
-    size = served.page.evaluate(
-        f"(async () => {{ const file = document.getElementById('file').files[0];\n{script}"
-        "return [mask.width, mask.height]; })()"
-    )
+    opened = "const file = await (await fetch('examples/coffee.png')).blob();"
+    size = served.page.evaluate(f"(async () => {{ {opened}\n{script}\nreturn [mask.width, mask.height]; }})()")
     assert size == [600, 400]
