@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--shard-photos", type=int, default=10)
     parser.add_argument("--ways", default="worker,node,rank")
-    smoke = ("--photos", "6", "--times", "1", "--shard-photos", "1", "--ways", "rank")
+    smoke = ("--photos", "24", "--times", "1", "--shard-photos", "1", "--ways", "rank")
     arguments = parse(parser, lambda _: smoke)
     ways = [way for way in arguments.ways.split(",") if way == "rank" or find_spec("ray")]
     with tempfile.TemporaryDirectory() as folder:

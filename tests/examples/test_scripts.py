@@ -140,7 +140,8 @@ def service() -> Iterator[str]:
     from mobilesam.serve.settings import ServeSettings
 
     app = create_app(ServeSettings(), mobilesam.load(backend="onnx"))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none"))
+    # Without its own logging: setting that up closes older handlers, and absl's closes pytest's standard error.
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
