@@ -151,7 +151,10 @@ def test_the_browser_gets_an_address_it_can_go_to(
 def test_no_answer_waits_for_the_client_to_confirm_its_headers() -> None:
     import uvicorn
 
-    with run._bind(uvicorn.Config("unused", port=0, log_config=None)) as listener, socket.create_connection(listener.getsockname()):
+    with (
+        run._bind(uvicorn.Config("unused", port=0, log_config=None)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
