@@ -13,7 +13,7 @@ from __future__ import annotations
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -62,12 +62,12 @@ class Sequences:
 
 
 def box_only(sam: mobilesam.Predictor, zoom: Zoom) -> Method:
-    """The baseline: the box of the last mask prompts the next frame."""
+    """The baseline: the box of the last mask prompts the next frame, which it need not enclose."""
 
     def follow(frames: Sequence[Rgb], first: Mask) -> Iterator[Mask]:
         box = boxes.from_mask(first)
         for frame in frames:
-            mask = sam.embed(frame).predict(box=box, zoom=zoom).best.array
+            mask = replace(sam.embed(frame).predict(box=box, zoom=zoom), enclosure=None).best.array
             box = boxes.from_mask(mask) if mask.any() else box
             yield mask
 
