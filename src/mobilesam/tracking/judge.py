@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -63,8 +63,7 @@ class Judged:
 
 def decide(image: ImageEmbedding, evidence: Evidence, settings: TrackSettings) -> Judged:
     """Ask the model for the object in a region, and make one mask of its answers."""
-    # The boxes are guesses, so they are not evidence that the object ends there.
-    answers = [replace(answer, enclosure=None) for answer in ask(image, evidence)]
+    answers = ask(image, evidence)
     found = [(answer, i) for answer in answers for i in range(len(answer))]
     logits = [answer.logits(i) for answer, i in found]
     scores = np.array([float(answer.scores[i]) for answer, i in found])
