@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mobilesam import PhotoMasks, masks, to_cvat
-from mobilesam.cvat import run_lengths
 from mobilesam.errors import SettingsError
+from mobilesam.masks import run_lengths
 from mobilesam.predict.results import Mask
 from tests.test_interchange import ARRAYS
 

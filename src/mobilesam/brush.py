@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam.masks import run_lengths
+
 CHANNELS = 4
 VALUE_BITS = 8
 WIDTHS = (4, 8, 12, 16)
@@ -23,13 +25,10 @@ WIDTHS = (4, 8, 12, 16)
 
 def to_brush(mask: NDArray[np.bool_]) -> list[int]:
     """Encode a mask (H, W) as Label Studio's run lengths."""
-    flat = mask.ravel()
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    bounds = np.concatenate([[0], edges, [flat.size]])
-    bits = [_bits(flat.size * CHANNELS, 32), _bits(VALUE_BITS - 1, 5), *(_bits(width - 1, 4) for width in WIDTHS)]
-    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if end > start:
-            bits.append(_run(CHANNELS * (end - start), 255 if flat[start] else 0))
+    bits = [_bits(mask.size * CHANNELS, 32), _bits(VALUE_BITS - 1, 5), *(_bits(width - 1, 4) for width in WIDTHS)]
+    for i, length in enumerate(run_lengths(mask)):
+        if length:
+            bits.append(_run(CHANNELS * length, 255 * (i % 2)))
     text = "".join(bits)
     text += "0" * (-len(text) % 8)
     return list(int(text, 2).to_bytes(len(text) // 8, "big"))

@@ -15,10 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mobilesam.interchange import PhotoMasks, per_mask, photo_size
+from mobilesam.masks import run_lengths
 from mobilesam.outlines import join, trace
 from mobilesam.outputs import MARK
 
@@ -84,11 +82,3 @@ def _shapes(mask: Mask, label: str, shape: Shape, group: int) -> list[str]:
     runs = ", ".join(map(str, run_lengths(mask.array[y0:y1, x0:x1])))
     place = f'left="{x0}" top="{y0}" width="{x1 - x0}" height="{y1 - y0}"'
     return [f'<mask {common} rle="{runs}" {place}></mask>']
-
-
-def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """Lengths of the runs of a mask (H, W), row by row; the first is background, 0 long where the object begins."""
-    flat = mask.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs: list[int] = np.diff(edges, prepend=0, append=flat.size).tolist()
-    return [0, *runs] if flat[0] else runs

@@ -74,11 +74,15 @@ def to_rle(mask: NDArray[np.bool_]) -> Rle:
 
 def to_uncompressed_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
     """Encode a mask (H, W) as COCO's run lengths in numbers: column by column, starting with background."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    edges = np.concatenate([[0], changes, [flat.size]])
-    counts = np.diff(edges).tolist()
-    return {"size": list(mask.shape), "counts": counts if not flat[0] else [0, *counts]}
+    return {"size": list(mask.shape), "counts": run_lengths(mask.T)}
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
+    """Lengths of the runs of a mask (H, W), row by row; the first is background, 0 long where the object begins."""
+    flat = mask.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs: list[int] = np.diff(edges, prepend=0, append=flat.size).tolist()
+    return [0, *runs] if flat[0] else runs
 
 
 def from_rle(rle: Rle | dict[str, Any], hw: tuple[int, int] | None = None) -> NDArray[np.bool_]:

@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from mobilesam.temporaries import shorten
 
@@ -89,6 +91,14 @@ def absolute(photo: str | os.PathLike[str]) -> str:
     """The absolute path of a photo, without following links; a URL stays unchanged."""
     text = os.fspath(photo)
     return text if "://" in text else os.path.abspath(text)
+
+
+def relative(photo: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """The path of a photo as seen from a folder, with slashes; absolute if it lies on another drive."""
+    path = absolute(photo)
+    with suppress(ValueError):  # on another drive
+        path = os.path.relpath(path, absolute(folder))
+    return Path(path).as_posix()
 
 
 def fold(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +50,7 @@ class Annotations:
         """Keep the masks of one photo, as run lengths; returns the file that this photo has by itself."""
         from mobilesam.files import save_json
         from mobilesam.interchange import PhotoMasks, to_labelme
+        from mobilesam.names import relative
         from mobilesam.predict.results import Mask
 
         if not self.forms:
@@ -61,11 +61,8 @@ class Annotations:
             return []
         target = self.folder / f"{name}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            relative = Path(os.path.relpath(photo, target.parent)).as_posix()
-        except ValueError:  # on another drive
-            relative = photo
-        return [save_json(to_labelme(kept, relative, labels=self.label), target, self.rule)]
+        path = relative(photo, target.parent)
+        return [save_json(to_labelme(kept, path, labels=self.label), target, self.rule)]
 
     def finish(self) -> list[Path]:
         """Write the files that hold all photos."""

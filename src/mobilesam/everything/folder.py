@@ -19,7 +19,7 @@ from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import FORMS, JOINT, write, write_joint
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo
-from mobilesam.names import absolute, output_names
+from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.predictor import Predictor
 from mobilesam.text import parse_json
@@ -246,12 +246,9 @@ class Job:
         """
         try:
             state = os.stat(path)
-            relative = os.path.relpath(absolute(path), absolute(self.output))
         except OSError:
             return None  # `open_photo` raises the error, with the reason
-        except ValueError:  # on another drive
-            relative = absolute(path)
-        return {"path": Path(relative).as_posix(), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        return {"path": relative(path, self.output), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
 
     def owner(self, name: str) -> str | None:
         """Absolute path of the photo to which the results of this name belong; None if unknown."""

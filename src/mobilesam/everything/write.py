@@ -29,6 +29,7 @@ from mobilesam.everything.results import FoundMask
 from mobilesam.files import save_json, save_picture, save_text
 from mobilesam.image import Rgb
 from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
+from mobilesam.names import relative
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
 from mobilesam.rle import check_rle, is_whole
 from mobilesam.text import parse_json
@@ -97,7 +98,7 @@ def write(
     if "yolo" in targets:
         save_text("".join(yolo_line(mask) for mask in found), targets["yolo"], outputs)
     if "labelme" in targets:
-        path = Path(os.path.relpath(photo, targets["labelme"].parent)).as_posix() if os.path.exists(photo) else photo
+        path = relative(photo, targets["labelme"].parent) if os.path.exists(photo) else photo
         save_json(to_labelme(found, path, original_hw=(rgb.shape[0], rgb.shape[1])), targets["labelme"], outputs)
     record = {
         "image": {"file_name": photo, "width": rgb.shape[1], "height": rgb.shape[0]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -217,7 +217,7 @@ class ImageEmbedding:
             for row, i in enumerate(chunk):
                 kept = slice(1, 4) if wants_three[i] else slice(0, 1)
                 enclosure = Enclosure.of(prompts[i], self.backend.info.outside_box)
-                answers[i] = replace(self._prediction(low_res[row, kept], scores[row, kept]), enclosure=enclosure)
+                answers[i] = self._prediction(low_res[row, kept], scores[row, kept], enclosure)
         return [answers[i] for i in range(len(prompts))]
 
     def _run(self, prompts: list[Prompt], prior: Floats | None, min_score: float = -np.inf) -> tuple[Floats, Floats]:
@@ -230,5 +230,7 @@ class ImageEmbedding:
             prior = np.zeros((1, 1, side, side), np.float32)
         return self.backend.decode(self.array, coords, labels, prior, has_prior, min_score)
 
-    def _prediction(self, low_res: Floats, scores: Floats) -> Prediction:
-        return Prediction(low_res, scores, self.image_size, self.input_hw, self.original_hw, self.photo)
+    def _prediction(self, low_res: Floats, scores: Floats, enclosure: Enclosure | None = None) -> Prediction:
+        return Prediction(
+            low_res, scores, self.image_size, self.input_hw, self.original_hw, self.photo, enclosure=enclosure
+        )

@@ -252,13 +252,12 @@ class Prediction:
         """Logits (H, W) of one mask at the photo's size, or at the size `hw` if given."""
         closeup = self.closeups[index] if self.closeups else None
         size = hw if hw is not None and closeup is None else self.original_hw
-        first = masks.upscale(self.low_res[index], self.image_size, self.input_hw, size)
-        whole = first if closeup is None else closeup.paste(first)
+        whole = masks.upscale(self.low_res[index], self.image_size, self.input_hw, size)
+        if closeup is not None:
+            whole = closeup.paste(whole)
         if self.enclosure is not None:
             self.enclosure.lower(whole, self.original_hw)
-        if closeup is None:
-            return whole
-        if hw is None or hw == self.original_hw:
+        if hw is None or hw == size:
             return whole
         return np.asarray(cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 

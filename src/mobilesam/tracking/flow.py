@@ -10,6 +10,8 @@ from mobilesam.image import Rgb
 
 # H W frame, h w frame at the size of the flow
 
+SMALLEST = 16  # pixels; DIS needs patches of 8 and a pyramid
+
 
 class Flow:
     """Optical flow between successive frames (DIS, Kroeger et al., ECCV 2016); one for all objects of a video."""
@@ -56,6 +58,3 @@ class Flow:
         small = cv2.resize(mask.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
         moved = cv2.remap(cv2.GaussianBlur(small, (0, 0), 1.0), across, down, cv2.INTER_LINEAR)
         return np.asarray(cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-SMALLEST = 16  # pixels; DIS needs patches of 8 and a pyramid
