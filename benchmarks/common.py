@@ -62,11 +62,11 @@ def in_process(module: str, words: Words, threads: int) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def synthetic_shard(folder: Path, count: int = 4) -> str:
-    """A shard of drawn photos with their masks, from two sources called "a" and "b"."""
+def synthetic_shard(folder: Path, count: int = 4, *, scale: int = 1) -> str:
+    """A shard of drawn photos with their masks, from two sources called "a" and "b", of `scale` times 96 px."""
     from tests.helpers.scenes import write_shard
 
-    return str(write_shard(folder / "synthetic.tar", count))
+    return str(write_shard(folder / "synthetic.tar", count, scale=scale))
 
 
 def machine(threads: int, packages: Sequence[str]) -> str:

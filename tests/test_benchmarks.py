@@ -12,10 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from packaging.version import Version
 
+import mobilesam
+from benchmarks.second_looks import Asked, default_second, margin
+from mobilesam.predict import zoom
+from mobilesam.predict.prompts import make_prompt
 from tests.helpers.scenes import write_shard
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +91,18 @@ def test_documents_name_benchmarks_and_options_that_exist() -> None:
 def test_no_document_calls_a_benchmark_as_a_file() -> None:
     wrong = [p for p in DOCUMENTS if p.suffix in (".md", ".toml") and "python benchmarks/" in p.read_text("utf-8")]
     assert not wrong
+
+
+@pytest.mark.parametrize("prompt", [{"box": (170.0, 15.0, 260.0, 90.0)}, {"points": [(215, 50)]}])
+def test_the_benchmark_of_looks_makes_the_second_looks_of_the_library(prompt: dict[str, Any]) -> None:
+    image = mobilesam.load(backend="onnx", threads=1, image_size=256).embed(ROOT / "examples" / "coffee.png")
+    asked = Asked(image, make_prompt(image.original_hw, **prompt))
+    region = margin(asked, asked.box(asked.logits > 0), zoom.REGION_FACTOR)
+    second = asked.second(region, asked.logits) > 0
+    assert np.array_equal(second, image.predict(**prompt, zoom=True).best.array)
+    assert not np.array_equal(second, asked.logits > 0)
+    by_default, _ = default_second(asked, asked.logits)
+    assert np.array_equal(by_default > 0, image.predict(**prompt).best.array)
 
 
 @pytest.mark.torch
