@@ -1,8 +1,9 @@
 """A cold `mobilesam segment`, onnxruntime against torch: whole processes, in turn, medians and ratios.
 
-    python -m benchmarks.cold_start [--runs 7] [--photo examples/coffee.png]
+    python -m benchmarks.cold_start [--runs 7] [--photo examples/coffee.png] [--against CHECKOUT]
 
 Each run is a new process that opens one photo, loads the embedded model, answers one click and writes the mask.
+With `--against`, this version is compared with that of another checkout instead, both in onnxruntime.
 CPU seconds (user + system) and peak memory are the operating system's own account of the finished process.
 """
 
@@ -21,20 +22,20 @@ from pathlib import Path
 from benchmarks.common import ROOT, make_parser, parse
 
 EXAMPLE = ROOT / "examples" / "coffee.png"
-BACKENDS = ("onnx", "torch")
 
 
-def run_once(backend: str, photo: Path, output: Path) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds, peak memory in MB of one process."""
+def run_once(source: Path, backend: str, photo: Path, output: Path) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds, peak memory in MB of one process with the package of a checkout."""
     command = [sys.executable, "-m", "mobilesam", "segment", str(photo), "--point", "290,120"]
     command += ["--backend", backend, "-o", str(output)]
+    environment = os.environ | {"PYTHONPATH": str((source / "src").resolve())}
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     if status:
         raise SystemExit(f"'{' '.join(command)}' failed")
-    process.returncode = 0  # reaped above, by hand
+    process.returncode = 0  # the kernel has already reported its end, with what it used
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
@@ -42,26 +43,31 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--photo", type=Path, default=EXAMPLE)
+    parser.add_argument("--against", type=Path, help="a checkout of another version of this repository")
     arguments = parse(parser, lambda _: ("--runs", "1"))
+    kinds = {"onnx": (ROOT, "onnx"), "torch": (ROOT, "torch")}
+    if arguments.against:
+        kinds = {"this": (ROOT, "onnx"), "other": (arguments.against, "onnx")}
 
-    rows: dict[str, list[tuple[float, float, float]]] = {backend: [] for backend in BACKENDS}
+    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as folder:
         for i in range(arguments.runs + 1):
-            for backend in BACKENDS:
-                row = run_once(backend, arguments.photo, Path(folder) / "mask.png")
+            for name, (source, backend) in kinds.items():
+                # A file of its own for each: a version may refuse to replace what another one wrote.
+                row = run_once(source, backend, arguments.photo, Path(folder) / f"{name}.png")
                 if i:  # the first of each warms the file cache
-                    rows[backend].append(row)
+                    rows[name].append(row)
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("mobilesam", "onnxruntime", "torch"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
-    print(f"{'':<10}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}")
-    for backend in BACKENDS:
-        medians = [statistics.median(column) for column in zip(*rows[backend], strict=True)]
-        print(f"{backend:<10}{medians[0]:>10.2f}{medians[1]:>10.2f}{medians[2]:>10.0f}")
-    pairs = zip(rows["onnx"], rows["torch"], strict=True)
-    ratios = [[a / b for a, b in zip(onnx, torch, strict=True)] for onnx, torch in pairs]
-    medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
-    print(f"{'ratio':<10}{medians[0]:>10.2f}{medians[1]:>10.2f}{medians[2]:>10.2f}   onnx / torch, pair by pair")
+    print("\n| | wall s | CPU s | peak MB |\n|---|---|---|---|")
+    for name in kinds:
+        wall, cpu, peak = (statistics.median(column) for column in zip(*rows[name], strict=True))
+        print(f"| {name} | {wall:.3f} | {cpu:.3f} | {peak:.0f} |")
+    first, second = rows.values()
+    ratios = [[a / b for a, b in zip(*pair, strict=True)] for pair in zip(first, second, strict=True)]
+    cells = " | ".join(f"{statistics.median(column):.2f}" for column in zip(*ratios, strict=True))
+    print(f"| {' / '.join(kinds)}, pair by pair | {cells} |")
 
 
 if __name__ == "__main__":
