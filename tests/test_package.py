@@ -249,7 +249,7 @@ assert not {"torch", "onnxruntime", "numpy", "cv2"} & set(sys.modules), "heavy i
     assert "--point" in result.stdout
 
 
-def test_segmenting_does_not_pay_for_the_reader_of_settings() -> None:
+def test_segmenting_does_not_pay_for_the_reader_of_settings_and_for_downloads() -> None:
     photo = str(ROOT.parents[1] / "examples" / "coffee.png")
     code = f"""
 import sys, tempfile
@@ -261,6 +261,7 @@ except SystemExit as stop:
     assert not stop.code
 assert "onnxruntime" in sys.modules
 unused = {{"cattrs", "cattr", "attr", "attrs", "tomllib", "mobilesam.recipe", "mobilesam.settings"}}
+unused |= {{"pooch", "requests", "urllib.request", "http.client"}}
 assert not unused & set(sys.modules), "paid for"
 """
     result = run(code)

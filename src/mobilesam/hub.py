@@ -14,7 +14,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,13 @@ def parse(text: str) -> Address:
     return Address(found[1], found[2] or MAIN)
 
 
-def located(model: str | os.PathLike[str], cache: Path, *, wants_weights: bool) -> str | os.PathLike[str]:
+def located(model: str | os.PathLike[str], cache: Callable[[], Path], *, wants_weights: bool) -> str | os.PathLike[str]:
     """Fetch a model of the Hub and return its folder; anything else is returned unchanged.
 
     Args:
         model: a path, a name, or an address of the Hub.
-        cache: the folder that keeps which files were checked.
+        cache: gives the folder that keeps which files were checked; called only where it is needed, since the search
+            for it loads pooch, which a cold start need not pay for.
         wants_weights: take the weights even where there is a pair.
 
     Raises:
@@ -98,7 +99,7 @@ def located(model: str | os.PathLike[str], cache: Path, *, wants_weights: bool) 
         return model
     address = parse(text)
     require("huggingface_hub", "hub", f"loading {text}")
-    record_file = cache / "hub" / f"{address.repository.replace('/', '--')}.json"
+    record_file = cache() / "hub" / f"{address.repository.replace('/', '--')}.json"
     record = _read_record(record_file)
     if address.is_pinned and address.revision in record["commits"]:
         try:

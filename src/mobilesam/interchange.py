@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +166,8 @@ def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None,
     size = f'width="{width}" height="{height}"'
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>']
     if image_path is not None:
+        from xml.sax.saxutils import quoteattr  # loads urllib and http, which a cold start need not pay for
+
         lines.append(f"<image href={quoteattr(image_path)} {size}/>")
     for i in sorted(range(len(masks)), key=lambda i: -masks[i].area):
         colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[i % len(COLOURS)])

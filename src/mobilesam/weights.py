@@ -213,7 +213,7 @@ def find_checkpoint(model: str | os.PathLike[str]) -> Path:
         ModelError: neither a path nor a known name.
         DownloadError: it cannot be downloaded.
     """
-    path = in_run(hub.located(model, cache_folder(), wants_weights=True))
+    path = in_run(hub.located(model, cache_folder, wants_weights=True))
     if path.exists() or path.suffix.lower() in CHECKPOINTS:
         return path
     spec = get_spec(str(model))

@@ -80,7 +80,7 @@ def load(
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
-    model = hub.located(model, cache_folder(), wants_weights=backend == "torch" or device != "cpu")
+    model = hub.located(model, cache_folder, wants_weights=backend == "torch" or device != "cpu")
     source = in_run(model)
     is_checkpoint = source.suffix.lower() in CHECKPOINTS or weights_only(source)
     if backend == "auto" and (made_for := _fixed_format(source)) is not None:
