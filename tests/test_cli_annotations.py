@@ -40,6 +40,13 @@ def test_all_photos_share_a_file_and_labelme_has_one_each(
         assert {shape["label"] for shape in record["shapes"]} == {"cup"}
 
 
+def test_a_label_that_no_file_would_hold_is_an_error(run, coffee: Path) -> None:
+    code, _, err = run("segment", coffee, *CUP, "--label", "cup", "-o", "out")
+    assert code == 2
+    assert "--label does nothing without --write" in err
+    assert not Path("out").exists()
+
+
 def test_pictures_are_written_too_where_they_are_asked_for(run, coffee: Path) -> None:
     code, out, err = run("segment", coffee, *CUP, "-w", "cvat", "--overlay", "--json", "-o", "out")
     assert code == 0, err

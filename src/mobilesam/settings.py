@@ -82,6 +82,10 @@ class Settings:
             if not fits(value, kind):
                 raise SettingsError(f"'{name}' must be {describe(kind)}, found {value!r}")
 
+    def needs(self, name: str) -> str | None:
+        """What a field lacks to have an effect beside the other values, such as "method = 'x'"; None if nothing."""
+        return None
+
 
 @cache
 def kinds(cls: Any) -> dict[str, Any]:

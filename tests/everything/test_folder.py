@@ -279,6 +279,22 @@ def test_every_setting_can_be_set_and_means_what_its_option_means(run) -> None:
             ("--points-per-side", "8", "--set", "points_per_side=9"),
             "'points_per_side' is set twice: by its own option, and by --set points_per_side=...; leave one out",
         ),
+        (("--dense-where", "small"), "'dense_where' does nothing here: only a coarse_factor above 1 uses it"),
+        (("--set", "small_share=0.05"), "'small_share' does nothing here: only a coarse_factor above 1 uses it"),
+        (
+            ("--coarse", "2", "--dense-where", "uncovered", "--set", "small_share=0.1"),
+            "'small_share' does nothing here: only dense_where = \"small\" uses it",
+        ),
+        (
+            ("--set", "crop_overlap_ratio=0.4"),
+            "'crop_overlap_ratio' does nothing here: only crop_n_layers above 0 uses it",
+        ),
+        (("--set", "crop_nms_thresh=0.4"), "'crop_nms_thresh' does nothing here: only crop_n_layers above 0 uses it"),
+        (
+            ("--set", "crop_n_points_downscale_factor=2"),
+            "'crop_n_points_downscale_factor' does nothing here: only crop_n_layers above 0 uses it",
+        ),
+        (("--recursive",), "--recursive does nothing here: none of the inputs is a folder"),
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_written(run, arguments: tuple[str, ...], message: str) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from mobilesam.choices import DenseWhere, Form
 from mobilesam.cli import options
-from mobilesam.cli.photos import count_failures, parse_range
+from mobilesam.cli.photos import check_recursive, count_failures, parse_range
 
 if TYPE_CHECKING:
     from mobilesam.everything.folder import PhotoResult
@@ -70,6 +70,7 @@ def everything(
     from mobilesam.image import MAX_PIXELS
     from mobilesam.predict.load import load
 
+    check_recursive(photos, recursive)
     shown = None if value_range is None else parse_range(value_range)
     # None means "option not used", so that a default stands in one place, EverythingSettings, and --set may set it.
     given = {

@@ -91,7 +91,7 @@ def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | No
         option: name of the option that took the texts, for error messages.
 
     Raises:
-        SettingsError: a name or a value is wrong, or a setting is set both ways.
+        SettingsError: a name or a value is wrong, or a setting is set both ways, or does nothing beside the others.
     """
     from mobilesam.errors import SettingsError
     from mobilesam.recipe import apply_overrides, from_dict
@@ -101,7 +101,12 @@ def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | No
     # Neither of the two may win silently: whichever lost would be an option that is ignored.
     for name in used.keys() & texts.keys():
         raise SettingsError(f"'{name}' is set twice: by its own option, and by {option} {name}=...; leave one out")
-    return from_dict(cls, {**used, **texts})
+    settings = from_dict(cls, {**used, **texts})
+    for name in (*used, *texts):
+        needed = settings.needs(name)
+        if needed is not None:
+            raise SettingsError(f"'{name}' does nothing here: only {needed} uses it")
+    return settings
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:

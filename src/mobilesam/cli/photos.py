@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mobilesam.errors import SettingsError
+
 if TYPE_CHECKING:
     from mobilesam.image import Rgb
 
@@ -47,6 +49,12 @@ def parse_range(text: str) -> tuple[float, float]:
     except ValueError:  # not numbers, or not two of them
         raise typer.BadParameter(f"--range takes LOW,HIGH, found '{text}'") from None
     return low, high
+
+
+def check_recursive(photos: list[str], recursive: bool) -> None:
+    """Refuse --recursive where no input is a folder: patterns with ** search subfolders by themselves."""
+    if recursive and not any(Path(photo).is_dir() for photo in photos):
+        raise SettingsError("--recursive does nothing here: none of the inputs is a folder")
 
 
 def count_failures(failed: int, total: int) -> None:

@@ -15,7 +15,7 @@ import typer
 from mobilesam.choices import AnnotationForm
 from mobilesam.cli import options
 from mobilesam.cli.annotations import Annotations
-from mobilesam.cli.photos import STDIN, Opening, count_failures
+from mobilesam.cli.photos import STDIN, Opening, check_recursive, count_failures
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.names import output_names
@@ -61,7 +61,9 @@ def segment(
             help="A file for an annotation tool, in the folder --output; repeatable.",
         ),
     ] = None,
-    label: Annotated[str, typer.Option(help="The object's class in the files of --write.")] = "object",
+    label: Annotated[
+        str | None, typer.Option(help="The object's class in the files of --write. Default: object.")
+    ] = None,
     zoom: options.ZoomName = "auto",
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
@@ -82,13 +84,16 @@ def segment(
     # Everything that can be wrong with the arguments is checked before the model is loaded, which takes the longest.
     question = Question(parse_prompt(point or [], box), all_masks, options.parse_zoom(zoom))
     opening = Opening.parse(max_pixels, value_range)
+    check_recursive(photos, recursive)
+    if label is not None and not forms:
+        raise typer.BadParameter("--label does nothing without --write: masks have no class")
 
     from mobilesam.image import locate_photos
 
     found = list(locate_photos(photos, recursive=recursive))
     rule = Outputs.beside((path for path, _ in found), overwrite=overwrite)
     target = Target(output, kinds_of(output, overlay, cutout, as_json, annotated=bool(forms)), rule)
-    annotations = Annotations.parse(cast("list[AnnotationForm]", forms or []), output, label, rule)
+    annotations = Annotations.parse(cast("list[AnnotationForm]", forms or []), output, label or "object", rule)
     check_output(output, [path for path, _ in found], rule)
 
     from mobilesam.predict.load import load

@@ -58,6 +58,19 @@ class EverythingSettings(Settings):
     refine: bool = False
     """Prompt again at the innermost pixel of each mask found, which is a better prompt than a grid point."""
 
+    def needs(self, name: str) -> str | None:
+        """What a setting lacks to have an effect; `compat` and Python may set it all the same, as SAM's callers do."""
+        if name in ("dense_where", "small_share") and self.coarse_factor == 1:
+            return "a coarse_factor above 1"
+        if name == "small_share" and self.dense_where != "small":
+            return 'dense_where = "small"'
+        if (
+            name in ("crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor")
+            and not self.crop_n_layers
+        ):
+            return "crop_n_layers above 0"
+        return None
+
     def for_model(self, info: ModelInfo) -> EverythingSettings:
         """The same settings, with each None replaced by the value that suits a model."""
         iou, stability = _THRESHOLDS.get(info.name, (0.88, 0.95))
