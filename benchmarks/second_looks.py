@@ -173,13 +173,13 @@ def mirrored_mean(asked: Asked, other: Asked, first: Logits) -> Logits:
     x0, y0, x1, y1 = region
     width = asked.hw[1]
     turned = other.second((width - x1, y0, width - x0, y1), np.ascontiguousarray(first[:, ::-1]))
-    return (second + turned[:, ::-1]) / 2
+    return np.asarray((second + turned[:, ::-1]) / 2, np.float32)
 
 
 def mean_of_first(asked: Asked, other: Asked) -> Logits:
     """Mean of the logits of the photo and of its mirror image, of the mask with the best mean score."""
     best = int((asked.first.scores + other.first.scores).argmax())
-    return (asked.first.logits(best) + other.first.logits(best)[:, ::-1]) / 2
+    return np.asarray((asked.first.logits(best) + other.first.logits(best)[:, ::-1]) / 2, np.float32)
 
 
 def mirrored_prompt(prompt: Prompt, width: int) -> Prompt:
