@@ -93,7 +93,13 @@ def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, says: Tones | None) -> NDArray[np.uint8]:
+def to_8_bits(
+    deep: Deep,
+    what: str,
+    value_range: tuple[float, float] | None,
+    says: Tones | None,
+    result: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """Convert deep values to 8 bits, in the picture's shape, by the rules in the module's docstring.
 
     Args:
@@ -101,22 +107,29 @@ def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, sa
         what: how messages call it.
         value_range: (black, white), where it is given.
         says: the range in the file's tags, see `from_file`.
+        result: where the result is written; the rows of a strip may be read from it.
 
     Raises:
         ImageError: it holds no finite value.
     """
-    no_data = None if says is None else says.no_data
-    tones = Tones(*value_range, "", no_data) if value_range else choose(deep, what, says)
-    if tones.because:
-        tell(what, tones)
-    result: NDArray[np.uint8] | None = None
-    scale = scaler(tones, deep.dtype)
+    scale = choose_scale(deep, what, value_range, says)
     for part, values in deep.strips():
         if result is None:
             result = np.empty((deep.hw[0], *values.shape[1:]), np.uint8)
         result[part] = scale(values)
     assert result is not None
     return result
+
+
+def choose_scale(
+    deep: Deep, what: str, value_range: tuple[float, float] | None, says: Tones | None
+) -> Callable[[NDArray[np.generic]], NDArray[np.uint8]]:
+    """Choose black and white and make the function that scales to 8 bits; args and errors as in `to_8_bits`."""
+    no_data = None if says is None else says.no_data
+    tones = Tones(*value_range, "", no_data) if value_range else choose(deep, what, says)
+    if tones.because:
+        tell(what, tones)
+    return scaler(tones, deep.dtype)
 
 
 def choose(deep: Deep, what: str, says: Tones | None) -> Tones:
