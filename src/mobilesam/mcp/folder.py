@@ -60,7 +60,11 @@ class Folder:
         step = self.root
         for part in parts:
             step = step / part
-            if step.is_symlink() or _is_junction(step):
+            try:
+                is_link = step.is_symlink() or _is_junction(step)
+            except OSError as error:  # a name that is too long for this system
+                raise ForbiddenPathError(f"'{text[:40]}...' is no path here ({error.strerror})") from None
+            if is_link:
                 raise ForbiddenPathError(f"'{self.name(step)}' is a symbolic link, which is not followed")
         return path
 
