@@ -321,9 +321,7 @@ def test_readers_that_use_a_private_part_of_a_library_fall_back(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads peak memory from /proc")
-@pytest.mark.parametrize(
-    "kind", ["TIFF, colour, turned", "TIFF, one strip", "PPM, 16-bit", "AVIF", "JPEG 2000"]
-)
+@pytest.mark.parametrize("kind", ["TIFF, colour, turned", "TIFF, one strip", "PPM, 16-bit", "AVIF", "JPEG 2000"])
 def test_a_decoder_takes_no_more_than_is_counted(kind: str, tmp_path: Path) -> None:
     line = photo_memory.measure(kind, tmp_path, 2000)
     taken, counted, *_ = map(float, line.replace("!", "").split())

@@ -10,7 +10,6 @@ OUTPUT/failed/          shards set aside after three failures, and why
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -140,7 +139,7 @@ def read_records(folder: Path, fields: Mapping[str, Any]) -> Iterator[tuple[str,
 
 def _in_tuples(value: Any) -> Any:
     """Lists of lists as tuples of tuples, whose types can be checked item by item."""
-    return tuple(tuple(item) for item in value) if isinstance(value, list) else value
+    return tuple(map(_in_tuples, value)) if isinstance(value, list) else value
 
 
 Number = Annotated[float, Range(low=0)]
@@ -152,6 +151,17 @@ DONE: dict[str, Any] = {
 """Entries of a record in `done`."""
 FAILED: dict[str, Any] = {"reason": str}
 """Entries of a record in `failed`."""
+PLAN: dict[str, Any] = {
+    "asked": dict,
+    "choice": dict,
+    "num_photos": int,
+    "num_prompts": int,
+    "names": tuple[str, ...],
+    "offsets": tuple[Annotated[int, Range(low=0)], ...],
+}
+"""Entries of `JOB_FILE`."""
+ASKED: dict[str, Any] = {"settings": dict, "model": dict, "results": str | None}
+"""What its entry "asked" holds of what a job needs."""
 
 
 def _stems(folder: Path) -> set[str]:
@@ -186,12 +196,12 @@ def open_record(output: Path) -> dict[str, Any]:
     """
     check_output(output)
     try:
-        record = json.loads((output / JOB_FILE).read_text(encoding="utf-8"))
+        record = parse_json((output / JOB_FILE).read_bytes())
         if record["format"] != FORMAT:
             raise DataError(f"'{output}' was made by another version of mobilesam; give a new folder")
     except FileNotFoundError:
         raise DataError(f"'{output}' holds no annotation run (no {JOB_FILE})") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise DataError(f"'{output / JOB_FILE}' is damaged; give a new folder") from error
     return dict(record)
 
@@ -215,7 +225,11 @@ def _open_job(output: Path, record: dict[str, Any]) -> Job:
         size = -1
     if size != record["manifest_bytes"]:
         raise DataError(f"'{output / MANIFEST_FILE}' is missing or cut off; give a new folder")
+    if not all(fits(_in_tuples(record[name]), kind) for name, kind in PLAN.items()):
+        raise TypeError("an entry of another type")
     asked = record["asked"]
+    if not all(fits(asked[name], kind) for name, kind in ASKED.items()):
+        raise TypeError("an entry of another type")
     return Job(
         output,
         ModelChoice(**record["choice"]),

@@ -46,6 +46,8 @@ class Folder:
         Raises:
             ForbiddenPathError: it leads out of the folder, or through a symbolic link.
         """
+        if not isinstance(name, str | os.PathLike):
+            raise ForbiddenPathError(f"a name is a text, found {name!r:.40}; give a path relative to the folder")
         text = os.fspath(name)
         if not text.strip() or "\0" in text:
             raise ForbiddenPathError("the name is empty or holds a NUL; give a path relative to the folder")
