@@ -281,3 +281,10 @@ def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, worker
     code, _, err = run("everything", photos, *QUICK, "-o", "out", "--workers", workers)
     assert code == 2
     assert "is not in the range" in err
+
+
+def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = run("segment", "-", *CLICK, "-o", "o.png")
+    assert code == 1
+    assert "standard input is closed" in err

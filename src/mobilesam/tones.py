@@ -4,7 +4,7 @@ The rule, in this order:
 
 1. the range that the user gives (`value_range`);
 2. the range in the file's tags: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's
-   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample;
+   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample; or the largest value of a PPM, below 65535;
 3. the range that the values suggest: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64
    is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
    quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);

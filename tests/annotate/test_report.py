@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam.annotate.job import JOB_FILE, MANIFEST_FILE, open_job
-from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
+from mobilesam.annotate.report import write_coco, write_errors, write_report
 from mobilesam.annotate.status import read_status
 from mobilesam.annotate.worker import redo_missing, run_worker
 from mobilesam.errors import DataError
@@ -94,3 +94,8 @@ def test_a_damaged_plan_is_named(job) -> None:
     (job.folder / JOB_FILE).write_text(json.dumps({**record, "choice": 5}))
     with pytest.raises(DataError, match=r"job\.json' is damaged"):
         open_job(job.folder)
+
+
+def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:
+    (job.folder / PROBLEMS_FILE).write_bytes(b"\xff\n")
+    assert write_errors(job).read_text().startswith("\\xff\n")

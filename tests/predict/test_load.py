@@ -110,3 +110,9 @@ def test_a_checkpoint_loads_in_torch_and_a_missing_one_is_named(tmp_path: Path, 
     assert found.masks.shape == (3, 30, 40)
     with pytest.raises(ModelError, match="no such file"):
         mobilesam.load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("model", [None, 5, ["a"]])
+def test_a_model_that_is_neither_a_name_nor_a_path_is_refused(model: object) -> None:
+    with pytest.raises(ModelError, match="a model is a name or a path"):
+        mobilesam.load(model)  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def write_errors(job: Job) -> Path:
     """One line for each photo and prompt without a result, and why: those of the plan, then those of the shards."""
     path = job.folder / "errors.jsonl"
     with replacing(path, ALL) as partial, partial.open("w", encoding="utf-8") as file:
-        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8") as problems:
+        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8", errors="backslashreplace") as problems:
             file.writelines(problems)
         for name, record in read_records(job.folder / "done", DONE):
             for photo, reason in record["errors"]:
