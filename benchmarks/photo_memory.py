@@ -195,7 +195,7 @@ def measure(kind: str, folder: Path, side: int) -> str:
         return answer
     with opened(path, kind, 10**9) as image:
         counted = bytes_per_pixel(image)
-    constant = 16e6 / side**2
+    constant = 24e6 / side**2
     return f"{float(answer):6.1f} {counted:6.1f}{' !' if float(answer) > counted + constant else ''}"
 
 

@@ -170,3 +170,9 @@ def test_a_prompt_file_without_a_list_is_named(contents, photos, detections, sma
     detections.write_text(contents)
     with pytest.raises(DataError, match="'annotations' must be a list"):
         plan(photos, tmp_path / "out", small, detections)
+
+
+def test_a_list_that_is_no_text_is_named(photos, small, tmp_path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a.png\n\xff\xfe\n")
+    with pytest.raises(DataError, match=r"list\.txt' cannot be read"):
+        plan(tmp_path / "list.txt", tmp_path / "out", small, None)

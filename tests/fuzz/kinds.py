@@ -174,6 +174,5 @@ KINDS: dict[str, Kind] = {
     "tracking": Kind(verbs.tracked, verbs.mutate_call, verbs.tracking, 2),
     "requests": Kind(verbs.requests, verbs.mutate_call, verbs.request, 10, ("fastapi", "httpx")),
     "MCP calls": Kind(verbs.calls, verbs.mutate_call, verbs.call, 4),
-    "hub folders": Kind(verbs.hub_files, mutate_json, verbs.hub_file, 10),
     "pairs": Kind(library.pair_files, mutate_content, library.pair, 10),
 }

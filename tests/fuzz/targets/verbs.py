@@ -1,4 +1,4 @@
-"""What annotate, track, serve, mcp and models of a hub read: prompt files, plans, requests, calls, configurations."""
+"""What annotate, track, serve and mcp read: prompt files, plans, prompts, requests and calls."""
 
 from __future__ import annotations
 
@@ -167,23 +167,6 @@ def call(data: bytes, folder: Path) -> None:
         getattr(tools, spec["tool"])(spec["photo"], *asked, **spec["options"])
     finally:
         assert set(folder.iterdir()) == before, "a file outside of the folder"
-
-
-def hub_files() -> list[bytes]:
-    """Configurations of models of a hub, and an index of split weights."""
-    sam = {"model_type": "sam", "vision_config": {"hidden_size": 768, "num_hidden_layers": 12, "image_size": 1024}}
-    index = {"metadata": {"total_size": 9}, "weight_map": {"a.weight": "model-00001-of-00002.safetensors"}}
-    return seeds.as_json(sam, {"model_type": "mobilesam", "mobilesam_config": {"kind": "tiny_vit"}}, index)
-
-
-def hub_file(data: bytes, folder: Path) -> None:
-    """Read a folder's configuration, and the names of its parts."""
-    from mobilesam.model_folder import parts_of, read_config
-
-    refused = refusal(lambda: read_config(write(fresh(folder / "hub") / "config.json", data).parent))
-    parts_of(write(folder / "hub" / "model.safetensors.index.json", data))
-    if refused is not None:
-        raise refused
 
 
 def mutate_call(rng: Any, data: bytes) -> bytes:
