@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -82,5 +84,6 @@ def test_what_is_no_mask_has_no_run_lengths(mask: object) -> None:
 def test_masks_of_whole_numbers_are_objects_where_they_are_not_zero() -> None:
     mask = np.zeros((3, 4), bool)
     mask[1, 1:] = True
-    for other in (mask.tolist(), mask.astype(np.int64) * 70, mask.astype(np.uint8) * 255):
+    others: tuple[Any, ...] = (mask.tolist(), mask.astype(np.int64) * 70, mask.astype(np.uint8) * 255)
+    for other in others:
         assert to_rle(other) == to_rle(mask)

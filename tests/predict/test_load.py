@@ -98,7 +98,7 @@ def test_torch_and_onnx_backends_give_the_same_masks(embedded: mobilesam.Predict
     in_torch = mobilesam.load(backend="torch")
     assert in_torch.info.weights_sha256 == embedded.info.weights_sha256
     for prompt in ({"points": [(300, 180)]}, {"box": (120, 60, 480, 320)}):
-        a, b = embedded.embed(coffee).predict(**prompt), in_torch.embed(coffee).predict(**prompt)  # type: ignore[arg-type]
+        a, b = embedded.embed(coffee).predict(**prompt), in_torch.embed(coffee).predict(**prompt)
         assert_same_function(a.low_res, b.low_res)
         assert_same_function(a.scores, b.scores)
         assert (a.masks & b.masks).sum() / (a.masks | b.masks).sum() > 0.999
