@@ -251,3 +251,40 @@ def test_a_closed_pipe_stops_the_work_quietly(photos: Path, tmp_path: Path, verb
     assert err == b""
     assert process.returncode == 1
     assert len(list((tmp_path / "out").glob("*.png"))) < 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_a_name_that_is_not_utf8_is_written_in_every_form(run, photos: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "only", ignore_errors=True)
+    (tmp_path / "only").mkdir()
+    os.rename(photos / "a.png", os.fsencode(tmp_path / "only") + b"/b\xff.png")
+    forms = ("cvat", "label-studio", "labelme")
+    code, _, err = run("segment", "only", *CLICK, "-o", "one", *(a for form in forms for a in ("-w", form)))
+    assert (code, err) == (0, "")
+    code, _, err = run("everything", "only", *QUICK, "-o", "all", *(a for f in (*forms, "coco") for a in ("-w", f)))
+    assert (code, err) == (0, "")
+    for folder in ("one", "all"):
+        assert 'name="b\\udcff.png"' in (tmp_path / folder / "cvat.xml").read_text(encoding="utf-8")
+        assert "b%FF.png" in (tmp_path / folder / "label_studio.json").read_text(encoding="utf-8")
+
+
+def test_an_output_that_is_a_file_where_a_folder_is_needed_is_named(run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = run("everything", photos, *QUICK, "-o", "taken")
+    assert code == 1
+    assert "'taken' is no folder, so nothing can be written into it; give another --output" in err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize("workers", ["0", "-3", "99999"])
+def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, workers: str) -> None:
+    code, _, err = run("everything", photos, *QUICK, "-o", "out", "--workers", workers)
+    assert code == 2
+    assert "is not in the range" in err
+
+
+def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = run("segment", "-", *CLICK, "-o", "o.png")
+    assert code == 1
+    assert "standard input is closed" in err

@@ -28,3 +28,10 @@ def test_one_mask_is_tinted_alike_alone_and_among_labels() -> None:
         np.testing.assert_array_equal(many[place], one[place])
     assert (many[20, 30] == 255).all()
     assert (many[50] == rgb[50]).all()
+
+
+def test_a_prompt_far_outside_of_the_photo_is_drawn_up_to_its_edge() -> None:
+    rgb = np.zeros((30, 40, 3), np.uint8)
+    far = overlay(rgb, [], points=[(-1e30, 5)], labels=[1], box=(6, 4, 2.0**63, 1e30))
+    np.testing.assert_array_equal(far, overlay(rgb, [], box=(6, 4, 70, 70)))
+    assert far[4, 20].tolist() == [255, 255, 255]

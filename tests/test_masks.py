@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from mobilesam import boxes, masks
+from mobilesam.errors import DataError
 from mobilesam.masks import from_polygons, from_rle, to_polygons, to_rle, upscale
 
 
@@ -70,3 +73,17 @@ def test_upscale_equals_the_references_interpolation() -> None:
 
 def test_threshold_is_strict() -> None:
     assert masks.threshold(np.array([-1.0, 0.0, 1e-6], np.float32)).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 3, 4), bool), np.zeros((0, 3), bool), np.ones((3, 3)), [["a"]], 5])
+def test_what_is_no_mask_has_no_run_lengths(mask: object) -> None:
+    with pytest.raises(DataError, match="a mask is Boolean"):
+        to_rle(mask)  # type: ignore[arg-type]
+
+
+def test_masks_of_whole_numbers_are_objects_where_they_are_not_zero() -> None:
+    mask = np.zeros((3, 4), bool)
+    mask[1, 1:] = True
+    others: tuple[Any, ...] = (mask.tolist(), mask.astype(np.int64) * 70, mask.astype(np.uint8) * 255)
+    for other in others:
+        assert to_rle(other) == to_rle(mask)

@@ -44,10 +44,10 @@ def overlay(
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, (255, 255, 255), width)
     if box is not None:
-        x0, y0, x1, y1 = (round(v) for v in box)
+        x0, y0, x1, y1 = _near(box, picture)
         cv2.rectangle(picture, (x0, y0), (x1, y1), (255, 255, 255), width)
     for (x, y), label in zip(points, labels or [1] * len(points), strict=True):
-        centre = (round(x), round(y))
+        centre = _near((x, y), picture)
         cv2.circle(picture, centre, 4 * width, (255, 255, 255), -1, cv2.LINE_AA)
         cv2.circle(picture, centre, 3 * width, (0, 140, 70) if label else (200, 30, 30), -1, cv2.LINE_AA)
     return picture
@@ -69,6 +69,12 @@ def overlay_labels(rgb: Rgb, labels: NDArray[np.uint16], *, opacity: float = 0.5
     tint(picture, inside, np.array(COLOURS)[(labels[inside] - 1) % len(COLOURS)], opacity)
     picture[cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0] = 255
     return picture
+
+
+def _near(numbers: Sequence[float], picture: Rgb) -> list[int]:
+    """Coordinates as whole numbers, at most a picture's side outside of it: OpenCV fails at larger ones."""
+    far = 2 * max(picture.shape[:2])
+    return [round(min(max(number, -far), far)) for number in numbers]
 
 
 def tint(picture: Rgb, inside: NDArray[np.bool_], colours: NDArray[np.int_], opacity: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mobilesam import temporaries
 from mobilesam.errors import ImageError
 from mobilesam.outputs import ALL, DEFAULT, MARK, Outputs, marked, note
+from mobilesam.text import encodable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,10 +111,13 @@ def mark_picture(picture: Image, suffix: str) -> dict[str, Any]:
 
 
 def save_text(text: str, path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Path:
-    """Save a text atomically in UTF-8; returns the path. Errors are those of `save_json`."""
+    """Save a text atomically in UTF-8; returns the path. Errors are those of `save_json`.
+
+    Bytes of a file name that are not UTF-8 become `\\udcff`, so that every reader of text opens the file.
+    """
     path = Path(path)
     with replacing(path, outputs) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(encodable(text), encoding="utf-8")
     return path
 
 

@@ -124,8 +124,8 @@ def open_stored(
         found, orientation = pixels.decode(image, what, value_range)
     if is_deep and (value_range is not None or found.max() <= tones.LARGEST_OF_14_BITS >> 8):
         with opened(photo, what, max_pixels) as image:
-            deep = pixels.read_deep_colour(image, what, value_range)
-        found = found if deep is None or deep.shape != found.shape else deep
+            deep = pixels.read_deep_colour(image, found, what, value_range)
+        found = found if deep is None else deep
     return pixels.in_colour(found), orientation
 
 
@@ -137,9 +137,8 @@ def read_header(source: Source | BinaryIO, what: str = "", max_pixels: int = MAX
         ImageError: it is missing, damaged, too large or of an unknown format.
     """
     with opened(source, what or _name(source), max_pixels) as image:
-        turned = tiff_orientation(image)
-        size = image.size[::-1] if turned in pixels.SIDEWAYS else image.size
-        return (size[1], size[0]), turned if image.format == "TIFF" else exif_orientation(image)
+        width, height = pixels.stored_size(image)
+        return (height, width), tiff_orientation(image) if image.format == "TIFF" else exif_orientation(image)
 
 
 def _name(source: Source | BinaryIO) -> str:

@@ -5,6 +5,7 @@ The form: https://labelstud.io/guide/predictions
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def to_label_studio(
             "score": round(sum(scores) / len(scores), 4) if scores else 0.0,
             "result": results,
         }
-        data = {data_key: address + quote(photo.file_name)}
+        data = {data_key: address + quote(os.fsencode(photo.file_name))}
         tasks.append({"data": data, "meta": SOFTWARE, "predictions": [prediction]})
     return tasks
 

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from mobilesam.contract import MASK_THRESHOLD
 from mobilesam.equality import same_fields
+from mobilesam.errors import DataError
 from mobilesam.rle import Rle as Rle
 from mobilesam.rle import decode_rle
 
@@ -66,8 +67,17 @@ def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def to_rle(mask: NDArray[np.bool_]) -> Rle:
-    """Encode a mask (H, W) as COCO's compressed run lengths, which JSON can hold."""
-    turned = cv2.transpose(np.ascontiguousarray(mask).view(np.uint8))  # ten times faster than numpy's copy
+    """Encode a mask (H, W) as COCO's compressed run lengths, which JSON can hold.
+
+    Raises:
+        DataError: it has another shape, no pixels, or is not Boolean or of whole numbers.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "biu":
+        raise DataError(f"a mask is Boolean, (H, W); found {mask.dtype} {mask.shape} (a Boolean one: logits > 0)")
+    turned = cv2.transpose(
+        np.ascontiguousarray(mask != 0 if mask.dtype != bool else mask).view(np.uint8)
+    )  # ten times faster than numpy's copy
     encoded = coco_mask.encode(turned.T)
     return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 

@@ -6,6 +6,7 @@ memory, and the result is packed into the front of that same memory. Everything 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from mobilesam import tones
-from mobilesam.decoders import is_progressive, is_reduced
-from mobilesam.encoded import check_pixels, exif_orientation, tiff_orientation
+from mobilesam import netpbm, tones
+from mobilesam.encoded import ORIENTATION, check_pixels, exif_orientation, tiff_orientation
 from mobilesam.errors import ImageError
+from mobilesam.lean import on_white, read_lean
 from mobilesam.tones import Deep, strips
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -27,7 +28,6 @@ WITH_ALPHA = ("RGBA", "LA", "PA")
 GREY = ("1", "L", "LA")
 IN_PLACE = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB")  # 4 bytes per pixel, of which 3 are kept
 SIDEWAYS = range(5, 9)  # orientations that exchange width and height
-BACK = {6: 8, 8: 6}  # orientations that do not undo themselves
 
 
 def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None) -> tuple[Bytes, int]:
@@ -35,85 +35,66 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
 
     The photo is of no use afterwards.
     """
-    if image.format == "WEBP" and (found := read_webp(image)) is not None:
+    if (found := read_lean(image)) is not None:
         return found, exif_orientation(image)
-    if is_progressive(image) and not is_reduced(image) and (found := read_progressive(image)) is not None:
-        return found, exif_orientation(image)
+    if image.mode == "I" and (found := netpbm.read_deep(image, what, value_range)) is not None:
+        return found, 1
     turned = tiff_orientation(image)
     says = tones.from_file(image)
-    memory = lend_memory(image, turned)
+    memory = lend_memory(image)
     image.load()
-    if turned != 1:  # Pillow has turned it already
-        return turn(read(image, what, value_range, says), BACK.get(turned, turned)), turned
-    orientation = exif_orientation(image)
+    orientation = turned if image.format == "TIFF" else exif_orientation(image)
     if memory is not None and image.im is memory.core:
         return memory.pack(image), orientation
     return read(image, what, value_range, says), orientation
 
 
-def read_webp(image: ImageFile.ImageFile) -> Bytes | None:
-    """Decode a WebP (H, W, 3) by OpenCV: the same pixels in 6 bytes a pixel, where Pillow takes 16.
-
-    None where Pillow has to decode it or to say what is wrong with it.
-    """
-    has_frames = getattr(image, "is_animated", False)
-    if image.mode not in ("RGB", "RGBA") or has_frames or image.fp is None:
-        return None
-    image.fp.seek(0)
-    try:
-        decoded: Any = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, ValueError):
-        return None
-    height, width = image.height, image.width
-    if decoded is None or decoded.dtype != np.uint8 or decoded.shape != (height, width, len(image.mode)):
-        return None
-    packed = decoded.reshape(-1)  # the result lies in the same memory; each strip is read before it is overwritten
-    for part in strips(height, width):
-        strip = on_white(decoded[part][..., [2, 1, 0, 3]]) if image.mode == "RGBA" else decoded[part][..., ::-1].copy()
-        packed[3 * width * part.start : 3 * width * part.stop] = strip.reshape(-1)
-    return np.asarray(packed[: 3 * width * height].reshape(height, width, 3), np.uint8)
-
-
-def read_progressive(image: ImageFile.ImageFile) -> Bytes | None:
-    """Decode a progressive JPEG (H, W, 3) by OpenCV: the same pixels by the same library, in 1 byte a pixel less.
-
-    None where Pillow has to decode it or to say what is wrong with it.
-    """
-    if image.mode != "RGB" or image.format != "JPEG" or image.fp is None:
-        return None
-    position = image.fp.tell()
-    image.fp.seek(0)
-    how = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        decoded: Any = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), how)
-    except (cv2.error, ValueError):
-        decoded = None
-    image.fp.seek(position)
-    if decoded is None or decoded.shape != (image.height, image.width, 3):
-        return None
-    return np.asarray(decoded, np.uint8)
-
-
 def is_deep_colour(image: ImageFile.ImageFile) -> bool:
     """Whether a photo that is not loaded yet has 16-bit colour channels, of which Pillow keeps the upper 8 bits."""
-    return image.mode == "RGB" and any(";16" in str(tile[3]) for tile in image.tile)
+    is_deep = netpbm.largest_value(image) > netpbm.SHALLOW or bool(LOWER.keys() & set(map(raw_mode, image.tile)))
+    return image.mode == "RGB" and is_deep
 
 
-def read_deep_colour(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None) -> Bytes | None:
-    """Read a photo with 16-bit colours, scaled to 8 bits (H, W, 3) as stored; None where OpenCV cannot read it."""
-    assert image.fp is not None
-    says = tones.from_file(image)
-    image.fp.seek(0)
-    decoded = cv2.imdecode(np.frombuffer(image.fp.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3 or decoded.shape[2] != 3:
+def read_deep_colour(
+    image: ImageFile.ImageFile, upper: Bytes, what: str, value_range: ValueRange | None
+) -> Bytes | None:
+    """Scale a photo with 16-bit colours to 8 bits (H, W, 3) as stored; None where its lower 8 bits cannot be read.
+
+    `upper`, its upper 8 bits (H, W, 3), becomes the result: Pillow is told to read the other byte of each value.
+    """
+    if image.format == "PPM":
+        return netpbm.read_deep(image, what, value_range)
+    if not all(raw_mode(tile) in LOWER for tile in image.tile):
         return None
-    hw = (decoded.shape[0], decoded.shape[1])
-    return tones.to_8_bits(Deep(lambda rows: decoded[rows, :, ::-1], hw, decoded.dtype), what, value_range, says)
+    says = tones.from_file(image)
+    for i, tile in enumerate(image.tile):
+        other = LOWER[raw_mode(tile)]
+        image.tile[i] = tile._replace(args=other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:]))
+    lower, _ = decode(image, what, None)
+    if lower.shape != upper.shape:
+        return None
+    deep = Deep(lambda part: upper[part].astype(np.uint16) << 8 | lower[part], upper.shape[:2], np.dtype(np.uint16))
+    return tones.to_8_bits(deep, what, value_range, says, upper)
+
+
+def raw_mode(tile: ImageFile._Tile) -> str:
+    """How Pillow is told to unpack the values of a part of a photo."""
+    return str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args)
+
+
+LOWER = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
+LOWER["RGB;16N"] = LOWER[f"RGB;16{sys.byteorder[0].upper()}"]
+"""For each way to unpack the upper byte of 16-bit values, the way to unpack the lower one."""
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the pixels as they are stored, of a photo that is not loaded yet."""
+    return image.size[::-1] if tiff_orientation(image) in SIDEWAYS else image.size
 
 
 def read(image: Image.Image, what: str, value_range: ValueRange | None, says: tones.Tones | None = None) -> Bytes:
     """Convert a loaded PIL image to pixels: (H, W) if it is grey, else (H, W, 3)."""
-    width, height = image.size
+    width, height = image.im.size
     if image.mode.startswith(("I", "F")):
         kind = np.asarray(_crop(image, slice(0, 1))).dtype
         deep = Deep(lambda part: np.asarray(_crop(image, part)), (height, width), kind)
@@ -136,7 +117,7 @@ def converter(image: Image.Image) -> Callable[[slice], Bytes]:
 
 
 def _crop(image: Image.Image, rows: slice) -> Image.Image:
-    return image.crop((0, rows.start or 0, image.width, rows.stop))
+    return image.crop((0, rows.start or 0, image.im.size[0], rows.stop))
 
 
 @dataclass
@@ -153,9 +134,10 @@ class Memory:
         """Allocate a buffer for a photo that is not loaded yet; None where Pillow must allocate its own."""
         if image.mode not in IN_PLACE:
             return None
-        buffer = np.zeros(image.height * image.width * 4, np.uint8)
+        size = stored_size(image)
+        buffer = np.zeros(size[0] * size[1] * 4, np.uint8)
         try:
-            core = Image.core.map_buffer(buffer, image.size, "raw", 0, (image.mode, 0, 1))  # type: ignore[attr-defined]
+            core = Image.core.map_buffer(buffer, size, "raw", 0, (image.mode, 0, 1))  # type: ignore[attr-defined]
         except (AttributeError, TypeError, ValueError):  # a private part of Pillow, not vital
             return None
         image.im = core
@@ -163,7 +145,7 @@ class Memory:
 
     def pack(self, image: ImageFile.ImageFile) -> Bytes:
         """Convert to (H, W, 3) in the same memory; each strip is read before it is overwritten."""
-        width, height = image.size
+        width, height = image.im.size
         for part, strip in self.converted(image):
             start, stop = (3 * width * row for row in (part.start, part.stop))
             self.buffer[start:stop] = strip.reshape(-1)
@@ -175,8 +157,9 @@ class Memory:
 
     def converted(self, image: ImageFile.ImageFile) -> Iterator[tuple[slice, Bytes]]:
         """Yield converted strips (h, W, 3) from top to bottom."""
-        source, convert = self.buffer.reshape(image.height, image.width, 4), converter(image)
-        for part in strips(image.height, image.width):
+        width, height = image.im.size
+        source, convert = self.buffer.reshape(height, width, 4), converter(image)
+        for part in strips(height, width):
             if image.mode == "RGBA":
                 yield part, on_white(source[part])
             elif image.mode == "RGB" and "transparency" not in image.info:
@@ -185,13 +168,16 @@ class Memory:
                 yield part, convert(part)
 
 
-def lend_memory(image: ImageFile.ImageFile, turned: int) -> Memory | None:
-    """Choose the memory that a photo which is not loaded yet is decoded into."""
-    if image.format == "TIFF" and (turned != 1 or image.mode not in IN_PLACE):
-        # Asked for memory by itself, this format applies Pillow's limit of pixels, which is the host's.
-        size = image.size[::-1] if turned in SIDEWAYS else image.size
-        image.im = Image.new(image.mode, size).im
-        return None
+def lend_memory(image: ImageFile.ImageFile) -> Memory | None:
+    """Choose the memory that a photo which is not loaded yet is decoded into, as it is stored."""
+    if image.format == "TIFF":
+        size = stored_size(image)
+        if tiff_orientation(image) != 1:
+            image.getexif()[ORIENTATION] = 1  # or Pillow would turn a copy of it
+        if image.mode not in IN_PLACE:
+            # Asked for memory by itself, this format applies Pillow's limit of pixels, which is the host's.
+            image.im = Image.new(image.mode, size).im
+            return None
     return Memory.of(image)
 
 
@@ -223,19 +209,13 @@ def from_array(array: NDArray[np.generic], what: str, value_range: ValueRange | 
     return np.ascontiguousarray(np.broadcast_to(pixels, (*hw, 3)))
 
 
-def on_white(rgba: Bytes) -> Bytes:
-    """Blend RGBA onto white: (h, W, 4) → (h, W, 3); 255 - alpha * (255 - colour) / 255, which is never halfway."""
-    shade = rgba[..., 3:].astype(np.uint16) * (255 - rgba[..., :3])
-    return (255 - (shade + 127) // 255).astype(np.uint8)
-
-
 def in_colour(pixels: Bytes) -> Bytes:
     """Convert grey to RGB: (H, W) or (H, W, 3) → (H, W, 3)."""
     return pixels if pixels.ndim == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def turn(pixels: Bytes, orientation: int) -> Bytes:
-    """Turn stored pixels upright by the EXIF `orientation` (1-8); `BACK` maps it to the inverse orientation."""
+    """Turn stored pixels upright by the EXIF `orientation` (1-8)."""
     if orientation == 1:
         return pixels
     if orientation == 5:

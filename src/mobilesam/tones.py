@@ -4,7 +4,7 @@ The rule, in this order:
 
 1. the range that the user gives (`value_range`);
 2. the range in the file's tags: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's
-   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample;
+   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample; or the largest value of a PPM, below 65535;
 3. the range that the values suggest: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64
    is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
    quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
@@ -93,7 +93,13 @@ def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, says: Tones | None) -> NDArray[np.uint8]:
+def to_8_bits(
+    deep: Deep,
+    what: str,
+    value_range: tuple[float, float] | None,
+    says: Tones | None,
+    result: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """Convert deep values to 8 bits, in the picture's shape, by the rules in the module's docstring.
 
     Args:
@@ -101,22 +107,29 @@ def to_8_bits(deep: Deep, what: str, value_range: tuple[float, float] | None, sa
         what: how messages call it.
         value_range: (black, white), where it is given.
         says: the range in the file's tags, see `from_file`.
+        result: where the result is written; the rows of a strip may be read from it.
 
     Raises:
         ImageError: it holds no finite value.
     """
-    no_data = None if says is None else says.no_data
-    tones = Tones(*value_range, "", no_data) if value_range else choose(deep, what, says)
-    if tones.because:
-        tell(what, tones)
-    result: NDArray[np.uint8] | None = None
-    scale = scaler(tones, deep.dtype)
+    scale = choose_scale(deep, what, value_range, says)
     for part, values in deep.strips():
         if result is None:
             result = np.empty((deep.hw[0], *values.shape[1:]), np.uint8)
         result[part] = scale(values)
     assert result is not None
     return result
+
+
+def choose_scale(
+    deep: Deep, what: str, value_range: tuple[float, float] | None, says: Tones | None
+) -> Callable[[NDArray[np.generic]], NDArray[np.uint8]]:
+    """Choose black and white and make the function that scales to 8 bits; args and errors as in `to_8_bits`."""
+    no_data = None if says is None else says.no_data
+    tones = Tones(*value_range, "", no_data) if value_range else choose(deep, what, says)
+    if tones.because:
+        tell(what, tones)
+    return scaler(tones, deep.dtype)
 
 
 def choose(deep: Deep, what: str, says: Tones | None) -> Tones:

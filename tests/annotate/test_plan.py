@@ -163,3 +163,16 @@ def test_a_shard_can_prompt_with_its_own_boxes(photos, detections, small, tmp_pa
 def test_a_folder_has_no_boxes_of_its_own(photos, small, tmp_path) -> None:
     with pytest.raises(DataError, match="comes with no boxes"):
         make_plan([str(photos)], tmp_path / "out", small, CHOICE, AnnotateSettings(prompts="given"))
+
+
+@pytest.mark.parametrize("contents", ['{"annotations": 5, "images": []}', '{"annotations": {}, "images": []}'])
+def test_a_prompt_file_without_a_list_is_named(contents, photos, detections, small, tmp_path) -> None:
+    detections.write_text(contents)
+    with pytest.raises(DataError, match="'annotations' must be a list"):
+        plan(photos, tmp_path / "out", small, detections)
+
+
+def test_a_list_that_is_no_text_is_named(photos, small, tmp_path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"a.png\n\xff\xfe\n")
+    with pytest.raises(DataError, match=r"list\.txt' cannot be read"):
+        plan(tmp_path / "list.txt", tmp_path / "out", small, None)

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
+from mobilesam.annotate.report import write_coco, write_errors, write_report
 from mobilesam.annotate.status import read_status
-from mobilesam.annotate.worker import run_worker
+from mobilesam.annotate.worker import redo_missing, run_worker
+from mobilesam.errors import DataError
 from tests.helpers.annotating import plan
 
 
@@ -68,3 +70,32 @@ def test_the_report_tells_memory_and_the_cost_of_second_looks(job) -> None:
     if sys.platform != "win32":
         assert 50 < report["worker_mb"] < 4000
         assert f"| memory of a worker, at most | {report['worker_mb']:.0f} MB |" in text
+
+
+DAMAGED = [b"", b"\0\0\0", b"[]", b"{}", b'{"photos": "many"}']
+
+
+@pytest.mark.parametrize("contents", DAMAGED)
+def test_a_damaged_record_of_a_shard_is_named_and_the_shard_is_made_again(job, contents: bytes) -> None:
+    path = job.done_file(sorted(job.finished())[0])
+    path.write_bytes(contents)
+    with pytest.raises(DataError, match="delete it and start the run again"):
+        read_status(job.folder)
+    assert redo_missing(job) == 1
+    assert not path.exists()
+
+
+def test_a_damaged_plan_is_named(job) -> None:
+    manifest = job.folder / MANIFEST_FILE
+    manifest.write_bytes(b"\0" * manifest.stat().st_size)
+    with pytest.raises(DataError, match=r"manifest\.jsonl' is damaged"):
+        job.shard(0)
+    record = json.loads((job.folder / JOB_FILE).read_text())
+    (job.folder / JOB_FILE).write_text(json.dumps({**record, "choice": 5}))
+    with pytest.raises(DataError, match=r"job\.json' is damaged"):
+        open_job(job.folder)
+
+
+def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:
+    (job.folder / PROBLEMS_FILE).write_bytes(b"\xff\n")
+    assert write_errors(job).read_text().startswith("\\xff\n")

@@ -4,6 +4,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +17,12 @@ from mobilesam.data.checksums import listing_checksum, photo_checksum
 from mobilesam.data.decoded import decode_photo, read_bytes, read_photo
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read, read_all
-from mobilesam.data.photo import Framing, PhotoRef, frame_of
+from mobilesam.data.photo import Framing, PhotoId, PhotoRef, frame_of
 from mobilesam.data.shapes import check_mask_size
 from mobilesam.data.store_format import StoreHeader
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.survey import survey
+from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.everything import write
 from mobilesam.everything.results import FoundMask
@@ -283,3 +285,26 @@ def test_embeddings_of_photos_the_other_way_up_are_refused(tmp_path: Path) -> No
             assert list(open_stores(tmp_path, photos, teacher="t")) == [photos.photos[0].id]
     with pytest.raises(DataError, match=r"unclear_frame 'upright', the recipe says 'stored'"):
         open_stores(tmp_path, photos, teacher="t")
+
+
+@pytest.mark.parametrize("form", ["coco", "labelme"])
+@pytest.mark.parametrize("size", [(240, 320), (242, 318), (480, 640), (320, 240), (0, 0), None])
+def test_polygons_that_were_drawn_on_another_size_are_named(
+    tmp_path: Path, form: str, size: tuple[int, int] | None
+) -> None:
+    polygon = [20.0, 20.0, 90.0, 20.0, 90.0, 70.0]
+    height, width = size or (None, None)
+    if form == "coco":
+        record = {"id": 1, "image_id": 1, "segmentation": [polygon]}
+        truth: Any = CocoTruth("coco", (record,), image={"id": 1, "height": height, "width": width})
+    else:
+        shape = {"label": "x", "points": np.reshape(polygon, (-1, 2)).tolist(), "shape_type": "polygon"}
+        whole = {"shapes": [shape], "imageHeight": height, "imageWidth": width}
+        (tmp_path / "p.json").write_text(json.dumps(whole))
+        truth = RecordTruth(FileRef(str(tmp_path / "p.json")))
+    (found,) = truth.read(PhotoId("d", "p.png")).objects
+    if size in ((480, 640), (320, 240)):
+        with pytest.raises(DataError, match=rf"drawn on a photo of {width}x{height}, this one has 320x240"):
+            found.mask((240, 320))
+    else:
+        assert found.mask((240, 320)).sum() == pytest.approx(70 * 50 / 2, rel=0.05)

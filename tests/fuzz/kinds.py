@@ -13,7 +13,7 @@ from typing import Any
 from tests.fuzz import seeds
 from tests.fuzz.known import KNOWN
 from tests.fuzz.mutate import VALUES, mutate_bytes, mutate_json, mutate_zip
-from tests.fuzz.targets import checkpoints, data, library, photos, settings, stores
+from tests.fuzz.targets import checkpoints, data, library, photos, settings, stores, verbs
 
 
 @dataclass(frozen=True)
@@ -169,5 +169,10 @@ KINDS: dict[str, Kind] = {
     "checkpoints": Kind(checkpoints.checkpoints, mutate_content, checkpoints.checkpoint, 20, TORCH),
     "states of runs": Kind(checkpoints.states, mutate_bytes, checkpoints.state, 4, TORCH),
     "configurations": Kind(checkpoints.configs, mutate_json, checkpoints.config, 20, TORCH),
+    "prompt files": Kind(verbs.prompt_files, mutate_json, verbs.prompt_file, 20),
+    "annotation runs": Kind(verbs.plans, mutate_json, verbs.plan, 20),
+    "tracking": Kind(verbs.tracked, verbs.mutate_call, verbs.tracking, 2),
+    "requests": Kind(verbs.requests, verbs.mutate_call, verbs.request, 10, ("fastapi", "httpx")),
+    "MCP calls": Kind(verbs.calls, verbs.mutate_call, verbs.call, 4),
     "pairs": Kind(library.pair_files, mutate_content, library.pair, 10),
 }

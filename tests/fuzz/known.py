@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.fuzz import seeds
 from tests.fuzz.targets import checkpoints as networks
-from tests.fuzz.targets import library
+from tests.fuzz.targets import library, verbs
 
 CASES = Path(__file__).parents[1] / "cases"
 Known = tuple[str, bytes, str]
@@ -332,6 +332,35 @@ def configurations() -> list[Known]:
     return [("a part without a name", b'{"weight_map": {"a": "", "b": []}}', "no file of its folder")]
 
 
+def prompt_files() -> list[Known]:
+    """Prompt files of annotate."""
+    return [("no list", b'{"annotations": 5, "images": []}', "must be a list"), ("a number", b"[1]", "malformed")]
+
+
+def runs() -> list[Known]:
+    """Plans and records of runs of annotate."""
+    (valid,) = (json.loads(data) for data in verbs.plans())
+    offsets, settings = {**valid["job"], "offsets": ["x"]}, {**valid["job"]["asked"], "settings": "x"}
+    return [
+        ("as it was written", text(valid), "accepted"),
+        ("a record of zeros", text({**valid, "done": "\0"}), "delete it"),
+        ("offsets of text", text({**valid, "job": offsets}), "damaged"),
+        ("settings of text", text({**valid, "job": {**valid["job"], "asked": settings}}), "damaged"),
+        ("brackets", b"[" * 200_000, "damaged"),
+    ]
+
+
+def calls() -> list[Known]:
+    """Calls of the MCP server's tools."""
+    far = {"points": None, "labels": None, "box": [6, 4, 26, 2**63]}
+    call = {"tool": "segment", "asked": far, "options": {}}
+    return [
+        ("a box that ends far outside", text({**call, "photo": "a.png"}), "accepted"),
+        ("a name that is too long", text({**call, "photo": "x" * 5000}), "no path here"),
+        ("a list as name", text({**call, "photo": ["a.png"]}), "a name is a text"),
+    ]
+
+
 KNOWN: dict[str, Callable[[], list[Known]]] = {
     "photos": photos,
     "photos, other readers": lambda: [(name, data, "either") for name, data, _ in photos()],
@@ -352,4 +381,7 @@ KNOWN: dict[str, Callable[[], list[Known]]] = {
     "checkpoints": checkpoints,
     "states of runs": states,
     "configurations": configurations,
+    "prompt files": prompt_files,
+    "annotation runs": runs,
+    "MCP calls": calls,
 }

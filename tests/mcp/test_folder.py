@@ -32,6 +32,8 @@ def folder(tmp_path: Path) -> Folder:
         "",
         " ",
         "b.png\0.jpg",
+        "x" * 5000,  # longer than any system allows
+        "x" * 300 + "/b.png",
     ],
 )
 def test_a_path_out_of_the_folder_is_refused(folder: Folder, name: str) -> None:

@@ -98,7 +98,7 @@ def test_torch_and_onnx_backends_give_the_same_masks(embedded: mobilesam.Predict
     in_torch = mobilesam.load(backend="torch")
     assert in_torch.info.weights_sha256 == embedded.info.weights_sha256
     for prompt in ({"points": [(300, 180)]}, {"box": (120, 60, 480, 320)}):
-        a, b = embedded.embed(coffee).predict(**prompt), in_torch.embed(coffee).predict(**prompt)  # type: ignore[arg-type]
+        a, b = embedded.embed(coffee).predict(**prompt), in_torch.embed(coffee).predict(**prompt)
         assert_same_function(a.low_res, b.low_res)
         assert_same_function(a.scores, b.scores)
         assert (a.masks & b.masks).sum() / (a.masks | b.masks).sum() > 0.999
@@ -110,3 +110,9 @@ def test_a_checkpoint_loads_in_torch_and_a_missing_one_is_named(tmp_path: Path, 
     assert found.masks.shape == (3, 30, 40)
     with pytest.raises(ModelError, match="no such file"):
         mobilesam.load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("model", [None, 5, ["a"]])
+def test_a_model_that_is_neither_a_name_nor_a_path_is_refused(model: object) -> None:
+    with pytest.raises(ModelError, match="a model is a name or a path"):
+        mobilesam.load(model)  # type: ignore[arg-type]

@@ -130,4 +130,8 @@ def from_paths(paths: Iterator[str], source: Path, dataset: str) -> Iterator[Ite
 
 
 def _lines(path: Path) -> Iterator[str]:
-    yield from (line.strip() for line in decode_text(path.read_bytes()).splitlines() if line.strip())
+    try:
+        text = decode_text(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"the list '{path}' cannot be read: {error}") from error
+    yield from (line.strip() for line in text.splitlines() if line.strip())

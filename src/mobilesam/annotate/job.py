@@ -10,16 +10,19 @@ OUTPUT/failed/          shards set aside after three failures, and why
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.tasks import Task
+from mobilesam.data.photo import MALFORMED
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.recipe import from_dict
+from mobilesam.settings import Range, fits
+from mobilesam.text import parse_json
 
 JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE = "job.json", "manifest.jsonl", "problems.jsonl"
 SUFFIX = {"sa1b": ".tar", "parquet": ".parquet"}
@@ -79,8 +82,12 @@ class Job:
         """Read one line of the manifest."""
         with (self.folder / MANIFEST_FILE).open("rb") as file:
             file.seek(self.offsets[index])
-            record = json.loads(file.readline())
-        return Shard(record["name"], tuple(map(Task.from_dict, record["tasks"])))
+            line = file.readline()
+        try:
+            record = parse_json(line)
+            return Shard(record["name"], tuple(map(Task.from_dict, record["tasks"])))
+        except MALFORMED as error:
+            raise DataError(f"'{self.folder / MANIFEST_FILE}' is damaged; give a new folder") from error
 
     def result(self, name: str) -> str:
         """The file of results of a shard: its path, or its address in an object store."""
@@ -101,6 +108,60 @@ class Job:
     def set_aside(self) -> set[str]:
         """Names of the shards that failed three times."""
         return _stems(self.folder / "failed")
+
+
+def read_record(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a shard.
+
+    Args:
+        path: of a file in `done` or `failed`.
+        fields: the entries that it must have, with their types.
+
+    Raises:
+        DataError: it is damaged; says how the shard is made again.
+        FileNotFoundError: it is missing.
+    """
+    try:
+        record = parse_json(path.read_bytes())
+        if all(fits(_in_tuples(record[name]), kind) for name, kind in fields.items()):
+            return dict(record)
+    except MALFORMED:
+        pass
+    raise DataError(f"'{path}' is damaged; delete it and start the run again, which makes its shard anew")
+
+
+def read_records(folder: Path, fields: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a folder, by the names of their shards; one that is being replaced is left out."""
+    for path in sorted(folder.glob("*.json")):
+        if not path.name.startswith("."):
+            yield path.stem, read_record(path, fields)
+
+
+def _in_tuples(value: Any) -> Any:
+    """Lists of lists as tuples of tuples, whose types can be checked item by item."""
+    return tuple(map(_in_tuples, value)) if isinstance(value, list) else value
+
+
+Number = Annotated[float, Range(low=0)]
+DONE: dict[str, Any] = {
+    **dict.fromkeys(("photos", "masks", "bytes", "seconds", "second_looks", "second_look_seconds", "peak_mb"), Number),
+    "errors": tuple[tuple[str, str], ...],
+    "worst": tuple[tuple[float | str, float | str, float | str], ...],
+}
+"""Entries of a record in `done`."""
+FAILED: dict[str, Any] = {"reason": str}
+"""Entries of a record in `failed`."""
+PLAN: dict[str, Any] = {
+    "asked": dict,
+    "choice": dict,
+    "num_photos": int,
+    "num_prompts": int,
+    "names": tuple[str, ...],
+    "offsets": tuple[Annotated[int, Range(low=0)], ...],
+}
+"""Entries of `JOB_FILE`."""
+ASKED: dict[str, Any] = {"settings": dict, "model": dict, "results": str | None}
+"""What its entry "asked" holds of what a job needs."""
 
 
 def _stems(folder: Path) -> set[str]:
@@ -135,12 +196,12 @@ def open_record(output: Path) -> dict[str, Any]:
     """
     check_output(output)
     try:
-        record = json.loads((output / JOB_FILE).read_text(encoding="utf-8"))
+        record = parse_json((output / JOB_FILE).read_bytes())
         if record["format"] != FORMAT:
             raise DataError(f"'{output}' was made by another version of mobilesam; give a new folder")
     except FileNotFoundError:
         raise DataError(f"'{output}' holds no annotation run (no {JOB_FILE})") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise DataError(f"'{output / JOB_FILE}' is damaged; give a new folder") from error
     return dict(record)
 
@@ -151,14 +212,24 @@ def open_job(output: Path) -> Job:
     Raises:
         DataError: there is none, or it is damaged.
     """
-    record = open_record(output)
+    try:
+        return _open_job(output, open_record(output))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"'{output / JOB_FILE}' is damaged; give a new folder") from error
+
+
+def _open_job(output: Path, record: dict[str, Any]) -> Job:
     try:
         size = (output / MANIFEST_FILE).stat().st_size
     except FileNotFoundError:
         size = -1
     if size != record["manifest_bytes"]:
         raise DataError(f"'{output / MANIFEST_FILE}' is missing or cut off; give a new folder")
+    if not all(fits(_in_tuples(record[name]), kind) for name, kind in PLAN.items()):
+        raise TypeError("an entry of another type")
     asked = record["asked"]
+    if not all(fits(asked[name], kind) for name, kind in ASKED.items()):
+        raise TypeError("an entry of another type")
     return Job(
         output,
         ModelChoice(**record["choice"]),

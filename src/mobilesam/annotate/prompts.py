@@ -92,6 +92,8 @@ def read_records(path: Path) -> tuple[Iterable[dict[str, Any]], dict[int | str, 
         data = parse_json(path.read_bytes())
         if isinstance(data, list):
             return data, {}
+        if not isinstance(data["annotations"], list):
+            raise DataError("'annotations' must be a list")
         return data["annotations"], {image_key(image["id"]): str(image["file_name"]) for image in data["images"]}
     except (*MALFORMED, OSError) as error:
         raise DataError(f"'{path}' is no prompt file: {reason(error)}; expected COCO detections") from error

@@ -13,11 +13,10 @@ import numpy as np
 from PIL import Image
 
 from mobilesam import masks
-from mobilesam.annotate.job import PROBLEMS_FILE, Job
+from mobilesam.annotate.job import DONE, FAILED, PROBLEMS_FILE, Job, read_records
 from mobilesam.annotate.parquet import read_rows
 from mobilesam.annotate.status import Status
 from mobilesam.annotate.tasks import Task
-from mobilesam.annotate.worker import read_records
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
@@ -37,7 +36,7 @@ def write_report(job: Job, status: Status, *, wall_seconds: float, coco: bool) -
     files = [write_errors(job), write_sample(job)]
     if coco:
         files.append(write_coco(job))
-    worst = sorted(one for _, record in read_records(job.folder / "done") for one in record["worst"])[:WORST]
+    worst = sorted(one for _, record in read_records(job.folder / "done", DONE) for one in record["worst"])[:WORST]
     rate = status.photos_done / wall_seconds if wall_seconds else 0.0
     record = {**asdict(status), "wall_seconds": round(wall_seconds, 1), "photos_per_second": round(rate, 2)}
     record["worker_rates"] = [round(rate, 2) for rate in status.worker_rates]
@@ -84,12 +83,12 @@ def write_errors(job: Job) -> Path:
     """One line for each photo and prompt without a result, and why: those of the plan, then those of the shards."""
     path = job.folder / "errors.jsonl"
     with replacing(path, ALL) as partial, partial.open("w", encoding="utf-8") as file:
-        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8") as problems:
+        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8", errors="backslashreplace") as problems:
             file.writelines(problems)
-        for name, record in read_records(job.folder / "done"):
+        for name, record in read_records(job.folder / "done", DONE):
             for photo, reason in record["errors"]:
                 file.write(json.dumps({"photo": photo, "reason": reason, "shard": name}) + "\n")
-        for name, record in read_records(job.folder / "failed"):
+        for name, record in read_records(job.folder / "failed", FAILED):
             file.write(json.dumps({"shard": name, "reason": record["reason"]}) + "\n")
     return path
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.job import Job, open_job
-from mobilesam.annotate.worker import read_records
+from mobilesam.annotate.job import DONE, FAILED, Job, open_job, read_record, read_records
 from mobilesam.engines.claims import Claims
 
 
@@ -75,7 +73,7 @@ class Counter:
     def status(self) -> Status:
         """The state now."""
         for name in self.job.finished() - self.records.keys():
-            record = json.loads(self.job.done_file(name).read_text(encoding="utf-8"))
+            record = read_record(self.job.done_file(name), DONE)
             # Only the numbers: the photos' names of a million photos would not fit in memory.
             self.records[name] = {**record, "errors": len(record["errors"]), "worst": ()}
         held = Claims(self.job.folder / "claims").held()
@@ -87,7 +85,7 @@ class Counter:
             done=len(self.records),
             running=alive,
             abandoned=dead,
-            set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed")},
+            set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed", FAILED)},
             photos=self.job.num_photos,
             photos_done=sum(r["photos"] for r in done),
             masks=sum(r["masks"] for r in done),

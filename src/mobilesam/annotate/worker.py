@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from mobilesam.annotate.job import JOB_FILE, Job, ModelChoice, open_job
+from mobilesam.annotate.job import DONE, JOB_FILE, Job, ModelChoice, open_job, read_record
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.choices import BackendName, Precision
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
@@ -188,22 +186,17 @@ def redo_missing(job: Job) -> int:
     """Forget finished shards whose results are gone or cut off, so that they are made again; returns their number."""
     there = sizes_under(job.results) if is_remote(job.results) else None
     lost = 0
-    for name, record in read_records(job.folder / "done"):
+    for name in job.finished():
         path = job.result(name)
         try:
+            record = read_record(job.done_file(name), DONE)
             size = os.stat(path).st_size if there is None else there.get(path.rpartition("/")[2])
-        except FileNotFoundError:
-            size = None
-        if size != record["bytes"]:
+            is_gone = size != record["bytes"]
+        except (FileNotFoundError, DataError):  # a damaged record says nothing about the results
+            is_gone = True
+        if is_gone:
             job.done_file(name).unlink(missing_ok=True)
             lost += 1
     if lost:
         log.warning("the results of %d finished shards are gone or cut off; they are made again", lost)
     return lost
-
-
-def read_records(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The records of a folder, by the names of their shards; one that is being replaced is left out."""
-    for path in sorted(folder.glob("*.json")):
-        if not path.name.startswith("."):
-            yield path.stem, json.loads(path.read_text(encoding="utf-8"))

@@ -85,7 +85,13 @@ def main() -> None:
     # Errors that the user can mend on the command line give the code that shells and typer use for bad usage.
     except (PromptError, SettingsError) as error:
         _fail(error, 2)
-    except (MobileSamError, OSError) as error:
+    except MobileSamError as error:
+        _fail(error, 1)
+    except (FileExistsError, NotADirectoryError) as error:
+        is_named = error.filename is not None
+        reason = f"'{error.filename}' is no folder, so nothing can be written into it; give another --output"
+        _fail(reason if is_named else error, 1)
+    except OSError as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("interrupted", 1)  # no traceback: Ctrl-C is an expected way to stop a long run

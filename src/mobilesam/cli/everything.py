@@ -52,7 +52,7 @@ def everything(
         bool | None, typer.Option("--refine", help="Prompt again at the innermost pixel of each mask.")
     ] = None,
     overrides: options.Search = None,
-    workers: Annotated[int, typer.Option(help="Number of photos processed in parallel.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of photos processed in parallel.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",

@@ -35,10 +35,15 @@ class Opening:
         Raises:
             ImageError: it cannot be opened.
         """
+        from mobilesam.errors import ImageError
         from mobilesam.image import MAX_PIXELS, open_photo
 
         # Read only now, so that mistakes in other arguments are reported without waiting for the pipe.
-        photo = sys.stdin.buffer.read() if str(path) == STDIN else path
+        photo: Path | str | bytes = path
+        if str(path) == STDIN:
+            if sys.stdin is None:  # as the shell's `<&-` leaves it
+                raise ImageError("standard input is closed; give a photo in place of -")
+            photo = sys.stdin.buffer.read()
         return open_photo(photo, max_pixels=self.max_pixels or MAX_PIXELS, value_range=self.value_range)
 
 

@@ -31,6 +31,8 @@ OPAQUE = 255
 COLOURED = 1 << 24  # added to the colours of a label picture
 NOISE = 8  # grey values: compression makes the black of a JPEG vary by this much
 
+SLACK = 2  # pixels by which the size of a photo in its annotation may be wrong, as programs round it
+
 
 @dataclass(frozen=True)
 class RleShape:
@@ -56,13 +58,20 @@ class PolygonShape:
     polygons: tuple[tuple[float, ...], ...]
     """Each (x0, y0, x1, y1, ...) in pixels, or in 0-1 when `is_normalised`."""
     is_normalised: bool = False
+    drawn_on: tuple[int, int] | None = None
+    """Size (height, width) that the annotation states for its photo; None where it states none."""
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask (H, W). A DataError where a polygon is malformed or absurdly long."""
         return from_rle(self.rle(hw))
 
     def rle(self, hw: tuple[int, int]) -> Rle:
-        """Run lengths of a photo of that size; errors as in `mask`."""
+        """Run lengths of a photo of that size; errors as in `mask`, and one where it was drawn on another size."""
+        if self.drawn_on is not None and any(abs(a - b) > SLACK for a, b in zip(self.drawn_on, hw, strict=True)):
+            raise DataError(
+                f"its polygons were drawn on a photo of {self.drawn_on[1]}x{self.drawn_on[0]}, this one has "
+                f"{hw[1]}x{hw[0]}; scale them, or correct the width and height in the annotation"
+            )
         return fill(self.polygons, hw, (hw[1], hw[0]) if self.is_normalised else (1, 1))
 
 

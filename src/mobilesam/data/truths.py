@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -87,11 +87,12 @@ class RecordTruth:
             parts = labelme.group(record["shapes"])
             ids = [f"{photo.path}/{number}" for number, _ in parts]
             whole = zip(ids, (shapes for _, shapes in parts), strict=True)
-            return gather("labelme", whole, lambda id, shapes: ObjectRef(id, labelme.to_shape(shapes)))
+            found = gather("labelme", whole, lambda id, shapes: ObjectRef(id, labelme.to_shape(shapes)))
+            return _drawn_on(found, _sizes([[record.get("imageHeight"), record.get("imageWidth")]]))
         records = check_list(record["annotations"])
         ids = record_ids(records, f"{photo.path}/")
         source = encodable(str(record.get("source") or "sa1b"))
-        return gather(source, zip(ids, records, strict=True), _sa1b_object)
+        return _drawn_on(gather(source, zip(ids, records, strict=True), _sa1b_object), _stated((), record.get("image")))
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ class CocoTruth:
     def read(self, photo: PhotoId) -> Annotation:
         """Convert the records."""
         ids = record_ids(self.records, f"{photo.path}/" if self.ids_repeat else "", f"{photo.path}/")
-        return gather(self.source, zip(ids, self.records, strict=True), _coco_object)
+        return _drawn_on(
+            gather(self.source, zip(ids, self.records, strict=True), _coco_object), _stated((), self.image)
+        )
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,17 @@ def _stated(annotations: Iterable[Any], image: Any) -> tuple[Size, ...]:
     parts = [one.get("segmentation") for one in annotations if isinstance(one, dict)]
     pairs = [part.get("size") for part in parts if isinstance(part, dict)]
     return _sizes([*pairs, [image.get("height"), image.get("width")] if isinstance(image, dict) else None])
+
+
+def _drawn_on(annotation: Annotation, stated: tuple[Size, ...]) -> Annotation:
+    """Note in the polygons of an annotation the size that it states for its photo, if that is one."""
+    if not stated or min(stated[-1]) < 1:
+        return annotation
+    objects = [
+        replace(one, shape=replace(one.shape, drawn_on=stated[-1])) if isinstance(one.shape, PolygonShape) else one
+        for one in annotation.objects
+    ]
+    return replace(annotation, objects=tuple(objects))
 
 
 def _sizes(pairs: Iterable[Any]) -> tuple[Size, ...]:

@@ -46,6 +46,8 @@ class Folder:
         Raises:
             ForbiddenPathError: it leads out of the folder, or through a symbolic link.
         """
+        if not isinstance(name, str | os.PathLike):
+            raise ForbiddenPathError(f"a name is a text, found {name!r:.40}; give a path relative to the folder")
         text = os.fspath(name)
         if not text.strip() or "\0" in text:
             raise ForbiddenPathError("the name is empty or holds a NUL; give a path relative to the folder")
@@ -60,7 +62,11 @@ class Folder:
         step = self.root
         for part in parts:
             step = step / part
-            if step.is_symlink() or _is_junction(step):
+            try:
+                is_link = step.is_symlink() or _is_junction(step)
+            except OSError as error:  # a name that is too long for this system
+                raise ForbiddenPathError(f"'{text[:40]}...' is no path here ({error.strerror})") from None
+            if is_link:
                 raise ForbiddenPathError(f"'{self.name(step)}' is a symbolic link, which is not followed")
         return path
 

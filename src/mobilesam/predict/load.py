@@ -80,6 +80,8 @@ def load(
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"a model is a name or a path, not {type(model).__name__}")
     model = hub.located(model, cache_folder, wants_weights=backend == "torch" or device != "cpu")
     source = in_run(model)
     is_checkpoint = source.suffix.lower() in CHECKPOINTS or weights_only(source)
