@@ -45,7 +45,7 @@ def test_options_that_do_nothing_are_errors(run, photos, tmp_path, words, messag
 def test_status_of_something_else_says_what_is_missing(run, tmp_path) -> None:
     code, _, err = run("annotate", "status", tmp_path)
     assert code == 1
-    assert "holds no annotation run" in err
+    assert "holds no run of annotate or distill embed" in err
 
 
 def test_an_output_in_a_store_is_refused_and_says_where_claims_live(run, photos, tmp_path, monkeypatch) -> None:

@@ -10,8 +10,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mobilesam.annotate.report import write_coco, write_report
-from mobilesam.annotate.status import read_status
-from mobilesam.annotate.worker import run_worker
+from mobilesam.annotate.work import begin
+from mobilesam.shards.status import read_status
+from mobilesam.shards.worker import run_worker
 from tests.helpers.annotating import plan
 
 
@@ -21,7 +22,7 @@ def job(request, photos, detections, small, tmp_path):
         pytest.importorskip("pyarrow")
     (photos / "b.jpg").write_bytes(b"no photo")
     made = plan(photos, tmp_path / "out", small, detections, form=request.param)
-    run_worker(made.folder, threads=1)
+    run_worker(made.folder, begin, threads=1)
     return made
 
 

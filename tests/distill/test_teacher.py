@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mobilesam.distill.crew import EmbedCrew
 
 from mobilesam.data.store import Store
 from mobilesam.data.tar import index_tar
 from mobilesam.data.views import make_view
-from mobilesam.distill.crew import EmbedCrew
 from mobilesam.distill.teacher import claims_in, embed, verify
 from mobilesam.engines.claims import Claims
 from mobilesam.engines.local import run_local

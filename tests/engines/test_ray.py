@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.job import Job
-from mobilesam.annotate.status import read_status
+from mobilesam.annotate.work import begin
 from mobilesam.engines.claims import Claims, owner_of
+from mobilesam.shards.job import Job
+from mobilesam.shards.status import read_status
 from tests.helpers.annotating import plan
 
 pytestmark = [
@@ -84,9 +85,10 @@ def shards(job: Job) -> dict[str, bytes]:
 def run_on(address: str, job: Job) -> None:
     """`run_ray` in a process of its own, since a process joins one cluster in its life."""
     code = (
-        "import sys; from pathlib import Path; from mobilesam.annotate.worker import AnnotateCrew\n"
+        "import sys; from pathlib import Path; from mobilesam.shards.worker import ShardCrew\n"
+        "from mobilesam.annotate.work import begin\n"
         "from mobilesam.engines.ray import run_ray\n"
-        "run_ray(AnnotateCrew(Path(sys.argv[1])), 2, 1, lambda: None, address=sys.argv[2])"
+        "run_ray(ShardCrew(Path(sys.argv[1]), begin), 2, 1, lambda: None, address=sys.argv[2])"
     )
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     done = subprocess.run(
@@ -100,10 +102,10 @@ def run_on(address: str, job: Job) -> None:
 def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
     victim, cluster, photos, detections, small, tmp_path
 ) -> None:
-    from mobilesam.annotate.worker import run_worker
+    from mobilesam.shards.worker import run_worker
 
     alone = plan(photos, tmp_path / "alone", small, detections, shard_photos=1)
-    run_worker(alone.folder, threads=1)
+    run_worker(alone.folder, begin, threads=1)
     job = plan(photos, tmp_path / "out", small, detections, shard_photos=1)
     address, nodes = cluster
     killed: list[int] = []

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.job import Job, open_job
-from mobilesam.annotate.worker import read_records
 from mobilesam.engines.claims import Claims
+from mobilesam.shards.job import Job, open_job
+from mobilesam.shards.worker import read_records
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """How far a run is."""
 
+    job: str
+    """What it makes: "annotate" or "embed"."""
     shards: int
     done: int
     running: int
@@ -26,12 +28,12 @@ class Status:
     """Shards that failed three times, and why."""
     photos: int
     photos_done: int
-    masks: int
     errors: int
     """Photos and prompts without a result."""
     bytes: int
     seconds: float
     """Time that workers spent on finished shards, together."""
+    masks: int = 0
     second_looks: int = 0
     second_look_seconds: float = 0.0
     """Part of `seconds`."""
@@ -56,7 +58,8 @@ class Status:
         """For people."""
         rate = f", {self.worker_rates[0]:.1f} photos/s for each worker" if self.seconds else ""
         lines = [f"{self.done} of {self.shards} shards done, {self.running} running, {self.abandoned} abandoned"]
-        lines += [f"{self.photos_done} of {self.photos} photos, {self.masks} masks, {self.errors} errors{rate}"]
+        masks = f", {self.masks} masks" if self.job == "annotate" else ""
+        lines += [f"{self.photos_done} of {self.photos} photos{masks}, {self.errors} errors{rate}"]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)
 
@@ -83,6 +86,7 @@ class Counter:
         dead = sum(not lives for name, lives in held.items() if name not in self.records)
         done = self.records.values()
         return Status(
+            job=str(self.job.asked["job"]),
             shards=self.job.num_shards,
             done=len(self.records),
             running=alive,
@@ -90,12 +94,12 @@ class Counter:
             set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed")},
             photos=self.job.num_photos,
             photos_done=sum(r["photos"] for r in done),
-            masks=sum(r["masks"] for r in done),
+            masks=sum(r.get("masks", 0) for r in done),
             errors=sum(r["errors"] for r in done),
             bytes=sum(r["bytes"] for r in done),
             seconds=round(sum(r["seconds"] for r in done), 2),
-            second_looks=sum(r["second_looks"] for r in done),
-            second_look_seconds=round(sum(r["second_look_seconds"] for r in done), 2),
+            second_looks=sum(r.get("second_looks", 0) for r in done),
+            second_look_seconds=round(sum(r.get("second_look_seconds", 0.0) for r in done), 2),
             worker_mb=max((r["peak_mb"] for r in done), default=0.0),
         )
 
@@ -106,4 +110,4 @@ def read_status(folder: Path) -> Status:
     Raises:
         DataError: the folder holds no run.
     """
-    return Counter(open_job(folder)).status()
+    return Counter(open_job(folder, Job)).status()
