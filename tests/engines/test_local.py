@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from mobilesam.annotate.work import begin
-from mobilesam.engines.claims import Claims, owner_of
+from mobilesam.engines.claims import Claims
 from mobilesam.engines.local import run_local
 from mobilesam.shards.job import Job
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import ShardCrew
 from tests.helpers.annotating import plan
+from tests.helpers.killing import killing_a_writer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -43,33 +42,8 @@ def expected(photos, detections, small, tmp_path) -> dict[str, bytes]:
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing(job, expected) -> None:
-    killed = []
-
-    def kill() -> None:
-        """Kill the first worker that holds a shard."""
-        if killed:
-            return
-        for name in Claims(job.folder / "claims").held():
-            owner = owner_of(job.folder / "claims" / name)
-            if owner:  # the claim may have gone, or be empty yet
-                killed.append(int(owner.split("-")[-2]))
-                os.kill(killed[0], signal.SIGKILL)
-                return
-
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set() and not killed:
-            kill()
-            time.sleep(0.002)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with killing_a_writer(job.folder / "claims") as killed:
         run_local(ShardCrew(job.folder, begin), 2, 1, lambda: None)
-    finally:
-        stop.set()
-        watcher.join()
     assert killed
     assert shards(job) == expected
     assert not list((job.folder / "claims").iterdir())

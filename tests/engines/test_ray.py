@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from mobilesam.annotate.work import begin
-from mobilesam.engines.claims import Claims, owner_of
 from mobilesam.shards.job import Job
 from mobilesam.shards.status import read_status
 from tests.helpers.annotating import plan
+from tests.helpers.killing import killing_a_writer
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),
@@ -108,31 +107,16 @@ def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
     run_worker(alone.folder, begin, threads=1)
     job = plan(photos, tmp_path / "out", small, detections, shard_photos=1)
     address, nodes = cluster
-    killed: list[int] = []
-    stop = threading.Event()
 
-    def kill() -> None:
-        """Kill the first worker that holds a shard, or the second node while shards are held."""
-        while not stop.is_set() and not killed:
-            for name in Claims(job.folder / "claims").held():
-                owner = owner_of(job.folder / "claims" / name)
-                if not owner:  # the claim has gone, or is empty yet
-                    continue
-                killed.append(int(owner.split("-")[-2]))
-                if victim == "worker":
-                    os.kill(killed[0], signal.SIGKILL)
-                else:
-                    end_node(nodes[1])
-                break
-            time.sleep(0.002)
+    def kill_it(pid: int) -> None:
+        """Kill the process that holds a shard, or the second node while shards are held."""
+        if victim == "worker":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            end_node(nodes[1])
 
-    watcher = threading.Thread(target=kill)
-    watcher.start()
-    try:
+    with killing_a_writer(job.folder / "claims", kill_it) as killed:
         run_on(address, job)
-    finally:
-        stop.set()
-        watcher.join()
     assert killed
     assert shards(job) == shards(alone)
     assert read_status(job.folder).is_complete

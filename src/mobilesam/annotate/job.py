@@ -26,12 +26,14 @@ class ModelChoice:
     precision: str = "float32"
     image_size: int | None = None
     device: str = "cpu"
+    threads: int | None = None
+    """Of every worker, where results depend on it: torch adds in another order with each number of threads."""
 
     def load(self, threads: int | None) -> Predictor:
         """Load the model.
 
         Args:
-            threads: per operator; None lets the runtime choose.
+            threads: per operator, unless the choice itself says; None lets the runtime choose.
         """
         return load(
             self.model,
@@ -39,7 +41,7 @@ class ModelChoice:
             precision=cast("Precision", self.precision),
             image_size=self.image_size,
             device=self.device,
-            threads=threads,
+            threads=self.threads or threads,
         )
 
 

@@ -61,6 +61,7 @@ def make_plan(
         "backend": choice.backend,
         "precision": choice.precision,
         "device": choice.device,
+        "threads": choice.threads,
         "settings": asdict(settings),
     }
     return plan.make_plan(

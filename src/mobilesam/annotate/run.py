@@ -51,6 +51,10 @@ def annotate(
     """
     predictor = choice.load(1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
+    running = running or Running()
+    if choice.backend == "torch":
+        running = replace(running, threads=running.threads or 1)
+        choice = replace(choice, threads=running.threads)
     settings = settings or AnnotateSettings()
     settings = replace(settings, zoom_batch=settings.zoom_batch or fastest_batch(choice))
     asked = (inputs, output, predictor, choice, settings)
@@ -61,7 +65,7 @@ def annotate(
     def report(status: Status, seconds: float) -> list[Path]:
         return write_report(job, status, wall_seconds=seconds, coco=coco)
 
-    return run_job(job, begin, running or Running(), report, worker_mb=worker_mb(side))
+    return run_job(job, begin, running, report, worker_mb=worker_mb(side))
 
 
 def worker_mb(side: int) -> float:

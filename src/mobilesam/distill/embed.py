@@ -7,7 +7,7 @@ one costs the shards that it was writing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -23,9 +23,10 @@ from mobilesam.data.store_format import SUFFIX, StoreHeader
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe
-from mobilesam.distill.teacher import Teacher, load_teacher
+from mobilesam.distill.teacher import Teacher, load_teacher, memory_mb, store_header
 from mobilesam.errors import DataError, ModelError
 from mobilesam.image import Rgb, resize_long_side
+from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
 from mobilesam.shards.inputs import find_tasks, read_input, sources
 from mobilesam.shards.job import Job, Shard, open_job
@@ -77,37 +78,49 @@ def embed(recipe: DistillRecipe, *, results: str = "", running: Running | None =
         ModelError: the teacher does not load.
         SettingsError: the folder holds a run of other photos, settings or another teacher.
     """
-    output, teacher = Path(recipe.store.path), Teacher(load_teacher(recipe.teacher), recipe)
-    header, data = teacher.header(""), recipe.data
-    settings = {**asdict(header), "batch_size": recipe.teacher.batch_size}
-    model = {key: settings.pop(key) for key in ("teacher", "image_size", "embed_dim")}
-    choice = {
-        "teacher": {**asdict(recipe.teacher), "checkpoint": absolute(recipe.teacher.checkpoint)},
-        "store": asdict(recipe.store),
-        "data": {"unclear_frame": data.unclear_frame},
-    }
-
-    def reader(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
-        return read_photos(path, dataset, photos, recipe)
-
-    job = make_plan(
-        output,
-        EmbedJob,
-        lambda listings: find_tasks(sources(data_patterns(data), photo_folder(data), reader), listings),
-        inputs=data_patterns(data),
-        results=results,
-        asked={"model": model, "device": recipe.teacher.device, "settings": settings},
-        choice=choice,
-        suffix=SUFFIX,
-        shard_photos=recipe.store.shard_photos,
-    )
-    megabytes = teacher.memory_mb
+    running = running or Running()
+    running = replace(running, threads=running.threads or 1)
+    teacher, threads = load_teacher(recipe.teacher), running.threads or 1
+    job, megabytes = plan(recipe, teacher, results, threads), memory_mb(teacher, recipe.teacher.batch_size)
     del teacher  # each worker has its own
 
     def report(status: Status, seconds: float) -> list[Path]:
         return write_report(job, status, seconds)
 
-    return run_job(job, begin, running or Running(), report, worker_mb=megabytes)
+    return run_job(job, begin, running, report, worker_mb=megabytes)
+
+
+def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 1) -> EmbedJob:
+    """Plan a run, or open the plan that is there; errors are those of `embed`.
+
+    Args:
+        recipe, results: as of `embed`.
+        teacher: the network of the recipe.
+        threads: of each worker; part of the plan, because torch adds in another order with each number of them.
+    """
+    settings = {**asdict(store_header(teacher, recipe)), "batch_size": recipe.teacher.batch_size}
+    model = {key: settings.pop(key) for key in ("teacher", "image_size", "embed_dim")}
+    choice = {
+        "teacher": {**asdict(recipe.teacher), "checkpoint": absolute(recipe.teacher.checkpoint)},
+        "store": asdict(recipe.store),
+        "data": {"unclear_frame": recipe.data.unclear_frame},
+    }
+    inputs = data_patterns(recipe.data)
+
+    def reader(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+        return read_photos(path, dataset, photos, recipe)
+
+    return make_plan(
+        Path(recipe.store.path),
+        EmbedJob,
+        lambda listings: find_tasks(sources(inputs, photo_folder(recipe.data), reader), listings),
+        inputs=inputs,
+        results=results,
+        asked={"model": model, "device": recipe.teacher.device, "threads": threads, "settings": settings},
+        choice=choice,
+        suffix=SUFFIX,
+        shard_photos=recipe.store.shard_photos,
+    )
 
 
 def absolute(checkpoint: str) -> str:
@@ -130,10 +143,9 @@ def begin(folder: Path, threads: int | None) -> tuple[Job, Write]:
         ModelError: the teacher here is not the one of the plan.
     """
     job = open_job(folder, EmbedJob)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(int(job.asked["threads"]))  # not what an engine has to give: other bytes would come out
     teacher = Teacher(load_teacher(job.recipe.teacher), job.recipe)
-    if teacher.sha256 != job.model["teacher"]:
+    if teacher.header.teacher != job.model["teacher"]:
         raise ModelError(
             f"'{job.recipe.teacher.checkpoint}' is not the teacher that '{folder}' was planned with; "
             "give this worker the same"
@@ -153,7 +165,8 @@ def embed_shard(job: EmbedJob, shard: Shard, teacher: Teacher) -> None:
         OSError: the result cannot be written.
     """
     dataset = shard.tasks[0].photo.dataset
-    header, result = teacher.header(f"{dataset} {job.listings[dataset]}"), ShardResult()
+    header = replace(teacher.header, shard=f"{dataset} {job.listings[dataset]}")
+    result = ShardResult()
 
     def prepare(task: Task, encoded: bytes) -> list[View]:
         return read_views(task, encoded, header)

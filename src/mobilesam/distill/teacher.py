@@ -30,42 +30,44 @@ def load_teacher(config: TeacherConfig) -> Sam:
     return teacher
 
 
+def store_header(model: Sam, recipe: DistillRecipe, shard: str = "") -> StoreHeader:
+    """Make the header of a store.
+
+    Args:
+        model: the teacher.
+        recipe: says how embeddings are stored.
+        shard: name of the data set, a space, and the checksum of the names and sizes of its photos.
+    """
+    return StoreHeader(
+        teacher=weights_sha256(model),
+        image_size=model.config.image_size,
+        embed_dim=model.config.embed_dim,
+        shard=shard,
+        dtype=recipe.store.dtype,
+        views=recipe.store.views,
+        view_seed=recipe.store.view_seed,
+        keeps_padding=recipe.store.keep_padding,
+        unclear_frame=recipe.data.unclear_frame,
+    )
+
+
+def memory_mb(model: Sam, batch_size: int) -> float:
+    """Memory in megabytes that a process may take that embeds; generous, since a few attentions decide it."""
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    return TORCH_MB + weights / 2**20 + ACTIVATION_MB * batch_size * (model.config.image_size / 1024) ** 2
+
+
 class Teacher:
     """The frozen teacher network, which computes the target embeddings."""
 
     def __init__(self, model: Sam, recipe: DistillRecipe) -> None:
-        self.config, self.unclear_frame = recipe.store, recipe.data.unclear_frame
-        self.batch_size = recipe.teacher.batch_size
-        self.sha256 = weights_sha256(model)
+        self.keeps_padding, self.batch_size = recipe.store.keep_padding, recipe.teacher.batch_size
+        self.header = store_header(model, recipe)
         self.device = pick_device(recipe.teacher.device)
         self.model = model.to(self.device).requires_grad_(False)
         # Convolutions on a CPU are about twice as fast with the channels last, as in training.
         self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         self.model.image_encoder.to(memory_format=self.layout)  # type: ignore[call-overload]
-
-    @property
-    def memory_mb(self) -> float:
-        """Memory in megabytes that a process may take that embeds; generous, since a few attentions decide it."""
-        config, weights = self.model.config, sum(p.numel() * p.element_size() for p in self.model.parameters())
-        return TORCH_MB + weights / 2**20 + ACTIVATION_MB * self.batch_size * (config.image_size / 1024) ** 2
-
-    def header(self, shard: str) -> StoreHeader:
-        """Make the header of a store.
-
-        Args:
-            shard: name of the data set, a space, and the checksum of the names and sizes of its photos.
-        """
-        return StoreHeader(
-            teacher=self.sha256,
-            image_size=self.model.config.image_size,
-            embed_dim=self.model.config.embed_dim,
-            shard=shard,
-            dtype=self.config.dtype,
-            views=self.config.views,
-            view_seed=self.config.view_seed,
-            keeps_padding=self.config.keep_padding,
-            unclear_frame=self.unclear_frame,
-        )
 
     @torch.inference_mode()
     def embed(self, photos: list[Rgb]) -> Tensor:
@@ -76,7 +78,7 @@ class Teacher:
 
     def crop(self, embedding: Embedding, rgb: Rgb) -> Embedding:
         """Drop the cells that the photo does not cover, unless the recipe keeps them."""
-        if self.config.keep_padding:
+        if self.keeps_padding:
             return embedding
         h, w = covered_cells((rgb.shape[0], rgb.shape[1]))
         return embedding[:, :h, :w]
