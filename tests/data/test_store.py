@@ -67,7 +67,7 @@ def test_a_store_travels_to_another_process(tmp_path: Path) -> None:
 def test_a_photo_that_changed_since_it_was_embedded_is_refused(tmp_path: Path) -> None:
     store = Store(write(tmp_path / "s.npz"))
     store.check_photo("photo_1", b"photo_1")
-    with pytest.raises(DataError, match=r"'photo_1' has changed since .*s\.npz was written; delete that file"):
+    with pytest.raises(DataError, match=r"'photo_1' has changed since .*s\.npz was written; delete that run's folder"):
         store.check_photo("photo_1", b"photo_I")
 
 

@@ -67,7 +67,8 @@ def check_frame(store: Store, photo: PhotoRef) -> None:
     if store.header.unclear_frame != photo.unclear_frame:
         raise DataError(
             f"{store.path} was made with data.unclear_frame '{store.header.unclear_frame}', the recipe says "
-            f"'{photo.unclear_frame}'; use one of them, or delete that file and run `mobilesam distill embed` again"
+            f"'{photo.unclear_frame}'; use one of them, or delete that run's folder and run `mobilesam distill embed` "
+            "again"
         )
 
 
@@ -100,7 +101,7 @@ def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[St
         if names & store.photos:
             raise DataError(
                 f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos differ; "
-                "delete that file and run `mobilesam distill embed` again"
+                "delete that run's folder and run `mobilesam distill embed` again"
             )
 
 

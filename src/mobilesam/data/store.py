@@ -120,7 +120,7 @@ class Store:
         """
         if self.differs(photo, encoded):
             raise DataError(
-                f"photo '{photo}' has changed since {self.path} was written; delete that file and run "
+                f"photo '{photo}' has changed since {self.path} was written; delete that run's folder and run "
                 "`mobilesam distill embed` again"
             )
 
