@@ -8,8 +8,8 @@ process of an actor that is writing a shard is killed. `node`: the same, but a w
 writing, with everything that it started. `rank`: two processes that run the same command, as torchrun or a Slurm array
 starts them; one is killed with its worker while that is writing. Every kill is SIGKILL, after a random share (15 to
 70 %) of the shards is done. Photos are drawn, with two boxes each, at 256 px. It fails if a byte differs, a shard is
-missing, or nothing was killed. Ways with Ray run where it is installed. With `--job embed`, a teacher of random weights
-embeds the photos, and the stores are compared.
+missing, or nothing was killed. Ways with Ray run where it is installed. With `--job embed`, the embedded
+model is a teacher that embeds the photos, and the stores are compared.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.common import ROOT, machine, make_pair, make_parser, parse
+from benchmarks.common import ROOT, machine, make_parser, parse
 from benchmarks.scale import draw
 from mobilesam.engines.claims import Claims, owner_of
 
@@ -58,7 +58,8 @@ class Round:
 
 def environment(**more: str) -> dict[str, str]:
     """Of every process that is started."""
-    return {**os.environ, **RAY, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
+    kept = filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, **RAY, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), *kept]), **more}
 
 
 def begin(*words: str, **more: str) -> Process:
@@ -86,12 +87,11 @@ def annotating(data: str, shard_photos: int) -> Task:
 
 
 def embedding(data: str, shard_photos: int, folder: Path) -> Task:
-    """A teacher of random weights at 256 px embeds the photos."""
-    make_pair("embedded", folder / "teacher")
+    """The embedded model at 256 px embeds the photos, as a teacher does."""
     recipe = folder / "recipe.toml"
     recipe.write_text(f"""
 [teacher]
-checkpoint = "{folder / "teacher"}"
+checkpoint = "embedded"
 image_size = 256
 batch_size = 1
 device = "cpu"
