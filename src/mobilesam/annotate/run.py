@@ -15,8 +15,8 @@ from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
 
 GPU_BATCH = 16
-BASE_MB, PIXEL_MB = 350.0, 800 / 1024**2
-"""Measured: 170 MB at 256 px, and several photos of a camera's size wait decoded."""
+BASE_MB, PIXEL_MB = 450.0, 800 / 1024**2
+"""Measured at 256 px: 170 MB with onnxruntime, 390 MB with OpenVINO; and photos wait decoded."""
 
 
 def annotate(
@@ -51,7 +51,7 @@ def annotate(
     """
     predictor = choice.load(1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
-    running = running or Running()
+    running = (running or Running()).on(choice.device.lower())
     if choice.backend == "torch":
         running = replace(running, threads=running.threads or 1)
         choice = replace(choice, threads=running.threads)

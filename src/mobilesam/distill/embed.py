@@ -37,6 +37,7 @@ from mobilesam.shards.status import Status
 from mobilesam.shards.tasks import Task
 from mobilesam.shards.work import ShardResult, readable, writing
 from mobilesam.shards.worker import Write
+from mobilesam.train.build import pick_device
 from mobilesam.train.photos import data_patterns, photo_folder
 
 READERS = 4  # threads that decode photos while the teacher computes
@@ -78,7 +79,7 @@ def embed(recipe: DistillRecipe, *, results: str = "", running: Running | None =
         ModelError: the teacher does not load.
         SettingsError: the folder holds a run of other photos, settings or another teacher.
     """
-    running = running or Running()
+    running = (running or Running()).on(pick_device(recipe.teacher.device).type)
     running = replace(running, threads=running.threads or 1)
     teacher, threads = load_teacher(recipe.teacher), running.threads or 1
     job, megabytes = plan(recipe, teacher, results, threads), memory_mb(teacher, recipe.teacher.batch_size)
@@ -181,7 +182,7 @@ def embed_shard(job: EmbedJob, shard: Shard, teacher: Teacher) -> None:
                 batch = []
         add(store, batch, teacher, result)
         skipped = {photo.removeprefix(f"{dataset}/"): reason for photo, reason in result.errors}
-        result.photos = len(shard.tasks) - len(skipped)
+        result.photos, result.photos_failed = len(shard.tasks) - len(skipped), len(skipped)
         store.finish(skipped)
 
 

@@ -24,6 +24,13 @@ FORMAT = 2
 """Version of the folder's layout."""
 
 
+@dataclass
+class Seen:
+    """How far the work on a shard is."""
+
+    photos: int = 0
+
+
 @dataclass(frozen=True)
 class Shard:
     """One line of the manifest."""
@@ -31,6 +38,8 @@ class Shard:
     name: str
     """Hash of the photos, the prompts, the model and the settings."""
     tasks: tuple[Task, ...]
+    seen: Seen = field(default_factory=Seen, compare=False)
+    """Counted while it is worked on."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +48,7 @@ class Running:
     """"local", processes on this machine; "ray", actors on a cluster."""
     workers: int | None = None
     """Number of processes or actors; None for one for each core of this machine, as far as memory and work go, and for
-    one on a running Ray cluster."""
+    one on a GPU or on a running Ray cluster."""
     threads: int | None = None
     """Of each; None divides the cores among them."""
     address: str | None = None
@@ -61,6 +61,10 @@ class Running:
     def __post_init__(self) -> None:
         if self.address is not None and self.engine != "ray":
             raise SettingsError("an address is of a Ray cluster; it needs the engine ray")
+
+    def on(self, device: str) -> Running:
+        """The same for models on a device; a GPU has one worker unless the user gives another number."""
+        return self if self.workers or device == "cpu" else replace(self, workers=1)
 
 
 def run_job(
@@ -96,6 +100,11 @@ def run_job(
     return Outcome(job, status, files, int(open_record(job.folder)["num_problems"]))
 
 
+def past(status: Status) -> int:
+    """Photos that need no more work: with a result, with an error that counts for a photo, or in a running shard."""
+    return min(status.photos, status.photos_done + status.photos_failed + status.photos_running)
+
+
 @dataclass
 class Progress:
     """The progress bar and the log of a run, from its folder."""
@@ -108,14 +117,14 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.job)
-        done = self.counter.status().photos_done
-        self.bar = tqdm(total=self.job.num_photos, initial=done, unit="photo", disable=not self.show, file=sys.stderr)
-        self.first = done
+        self.first = past(self.counter.status())
+        total = self.job.num_photos
+        self.bar = tqdm(total=total, initial=self.first, unit="photo", disable=not self.show, file=sys.stderr)
 
     def update(self) -> None:
-        """Look at the folder; at most once a second for the bar, once a minute for the log."""
+        """Look at the folder; called twice a second, and once a minute writes a line of the log."""
         status = self.counter.status()
-        self.bar.n = status.photos_done
+        self.bar.n = past(status)
         failed = f", {len(status.set_aside)} shards set aside" if status.set_aside else ""
         self.bar.set_postfix_str(f"{status.errors} errors{failed}", refresh=False)
         self.bar.refresh()
@@ -126,8 +135,8 @@ class Progress:
     def record(self, status: Status) -> dict[str, object]:
         """A line of the log."""
         seconds = time.monotonic() - self.started
-        rate = (status.photos_done - self.first) / seconds if seconds else 0.0
-        left = (status.photos - status.photos_done - status.errors) / rate if rate else None
+        rate = (past(status) - self.first) / seconds if seconds else 0.0
+        left = (status.photos - past(status)) / rate if rate > 0 else None
         speed = {"photos_per_second": round(rate, 2), "seconds_left": left and round(max(0.0, left))}
         return {**speed, **asdict(status)}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, count_in
 from mobilesam.shards.job import Job, open_job
 from mobilesam.shards.worker import read_records
 
@@ -28,11 +28,16 @@ class Status:
     """Shards that failed three times, and why."""
     photos: int
     photos_done: int
+    """In finished shards."""
     errors: int
     """Photos and prompts without a result."""
     bytes: int
     seconds: float
     """Time that workers spent on finished shards, together."""
+    photos_failed: int = 0
+    """Photos of finished shards that could not be read."""
+    photos_running: int = 0
+    """In shards that are being written, as far as their workers have told."""
     masks: int = 0
     second_looks: int = 0
     second_look_seconds: float = 0.0
@@ -59,7 +64,8 @@ class Status:
         rate = f", {self.worker_rates[0]:.1f} photos/s for each worker" if self.seconds else ""
         lines = [f"{self.done} of {self.shards} shards done, {self.running} running, {self.abandoned} abandoned"]
         masks = f", {self.masks} masks" if self.job == "annotate" else ""
-        lines += [f"{self.photos_done} of {self.photos} photos{masks}, {self.errors} errors{rate}"]
+        begun = f" and {self.photos_running} in running shards" if self.photos_running else ""
+        lines += [f"{self.photos_done} of {self.photos} photos{begun}{masks}, {self.errors} errors{rate}"]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)
 
@@ -82,18 +88,20 @@ class Counter:
             # Only the numbers: the photos' names of a million photos would not fit in memory.
             self.records[name] = {**record, "errors": len(record["errors"]), "worst": ()}
         held = Claims(self.job.folder / "claims").held()
-        alive = sum(lives for name, lives in held.items() if name not in self.records)
+        alive = [name for name, lives in held.items() if lives and name not in self.records]
         dead = sum(not lives for name, lives in held.items() if name not in self.records)
         done = self.records.values()
         return Status(
             job=str(self.job.asked["job"]),
             shards=self.job.num_shards,
             done=len(self.records),
-            running=alive,
+            running=len(alive),
             abandoned=dead,
             set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed")},
             photos=self.job.num_photos,
             photos_done=sum(r["photos"] for r in done),
+            photos_failed=sum(r["photos_failed"] for r in done),
+            photos_running=sum(count_in(self.job.folder / "claims" / name) for name in alive),
             masks=sum(r.get("masks", 0) for r in done),
             errors=sum(r["errors"] for r in done),
             bytes=sum(r["bytes"] for r in done),

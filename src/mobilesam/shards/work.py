@@ -26,6 +26,8 @@ class ShardResult:
     """Summary of one shard, as written to its record."""
 
     photos: int = 0
+    photos_failed: int = 0
+    """Photos without any result."""
     errors: list[list[str]] = field(default_factory=list)
     """(photo, reason) of each photo or prompt without a result."""
     bytes: int = 0
@@ -82,5 +84,7 @@ def readable(
     for task, found in read_ahead(shard.tasks, opened, threads=threads, most=most):
         if isinstance(found, str):
             result.errors.append([str(task.photo), found])
+            result.photos_failed += 1
         else:
             yield task, found
+        shard.seen.photos += 1

@@ -106,8 +106,9 @@ def work_on(job: Job, index: int, write: Write, claims: Claims) -> bool:
         set_aside(job, name, "it was begun three times, and its worker died each time", claims)
         return False
     try:
-        with claims.holding(name):
-            write(job.shard(index))
+        shard = job.shard(index)
+        with claims.holding(name, lambda: shard.seen.photos):
+            write(shard)
     except (KeyboardInterrupt, SystemExit):
         claims.release(name, counts=False)
         raise
