@@ -100,6 +100,7 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
         threads: of each worker; part of the plan, because torch adds in another order with each number of them.
     """
     settings = {**asdict(store_header(teacher, recipe)), "batch_size": recipe.teacher.batch_size}
+    settings["shard_photos"] = recipe.store.shard_photos
     model = {key: settings.pop(key) for key in ("teacher", "image_size", "embed_dim")}
     choice = {
         "teacher": {**asdict(recipe.teacher), "checkpoint": absolute(recipe.teacher.checkpoint)},

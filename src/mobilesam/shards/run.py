@@ -91,11 +91,11 @@ def run_job(
     workers = running.workers or here
     try:
         run_crew(crew, running.engine, workers, running.threads, running.address, progress.update)
+        status = progress.finish()
     finally:
         progress.bar.close()
         with suppress(OSError):  # of a disk that is gone, which is told already
             tidy(job)
-    status = progress.finish()
     files = report(status, time.monotonic() - started)
     return Outcome(job, status, files, int(open_record(job.folder)["num_problems"]))
 
