@@ -70,7 +70,7 @@ def draw(folder: Path, count: int, side: int = 480) -> Path:
 def plan(data: str, output: Path, image_size: int | None) -> AnnotateJob:
     """Plan a run with the boxes of a COCO file."""
     choice = ModelChoice(model="embedded", backend="onnx", image_size=image_size)
-    return make_plan([data], output, choice.load(1), choice, AnnotateSettings(prompts="given"))
+    return make_plan([data], output, choice.load(1), choice, AnnotateSettings(prompts="given", zoom_batch=1))
 
 
 def plain_loop(arguments: argparse.Namespace) -> None:

@@ -101,3 +101,28 @@ def test_a_gpu_has_one_worker_unless_another_number_is_given() -> None:
     assert Running().on("cpu").workers is None
     assert Running().on("cuda").workers == 1
     assert Running(workers=3).on("cuda").workers == 3
+
+
+def test_looking_at_a_slow_folder_takes_a_twentieth_of_the_time(photos, small, tmp_path, monkeypatch) -> None:
+    job = plan(photos, tmp_path / "out", small, None)
+    progress = Progress(job, show=True, log=None)
+    original, now, looks = progress.counter.status, [1000.0], []
+
+    def slow():
+        looks.append(now[0])
+        now[0] += 3.0
+        return original()
+
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.counter, "status", slow)
+    while now[0] < 1200.0:
+        progress.update()
+        now[0] += 0.5
+    assert len(looks) == 4
+    progress.bar.close()
+
+
+def test_without_a_bar_the_folder_is_looked_at_only_for_the_log(photos, small, tmp_path, monkeypatch) -> None:
+    progress = Progress(plan(photos, tmp_path / "out", small, None), show=False, log=None)
+    monkeypatch.setattr(progress.counter, "status", lambda: pytest.fail("nobody asked"))
+    progress.update()

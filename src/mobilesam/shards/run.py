@@ -21,6 +21,7 @@ from mobilesam.shards.status import Counter, Status
 from mobilesam.shards.worker import Begin, ShardCrew, redo_missing, tidy
 
 LOG_EVERY = 60.0  # seconds between two lines of the log
+LOOK_SHARE = 20  # time between two looks at the folder, for each second that a look takes
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Progress:
     log: Callable[[str], None] | None
     started: float = field(default_factory=time.monotonic)
     logged: float = 0.0
+    next_look: float = 0.0
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.job)
@@ -122,15 +124,25 @@ class Progress:
         self.bar = tqdm(total=total, initial=self.first, unit="photo", disable=not self.show, file=sys.stderr)
 
     def update(self) -> None:
-        """Look at the folder; called twice a second, and once a minute writes a line of the log."""
+        """Look at the folder, as often as the bar and the log need; engines call this twice a second."""
+        now = time.monotonic()
+        is_due = self.log is not None and now - max(self.logged, self.started) >= LOG_EVERY
+        if not is_due and (not self.show or now < self.next_look):
+            return
         status = self.counter.status()
+        # Claims of a thousand workers in a network folder take long to read; looking takes a twentieth of the time.
+        self.next_look = now + (LOOK_SHARE - 1) * (time.monotonic() - now)
+        self.draw(status)
+        if self.log is not None and is_due:
+            self.logged = now
+            self.log(json.dumps(self.record(status)))
+
+    def draw(self, status: Status) -> None:
+        """Draw the bar."""
         self.bar.n = past(status)
         failed = f", {len(status.set_aside)} shards set aside" if status.set_aside else ""
         self.bar.set_postfix_str(f"{status.errors} errors{failed}", refresh=False)
         self.bar.refresh()
-        if self.log is not None and time.monotonic() - max(self.logged, self.started) >= LOG_EVERY:
-            self.logged = time.monotonic()
-            self.log(json.dumps(self.record(status)))
 
     def record(self, status: Status) -> dict[str, object]:
         """A line of the log."""
@@ -142,6 +154,7 @@ class Progress:
 
     def finish(self) -> Status:
         """The state at the end."""
-        self.update()
+        status = self.counter.status()
+        self.draw(status)
         self.bar.close()
-        return self.counter.status()
+        return status
