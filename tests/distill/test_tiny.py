@@ -21,6 +21,8 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
     teacher = ("--set", "teacher.checkpoint=teacher")
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher)[0] == 0
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher, "--verify")[0] == 0
+    code, out, _ = run("distill", "status", "store", "--json")
+    assert (code, json.loads(out)["photos_done"], json.loads(out)["is_complete"]) == (0, 60, True)
     student = (*data, *teacher, "--set", "store.path=store")
     assert run("distill", "train", RECIPES / "student.toml", "-o", "student", *student)[0] == 0
     looks = [
