@@ -15,8 +15,9 @@ from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
 
 GPU_BATCH = 16
-BASE_MB, PIXEL_MB = 450.0, 800 / 1024**2
-"""Measured at 256 px: 170 MB with onnxruntime, 390 MB with OpenVINO; and photos wait decoded."""
+BASE_MB, ENCODE_MB, SEARCH_MB = 400.0, 200.0, 500.0
+"""Memory of a worker: at 256 px 170 MB were measured with onnxruntime and 390 MB with OpenVINO, and 530 MB for all
+masks of small photos at 512 px; photos of a camera's size take more."""
 
 
 def annotate(
@@ -65,12 +66,18 @@ def annotate(
     def report(status: Status, seconds: float) -> list[Path]:
         return write_report(job, status, wall_seconds=seconds, coco=coco)
 
-    return run_job(job, begin, running, report, worker_mb=worker_mb(side))
+    return run_job(job, begin, running, report, worker_mb=worker_mb(side, settings))
 
 
-def worker_mb(side: int) -> float:
-    """Memory in megabytes that a worker may take, for a model that sees photos at a side in pixels (docs/scale.md)."""
-    return BASE_MB + PIXEL_MB * side**2
+def worker_mb(side: int, settings: AnnotateSettings) -> float:
+    """Memory in megabytes that a worker may take.
+
+    Args:
+        side: of what the model sees, in pixels.
+        settings: all masks take more than a mask for each prompt.
+    """
+    each = ENCODE_MB if settings.prompts == "given" else ENCODE_MB + SEARCH_MB
+    return BASE_MB + each * (side / 512) ** 2
 
 
 def fastest_batch(choice: ModelChoice) -> int:
