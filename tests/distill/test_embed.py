@@ -122,13 +122,12 @@ def test_a_photo_that_changed_after_the_plan_is_an_error(recipes, shard: Path, t
     assert "changed after the run was planned" in errors_of(job.folder)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_write_what_one_process_writes(workers, recipes, shard: Path, tmp_path: Path) -> None:
+def test_worker_processes_write_what_one_process_writes(recipes, shard: Path, tmp_path: Path) -> None:
     other = wide_shard(tmp_path / "wide.tar")
     data, store = {"paths": [str(shard), str(other)]}, {"shard_photos": 3}
     alone = embed_here(recipes(data=data, store={**store, "path": str(tmp_path / "alone")}))
     shared = recipes(data=data, store={**store, "path": str(tmp_path / "shared")})
-    outcome = embed(shared, running=Running(workers=workers))
+    outcome = embed(shared, running=Running(workers=2))
     assert outcome.status.is_complete
     assert {path.name for path in outcome.files} == {"errors.jsonl", "report.json", "report.md"}
     assert "size of a photo's embeddings" in (tmp_path / "shared" / "report.md").read_text()
