@@ -86,5 +86,6 @@ def test_without_a_number_there_is_a_worker_for_each_core_and_the_bytes_are_thos
         common = (photos, "-o", out, "--prompts", detections, "--shard-photos", "2", "--image-size", "256")
         assert run("annotate", *common, *words)[0] == 0
         written.append({path.name: path.read_bytes() for path in (out / "shards").iterdir()})
+    assert run("annotate", *common, *words)[0] == 0  # nothing is left to do, so no worker starts
     assert asked == [2, 1]
     assert written[0] == written[1]

@@ -88,10 +88,11 @@ def run_job(
     redo_missing(job)
     progress = Progress(job, running.show_progress, running.log)
     crew = ShardCrew(job.folder.absolute(), begin)
-    here = 1 if running.address else default_workers(worker_mb, len(job.unfinished()))
-    workers = running.workers or here
+    todo = len(job.unfinished())
+    workers = running.workers or (1 if running.address else default_workers(worker_mb, todo))
     try:
-        run_crew(crew, running.engine, workers, running.threads, running.address, progress.update)
+        if todo:
+            run_crew(crew, running.engine, workers, running.threads, running.address, progress.update)
         status = progress.finish()
     finally:
         progress.bar.close()
