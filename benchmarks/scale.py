@@ -34,12 +34,13 @@ from PIL import Image
 
 from benchmarks.common import ROOT, in_process, machine, make_parser, parse
 from benchmarks.everything import peak_memory_mb
-from mobilesam.annotate.job import Job, ModelChoice, open_job
+from mobilesam.annotate.job import AnnotateJob, ModelChoice
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.status import Counter
-from mobilesam.annotate.work import ShardResult, annotate_shard
-from mobilesam.annotate.worker import load_choice, redo_missing, unfinished
+from mobilesam.annotate.work import MaskResult, annotate_shard
+from mobilesam.shards.job import Job, open_job
+from mobilesam.shards.status import Counter
+from mobilesam.shards.worker import redo_missing
 from tests.helpers.scenes import draw_scene
 
 BOXES = ([10, 20, 50, 60], [50, 10, 40, 70])
@@ -66,16 +67,16 @@ def draw(folder: Path, count: int, side: int = 480) -> Path:
     return path
 
 
-def plan(data: str, output: Path, image_size: int | None) -> Job:
+def plan(data: str, output: Path, image_size: int | None) -> AnnotateJob:
     """Plan a run with the boxes of a COCO file."""
     choice = ModelChoice(model="embedded", backend="onnx", image_size=image_size)
-    return make_plan([data], output, load_choice(choice, 1), choice, AnnotateSettings(prompts="given"))
+    return make_plan([data], output, choice.load(1), choice, AnnotateSettings(prompts="given", zoom_batch=1))
 
 
 def plain_loop(arguments: argparse.Namespace) -> None:
     """What a user would write: one shard after the other in one process, with all cores."""
     job = plan(arguments.data, Path(arguments.output), arguments.image_size)
-    predictor = load_choice(job.choice, os.cpu_count())
+    predictor = job.model_choice.load(os.cpu_count())
     for index in range(job.num_shards):
         annotate_shard(job, job.shard(index), predictor)
 
@@ -119,7 +120,7 @@ def engines(arguments: argparse.Namespace, folder: Path) -> None:
         for way in ways:
             output = folder / "out"
             taken[way].append(run_way(way, data, output, arguments.image_size))
-            count = open_job(output).num_photos
+            count = open_job(output, Job).num_photos
             shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
             first = first or shards
             if shards != first:
@@ -154,13 +155,13 @@ def listing_one(arguments: argparse.Namespace) -> None:
     """Plan a folder of photos and open it again; prints seconds and memory as JSON."""
     folder, output = Path(arguments.data), Path(arguments.output)
     choice = ModelChoice(model="embedded", backend="onnx", image_size=256)
-    predictor = load_choice(choice, 1)
+    predictor = choice.load(1)
     base = peak_memory_mb()
     start = time.perf_counter()
     is_new = not (output / "job.json").exists()
     job = make_plan([str(folder)], output, predictor, choice, AnnotateSettings())
     if is_new:
-        record = {**asdict(ShardResult(photos=256)), "seconds": 1.0}
+        record = {**asdict(MaskResult(photos=256)), "seconds": 1.0}
         seconds = time.perf_counter() - start
         for name in job.names[:-1]:
             Path(job.result(name)).touch()
@@ -168,7 +169,7 @@ def listing_one(arguments: argparse.Namespace) -> None:
     else:
         assert not redo_missing(job)
         Counter(job).status()
-        left = unfinished(job)
+        left = job.unfinished()
         seconds = time.perf_counter() - start
         assert left == [job.num_shards - 1]
     print(json.dumps({"seconds": seconds, "memory": peak_memory_mb() - base, "photos": job.num_photos}))

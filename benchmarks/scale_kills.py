@@ -1,13 +1,15 @@
 """Killed workers, nodes and ranks: is every file of the run still the one that an undisturbed process writes?
 
     python -m benchmarks.scale_kills [--photos 300] [--times 10] [--shard-photos 10] [--ways worker,node,rank]
+    python -m benchmarks.scale_kills --job embed [--photos 300] [--times 10]
 
 `worker`: two Ray nodes of one core each (`ray start` twice on this machine, nothing simulated) with an actor each; the
 process of an actor that is writing a shard is killed. `node`: the same, but a whole node is killed while its actor is
 writing, with everything that it started. `rank`: two processes that run the same command, as torchrun or a Slurm array
 starts them; one is killed with its worker while that is writing. Every kill is SIGKILL, after a random share (15 to
 70 %) of the shards is done. Photos are drawn, with two boxes each, at 256 px. It fails if a byte differs, a shard is
-missing, or nothing was killed. Ways with Ray run where it is installed.
+missing, or nothing was killed. Ways with Ray run where it is installed. With `--job embed`, the embedded
+model is a teacher that embeds the photos, and the stores are compared.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ class Round:
 
 def environment(**more: str) -> dict[str, str]:
     """Of every process that is started."""
-    return {**os.environ, **RAY, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", **more}
+    kept = filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, **RAY, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), *kept]), **more}
 
 
 def begin(*words: str, **more: str) -> Process:
@@ -66,10 +69,38 @@ def begin(*words: str, **more: str) -> Process:
     return subprocess.Popen(command, env=environment(**more), stdout=quiet, stderr=quiet, start_new_session=True)
 
 
-def annotate(data: str, output: Path, shard_photos: int, *words: str) -> tuple[str, ...]:
-    """The command of the run."""
-    command = ("-m", "mobilesam", "annotate", data, "-o", str(output), "--own-boxes", "--image-size", "256")
-    return (*command, "--backend", "onnx", "--threads", "1", "--shard-photos", str(shard_photos), *words)
+@dataclass(frozen=True)
+class Task:
+    """The command of a run, but for its output and engine."""
+
+    words: tuple[str, ...]
+
+    def into(self, output: Path, *words: str) -> tuple[str, ...]:
+        """The whole command."""
+        return ("-m", "mobilesam", *self.words, "-o", str(output), "--threads", "1", *words)
+
+
+def annotating(data: str, shard_photos: int) -> Task:
+    """Boxes to masks."""
+    words = ("annotate", data, "--own-boxes", "--image-size", "256", "--backend", "onnx")
+    return Task((*words, "--shard-photos", str(shard_photos)))
+
+
+def embedding(data: str, shard_photos: int, folder: Path) -> Task:
+    """The embedded model at 256 px embeds the photos, as a teacher does."""
+    recipe = folder / "recipe.toml"
+    recipe.write_text(f"""
+[teacher]
+checkpoint = "embedded"
+image_size = 256
+batch_size = 1
+device = "cpu"
+[store]
+shard_photos = {shard_photos}
+[data]
+paths = ["{data}"]
+""")
+    return Task(("distill", "embed", str(recipe)))
 
 
 def descendants(pid: int) -> set[int]:
@@ -171,12 +202,12 @@ def kill_if_writing(output: Path, process: Process) -> bool:
     return True
 
 
-def with_ray(way: str, data: str, output: Path, shard_photos: int, after: int) -> Round:
+def with_ray(way: str, task: Task, output: Path, after: int) -> Round:
     """A run of two actors on two nodes, one of which loses its worker or itself."""
     with cluster() as (address, node):
         start = time.perf_counter()
         words = ("--engine", "ray", "--workers", "2", "--address", address)
-        driver = begin(*annotate(data, output, shard_photos, *words))
+        driver = begin(*task.into(output, *words))
         victim = (lambda: kill_worker(output)) if way == "worker" else (lambda: kill_if_writing(output, node))
         try:
             before = kill_in_the_middle(output, after, victim, driver)
@@ -187,10 +218,10 @@ def with_ray(way: str, data: str, output: Path, shard_photos: int, after: int) -
         return Round(time.perf_counter() - start, before)
 
 
-def with_ranks(data: str, output: Path, shard_photos: int, after: int) -> Round:
+def with_ranks(task: Task, output: Path, after: int) -> Round:
     """Two processes with the same command, one of which is killed."""
     start = time.perf_counter()
-    command = annotate(data, output, shard_photos, "--workers", "1")
+    command = task.into(output, "--workers", "1")
     first, second = (begin(*command, RANK=str(rank), WORLD_SIZE="2") for rank in range(2))
     try:
         before = kill_in_the_middle(output, after, lambda: kill_if_writing(output, second), first)
@@ -229,7 +260,10 @@ def measure(arguments: argparse.Namespace, ways: list[str], folder: Path) -> Non
     data = str(draw(photos, arguments.photos, side=240))
     alone = folder / "alone"
     start = time.perf_counter()
-    if begin(*annotate(data, alone, arguments.shard_photos, "--engine", "local")).wait(LIMIT):
+    is_embed = arguments.job == "embed"
+    asked = (data, arguments.shard_photos)
+    task = embedding(*asked, folder) if is_embed else annotating(*asked)
+    if begin(*task.into(alone, "--engine", "local", "--workers", "1")).wait(LIMIT):
         raise SystemExit("the undisturbed run failed")
     expected, rng = files(alone), random.Random(0)
     print(machine(os.cpu_count() or 1, ("onnxruntime", *(("ray",) if find_spec("ray") else ()))))
@@ -242,8 +276,8 @@ def measure(arguments: argparse.Namespace, ways: list[str], folder: Path) -> Non
         for turn in range(arguments.times):
             output = folder / f"{way}{turn}"
             after = max(1, round(rng.uniform(0.15, 0.7) * len(expected)))
-            asked = (data, output, arguments.shard_photos, after)
-            rounds.append(with_ranks(*asked) if way == "rank" else with_ray(way, *asked))
+            is_rank = way == "rank"
+            rounds.append(with_ranks(task, output, after) if is_rank else with_ray(way, task, output, after))
             check(way, output, expected)
             shutil.rmtree(output)
             print(f"{way} {turn + 1}: {rounds[-1].seconds:.1f} s", file=sys.stderr, flush=True)
@@ -255,6 +289,7 @@ def measure(arguments: argparse.Namespace, ways: list[str], folder: Path) -> Non
 def main() -> None:
     """Print a table; fails if anything differs."""
     parser = make_parser(__doc__)
+    parser.add_argument("--job", choices=("annotate", "embed"), default="annotate")
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--shard-photos", type=int, default=10)

@@ -25,12 +25,11 @@ from PIL import Image
 import mobilesam
 from benchmarks.common import machine, make_parser, parse
 from mobilesam import boxes, masks
-from mobilesam.annotate.job import Job, ModelChoice
+from mobilesam.annotate.job import AnnotateJob, ModelChoice
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
-from mobilesam.annotate.worker import load_choice
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from tests.helpers.scenes import draw_scene
@@ -52,7 +51,7 @@ class Way:
     looks: int = 0
 
 
-def run(way: Way, arguments: argparse.Namespace, sam: mobilesam.Predictor, choice: ModelChoice) -> Job:
+def run(way: Way, arguments: argparse.Namespace, sam: mobilesam.Predictor, choice: ModelChoice) -> AnnotateJob:
     """Annotate all photos."""
     with tempfile.TemporaryDirectory() as folder:
         job = make_plan([arguments.data], Path(folder) / "out", sam, choice, way.settings)
@@ -92,7 +91,7 @@ def by_the_api(arguments: argparse.Namespace, sam: mobilesam.Predictor, job_asks
 def measure(arguments: argparse.Namespace, backend: str) -> None:
     """Print the table of one runtime."""
     choice = ModelChoice(model=arguments.model, backend=backend, image_size=arguments.image_size)
-    sam = load_choice(choice, arguments.threads)
+    sam = choice.load(arguments.threads)
     ways = [Way("first looks alone", AnnotateSettings(prompts="given", zoom="off"))]
     for batch in map(int, arguments.batches.split(",")):
         ways.append(Way(f"second looks, {batch} in a call", AnnotateSettings(prompts="given", zoom_batch=batch)))

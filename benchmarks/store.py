@@ -23,8 +23,8 @@ import torch
 from benchmarks.common import ROOT, make_pair, make_parser, parse, synthetic_shard
 from mobilesam.data.store_format import record_name
 from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.embed import embed
 from mobilesam.distill.run import distill, make_job
-from mobilesam.distill.teacher import embed
 from mobilesam.recipe import load_recipe
 from mobilesam.train.epochs import EpochPhotos
 
@@ -71,7 +71,7 @@ def smallest(folder: Path) -> list[str]:
         f"teacher.checkpoint={folder / 'teacher'}",
         "data.masks_per_photo=2",
     )
-    embed(load_recipe(DistillRecipe, Path(words[0]), list(settings)), show_progress=False)
+    embed(load_recipe(DistillRecipe, Path(words[0]), list(settings)))
     return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 

@@ -4,6 +4,10 @@
 #
 #   sbatch --array=0-63 deploy/slurm.sh /data/shards /data/masks
 #
+# Embeddings of a teacher have the same shape:
+#
+#   sbatch --array=0-63 --cpus-per-task=4 --mem=32G --wrap 'mobilesam distill embed recipe.toml --output /data/embeddings'
+#
 # The shards that a task held when it was ended are taken over by the others; submit again to finish what is left.
 #SBATCH --job-name=mobilesam
 #SBATCH --cpus-per-task=4

@@ -10,5 +10,5 @@ recipe=$1
 output=$2
 gpus=$(nvidia-smi --list-gpus | wc -l)
 exec torchrun --nnodes "${NODES:-1}" --nproc-per-node "$gpus" --rdzv-backend c10d --rdzv-endpoint "${HEAD:-localhost}:29400" \
-  --no-python bash -c 'CUDA_VISIBLE_DEVICES=$LOCAL_RANK exec mobilesam distill embed "$0" --output "$1" --set teacher.device=cuda' \
+  --no-python bash -c 'CUDA_VISIBLE_DEVICES=$LOCAL_RANK exec mobilesam distill embed "$0" --output "$1" --workers 1 --set teacher.device=cuda' \
   "$recipe" "$output"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-FAST = ("--image-size", 256, "--backend", "onnx", "--shard-photos", 2)
+FAST = ("--image-size", 256, "--backend", "onnx", "--shard-photos", 2, "--workers", 1)
 
 
 def test_boxes_of_a_detector_become_masks(run, photos, detections, tmp_path) -> None:
@@ -45,7 +45,7 @@ def test_options_that_do_nothing_are_errors(run, photos, tmp_path, words, messag
 def test_status_of_something_else_says_what_is_missing(run, tmp_path) -> None:
     code, _, err = run("annotate", "status", tmp_path)
     assert code == 1
-    assert "holds no annotation run" in err
+    assert "holds no run of annotate or distill embed" in err
 
 
 def test_an_output_in_a_store_is_refused_and_says_where_claims_live(run, photos, tmp_path, monkeypatch) -> None:
@@ -66,3 +66,26 @@ def test_a_second_start_makes_what_was_deleted(run, photos, detections, tmp_path
     assert code == 0, err
     assert "3 of 3 shards done" in out
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 3
+
+
+def test_without_a_number_there_is_a_worker_for_each_core_and_the_bytes_are_those_of_one(
+    run, photos, detections, tmp_path, monkeypatch
+) -> None:
+    from mobilesam.engines import room
+    from mobilesam.shards import run as shards_run
+
+    asked: list[int] = []
+    original = shards_run.run_crew
+    monkeypatch.setattr(room, "cores", lambda: 2)
+    monkeypatch.setattr(room, "free_mb", lambda: 64_000.0)
+    monkeypatch.setattr(shards_run, "run_crew", lambda crew, engine, workers, *rest: (
+        asked.append(workers), original(crew, engine, workers, *rest)))  # fmt: skip
+    written = []
+    for words in ((), ("--workers", "1")):
+        out = tmp_path / f"out{len(written)}"
+        common = (photos, "-o", out, "--prompts", detections, "--shard-photos", "2", "--image-size", "256")
+        assert run("annotate", *common, *words)[0] == 0
+        written.append({path.name: path.read_bytes() for path in (out / "shards").iterdir()})
+    assert run("annotate", *common, *words)[0] == 0  # nothing is left to do, so no worker starts
+    assert asked == [2, 1]
+    assert written[0] == written[1]

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.job import MANIFEST_FILE, open_job
+from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.errors import DataError, SettingsError
+from mobilesam.shards.job import MANIFEST_FILE, open_job
 from tests.helpers.annotating import CHOICE, plan
 from tests.helpers.scenes import write_shard
 
@@ -33,7 +34,7 @@ def test_photos_are_grouped_in_order_with_their_prompts(photos, detections, smal
 def test_a_second_start_opens_the_plan_that_is_there(photos, detections, small, tmp_path) -> None:
     first = plan(photos, tmp_path / "out", small, detections)
     before = (tmp_path / "out" / MANIFEST_FILE).read_bytes()
-    assert plan(photos, tmp_path / "out", small, detections) == first == open_job(tmp_path / "out")
+    assert plan(photos, tmp_path / "out", small, detections) == first == open_job(tmp_path / "out", AnnotateJob)
     assert (tmp_path / "out" / MANIFEST_FILE).read_bytes() == before
 
 
@@ -140,7 +141,7 @@ def test_a_cut_off_manifest_is_refused(photos, small, tmp_path) -> None:
     path = tmp_path / "out" / MANIFEST_FILE
     path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
     with pytest.raises(DataError, match="missing or cut off"):
-        open_job(tmp_path / "out")
+        open_job(tmp_path / "out", AnnotateJob)
 
 
 def test_hidden_files_and_our_own_pictures_are_no_photos(photos, small, tmp_path) -> None:

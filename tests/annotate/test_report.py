@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam.annotate.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
-from mobilesam.annotate.report import write_coco, write_errors, write_report
-from mobilesam.annotate.status import read_status
-from mobilesam.annotate.worker import redo_missing, run_worker
+from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.work import begin
 from mobilesam.errors import DataError
+from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
+from mobilesam.shards.report import write_errors
+from mobilesam.shards.status import read_status
+from mobilesam.shards.worker import redo_missing, run_worker
 from tests.helpers.annotating import plan
 
 
@@ -23,7 +26,7 @@ def job(request, photos, detections, small, tmp_path):
         pytest.importorskip("pyarrow")
     (photos / "b.jpg").write_bytes(b"no photo")
     made = plan(photos, tmp_path / "out", small, detections, form=request.param)
-    run_worker(made.folder, threads=1)
+    run_worker(made.folder, begin, threads=1)
     return made
 
 
@@ -93,7 +96,7 @@ def test_a_damaged_plan_is_named(job) -> None:
     record = json.loads((job.folder / JOB_FILE).read_text())
     (job.folder / JOB_FILE).write_text(json.dumps({**record, "choice": 5}))
     with pytest.raises(DataError, match=r"job\.json' is damaged"):
-        open_job(job.folder)
+        open_job(job.folder, AnnotateJob)
 
 
 def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:

@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of, write_coco
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.worker import redo_missing, run_worker
+from mobilesam.annotate.work import begin
 from mobilesam.errors import DataError
 from mobilesam.remote import filesystem, find, open_url
+from mobilesam.shards.worker import redo_missing, run_worker
 from tests.helpers.annotating import CHOICE, plan
+from tests.helpers.s3 import needs_store, put, start
 from tests.helpers.scenes import write_shard
 
-pytestmark = pytest.mark.skipif(
-    not (find_spec("moto") and find_spec("s3fs")), reason="moto's server and s3fs are not installed"
-)
-
-
-def begin() -> tuple[subprocess.Popen[bytes], dict[str, str]]:
-    """Start a server; returns it and the environment that leads to it."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    values = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    return server, values
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The address of an empty bucket."""
-    server, values = begin()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        filesystem("s3://photos")[0].mkdir("photos")
-        yield "s3://photos"
-        server.kill()
-        server.wait()
-
-
-def put(source: Path, url: str) -> None:
-    """Upload a file, or the files of a folder under a prefix."""
-    found, path = filesystem(url)
-    for file in [source] if source.is_file() else source.rglob("*.*"):
-        found.put_file(str(file), path if source.is_file() else f"{path}/{file.relative_to(source).as_posix()}")
-    found.invalidate_cache()
+pytestmark = needs_store
 
 
 @pytest.mark.parametrize("form", ["sa1b", "parquet"])
@@ -77,12 +29,12 @@ def test_photos_and_results_in_a_store_give_what_the_disk_gives(
     settings = AnnotateSettings(prompts="given", form=form, shard_photos=2)
     inputs, results = [f"{store}/{form}/photos/"], f"{store}/{form}/masks"
     job = make_plan(inputs, tmp_path / "out", small, CHOICE, settings, prompts=detections, results=results)
-    run_worker(job.folder, threads=1)
+    run_worker(job.folder, begin, threads=1)
     found = [one for i in range(job.num_shards) for one in results_of(job, i)]
     there = {task.photo.path: records for task, _, records in found}
 
     local = plan(photos, tmp_path / "local", small, detections, form=form)
-    run_worker(local.folder, threads=1)
+    run_worker(local.folder, begin, threads=1)
     here = {task.photo.path: records for i in range(local.num_shards) for task, _, records in results_of(local, i)}
     keys = ("segmentation", "area", "prompt_id", "category_id")
     for name, records in here.items():
@@ -97,7 +49,7 @@ def test_an_object_that_changed_after_the_plan_is_an_error(store, photos, small,
     job = make_plan([f"{store}/changed"], tmp_path / "out", small, CHOICE, AnnotateSettings())
     (photos / "a.png").write_bytes(b"another")
     put(photos, f"{store}/changed")
-    run_worker(job.folder, threads=1)
+    run_worker(job.folder, begin, threads=1)
     assert "changed after" in job.done_file(job.names[0]).read_text()
 
 
@@ -116,7 +68,7 @@ def test_parquet_files_in_a_store_are_inputs_and_a_deleted_result_is_made_again(
     put(tmp_path / "set.parquet", f"{store}/table/set.parquet")
     settings, results = AnnotateSettings(prompts="given"), f"{store}/table-masks"
     job = make_plan([f"{store}/table"], tmp_path / "out", small, CHOICE, settings, results=results)
-    run_worker(job.folder, threads=1)
+    run_worker(job.folder, begin, threads=1)
     assert [task.read() for task, _, _ in results_of(job, 0)] == encoded
     assert redo_missing(job) == 0
     found, path = filesystem(job.result(job.names[0]))
@@ -129,7 +81,7 @@ def test_parquet_files_in_a_store_are_inputs_and_a_deleted_result_is_made_again(
 def test_a_store_that_is_lost_ends_the_run_and_costs_no_shard(
     lost, photos, detections, small, tmp_path, monkeypatch
 ) -> None:
-    server, values = begin()
+    server, values = start()
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     kind = type(filesystem("s3://lost")[0])
@@ -147,7 +99,7 @@ def test_a_store_that_is_lost_ends_the_run_and_costs_no_shard(
     server.wait()
     found.invalidate_cache()
     with pytest.raises(DataError, match="does not answer or refuses"):
-        run_worker(job.folder, threads=1)
+        run_worker(job.folder, begin, threads=1)
     assert not job.finished()
     assert not job.set_aside()
     assert not [path for path in (tmp_path / "out" / "claims").iterdir() if path.read_text()]

@@ -142,3 +142,32 @@ def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:
 
     with tarfile.open(job.result(job.names[0])) as tar:
         assert tar.getnames() == ["photo_00.jpg", "photo_00.json", "photo_01.jpg", "photo_01.json"]
+
+
+def test_boxes_of_a_shard_fit_a_photo_that_is_stored_sideways(small, tmp_path) -> None:
+    import io
+    import tarfile
+
+    from mobilesam.annotate.plan import make_plan
+    from mobilesam.annotate.settings import AnnotateSettings
+    from tests.helpers.annotating import CHOICE
+
+    rgb = np.full((60, 120, 3), 90, np.uint8)
+    rgb[20:50, 70:110] = (230, 200, 60)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = io.BytesIO()
+    Image.fromarray(rgb).save(picture, "JPEG", exif=exif, quality=95)
+    about = {"image": {"width": 120, "height": 60}, "annotations": [{"id": 1, "bbox": [70, 20, 40, 30]}]}
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, data in (("t.jpg", picture.getvalue()), ("t.json", json.dumps(about).encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    job = make_plan([str(tmp_path / "s.tar")], tmp_path / "out", small, CHOICE, AnnotateSettings(prompts="given"))
+    annotate_shard(job, job.shard(0), small)
+    ((_, hw, (record,)),) = results_of(job, 0)
+    truth = np.zeros((60, 120), bool)
+    truth[20:50, 70:110] = True
+    assert hw == (60, 120)
+    assert iou(masks.from_rle(record["segmentation"]), truth) > 0.9

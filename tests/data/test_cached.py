@@ -90,3 +90,19 @@ def test_stores_of_another_teacher_and_of_two_kinds_are_refused(two: list[Path],
     embed(two[1], tmp_path / "store", 0, name="b", teacher="other")
     with pytest.raises(DataError, match=r"b\.npz holds embeddings of weights other, the teacher here is t;"):
         open_stores(tmp_path / "store", photos, teacher="t")
+
+
+def test_a_data_set_has_stores_of_its_parts_in_subfolders_and_a_part_twice_counts_once(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "x.tar", 4)
+    found = survey([str(shard)], need_masks=False)
+    header = StoreHeader(teacher="t", image_size=64, embed_dim=1, shard=f"x {found.listings['x']}")
+    for value, (name, part) in enumerate((("a", (0, 1)), ("b/b", (2,)), ("b/again", (2,)))):
+        path = tmp_path / "store" / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with StoreWriter(path, header) as store:
+            for photo in (found.photos[i] for i in part):
+                store.add(photo.name, 0, np.full((1, 4, 4), value, np.float32), photo_checksum(photo.file.read()))
+            store.finish({found.photos[3].name: "truncated"} if name != "a" else {})
+    stores = open_stores(tmp_path / "store", found, teacher="t")
+    assert sorted(photo.path for photo in stores) == ["photo_00", "photo_01", "photo_02"]
+    assert len({store.path for store in stores.values()}) == 2

@@ -9,6 +9,9 @@ import pytest
 
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.recipe import from_dict
+from tests.helpers.s3 import store
+
+__all__ = ["store"]
 
 STUDENT = {
     "embed_dims": [8, 8, 8, 8],

@@ -9,17 +9,16 @@ from mobilesam.contract import LABEL_OBJECT, LABEL_PADDING
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.coupled import MaskStep
 from mobilesam.distill.student import build_student
-from mobilesam.distill.teacher import embed
 from mobilesam.errors import SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.recipe import from_dict
 from mobilesam.train.interactive import Prompts
-from tests.helpers.distilling import history, run
+from tests.helpers.distilling import embed_here, history, run
 
 
 @pytest.fixture
 def embedded_recipes(recipes):
-    embed(recipes(), show_progress=False)
+    embed_here(recipes())
     return recipes
 
 

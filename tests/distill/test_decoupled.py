@@ -18,12 +18,11 @@ import torch
 from mobilesam.distill import decoupled
 from mobilesam.distill.run import distill
 from mobilesam.distill.student import build_student
-from mobilesam.distill.teacher import embed
 from mobilesam.errors import DataError, ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
-from tests.helpers.distilling import history, run, same
+from tests.helpers.distilling import embed_here, history, run, same
 from tests.helpers.scenes import wide_shard, write_shard
 
 
@@ -46,7 +45,7 @@ def spoiled_loss(call: int, error: type[BaseException] | None = None) -> Iterato
 
 @pytest.fixture
 def embedded_recipes(recipes):
-    embed(recipes(), show_progress=False)
+    embed_here(recipes())
     return recipes
 
 
@@ -58,7 +57,7 @@ def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_t
         student_model="tiny_lite",
         run={"steps": 2, "batch_size": 2},
     )
-    embed(recipe, show_progress=False)
+    embed_here(recipe)
     student = checkpoint.load(distill(recipe, show_progress=False))
     assert student.config.encoder == TINY_LITE.encoder
     assert student.config.image_size == 256
@@ -66,7 +65,7 @@ def test_student_and_teacher_may_be_convolutional_and_at_another_side_than_the_t
     own = build_student(recipe, teacher).config
     assert (own.zoom_below, own.click_zoom_below) == (0, 0)  # measured for the teacher alone
     with pytest.raises(SettingsError, match="in steps of 32, not 1056"):
-        embed(replace(recipe, teacher=replace(recipe.teacher, image_size=1056)), show_progress=False)
+        embed_here(replace(recipe, teacher=replace(recipe.teacher, image_size=1056)))
     with pytest.raises(SettingsError, match=r"'student_model' must be one of .*, found 'huge'"):
         replace(recipe, student_model="huge")
 
@@ -121,7 +120,7 @@ def test_a_live_teacher_gives_the_same_targets_as_its_store(embedded_recipes, ti
 @pytest.mark.parametrize("changes", [{"store": {"dtype": "int8"}}, {"store": {"views": 3}}])
 def test_other_kinds_of_store_train_too(recipes, changes) -> None:
     recipe = recipes(run={"steps": 30}, **changes)
-    embed(recipe, show_progress=False)
+    embed_here(recipe)
     run(recipe)
     losses = [line["loss"] for line in history(recipe) if "loss" in line]
     assert losses[-1] < losses[0]
@@ -134,7 +133,7 @@ def test_padding_counts_only_when_it_was_kept(embedded_recipes) -> None:
 
 def test_the_first_forward_of_a_padding_run_differs(recipes, tmp_path: Path) -> None:
     kept = {"keep_padding": True, "path": str(tmp_path / "kept")}
-    embed(recipes(store=kept), show_progress=False)
+    embed_here(recipes(store=kept))
     run(recipes("a", store=kept, embedding_loss={"padding": True}, run={"steps": 2}))
 
 
@@ -159,9 +158,9 @@ def test_photos_without_embedding_are_counted_and_named(embedded_recipes, shard:
 def test_a_shard_that_changed_since_it_was_embedded_is_refused_at_training(recipes, tmp_path: Path) -> None:
     path = write_shard(tmp_path / "x.tar", 12)
     recipe = recipes(data={"paths": [str(path)]})
-    embed(recipe, show_progress=False)
+    embed_here(recipe)
     write_shard(path, 12, seed=1)  # other photos under the same names
-    with pytest.raises(DataError, match=r"'x' has changed since .*x\.npz was written"):
+    with pytest.raises(DataError, match=r"'x' has changed since .*npz was written"):
         run(recipe)
 
 
@@ -171,7 +170,7 @@ def test_two_data_sets_that_share_every_name_are_both_trained_on(recipes, tmp_pa
         path.parent.mkdir()
         write_shard(path, 12, seed=seed)
     recipe = recipes(data={"paths": [str(path) for path in paths]}, run={"steps": 4})
-    embed(recipe, show_progress=False)
+    embed_here(recipe)
     run(recipe)
     record = json.loads((Path(recipe.run.output) / "recipe.json").read_text())
     assert record["data"] == "22 photos"  # two are held out

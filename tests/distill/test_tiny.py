@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import mobilesam
+from mobilesam.data.store import find_stores
 from mobilesam.data.tar import index_tar
-from mobilesam.distill.teacher import embed
+from tests.helpers.distilling import embed_here
 from tests.helpers.scenes import write_shard
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tiny"
@@ -20,6 +21,8 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
     teacher = ("--set", "teacher.checkpoint=teacher")
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher)[0] == 0
     assert run("distill", "embed", RECIPES / "embed.toml", "-o", "store", *data, *teacher, "--verify")[0] == 0
+    code, out, _ = run("distill", "status", "store", "--json")
+    assert (code, json.loads(out)["photos_done"], json.loads(out)["is_complete"]) == (0, 60, True)
     student = (*data, *teacher, "--set", "store.path=store")
     assert run("distill", "train", RECIPES / "student.toml", "-o", "student", *student)[0] == 0
     looks = [
@@ -34,7 +37,7 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
 
 
 def test_verify_fails_on_a_flipped_bit_and_says_which_file(run, recipes, tmp_path: Path) -> None:
-    path = Path(embed(recipes(), show_progress=False).written[0])
+    path = find_stores(embed_here(recipes()).folder)[0]
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.job import Job
-from mobilesam.annotate.status import read_status
-from mobilesam.annotate.worker import AnnotateCrew
-from mobilesam.engines.claims import Claims, owner_of
+from mobilesam.annotate.work import begin
+from mobilesam.engines.claims import Claims
 from mobilesam.engines.local import run_local
+from mobilesam.shards.job import Job
+from mobilesam.shards.status import read_status
+from mobilesam.shards.worker import ShardCrew
 from tests.helpers.annotating import plan
+from tests.helpers.killing import killing_a_writer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -34,41 +34,16 @@ def job(photos, detections, small, tmp_path) -> Job:
 @pytest.fixture
 def expected(photos, detections, small, tmp_path) -> dict[str, bytes]:
     """The bytes that one undisturbed worker writes."""
-    from mobilesam.annotate.worker import run_worker
+    from mobilesam.shards.worker import run_worker
 
     job = plan(photos, tmp_path / "undisturbed", small, detections, shard_photos=1)
-    run_worker(job.folder, threads=1)
+    run_worker(job.folder, begin, threads=1)
     return shards(job)
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing(job, expected) -> None:
-    killed = []
-
-    def kill() -> None:
-        """Kill the first worker that holds a shard."""
-        if killed:
-            return
-        for name in Claims(job.folder / "claims").held():
-            owner = owner_of(job.folder / "claims" / name)
-            if owner:  # the claim may have gone, or be empty yet
-                killed.append(int(owner.split("-")[-2]))
-                os.kill(killed[0], signal.SIGKILL)
-                return
-
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set() and not killed:
-            kill()
-            time.sleep(0.002)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        run_local(AnnotateCrew(job.folder), 2, 1, lambda: None)
-    finally:
-        stop.set()
-        watcher.join()
+    with killing_a_writer(job.folder / "claims") as killed:
+        run_local(ShardCrew(job.folder, begin), 2, 1, lambda: None)
     assert killed
     assert shards(job) == expected
     assert not list((job.folder / "claims").iterdir())
@@ -77,9 +52,10 @@ def test_a_worker_killed_in_the_middle_costs_nothing(job, expected) -> None:
 
 def test_two_ranks_share_a_run(job, expected) -> None:
     code = (
-        "import sys; from pathlib import Path; from mobilesam.annotate.worker import AnnotateCrew\n"
+        "import sys; from pathlib import Path; from mobilesam.shards.worker import ShardCrew\n"
+        "from mobilesam.annotate.work import begin\n"
         "from mobilesam.engines.local import worker_main\n"
-        "worker_main(AnnotateCrew(Path(sys.argv[1])), int(sys.argv[2]), 1)"
+        "worker_main(ShardCrew(Path(sys.argv[1]), begin), int(sys.argv[2]), 1)"
     )
     ranks = [subprocess.Popen([sys.executable, "-c", code, str(job.folder), str(i)]) for i in range(2)]
     assert [rank.wait(120) for rank in ranks] == [0, 0]
@@ -108,12 +84,12 @@ def test_a_run_whose_workers_cannot_start_says_so(job, capfd) -> None:
 
     (job.folder / "job.json").write_text((job.folder / "job.json").read_text().replace('"onnx"', '"nothing"'))
     with pytest.raises(DataError, match="every worker has ended"):
-        run_local(AnnotateCrew(job.folder), 1, 1, lambda: None)
+        run_local(ShardCrew(job.folder, begin), 1, 1, lambda: None)
     assert "unknown backend 'nothing'" in capfd.readouterr().err
 
 
 def test_nothing_is_left_of_a_run_that_is_complete(job: Job, expected: dict[str, bytes], tmp_path: Path) -> None:
-    run_local(AnnotateCrew(job.folder), 1, 1, lambda: None)
+    run_local(ShardCrew(job.folder, begin), 1, 1, lambda: None)
     names = {path.name for path in job.folder.iterdir()}
     assert names == {"claims", "done", "failed", "job.json", "manifest.jsonl", "problems.jsonl", "shards"}
     assert shards(job) == expected

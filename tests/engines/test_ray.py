@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate.job import Job
-from mobilesam.annotate.status import read_status
-from mobilesam.engines.claims import Claims, owner_of
+from mobilesam.annotate.work import begin
+from mobilesam.shards.job import Job
+from mobilesam.shards.status import read_status
 from tests.helpers.annotating import plan
+from tests.helpers.killing import killing_a_writer
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed"),
@@ -84,9 +84,10 @@ def shards(job: Job) -> dict[str, bytes]:
 def run_on(address: str, job: Job) -> None:
     """`run_ray` in a process of its own, since a process joins one cluster in its life."""
     code = (
-        "import sys; from pathlib import Path; from mobilesam.annotate.worker import AnnotateCrew\n"
+        "import sys; from pathlib import Path; from mobilesam.shards.worker import ShardCrew\n"
+        "from mobilesam.annotate.work import begin\n"
         "from mobilesam.engines.ray import run_ray\n"
-        "run_ray(AnnotateCrew(Path(sys.argv[1])), 2, 1, lambda: None, address=sys.argv[2])"
+        "run_ray(ShardCrew(Path(sys.argv[1]), begin), 2, 1, lambda: None, address=sys.argv[2])"
     )
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     done = subprocess.run(
@@ -100,37 +101,22 @@ def run_on(address: str, job: Job) -> None:
 def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
     victim, cluster, photos, detections, small, tmp_path
 ) -> None:
-    from mobilesam.annotate.worker import run_worker
+    from mobilesam.shards.worker import run_worker
 
     alone = plan(photos, tmp_path / "alone", small, detections, shard_photos=1)
-    run_worker(alone.folder, threads=1)
+    run_worker(alone.folder, begin, threads=1)
     job = plan(photos, tmp_path / "out", small, detections, shard_photos=1)
     address, nodes = cluster
-    killed: list[int] = []
-    stop = threading.Event()
 
-    def kill() -> None:
-        """Kill the first worker that holds a shard, or the second node while shards are held."""
-        while not stop.is_set() and not killed:
-            for name in Claims(job.folder / "claims").held():
-                owner = owner_of(job.folder / "claims" / name)
-                if not owner:  # the claim has gone, or is empty yet
-                    continue
-                killed.append(int(owner.split("-")[-2]))
-                if victim == "worker":
-                    os.kill(killed[0], signal.SIGKILL)
-                else:
-                    end_node(nodes[1])
-                break
-            time.sleep(0.002)
+    def kill_it(pid: int) -> None:
+        """Kill the process that holds a shard, or the second node while shards are held."""
+        if victim == "worker":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            end_node(nodes[1])
 
-    watcher = threading.Thread(target=kill)
-    watcher.start()
-    try:
+    with killing_a_writer(job.folder / "claims", kill_it) as killed:
         run_on(address, job)
-    finally:
-        stop.set()
-        watcher.join()
     assert killed
     assert shards(job) == shards(alone)
     assert read_status(job.folder).is_complete

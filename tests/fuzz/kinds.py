@@ -152,7 +152,6 @@ KINDS: dict[str, Kind] = {
     "photos as objects": Kind(lambda: [b""], make_array, photos.array, 60),
     "embeddings": Kind(library.saved_embeddings, mutate_zip, library.embedding, 50),
     "stores": Kind(seeds.stores, mutate_zip, stores.store, 80),
-    "unfinished stores": Kind(seeds.partials, mutate_bytes, stores.partial, 40),
     "tars": Kind(seeds.tars, mutate_bytes, data.tar, 60),
     "records": Kind(seeds.records, mutate_json, data.record, 60),
     "finished photos": Kind(seeds.finished, mutate_json, settings.finished, 20),

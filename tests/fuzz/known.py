@@ -192,16 +192,6 @@ def stores() -> list[Known]:
     ]
 
 
-def partials() -> list[Known]:
-    """Names have no checksum: what was written under another is written again."""
-    partial = seeds.partials()[0]
-    return [
-        ("a name that is not UTF-8", partial.replace(b"b.0.npy", b"\xff.0.npy"), "accepted"),
-        ("a record under the next one's name", partial.replace(b"b.0.npy", b"c.0.npy"), "accepted"),
-        ("a header that is no JSON", partial[:43] + b"\xff" + partial[44:], "accepted"),
-    ]
-
-
 @cache
 def embeddings() -> list[Known]:
     """Files of embeddings with right checksums."""
@@ -366,7 +356,6 @@ KNOWN: dict[str, Callable[[], list[Known]]] = {
     "photos, other readers": lambda: [(name, data, "either") for name, data, _ in photos()],
     "embeddings": embeddings,
     "stores": stores,
-    "unfinished stores": partials,
     "tars": tars,
     "records": records,
     "polygons and run lengths": masks,

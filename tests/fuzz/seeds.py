@@ -162,18 +162,12 @@ def embedding_of(name: str) -> NDArray[np.float32]:
 
 @cache
 def stores() -> list[bytes]:
-    """Finished stores of three photos."""
-    return [data for dtype in ("float16", "int8") for data in _store(dtype)[1:]]
+    """Stores of three photos."""
+    return [_store(dtype) for dtype in ("float16", "int8")]
 
 
-@cache
-def partials() -> list[bytes]:
-    """The same, unfinished."""
-    return [_store(dtype)[0] for dtype in ("float16", "int8")]
-
-
-def _store(dtype: str) -> tuple[bytes, bytes]:
-    """An unfinished store and a finished one."""
+def _store(dtype: str) -> bytes:
+    """A store."""
     from mobilesam.data.checksums import photo_checksum
     from mobilesam.data.store_format import StoreHeader
     from mobilesam.data.store_writer import StoreWriter
@@ -182,8 +176,7 @@ def _store(dtype: str) -> tuple[bytes, bytes]:
     with TemporaryDirectory() as folder, StoreWriter(Path(folder) / "s.npz", header) as writer:
         for name in STORED:
             writer.add(name, 0, embedding_of(name), checksum=photo_checksum(name.encode()))
-        partial = writer.partial.read_bytes()
-        return partial, writer.finish({"d": "damaged"}).read_bytes()
+        return writer.finish({"d": "damaged"}).read_bytes()
 
 
 RECIPES = (

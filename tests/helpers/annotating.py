@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.job import Job, ModelChoice
+from mobilesam.annotate.job import AnnotateJob, ModelChoice
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from tests.helpers.scenes import draw_scene
@@ -50,7 +50,7 @@ def detections(tmp_path: Path) -> Path:
     return path
 
 
-def plan(photos: Path, output: Path, small: mobilesam.Predictor, prompts: Path | None, **settings: Any) -> Job:
+def plan(photos: Path, output: Path, small: mobilesam.Predictor, prompts: Path | None, **settings: Any) -> AnnotateJob:
     """A run of two photos a shard."""
     asked = AnnotateSettings(prompts="given" if prompts else "everything", **{"shard_photos": 2, **settings})
     return make_plan([str(photos)], output, small, CHOICE, asked, prompts=prompts)

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mobilesam.annotate.tasks import Ask, Task
 from mobilesam.image import Rgb
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.closeup import Region
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Look, Zoom, choose_regions, look, merge
+from mobilesam.shards.tasks import Ask, Task
 
 MOST_PHOTOS = 64
 MOST_PIXELS = 2**26

@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from mobilesam.annotate.cells import RowTruth
-from mobilesam.annotate.parquet import read_rows
-from mobilesam.annotate.tasks import Ask
 from mobilesam.data.coco import image_key
 from mobilesam.data.photo import MALFORMED, PhotoRef, reason
 from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.settings import Range, fits
+from mobilesam.shards.cells import RowTruth
+from mobilesam.shards.parquet import read_rows
+from mobilesam.shards.tasks import Ask
 from mobilesam.text import parse_json
 
 Finite = Annotated[float, Range()]

@@ -1,11 +1,10 @@
-"""The end of a run: a report, the table of errors, a contact sheet, and one COCO file where it is asked for."""
+"""The end of an annotation run: its report, a contact sheet, and one COCO file where it is asked for."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,18 @@ import numpy as np
 from PIL import Image
 
 from mobilesam import masks
-from mobilesam.annotate.job import DONE, FAILED, PROBLEMS_FILE, Job, read_records
-from mobilesam.annotate.parquet import read_rows
-from mobilesam.annotate.status import Status
-from mobilesam.annotate.tasks import Task
+from mobilesam.annotate.job import AnnotateJob
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
-from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.files import replacing, save_picture
 from mobilesam.image import Rgb
 from mobilesam.outputs import ALL
+from mobilesam.shards.parquet import read_rows
+from mobilesam.shards.records import all_done
+from mobilesam.shards.report import write_errors, write_numbers
+from mobilesam.shards.status import Status
+from mobilesam.shards.tasks import Task
 from mobilesam.tables import table
 
 SAMPLES = 25  # photos on the contact sheet, 5 x 5
@@ -31,40 +32,31 @@ WORST = 10
 Record = dict[str, Any]
 
 
-def write_report(job: Job, status: Status, *, wall_seconds: float, coco: bool) -> list[Path]:
+def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco: bool) -> list[Path]:
     """Write report.json, report.md, errors.jsonl, sample.jpg and, if asked, instances.json; returns the files."""
     files = [write_errors(job), write_sample(job)]
     if coco:
         files.append(write_coco(job))
-    worst = sorted(one for _, record in read_records(job.folder / "done", DONE) for one in record["worst"])[:WORST]
-    rate = status.photos_done / wall_seconds if wall_seconds else 0.0
-    record = {**asdict(status), "wall_seconds": round(wall_seconds, 1), "photos_per_second": round(rate, 2)}
-    record["worker_rates"] = [round(rate, 2) for rate in status.worker_rates]
-    record |= {"identity": job.identity, "worst": worst}
-    files.append(save_json(record, job.folder / "report.json", ALL, indent=2))
-    files.append(save_text(to_markdown(job, status, record), job.folder / "report.md", ALL))
-    return [file for file in files if file is not None]
-
-
-def to_markdown(job: Job, status: Status, record: Record) -> str:
-    """The report for people."""
-    rows = [
-        ("photos", f"{status.photos_done} of {status.photos}"),
-        ("masks", str(status.masks)),
-        ("errors", f"{status.errors} (errors.jsonl)"),
-        ("shards set aside", str(len(status.set_aside))),
-        ("size", f"{status.bytes / 1e6:.1f} MB"),
-        ("photos/s of this call", str(record["photos_per_second"])),
-        *second_look_rows(status),
-        ("memory of a worker, at most", f"{status.worker_mb:.0f} MB" if status.worker_mb else "unknown"),
-        ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.choice.backend}"),
-    ]
-    parts = ["# Annotation run", "\n".join(table(("", ""), rows))]
-    if record["worst"]:
-        lowest = [(str(photo), str(count), f"{score:.3f}") for score, photo, count in record["worst"]]
+    worst = sorted(one for _, record in all_done(job.folder) for one in record["worst"])[:WORST]
+    parts = []
+    if worst:
+        lowest = [(str(photo), str(count), f"{score:.3f}") for score, photo, count in worst]
         parts += ["## Lowest scores", "\n".join(table(("photo", "masks", "mean score"), lowest))]
-    parts += ["![A random sample](sample.jpg)"]
-    return "\n\n".join(parts) + "\n"
+    rows = [
+        ("masks", str(status.masks)),
+        *second_look_rows(status),
+        ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.model_choice.backend}"),
+    ]
+    files += write_numbers(
+        job,
+        status,
+        title="Annotation run",
+        wall_seconds=wall_seconds,
+        rows=rows,
+        more={"worst": worst},
+        parts=[*parts, "![A random sample](sample.jpg)"],
+    )
+    return [file for file in files if file is not None]
 
 
 def second_look_rows(status: Status) -> list[tuple[str, str]]:
@@ -79,21 +71,7 @@ def second_look_rows(status: Status) -> list[tuple[str, str]]:
     ]
 
 
-def write_errors(job: Job) -> Path:
-    """One line for each photo and prompt without a result, and why: those of the plan, then those of the shards."""
-    path = job.folder / "errors.jsonl"
-    with replacing(path, ALL) as partial, partial.open("w", encoding="utf-8") as file:
-        with (job.folder / PROBLEMS_FILE).open(encoding="utf-8", errors="backslashreplace") as problems:
-            file.writelines(problems)
-        for name, record in read_records(job.folder / "done", DONE):
-            for photo, reason in record["errors"]:
-                file.write(json.dumps({"photo": photo, "reason": reason, "shard": name}) + "\n")
-        for name, record in read_records(job.folder / "failed", FAILED):
-            file.write(json.dumps({"shard": name, "reason": record["reason"]}) + "\n")
-    return path
-
-
-def results_of(job: Job, index: int) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
+def results_of(job: AnnotateJob, index: int) -> Iterator[tuple[Task, tuple[int, int], list[Record]]]:
     """The photos of a finished shard with their sizes (height, width) and masks, in the order of the plan."""
     shard = job.shard(index)
     path = job.result(shard.name)
@@ -122,7 +100,7 @@ def parquet_results(path: str, tasks: dict[str, Task]) -> Iterator[tuple[Task, t
         yield tasks[current], hw, records
 
 
-def write_coco(job: Job) -> Path:
+def write_coco(job: AnnotateJob) -> Path:
     """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number."""
     path = job.folder / "instances.json"
     done, categories = job.finished(), {1}
@@ -169,7 +147,7 @@ def to_coco(record: Record, id: int, image_id: int | str) -> Record:
     }
 
 
-def write_sample(job: Job) -> Path | None:
+def write_sample(job: AnnotateJob) -> Path | None:
     """A contact sheet of random results, the same for the same run; None if there is no result."""
     done = job.finished()
     indices = [i for i, name in enumerate(job.names) if name in done]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from mobilesam.choices import AnnotatePrompts, ShardForm, ZoomWord
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
-from mobilesam.settings import Count, Settings
+from mobilesam.settings import Count, CountOrZero, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +22,8 @@ class AnnotateSettings(Settings):
     """Most photos in a shard, the unit that is written, resumed and retried."""
     zoom: ZoomWord = "auto"
     """Second looks at small boxes: "auto", "on" or "off"."""
-    zoom_batch: Count = 1
-    """Regions of second looks in a call of the encoder, gathered across photos; on a CPU, 1 is fastest."""
+    zoom_batch: CountOrZero = 0
+    """Regions of second looks in a call of the encoder, gathered across photos; 0: what is fastest with the backend."""
     max_pixels: Count = MAX_PIXELS
     """Larger photos are refused."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mobilesam import boxes
-from mobilesam.ahead import read_ahead
 from mobilesam.annotate.forms import open_writer
-from mobilesam.annotate.job import Job, Shard
+from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.looks import Looked, SecondLooks
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.tasks import Ask, Task
-from mobilesam.errors import MobileSamError, PromptError, first_line
+from mobilesam.errors import PromptError, first_line
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import sa1b_mask
-from mobilesam.files import save_json
 from mobilesam.image import Rgb
-from mobilesam.memory import peak_mb
-from mobilesam.outputs import ALL
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.predict.results import Mask, Prediction
 from mobilesam.predict.zoom import Zoom
-from mobilesam.remote import is_lost, placing
+from mobilesam.shards.job import Job, Shard, open_job
+from mobilesam.shards.tasks import Ask, Task
+from mobilesam.shards.work import ShardResult, readable, writing
+from mobilesam.shards.worker import Write
 
 READ_AHEAD = 4  # photos decoded while the model runs on another
 
@@ -46,24 +43,28 @@ class Annotated:
 
 
 @dataclass
-class ShardResult:
-    """Summary of one shard, as written to its record."""
+class MaskResult(ShardResult):
+    """Summary of one shard of masks."""
 
-    photos: int = 0
     masks: int = 0
-    errors: list[list[str]] = field(default_factory=list)
-    """(photo, reason) of each photo or prompt without a result."""
-    bytes: int = 0
-    """Size of the file."""
     second_looks: int = 0
     second_look_seconds: float = 0.0
-    peak_mb: float = 0.0
-    """Peak memory of the worker so far; 0 where the system does not tell."""
     worst: list[list[Any]] = field(default_factory=list)
     """(mean score, photo, number of masks) of the photos with the lowest scores."""
 
 
-def annotate_shard(job: Job, shard: Shard, predictor: Predictor) -> None:
+def begin(folder: Path, threads: int | None) -> tuple[Job, Write]:
+    """Open a run and load its model; see `shards.worker.Begin`.
+
+    Raises:
+        ModelError: the model here is not the one of the plan.
+    """
+    job = open_job(folder, AnnotateJob)
+    predictor = job.open_model(threads)
+    return job, lambda shard: annotate_shard(job, shard, predictor)
+
+
+def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None:
     """Write the masks of one shard and its record; the same shard gives the same bytes, wherever it is done.
 
     Args:
@@ -74,20 +75,21 @@ def annotate_shard(job: Job, shard: Shard, predictor: Predictor) -> None:
     Raises:
         OSError: the result cannot be written.
     """
-    result, started = ShardResult(), time.perf_counter()
-    work = everything if job.settings.prompts == "everything" else answer_prompts
-    with placing(job.result(shard.name)) as path:
-        with open_writer(job.settings.form, path, job.identity) as writer:
-            opening = partial(open_task, max_pixels=job.settings.max_pixels)
-            opened = read_ahead(shard.tasks, opening, threads=2, most=READ_AHEAD)
-            for photo in work(readable(opened, result), predictor, job.settings, result):
-                add(result, photo, writer.add)
-        result.bytes = path.stat().st_size
-    result.worst, result.peak_mb = sorted(result.worst)[:5], round(peak_mb(), 1)
-    save_json({**asdict(result), "seconds": round(time.perf_counter() - started, 2)}, job.done_file(shard.name), ALL)
+    result, settings = MaskResult(), job.settings
+    work = everything if settings.prompts == "everything" else answer_prompts
+
+    def prepare(task: Task, encoded: bytes) -> tuple[bytes, Rgb]:
+        return encoded, task.decode(encoded, settings.max_pixels)
+
+    with writing(job, shard, result) as path, open_writer(settings.form, path, job.identity) as writer:
+        opened = readable(shard, result, prepare, threads=2, most=READ_AHEAD)
+        photos = ((task, encoded, rgb) for task, (encoded, rgb) in opened)
+        for photo in work(photos, predictor, settings, result):
+            add(result, photo, writer.add)
+        result.worst = sorted(result.worst)[:5]
 
 
-def add(result: ShardResult, photo: Annotated, write: Callable[[Annotated], None]) -> None:
+def add(result: MaskResult, photo: Annotated, write: Callable[[Annotated], None]) -> None:
     """Write one photo and count it."""
     write(photo)
     scores = [record["predicted_iou"] for record in photo.records]
@@ -97,35 +99,11 @@ def add(result: ShardResult, photo: Annotated, write: Callable[[Annotated], None
     result.worst.append([round(mean, 4), str(photo.task.photo), len(scores)])
 
 
-def open_task(task: Task, max_pixels: int) -> tuple[bytes, Rgb] | str:
-    """The bytes and the pixels of a photo, or why it cannot be read.
-
-    Raises:
-        OSError: all photos are gone, with their store or their network folder.
-    """
-    try:
-        encoded = task.read()
-        return encoded, task.decode(encoded, max_pixels)
-    except (MobileSamError, OSError, ValueError) as error:
-        if is_lost(error):
-            raise
-        return first_line(error)
-
-
 Opened = tuple[Task, bytes, Rgb]
 
 
-def readable(photos: Iterator[tuple[Task, tuple[bytes, Rgb] | str]], result: ShardResult) -> Iterator[Opened]:
-    """The photos that could be opened; the others are noted."""
-    for task, opened in photos:
-        if isinstance(opened, str):
-            result.errors.append([str(task.photo), opened])
-        else:
-            yield task, *opened
-
-
 def everything(
-    photos: Iterator[Opened], predictor: Predictor, settings: AnnotateSettings, result: ShardResult
+    photos: Iterator[Opened], predictor: Predictor, settings: AnnotateSettings, result: MaskResult
 ) -> Iterator[Annotated]:
     """All masks of each photo."""
     for task, encoded, rgb in photos:
@@ -134,11 +112,11 @@ def everything(
 
 
 def answer_prompts(
-    photos: Iterator[Opened], predictor: Predictor, settings: AnnotateSettings, result: ShardResult
+    photos: Iterator[Opened], predictor: Predictor, settings: AnnotateSettings, result: MaskResult
 ) -> Iterator[Annotated]:
     """One mask for each prompt, in their order; the regions of second looks are encoded across photos."""
     zoom: Zoom = {"auto": "auto", "on": True, "off": False}[settings.zoom]  # type: ignore[assignment]
-    looks = SecondLooks(predictor.backend, zoom, settings.zoom_batch)
+    looks = SecondLooks(predictor.backend, zoom, settings.zoom_batch or 1)
     for task, encoded, rgb in photos:
         photo = first_look(task, encoded, rgb, predictor, result.errors)
         yield from map(finish, looks.put(photo))

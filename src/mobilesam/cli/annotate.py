@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mobilesam import choices
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
-
-if TYPE_CHECKING:
-    from mobilesam.annotate.run import Outcome
+from mobilesam.cli.shards import RunFolder, tell, tell_status, told, unless_stopped
 
 annotate_app = typer.Typer(
     cls=RunByDefault,
@@ -41,17 +36,14 @@ def run_annotate(
     form: Annotated[
         choices.ShardForm, typer.Option("--write", "-w", help="sa1b: tars with photos; parquet: a row per mask.")
     ] = "sa1b",
-    results: Annotated[
-        str,
-        typer.Option(help="Where the shards go, such as s3://BUCKET/PREFIX; default: OUTPUT/shards."),
-    ] = "",
+    results: options.Results = "",
     coco: Annotated[bool, typer.Option("--coco", help="Also merge all masks into instances.json at the end.")] = False,
     images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
     shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
     engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes; one for each core is fastest.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of each worker; default: the cores, divided.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
+    workers: options.Workers = None,
+    threads: options.WorkerThreads = None,
+    address: options.RayAddress = None,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
@@ -59,7 +51,8 @@ def run_annotate(
     device: options.Device = "cpu",
     zoom: options.ZoomName = "auto",
     zoom_batch: Annotated[
-        int | None, typer.Option(min=1, help="Regions of second looks in a call; default: 1, on GPUs 16.")
+        int | None,
+        typer.Option(min=1, help="Regions of second looks in a call; default: what is fastest with the backend."),
     ] = None,
     max_pixels: options.MaxPixels = None,
     search: options.Search = None,
@@ -71,6 +64,7 @@ def run_annotate(
     from mobilesam.annotate.settings import AnnotateSettings
     from mobilesam.everything.settings import EverythingSettings
     from mobilesam.image import MAX_PIXELS
+    from mobilesam.shards.run import Running
 
     asks = prompts is not None or own_boxes
     check_options(asks, prompts is not None and own_boxes, zoom != "auto" or zoom_batch is not None, search)
@@ -79,50 +73,31 @@ def run_annotate(
         form=form,
         shard_photos=shard_photos,
         zoom=zoom,
-        zoom_batch=zoom_batch or (1 if device == "cpu" else 16),
+        zoom_batch=zoom_batch or 0,
         max_pixels=max_pixels or MAX_PIXELS,
         everything=options.read_settings(EverythingSettings, {}, search),
     )
-    is_terminal = sys.stderr.isatty()
+    choice = ModelChoice(
+        model=str(Path(model).absolute()) if Path(model).exists() else model,
+        backend=backend,
+        precision=precision,
+        image_size=image_size,
+        device=device,
+    )
+    running = Running(engine=engine, workers=workers, threads=threads, address=address, **told(as_json))
     run = partial(
         annotate,
         inputs,
         output,
-        choice=ModelChoice(
-            model=str(Path(model).absolute()) if Path(model).exists() else model,
-            backend=backend,
-            precision=precision,
-            image_size=image_size,
-            device=device,
-        ),
+        choice=choice,
         settings=settings,
         prompts=prompts,
         photos=images,
-        engine=engine,
-        workers=workers,
-        threads=threads,
-        address=address,
         coco=coco,
         results=results,
-        show_progress=is_terminal and not as_json,
-        log=None if is_terminal else lambda line: typer.echo(line, err=True),
+        running=running,
     )
-    outcome = unless_stopped(run)
-    files = [str(file) for file in outcome.files]
-    text = "\n".join([outcome.status.text(), *(f"wrote {file}" for file in files)])
-    options.say({**asdict(outcome.status), "files": files}, text, as_json)
-    # As in every command, something without a result is a failure, but only after all else is done.
-    if outcome.status.errors or outcome.status.set_aside or outcome.problems:
-        raise typer.Exit(1)
-
-
-def unless_stopped(run: Callable[[], Outcome]) -> Outcome:
-    """Run it; Ctrl-C and SIGTERM end it with a message."""
-    try:
-        return run()
-    except (KeyboardInterrupt, SystemExit):
-        typer.echo("stopped: what is finished stays, the rest is done by the same command", err=True)
-        raise
+    tell(unless_stopped(run), as_json)
 
 
 def check_options(asks: bool, both: bool, has_zoom: bool, search: list[str] | None) -> None:
@@ -142,12 +117,6 @@ def check_options(asks: bool, both: bool, has_zoom: bool, search: list[str] | No
 
 
 @annotate_app.command()
-def status(
-    output: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    as_json: options.AsJson = False,
-) -> None:
+def status(output: RunFolder, as_json: options.AsJson = False) -> None:
     """Say how far a run is, from its folder alone."""
-    from mobilesam.annotate.status import read_status
-
-    found = read_status(output)
-    options.say({**asdict(found), "is_complete": found.is_complete}, found.text(), as_json)
+    tell_status(output, as_json)

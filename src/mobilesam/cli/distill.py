@@ -9,7 +9,7 @@ import typer
 
 from mobilesam import choices
 from mobilesam.cli import options
-from mobilesam.errors import SettingsError
+from mobilesam.cli.shards import RunFolder, tell, tell_status, told, unless_stopped
 from mobilesam.extras import require
 
 distill_app = typer.Typer(help="Make a small model imitate a large one.", no_args_is_help=True)
@@ -22,38 +22,34 @@ def embed(
     recipe: RecipeFile,
     output: StoreFolder = None,
     overrides: options.Overrides = None,
-    engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs several workers.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes; each takes whole data sets.")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of each of several workers.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster: auto, or HOST:PORT.")] = None,
+    results: options.Results = "",
+    engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
+    workers: options.Workers = None,
+    threads: options.WorkerThreads = None,
+    address: options.RayAddress = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only check the records of the files that exist.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cache a teacher's image embeddings, one file per shard; run again to continue."""
+    """Store a teacher's image embeddings, in shards; only what is missing is done when it is repeated."""
     # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
     require("lightning", "train", "distillation")
-    from mobilesam.distill import teacher
+    from mobilesam.distill import embed as work
     from mobilesam.distill.config import DistillRecipe
-    from mobilesam.distill.crew import EmbedCrew
-    from mobilesam.engines import run_crew
     from mobilesam.recipe import load_recipe
+    from mobilesam.shards.run import Running
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
     if verify:
-        report_damage(teacher.verify(Path(loaded.store.path)), as_json)
+        report_damage(work.verify(Path(loaded.store.path)), as_json)
         return
-    if engine == "ray" or workers > 1:
-        run_crew(EmbedCrew(loaded), engine, workers, threads, address)
-    elif address is not None or threads is not None:
-        raise SettingsError("--address needs --engine ray, and --threads several --workers; leave it out")
-    # With several workers this only checks what they wrote, and names the photos that were skipped.
-    # With --json, standard output and standard error are read by programs, so no progress bar is drawn.
-    done = teacher.embed(loaded, show_progress=not as_json)
-    lines = [f"wrote {path}" for path in done.written]
-    lines += [f"already there: {path}" for path in done.present]
-    lines += [f"another process is writing {path}" for path in done.busy]
-    lines += [f"skipped photo '{name}': {reason}" for name, reason in done.skipped.items()]
-    options.say(vars(done), "\n".join(lines), as_json)
+    running = Running(engine=engine, workers=workers, threads=threads, address=address, **told(as_json))
+    tell(unless_stopped(lambda: work.embed(loaded, results=results, running=running)), as_json)
+
+
+@distill_app.command()
+def status(output: RunFolder, as_json: options.AsJson = False) -> None:
+    """Say how far a run of `embed` is, from its folder alone."""
+    tell_status(output, as_json)
 
 
 def report_damage(damaged: dict[str, list[str]], as_json: bool) -> None:

@@ -46,6 +46,17 @@ UnclearFrame = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes or actors; default: one for each core, as far as memory goes."),
+]
+WorkerThreads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Of each worker; default: the cores, divided.")
+]
+RayAddress = Annotated[str | None, typer.Option("--address", help="Of a running Ray cluster: auto, or HOST:PORT.")]
+Results = Annotated[
+    str, typer.Option("--results", help="Where the shards go, such as s3://BUCKET/PREFIX; default: OUTPUT/shards.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that mobilesam did not write too, but never an input.")
 ]

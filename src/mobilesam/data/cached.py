@@ -17,7 +17,7 @@ AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_paddin
 def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, Store]:
     """Find the embedding store of each photo; photos that the teacher could not read are left out.
 
-    A store is matched to a data set by the names and sizes of its photos, so the data set may have been renamed.
+    Stores are matched to a data set by the names and sizes of its photos, so the data set may have been renamed.
 
     Args:
         folder: of `mobilesam distill embed`.
@@ -33,19 +33,22 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, 
     members: dict[str, list[PhotoRef]] = defaultdict(list)
     for photo in photos.photos:
         members[photo.id.dataset].append(photo)
-    chosen = {dataset: choose(stores, photos.listings[dataset], group) for dataset, group in members.items()}
+    by_listing: dict[str, list[Store]] = defaultdict(list)
+    for store in stores:
+        by_listing[store.header.listing].append(store)
+    chosen = {dataset: choose(by_listing[photos.listings[dataset]], group) for dataset, group in members.items()}
+    used = {store.path for several in chosen.values() for store in several}
     found: dict[PhotoId, Store] = {}
     missing: list[PhotoId] = []
     for dataset, group in members.items():
-        store = chosen[dataset]
-        if store is None:
-            unused = [s for s in stores if s not in chosen.values()]
-            refuse_changed(dataset, group, unused)
-            missing += [photo.id for photo in group]
-            continue
-        check_frame(store, group[0])
-        found.update((photo.id, store) for photo in group if photo.name in store.photos)
-        missing += [p.id for p in group if p.name not in store.photos and p.name not in store.skipped]
+        if not chosen[dataset]:
+            refuse_changed(dataset, group, [store for store in stores if store.path not in used])
+        for store in chosen[dataset]:
+            check_frame(store, group[0])
+        embedded = {name: store for store in chosen[dataset] for name in store.photos}
+        skipped = {name for store in chosen[dataset] for name in store.skipped}
+        found.update((photo.id, embedded[photo.name]) for photo in group if photo.name in embedded)
+        missing += [p.id for p in group if p.name not in embedded and p.name not in skipped]
     if missing:
         names = ", ".join(str(id) for id in sorted(missing)[:NAMED])
         raise DataError(
@@ -64,16 +67,27 @@ def check_frame(store: Store, photo: PhotoRef) -> None:
     if store.header.unclear_frame != photo.unclear_frame:
         raise DataError(
             f"{store.path} was made with data.unclear_frame '{store.header.unclear_frame}', the recipe says "
-            f"'{photo.unclear_frame}'; use one of them, or delete that file and run `mobilesam distill embed` again"
+            f"'{photo.unclear_frame}'; use one of them, or delete that run's folder and run `mobilesam distill embed` "
+            "again"
         )
 
 
-def choose(stores: Iterable[Store], listing: str, photos: Sequence[PhotoRef]) -> Store | None:
-    """Choose the store of a data set: by the photos' names and sizes, then by checksum where several stores match."""
-    candidates = [store for store in stores if store.header.listing == listing]
-    if len(candidates) < 2:
-        return next(iter(candidates), None)
-    return next((store for store in candidates if store.is_of(photos)), candidates[0])
+def choose(candidates: Sequence[Store], photos: Sequence[PhotoRef]) -> list[Store]:
+    """Choose the stores of a data set, a part of it in each.
+
+    Args:
+        candidates: those that were made of photos with these names and sizes.
+        photos: of the data set; where other photos have the same names and sizes, their bytes tell which are meant.
+    """
+    several = sum(len(store.photos) for store in candidates) > len({n for store in candidates for n in store.photos})
+    its_own = [store for store in candidates if store.is_of(photos)] if several else candidates
+    chosen: list[Store] = []
+    names: set[str] = set()
+    for store in its_own or candidates:
+        if not names & store.photos:  # a photo that was embedded twice counts once
+            chosen.append(store)
+            names |= store.photos
+    return chosen
 
 
 def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[Store]) -> None:
@@ -87,7 +101,7 @@ def refuse_changed(dataset: str, photos: Sequence[PhotoRef], unused: Iterable[St
         if names & store.photos:
             raise DataError(
                 f"'{dataset}' has changed since {store.path} was written: names or sizes of its photos differ; "
-                "delete that file and run `mobilesam distill embed` again"
+                "delete that run's folder and run `mobilesam distill embed` again"
             )
 
 

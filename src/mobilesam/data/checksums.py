@@ -12,6 +12,23 @@ from collections.abc import Iterable
 from mobilesam.data.photo import PhotoRef
 
 
+class Listings:
+    """Checksums of the names and sizes of the photos of several data sets, which are told one after the other."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, int] = {}
+
+    def add(self, photo: PhotoRef, size: int) -> None:
+        """Take the next photo of a data set, and its size in bytes."""
+        before = self._sums.get(photo.id.dataset)
+        line = f"{photo.name} {size}" if before is None else f"\n{photo.name} {size}"
+        self._sums[photo.id.dataset] = zlib.crc32(line.encode(), before or 0)
+
+    def checksums(self) -> dict[str, str]:
+        """Data set → `listing_checksum` of its photos."""
+        return {dataset: f"{value:08x}" for dataset, value in self._sums.items()}
+
+
 def listing_checksum(photos: Iterable[PhotoRef]) -> str:
     """Checksum of the names and sizes of a data set's photos, in order; independent of the data set's name.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,14 +70,19 @@ def read(
     Raises:
         DataError: it is missing or of no known layout.
     """
+    for item in once(_read(path, dataset or name_datasets([path])[0], photos)):
+        yield replace(item, unclear_frame=unclear_frame) if isinstance(item, PhotoRef) else item
+
+
+def once(items: Iterable[Item]) -> Iterator[Item]:
+    """Items under names that files can hold; a photo whose name another one has is a problem."""
     seen: set[PhotoId] = set()
-    for found in _read(path, dataset or name_datasets([path])[0], photos):
-        item = named(found)
+    for item in map(named, items):
         if isinstance(item, PhotoRef) and item.id in seen:
             yield Problem(item.id, TWICE)
             continue
         seen.add(item.id)
-        yield replace(item, unclear_frame=unclear_frame) if isinstance(item, PhotoRef) else item
+        yield item
 
 
 def named(item: Item) -> Item:
@@ -151,6 +156,12 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
         names = ", ".join(" + ".join(pair) for pair in LAYOUTS)
         raise DataError(f"'{path}' has no known layout: expected NAME.jpg beside NAME.json, or folders {names}")
     return read_extracted(path, dataset)
+
+
+def is_known(folder: Path) -> bool:
+    """Whether a folder has one of the layouts; another one may hold photos alone."""
+    pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
+    return pairs or any(map(_photo_beside, folder.glob("*.json")))
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:

@@ -21,14 +21,11 @@ from mobilesam.data.store_format import (
     SKIPPED,
     SUFFIX,
     Embedding,
-    StoreHeader,
     checksum_name,
     parse_header,
     payload_start,
-    read_payload,
     record_name,
     scale_name,
-    scan,
 )
 from mobilesam.errors import DataError
 from mobilesam.settings import fits
@@ -123,7 +120,7 @@ class Store:
         """
         if self.differs(photo, encoded):
             raise DataError(
-                f"photo '{photo}' has changed since {self.path} was written; delete that file and run "
+                f"photo '{photo}' has changed since {self.path} was written; delete that run's folder and run "
                 "`mobilesam distill embed` again"
             )
 
@@ -149,21 +146,12 @@ class Store:
 
 
 def find_stores(folder: Path) -> list[Path]:
-    """Find the finished stores of a folder.
+    """Find the stores of a folder and its subfolders.
 
     Raises:
         DataError: there is none.
     """
-    files = sorted(folder.glob(f"*{SUFFIX}"))
+    files = sorted(path for path in folder.rglob(f"*{SUFFIX}") if not path.name.startswith("."))
     if not files:
         raise DataError(f"{folder}: no store of embeddings; write it with `mobilesam distill embed RECIPE -o {folder}`")
     return files
-
-
-def read_header(path: Path) -> StoreHeader | None:
-    """Read the header of a store, finished or not, without the zip directory; None where it is incomplete."""
-    with open(path, "rb") as file:
-        first = next(scan(file), None)
-        if first is None or first.filename != HEADER:
-            return None
-        return parse_header(read_payload(file, first), path)

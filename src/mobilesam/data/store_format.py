@@ -1,11 +1,9 @@
 """The format of a store of embeddings: its header, the names of its members, and how they lie in the file.
 
-    NAME.npz           header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
-    NAME.npz.partial   the same while it grows: whole records, perhaps an incomplete one at the end
+    NAME.npz   header.json, then for each photo PHOTO.crc32 and PHOTO.VIEW.npy (C, gh, gw), then skipped.json
 
 A zip whose members are stored uncompressed is what `numpy.savez` writes, so `numpy.load` reads it and `unzip -t` finds
-a flipped bit: every member carries its CRC-32. Its directory comes last, which is why a growing file has another name
-and is scanned record by record when writing continues. `docs/decisions/0004-embedding-store.md` says why.
+a flipped bit: every member carries its CRC-32. `docs/decisions/0004-embedding-store.md` says why.
 
 Only the cells that the photo covers are kept: a third of a 3:2 photo's grid is padding.
 
@@ -17,11 +15,9 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +35,6 @@ HEADER, SKIPPED = "header.json", "skipped.json"
 Dtype = Literal["float16", "int8"]
 """What embeddings are stored as; int8 has a scale for each channel and photo."""
 PREPROCESSING = f"RGB, long side to image_size by Pillow's bilinear filter, mean {PIXEL_MEAN}, std {PIXEL_STD}"
-SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of a zip member, before its name
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's earliest date, so that equal records make equal files
 Embedding = NDArray[np.float32]
@@ -125,63 +120,6 @@ def parse_header(data: bytes, path: Path) -> StoreHeader:
     return header
 
 
-def scan(file: BinaryIO) -> Iterator[zipfile.ZipInfo]:
-    """Yield the complete members of a zip that has no directory yet; stops at the first incomplete one."""
-    offset = 0
-    while True:
-        file.seek(offset)
-        fixed = file.read(_LOCAL_HEADER.size)
-        if len(fixed) < _LOCAL_HEADER.size:
-            return
-        signature, *_, crc, stored, size, name_length, extra_length = _LOCAL_HEADER.unpack(fixed)
-        if signature != SIGNATURE or extra_length or stored != size:
-            return
-        name = file.read(name_length)
-        data = file.read(size)
-        if len(name) < name_length or len(data) < size or zlib.crc32(data) != crc:
-            return
-        try:
-            member = zipfile.ZipInfo(name.decode("utf-8"), EPOCH)
-        except ValueError:  # names have no checksum of their own
-            return
-        member.CRC, member.header_offset = crc, offset
-        member.compress_size = member.file_size = size
-        yield member
-        offset = end_of(member)
-
-
-def unmixed(members: Iterable[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
-    """Yield members up to the first whose name must be damaged: names have no checksum.
-
-    A photo's checksum and a record's scales come right before the record, under the same name, and no name repeats.
-    """
-    names: set[str] = set()
-    checksum = scale = ""
-    for member in members:
-        name = member.filename
-        record = name.removesuffix(".npy").removesuffix(".scale")
-        is_next = record.startswith(checksum) and (not scale or record == scale)
-        if name in names or not is_next:
-            return
-        names.add(name)
-        checksum = (
-            f"{name.removesuffix('.crc32')}." if name.endswith(".crc32") else checksum * name.endswith(".scale.npy")
-        )
-        scale = record if name.endswith(".scale.npy") else ""
-        yield member
-
-
 def payload_start(member: zipfile.ZipInfo) -> int:
     """Offset of a member's data in the file, whose local header has no extra fields."""
     return member.header_offset + _LOCAL_HEADER.size + len(member.filename.encode("utf-8"))
-
-
-def end_of(member: zipfile.ZipInfo) -> int:
-    """Offset of the first byte after a member."""
-    return payload_start(member) + member.file_size
-
-
-def read_payload(file: BinaryIO, member: zipfile.ZipInfo) -> bytes:
-    """Read a member's data, unchecked, from a file that may have no zip directory yet."""
-    file.seek(payload_start(member))
-    return file.read(member.file_size)

@@ -35,7 +35,9 @@ class StoreConfig(Settings):
     """The store of the teacher's embeddings on disk."""
 
     path: str = "runs/embeddings"
-    """Folder with one file per data set."""
+    """Folder of the run that embeds; training reads all stores in it and in its subfolders."""
+    shard_photos: Count = 256
+    """Most photos in a store, the unit that is written, resumed and retried."""
     dtype: Dtype = "float16"
     """float16, or int8 with a scale per channel and photo: half the bytes."""
     views: Count = 1

@@ -64,7 +64,7 @@ class Claims:
         except FileExistsError:
             return False
         with os.fdopen(handle, "w") as file:
-            json.dump({"worker": self.worker}, file)
+            file.write(json.dumps({"worker": self.worker}) + "\n")
         self.beat(name)
         with (self.folder / f"{name}.tries").open("a") as file:
             file.write("started\n")
@@ -96,6 +96,15 @@ class Claims:
         now = self.clock()
         with suppress(FileNotFoundError):
             os.utime(self.folder / name, (now, now))
+
+    def note(self, name: str, count: int) -> None:
+        """Write down how far the work on a claimed shard is; nothing happens if the claim was taken over."""
+        with suppress(FileNotFoundError):
+            handle = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND)  # never made anew
+            try:
+                os.write(handle, f"{count}\n".encode())
+            finally:
+                os.close(handle)
 
     def is_stale(self, path: Path) -> bool:
         """Whether a claim exists whose worker has given no sign of life for too long, or has died on this machine."""
@@ -146,12 +155,21 @@ class Claims:
         return {name for name in os.listdir(self.folder) if not name.startswith(".") and not name.endswith(".tries")}
 
     @contextmanager
-    def holding(self, name: str) -> Iterator[None]:
-        """Give signs of life while the block runs; it does not release the claim."""
+    def holding(self, name: str, count: Callable[[], int] = int) -> Iterator[None]:
+        """Give signs of life while the block runs; it does not release the claim.
+
+        Args:
+            name: of the shard.
+            count: says how far the work is, for those who look at it.
+        """
         done = threading.Event()
 
         def beat() -> None:
+            noted = 0
             while not done.wait(min(BEAT, self.stale_after / 4)):
+                if (now := count()) != noted:
+                    self.note(name, now)
+                    noted = now
                 self.beat(name)
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -181,9 +199,17 @@ class Pauses:
 def owner_of(path: Path) -> str:
     """The worker that holds a claim; "" if there is none, or it is being written."""
     try:
-        return str(json.loads(path.read_text())["worker"])
+        return str(json.loads(path.read_text().partition("\n")[0])["worker"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def count_in(path: Path) -> int:
+    """What the worker that holds a claim last noted; 0 if it has noted nothing."""
+    try:
+        return int(path.read_text().split("\n")[-2])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def died_here(worker: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
 from mobilesam.engines.job import Crew
+from mobilesam.engines.room import cores
 from mobilesam.errors import DataError, MobileSamError
 
 POLL = 0.5  # seconds between two looks at the workers
@@ -45,7 +46,7 @@ def run_local(crew: Crew, workers: int, threads: int | None, watch: Callable[[],
         DataError: every worker ended with an error, or died again and again.
     """
     context = multiprocessing.get_context("spawn")  # runtimes with threads of their own do not survive a fork
-    threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    threads = threads or max(1, cores() // workers)
     rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))  # torchrun, Slurm
     members: dict[int, Member] = {}
 

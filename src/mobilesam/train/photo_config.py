@@ -33,7 +33,8 @@ class DataConfig(Settings):
 
     paths: tuple[str, ...] = ()
     """Data sets of any layout: tar shards, folders and annotation files, as `mobilesam.data.layouts` lists them. Shell
-    patterns are expanded, relative to the working directory."""
+    patterns are expanded, relative to the working directory. Embedding also takes folders of photos alone, lists of
+    paths, Parquet files and addresses in object stores."""
     shards: tuple[str, ...] = ()
     """Older name of `paths`, for tar shards; its patterns are added."""
     coco: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable
         path = in_run(model)
         found += path.iterdir() if path.is_dir() else [path]
     for store in filter(None, stores):
-        found += Path(store).glob(f"*{SUFFIX}")
+        found += Path(store).rglob(f"*{SUFFIX}")
     return found
 
 

@@ -38,20 +38,21 @@ def prompt_file(data: bytes, folder: Path) -> None:
 
 def plans() -> list[bytes]:
     """The plan of an annotation run, a shard of it, and the record of a finished one, in one object."""
-    numbers = ("photos", "masks", "bytes", "seconds", "second_looks", "second_look_seconds", "peak_mb")
+    numbers = ("photos", "photos_failed", "masks", "bytes", "seconds", "second_looks", "second_look_seconds", "peak_mb")
     done = {**dict.fromkeys(numbers, 1), "errors": [["d/a.jpg", "damaged"]], "worst": [[0.5, "d/a.jpg", 3]]}
     task = {"photo": ["d", "a.jpg"], "path": "a.jpg", "state": [9, 9], "asks": [["0", [1, 2, 3, 4], None, 1, 0.5]]}
-    job = {"format": 1, "choice": {"model": "embedded", "backend": "auto"}, "num_photos": 1, "num_prompts": 0}
-    asked = {"settings": {}, "model": {"name": "x"}, "results": None}
-    job |= {"asked": asked, "names": ["s"], "offsets": [0]}
+    job = {"format": 2, "choice": {"model": "embedded", "backend": "auto"}, "num_photos": 1, "num_prompts": 0}
+    asked = {"job": "annotate", "settings": {}, "model": {"name": "x"}, "results": None}
+    job |= {"asked": asked, "suffix": ".tar", "names": ["s"], "offsets": [0], "listings": {"d": "0"}}
     return seeds.as_json({"job": job, "shard": {"name": "s", "tasks": [task]}, "done": done, "failed": {"reason": "x"}})
 
 
 def plan(data: bytes, folder: Path) -> None:
     """Ask for the state of a run whose files were changed, and go on with it."""
-    from mobilesam.annotate.job import JOB_FILE, MANIFEST_FILE, open_job
-    from mobilesam.annotate.status import read_status
-    from mobilesam.annotate.worker import redo_missing
+    from mobilesam.annotate.job import AnnotateJob
+    from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE, open_job
+    from mobilesam.shards.status import read_status
+    from mobilesam.shards.worker import redo_missing
 
     inside = fresh(folder / "run")
     try:
@@ -66,7 +67,7 @@ def plan(data: bytes, folder: Path) -> None:
         write(inside / name, content)
     (inside / "claims").mkdir()
     refused = refusal(lambda: read_status(inside))
-    found = open_job(inside)
+    found = open_job(inside, AnnotateJob)
     refused = refusal(lambda: found.shard(0)) or refused
     redo_missing(found)
     if refused is not None:

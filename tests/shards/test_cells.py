@@ -8,15 +8,16 @@ import pytest
 from PIL import Image
 
 from mobilesam import masks
-from mobilesam.annotate import cells
-from mobilesam.annotate.job import open_job
+from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of, write_coco
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.tasks import Task
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.errors import DataError
 from mobilesam.everything.settings import EverythingSettings
+from mobilesam.shards import cells
+from mobilesam.shards.job import open_job
+from mobilesam.shards.tasks import Task
 from tests.helpers.annotating import CHOICE, plan
 
 pa = pytest.importorskip("pyarrow")
@@ -48,7 +49,7 @@ def test_photos_in_a_column_give_the_masks_of_their_files(kind, encoded, photos,
     write_table(pa.table(columns(kind, encoded)), tmp_path / "set.parquet", row_group_size=2)
     prompts = None if kind == "bytes and keys" else detections
     job = plan(tmp_path / "set.parquet", tmp_path / "out", small, prompts)
-    assert tasks_of(job) == tasks_of(open_job(tmp_path / "out"))
+    assert tasks_of(job) == tasks_of(open_job(tmp_path / "out", AnnotateJob))
     names = ["a", "b", "c", "d", "e"] if kind == "bytes and keys" else NAMES
     assert [str(task.photo) for task in tasks_of(job)] == [f"set/{name}" for name in names]
     assert [task.read() for task in tasks_of(job)] == encoded

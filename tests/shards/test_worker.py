@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.annotate import worker
-from mobilesam.annotate.job import Job
+from mobilesam.annotate import work
+from mobilesam.annotate.work import begin
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError
 from mobilesam.remote import StoreError
+from mobilesam.shards import worker
+from mobilesam.shards.job import Job
 from tests.helpers.annotating import plan
 
 
@@ -26,23 +28,23 @@ def job(photos, detections, small, tmp_path, monkeypatch) -> Job:
 
 
 def test_a_worker_finishes_a_run_and_leaves_no_claims(job) -> None:
-    assert worker.run_worker(job.folder, threads=1) == 3
+    assert worker.run_worker(job.folder, begin, threads=1) == 3
     assert job.finished() == set(job.names)
     assert not list((job.folder / "claims").iterdir())
-    assert worker.run_worker(job.folder, threads=1) == 0
+    assert worker.run_worker(job.folder, begin, threads=1) == 0
 
 
 def test_only_what_is_missing_is_done(job) -> None:
-    worker.run_worker(job.folder, threads=1)
+    worker.run_worker(job.folder, begin, threads=1)
     before, name = shards(job), job.names[1]
     job.done_file(name).unlink()
     Path(job.result(name)).unlink()
-    assert worker.run_worker(job.folder, threads=1) == 1
+    assert worker.run_worker(job.folder, begin, threads=1) == 1
     assert shards(job) == before
 
 
 def test_a_shard_that_fails_three_times_is_set_aside_and_the_others_are_done(job, monkeypatch) -> None:
-    original, tried = worker.annotate_shard, []
+    original, tried = work.annotate_shard, []
 
     def fails(job, shard, *rest):
         if shard.name == job.names[1]:
@@ -50,8 +52,8 @@ def test_a_shard_that_fails_three_times_is_set_aside_and_the_others_are_done(job
             raise RuntimeError("a kernel that fails")
         original(job, shard, *rest)
 
-    monkeypatch.setattr(worker, "annotate_shard", fails)
-    assert worker.run_worker(job.folder, threads=1) == 2
+    monkeypatch.setattr(work, "annotate_shard", fails)
+    assert worker.run_worker(job.folder, begin, threads=1) == 2
     assert len(tried) == 3
     assert json.loads(job.failed_file(job.names[1]).read_text())["reason"] == "RuntimeError: a kernel that fails"
     assert not list((job.folder / "claims").iterdir())
@@ -62,7 +64,7 @@ def test_a_shard_whose_workers_died_three_times_is_set_aside(job) -> None:
         dead = Claims(job.folder / "claims", worker=f"dead-{i}")
         assert dead.take(job.names[0])
         (job.folder / "claims" / job.names[0]).unlink()
-    worker.run_worker(job.folder, threads=1)
+    worker.run_worker(job.folder, begin, threads=1)
     assert job.set_aside() == {job.names[0]}
     assert "its worker died" in job.failed_file(job.names[0]).read_text()
 
@@ -72,22 +74,20 @@ def test_a_full_or_lost_disk_ends_the_worker_with_a_message_and_costs_no_try(num
     def full(*_):
         raise OSError(number, "no")
 
-    monkeypatch.setattr(worker, "annotate_shard", full)
+    monkeypatch.setattr(work, "annotate_shard", full)
     with pytest.raises(DataError, match="cannot be written"):
-        worker.run_worker(job.folder, threads=1)
+        worker.run_worker(job.folder, begin, threads=1)
     assert Claims(job.folder / "claims").tries(job.names[0]) == 0
     assert not Claims(job.folder / "claims").held()
 
 
 def test_ctrl_c_gives_the_shard_back_and_leaves_nothing_half_written(job, monkeypatch) -> None:
-    import mobilesam.annotate.work as work
-
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(work, "first_look", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        worker.run_worker(job.folder, threads=1)
+        worker.run_worker(job.folder, begin, threads=1)
     assert not list((job.folder / "shards").iterdir())
     assert not Claims(job.folder / "claims").held()
     assert Claims(job.folder / "claims").tries(job.names[0]) == 0
@@ -98,13 +98,13 @@ def test_another_model_is_refused(job) -> None:
     record["asked"]["model"]["weights_sha256"] = "0" * 64
     (job.folder / "job.json").write_text(json.dumps(record))
     with pytest.raises(ModelError, match="not the model"):
-        worker.run_worker(job.folder, threads=1)
+        worker.run_worker(job.folder, begin, threads=1)
 
 
 def test_a_finished_shard_that_another_worker_still_holds_is_not_waited_for(job) -> None:
-    worker.run_worker(job.folder, threads=1)
+    worker.run_worker(job.folder, begin, threads=1)
     Claims(job.folder / "claims", worker="slow").take(job.names[0])
-    assert worker.run_worker(job.folder, threads=1) == 0
+    assert worker.run_worker(job.folder, begin, threads=1) == 0
 
 
 def test_stems_of_unfinished_records_do_not_count(job: Job) -> None:
@@ -116,14 +116,14 @@ def test_stems_of_unfinished_records_do_not_count(job: Job) -> None:
 def test_a_lost_store_ends_the_worker_with_a_message_and_costs_neither_a_try_nor_a_photo(
     error, job, monkeypatch
 ) -> None:
-    from mobilesam.annotate.tasks import Task
+    from mobilesam.shards.tasks import Task
 
     def lost(_):
         raise error
 
     monkeypatch.setattr(Task, "read", lost)
     with pytest.raises(DataError, match="run the command again when it is there"):
-        worker.run_worker(job.folder, threads=1)
+        worker.run_worker(job.folder, begin, threads=1)
     assert Claims(job.folder / "claims").tries(job.names[0]) == 0
     assert not job.finished()
     assert not job.set_aside()
@@ -132,7 +132,7 @@ def test_a_lost_store_ends_the_worker_with_a_message_and_costs_neither_a_try_nor
 
 @pytest.mark.parametrize("damage", ["gone", "cut off"])
 def test_a_finished_shard_whose_file_is_gone_or_cut_off_is_made_again(damage, job, caplog) -> None:
-    worker.run_worker(job.folder, threads=1)
+    worker.run_worker(job.folder, begin, threads=1)
     before = shards(job)
     assert worker.redo_missing(job) == 0
     path = Path(job.result(job.names[1]))
@@ -142,18 +142,18 @@ def test_a_finished_shard_whose_file_is_gone_or_cut_off_is_made_again(damage, jo
         path.write_bytes(path.read_bytes()[:-100])
     assert worker.redo_missing(job) == 1
     assert "the results of 1 finished shards are gone or cut off" in caplog.text
-    assert worker.run_worker(job.folder, threads=1) == 1
+    assert worker.run_worker(job.folder, begin, threads=1) == 1
     assert shards(job) == before
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path) -> None:
-    crew = worker.AnnotateCrew(tmp_path / "elsewhere")
+    crew = worker.ShardCrew(tmp_path / "elsewhere", begin)
     with pytest.raises(DataError, match="every worker needs it under this path"):
         crew.work(0, 1)
 
 
 def test_what_dead_workers_left_is_removed_at_the_end(job) -> None:
-    worker.run_worker(job.folder, threads=1)
+    worker.run_worker(job.folder, begin, threads=1)
     Claims(job.folder / "claims", worker="dead").take(job.names[0])
     half = job.folder / "shards" / ".mobilesam-0123456789abcdef-x.tar"
     half.write_bytes(b"half")

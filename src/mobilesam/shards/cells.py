@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
-from mobilesam.annotate.parquet import open_parquet
 from mobilesam.data.coco import image_key
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Annotation, Item, PhotoId, PhotoRef, Problem, Size
 from mobilesam.errors import DataError
 from mobilesam.remote import is_remote
+from mobilesam.shards.parquet import open_parquet
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "bytes", "image_bytes", "picture", "photo")
 """Names of columns with encoded photos; the first that is there and holds bytes counts."""

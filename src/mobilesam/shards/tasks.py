@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.cells import CellRef
 from mobilesam.data.files import FileRef
-from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size
+from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size, Truth
+from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth
 from mobilesam.errors import DataError
-from mobilesam.image import Rgb
+from mobilesam.image import MAX_PIXELS, Frame, Rgb
 from mobilesam.remote import is_remote, state_of
+from mobilesam.shards.cells import CellRef
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Task:
-    """One photo to annotate."""
+    """One photo to work on."""
 
     photo: PhotoId
     file: FileRef
@@ -50,9 +52,9 @@ class Task:
     asks: tuple[Ask, ...] = ()
     image_id: int | str | None = None
     """COCO's image id, where the input has one."""
-    sizes: tuple[Size, ...] = ()
-    """Sizes of the photo that its annotation states; they show whether boxes were drawn on the stored pixels or on the
-    upright ones."""
+    truth: Truth | None = None
+    """The reader of its annotation, whose sizes show whether it was drawn on the stored pixels or on the upright ones.
+    A COCO file is not read again by the workers: of its annotations the sizes alone are kept, as `Stated`."""
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in the plan."""
@@ -64,8 +66,7 @@ class Task:
             record["cell"] = [self.file.column, *self.file.row]
         if self.image_id is not None:
             record["image_id"] = self.image_id
-        if self.sizes:
-            record["sizes"] = self.sizes
+        record |= truth_to_dict(self.truth, self.file.path)
         if self.asks:
             record["asks"] = [ask.to_list() for ask in self.asks]
         return record
@@ -85,7 +86,7 @@ class Task:
             tuple(record["state"]),
             tuple(map(Ask.from_list, record.get("asks", ()))),
             record.get("image_id"),
-            tuple((h, w) for h, w in record.get("sizes", ())),
+            truth_from_dict(record),
         )
 
     def read(self) -> bytes:
@@ -96,16 +97,22 @@ class Task:
             OSError: it is missing or cannot be read.
         """
         if file_state(self.file.path) != self.state:
-            raise DataError("the file changed after the run was planned; annotate it in a new output")
+            raise DataError("the file changed after the run was planned; give a new output")
         return self.file.read()
 
-    def decode(self, encoded: bytes, max_pixels: int) -> Rgb:
-        """Decode the photo as its prompts were drawn, upright where nothing shows it: (H, W, 3).
+    def decode(self, encoded: bytes, max_pixels: int = MAX_PIXELS, unclear_frame: Frame = "upright") -> Rgb:
+        """Decode the photo as its annotation was drawn: (H, W, 3).
+
+        Args:
+            encoded: `read`.
+            max_pixels: larger photos are refused.
+            unclear_frame: the frame where nothing shows it; see `PhotoRef`.
 
         Raises:
             ImageError: it is damaged, too large or no photo.
         """
-        return PhotoRef(self.photo, self.file, Stated(self.sizes)).decode(encoded, max_pixels=max_pixels)
+        photo = PhotoRef(self.photo, self.file, self.truth, unclear_frame=unclear_frame)
+        return photo.decode(encoded, max_pixels=max_pixels)
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,31 @@ class Stated:
     def read(self, photo: PhotoId) -> Annotation:
         """There is nothing to read."""
         return Annotation("", ())
+
+
+def truth_to_dict(truth: Truth | None, photo: str) -> dict[str, Any]:
+    """What a worker needs of an annotation, as stored in the plan: where its file is, seen from the photo's folder."""
+    if isinstance(truth, RecordTruth | PixelTruth):
+        kind = "record" if isinstance(truth, RecordTruth) else "picture"
+        path, folder = truth.file.path, os.path.dirname(photo)
+        near = None if path == photo else path if is_remote(path) else os.path.relpath(path, folder)
+        return {kind: [near, *(truth.file.member or ())]}
+    sizes = truth.sizes() if isinstance(truth, CocoTruth | Stated) else ()
+    return {"sizes": sizes} if sizes else {}
+
+
+def truth_from_dict(record: dict[str, Any]) -> Truth | None:
+    """Inverse of `truth_to_dict`, from the record of the whole task."""
+    if "sizes" in record:
+        return Stated(tuple((h, w) for h, w in record["sizes"]))
+    for kind in ("record", "picture"):
+        if kind in record:
+            near, *member = record[kind]
+            photo = record["path"]
+            path = photo if near is None else near if is_remote(near) else os.path.join(os.path.dirname(photo), near)
+            file = FileRef(path, (member[0], member[1]) if member else None)
+            return RecordTruth(file) if kind == "record" else PixelTruth("", file, "object")
+    return None
 
 
 def file_state(path: str) -> tuple[int, int]:

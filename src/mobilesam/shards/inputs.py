@@ -1,4 +1,4 @@
-"""The photos of an annotation run: folders, tars, COCO files, lists of paths, and Parquet files of photos or paths.
+"""The photos of a run: folders, tars, COCO files, lists of paths, and Parquet files of photos or paths.
 
 They are listed one at a time, so that memory does not grow with their number; only COCO files are parsed as a whole.
 """
@@ -7,46 +7,48 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mobilesam.annotate.cells import read_parquet
-from mobilesam.annotate.prompts import PromptFile, annotated_boxes
-from mobilesam.annotate.tasks import Ask, Task, file_state
+from mobilesam.data.checksums import Listings
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import expand, name_datasets, named
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import read_tar
-from mobilesam.data.truths import CocoTruth
 from mobilesam.errors import DataError
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.remote import find, is_lost, is_object, is_remote
+from mobilesam.shards.cells import CellRef, read_parquet
+from mobilesam.shards.tasks import Ask, Task, file_state
 from mobilesam.text import decode_text
 
 REMOTE: dict[str, Callable[[str, str], Iterator[Item]]] = {".tar": read_tar, ".parquet": read_parquet}
 """Readers of files in object stores that hold photos."""
 
 
+Reader = Callable[[Path, str, "Path | None"], Iterator[Item]]
+"""Reads a local input: its path, the name of its data set, and the folder of the photos of COCO files."""
+
+
 def find_tasks(
-    inputs: Sequence[str], prompts: PromptFile | None, *, wants_asks: bool, photos: Path | None = None
+    found: Iterable[tuple[str, Iterator[Item]]],
+    listings: Listings,
+    asks: Callable[[PhotoRef, str], tuple[Ask, ...]] | None = None,
 ) -> Iterator[Task | Problem]:
-    """Every photo of the inputs with its prompts, in a fixed order, and a problem for each that cannot be used.
+    """Every photo of some inputs with its prompts, in a fixed order, and a problem for each that cannot be used.
 
     Args:
-        inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
-            files with a column of photos or of paths; shell patterns are expanded. Also addresses in object stores, of
-            a .tar or .parquet file, or of a prefix with photos and such files under it.
-        prompts: the prompt file; None for the boxes that COCO inputs are annotated with.
-        wants_asks: whether photos are asked prompts at all.
-        photos: folder of the photos of COCO files; by default found near each file.
+        found: `sources`.
+        listings: gets the photos of each data set.
+        asks: finds the prompts of a photo of an input; None to ask none.
 
     Raises:
         DataError: an input is missing or of no known kind.
         OSError: a store does not answer.
     """
-    for source, items in sources(inputs, photos):
+    for source, items in found:
         for item in map(named, items):
             if isinstance(item, Problem):
                 yield item
@@ -56,20 +58,31 @@ def find_tasks(
             except OSError as error:
                 if is_lost(error):
                     raise
+                listings.add(item, -1)
                 yield Problem(item.id, f"the photo is not there ({error.strerror})")
                 continue
-            asks: tuple[Ask, ...] = ()
-            if wants_asks:
-                asks = annotated_boxes(item, source) if prompts is None else prompts.of(item)
-            sizes = item.truth.sizes() if isinstance(item.truth, CocoTruth) else ()
-            yield Task(item.id, item.file, state, asks, item.image_id, sizes)
+            # Photos in a Parquet file are not read for their sizes.
+            inner = 0 if isinstance(item.file, CellRef) else item.file.member and item.file.member[1]
+            listings.add(item, state[0] if inner is None else inner)
+            asked = () if asks is None else asks(item, source)
+            yield Task(item.id, item.file, state, asked, item.image_id, item.truth)
 
 
-def sources(inputs: Sequence[str], photos: Path | None) -> Iterator[tuple[str, Iterator[Item]]]:
-    """Each input with its photos: those on disk first, then those in object stores."""
+def sources(
+    inputs: Sequence[str], photos: Path | None, reader: Reader | None = None
+) -> Iterator[tuple[str, Iterator[Item]]]:
+    """Each input with its photos: those on disk first, then those in object stores.
+
+    Args:
+        inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
+            files with a column of photos or of paths; shell patterns are expanded. Also addresses in object stores, of
+            a .tar or .parquet file, or of a prefix with photos and such files under it.
+        photos: folder of the photos of COCO files; by default found near each file.
+        reader: of inputs on disk; `read_input` by default.
+    """
     paths = expand([one for one in inputs if not is_remote(one)])
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        yield str(path), _read(path, dataset, photos)
+        yield str(path), (reader or read_input)(path, dataset, photos)
     for url in dict.fromkeys(one.rstrip("/") for one in inputs if is_remote(one)):
         if url.endswith(tuple(REMOTE)) and is_object(url):
             yield url, _read_remote(url)
@@ -95,7 +108,12 @@ def read_objects(url: str) -> Iterator[Item]:
             yield PhotoRef(PhotoId(dataset, name), FileRef(one), None)
 
 
-def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+def read_input(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+    """The photos of an input on disk.
+
+    Raises:
+        DataError: it is of no known kind.
+    """
     if path.is_dir():
         return read_photos(path, dataset)
     readers: dict[str, Callable[[], Iterator[Item]]] = {
@@ -106,7 +124,7 @@ def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
     }
     if path.suffix not in readers:
         known = ", ".join(readers)
-        raise DataError(f"'{path}' is no input of annotate; give a folder of photos, or a file of {known}")
+        raise DataError(f"'{path}' holds no photos that are known; give a folder of photos, or a file of {known}")
     return readers[path.suffix]()
 
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilesam.annotate.job import DONE, FAILED, Job, open_job, read_record, read_records
-from mobilesam.engines.claims import Claims
+from mobilesam.engines.claims import Claims, count_in
+from mobilesam.shards.job import Job, open_job
+from mobilesam.shards.records import all_failed, read_done
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """How far a run is."""
 
+    job: str
+    """What it makes: "annotate" or "embed"."""
     shards: int
     done: int
     running: int
@@ -24,12 +27,17 @@ class Status:
     """Shards that failed three times, and why."""
     photos: int
     photos_done: int
-    masks: int
+    """In finished shards."""
     errors: int
     """Photos and prompts without a result."""
     bytes: int
     seconds: float
     """Time that workers spent on finished shards, together."""
+    photos_failed: int = 0
+    """Photos of finished shards that could not be read."""
+    photos_running: int = 0
+    """In shards that are being written, as far as their workers have told."""
+    masks: int = 0
     second_looks: int = 0
     second_look_seconds: float = 0.0
     """Part of `seconds`."""
@@ -54,7 +62,9 @@ class Status:
         """For people."""
         rate = f", {self.worker_rates[0]:.1f} photos/s for each worker" if self.seconds else ""
         lines = [f"{self.done} of {self.shards} shards done, {self.running} running, {self.abandoned} abandoned"]
-        lines += [f"{self.photos_done} of {self.photos} photos, {self.masks} masks, {self.errors} errors{rate}"]
+        masks = f", {self.masks} masks" if self.job == "annotate" else ""
+        begun = f" and {self.photos_running} in running shards" if self.photos_running else ""
+        lines += [f"{self.photos_done} of {self.photos} photos{begun}{masks}, {self.errors} errors{rate}"]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)
 
@@ -73,27 +83,30 @@ class Counter:
     def status(self) -> Status:
         """The state now."""
         for name in self.job.finished() - self.records.keys():
-            record = read_record(self.job.done_file(name), DONE)
+            record = read_done(self.job.done_file(name))
             # Only the numbers: the photos' names of a million photos would not fit in memory.
             self.records[name] = {**record, "errors": len(record["errors"]), "worst": ()}
         held = Claims(self.job.folder / "claims").held()
-        alive = sum(lives for name, lives in held.items() if name not in self.records)
+        alive = [name for name, lives in held.items() if lives and name not in self.records]
         dead = sum(not lives for name, lives in held.items() if name not in self.records)
         done = self.records.values()
         return Status(
+            job=str(self.job.asked["job"]),
             shards=self.job.num_shards,
             done=len(self.records),
-            running=alive,
+            running=len(alive),
             abandoned=dead,
-            set_aside={name: record["reason"] for name, record in read_records(self.job.folder / "failed", FAILED)},
+            set_aside={name: record["reason"] for name, record in all_failed(self.job.folder)},
             photos=self.job.num_photos,
             photos_done=sum(r["photos"] for r in done),
-            masks=sum(r["masks"] for r in done),
+            photos_failed=sum(r["photos_failed"] for r in done),
+            photos_running=sum(count_in(self.job.folder / "claims" / name) for name in alive),
+            masks=sum(r.get("masks", 0) for r in done),
             errors=sum(r["errors"] for r in done),
             bytes=sum(r["bytes"] for r in done),
             seconds=round(sum(r["seconds"] for r in done), 2),
-            second_looks=sum(r["second_looks"] for r in done),
-            second_look_seconds=round(sum(r["second_look_seconds"] for r in done), 2),
+            second_looks=sum(r.get("second_looks", 0) for r in done),
+            second_look_seconds=round(sum(r.get("second_look_seconds", 0.0) for r in done), 2),
             worker_mb=max((r["peak_mb"] for r in done), default=0.0),
         )
 
@@ -104,4 +117,4 @@ def read_status(folder: Path) -> Status:
     Raises:
         DataError: the folder holds no run.
     """
-    return Counter(open_job(folder)).status()
+    return Counter(open_job(folder, Job)).status()

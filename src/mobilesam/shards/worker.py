@@ -7,21 +7,18 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
-from mobilesam.annotate.job import DONE, JOB_FILE, Job, ModelChoice, open_job, read_record
-from mobilesam.annotate.work import annotate_shard
-from mobilesam.choices import BackendName, Precision
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
-from mobilesam.errors import DataError, MobileSamError, ModelError, first_line
+from mobilesam.errors import DataError, MobileSamError, first_line
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
-from mobilesam.predict.load import load
-from mobilesam.predict.predictor import Predictor
 from mobilesam.remote import is_lost, is_remote, sizes_under
+from mobilesam.shards.job import JOB_FILE, Job, Shard, open_job
+from mobilesam.shards.records import read_done
 from mobilesam.temporaries import sweep
 
 log = logging.getLogger(__name__)
@@ -29,12 +26,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 """Errors of the output's disk, which no other try mends."""
 
 
+Write = Callable[[Shard], None]
+"""Writes one shard and its record; the same shard gives the same bytes, wherever it is done."""
+Begin = Callable[[Path, "int | None"], tuple[Job, Write]]
+"""Opens the run in a folder and loads its model for a number of threads; a function of a module, for other processes
+and machines."""
+
+
 @dataclass(frozen=True)
-class AnnotateCrew:
+class ShardCrew:
     """The workers of a run, for an engine."""
 
     folder: Path
     """Of the run; absolute, because workers may start in other folders."""
+    begin: Begin
 
     def work(self, number: int, threads: int | None) -> None:
         """See `mobilesam.engines.job.Crew`."""
@@ -43,23 +48,24 @@ class AnnotateCrew:
                 f"'{self.folder}' is not to be seen from {socket.gethostname()}: the plan and the claims are in it, so "
                 "every worker needs it under this path, as a network folder; only results and photos may be in a store"
             )
-        run_worker(self.folder, threads=threads)
+        run_worker(self.folder, self.begin, threads=threads)
 
     def is_over(self) -> bool:
         """Whether every shard is done or set aside."""
-        return not unfinished(self._job)
+        return not self._job.unfinished()
 
     @cached_property
     def _job(self) -> Job:
         """Read once, because an engine asks twice a second whether the run is over."""
-        return open_job(self.folder)
+        return open_job(self.folder, Job)
 
 
-def run_worker(folder: Path, *, threads: int | None) -> int:
+def run_worker(folder: Path, begin: Begin, *, threads: int | None) -> int:
     """Work on a run until every shard is done or set aside, by whomever.
 
     Args:
         folder: of the run.
+        begin: opens the run and loads its model.
         threads: of the model, per operator; None lets the runtime choose.
 
     Returns:
@@ -69,13 +75,12 @@ def run_worker(folder: Path, *, threads: int | None) -> int:
         ModelError: the model here is not the one of the plan.
         DataError: the output's disk is full or gone.
     """
-    job = open_job(folder)
-    predictor = open_model(job, threads)
+    job, write = begin(folder, threads)
     claims = Claims(folder / "claims")
     sweep(folder / "shards")
     written, pauses = 0, Pauses()
-    while todo := unfinished(job):
-        taken = sum(work_on(job, i, predictor, claims) for i in claims.choose(job.names, todo))
+    while todo := job.unfinished():
+        taken = sum(work_on(job, i, write, claims) for i in claims.choose(job.names, todo))
         written += taken
         if taken:
             pauses = Pauses()
@@ -84,45 +89,7 @@ def run_worker(folder: Path, *, threads: int | None) -> int:
     return written
 
 
-def open_model(job: Job, threads: int | None) -> Predictor:
-    """Load the model of a run.
-
-    Raises:
-        ModelError: it is another one than the plan was made with.
-    """
-    predictor = load_choice(job.choice, threads)
-    if predictor.info.weights_sha256 != job.model["weights_sha256"]:
-        raise ModelError(
-            f"'{job.choice.model}' is not the model that '{job.folder}' was planned with; give this worker the same"
-        )
-    return predictor
-
-
-def load_choice(choice: ModelChoice, threads: int | None) -> Predictor:
-    """Load a model as a run names it."""
-    return load(
-        choice.model,
-        backend=cast("BackendName", choice.backend),
-        precision=cast("Precision", choice.precision),
-        image_size=choice.image_size,
-        device=choice.device,
-        threads=threads,
-    )
-
-
-def backend_name(predictor: Predictor) -> str:
-    """The backend that a model was loaded with, by the name that `load` takes."""
-    module = type(predictor.backend).__module__.rpartition(".")[2]
-    return "torch" if module == "backend" else module
-
-
-def unfinished(job: Job) -> list[int]:
-    """Indices of the shards that are neither done nor set aside."""
-    over = job.finished() | job.set_aside()
-    return [i for i, name in enumerate(job.names) if name not in over]
-
-
-def work_on(job: Job, index: int, predictor: Predictor, claims: Claims) -> bool:
+def work_on(job: Job, index: int, write: Write, claims: Claims) -> bool:
     """Claim and write one shard; False if it is done already or another worker holds it.
 
     Raises:
@@ -138,8 +105,9 @@ def work_on(job: Job, index: int, predictor: Predictor, claims: Claims) -> bool:
         set_aside(job, name, "it was begun three times, and its worker died each time", claims)
         return False
     try:
-        with claims.holding(name):
-            annotate_shard(job, job.shard(index), predictor)
+        shard = job.shard(index)
+        with claims.holding(name, lambda: shard.seen.photos):
+            write(shard)
     except (KeyboardInterrupt, SystemExit):
         claims.release(name, counts=False)
         raise
@@ -189,7 +157,7 @@ def redo_missing(job: Job) -> int:
     for name in job.finished():
         path = job.result(name)
         try:
-            record = read_record(job.done_file(name), DONE)
+            record = read_done(job.done_file(name))
             size = os.stat(path).st_size if there is None else there.get(path.rpartition("/")[2])
             is_gone = size != record["bytes"]
         except (FileNotFoundError, DataError):  # a damaged record says nothing about the results

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from mobilesam.annotate.job import ModelChoice
+from mobilesam.annotate.run import annotate, fastest_batch, worker_mb
+from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.shards.job import open_record
+from mobilesam.shards.run import Running
+from tests.helpers.annotating import CHOICE
+
+
+def test_all_masks_and_larger_sides_need_more_memory() -> None:
+    given, everything = AnnotateSettings(prompts="given"), AnnotateSettings()
+    assert 390 < worker_mb(256, given) < worker_mb(512, given) < worker_mb(512, everything)
+    assert worker_mb(512, everything) > 530
+
+
+def test_the_number_of_regions_in_a_call_is_chosen_by_the_backend_and_recorded(photos, detections, tmp_path) -> None:
+    assert fastest_batch(CHOICE) == 1
+    assert fastest_batch(ModelChoice(model="embedded", backend="torch", device="cuda")) == 16
+    for batch in (0, 3):
+        settings, out = AnnotateSettings(prompts="given", zoom_batch=batch), tmp_path / f"out{batch}"
+        annotate([str(photos)], out, choice=CHOICE, settings=settings, prompts=detections, running=Running(workers=1))
+        assert open_record(out)["asked"]["settings"]["zoom_batch"] == (batch or 1)
+
+
+def test_with_torch_the_number_of_threads_is_part_of_the_run(photos, detections, tmp_path, monkeypatch) -> None:
+    from mobilesam.annotate import run as module
+
+    monkeypatch.setattr(module, "backend_name", lambda _: "torch")
+    monkeypatch.setattr(module, "run_job", lambda job, *_, **__: job)
+    asked = ([str(photos)], tmp_path / "out")
+    job = annotate(*asked, choice=CHOICE, prompts=None)
+    assert (job.asked["threads"], job.model_choice.threads) == (1, 1)  # type: ignore[attr-defined]
