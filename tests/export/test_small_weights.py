@@ -81,6 +81,21 @@ def test_weights_that_cost_most_masks_keep_most_levels() -> None:
     assert sum(sizes[name] * (bits[mixed[name]] if name in mixed else 16) for name in sizes) / 8e6 < 5.91
 
 
+def test_equal_constants_are_kept_once_and_names_become_short() -> None:
+    model = model_of({"a_long_name_of_a_weight": np.ones(3, np.float32)})
+    constants = [helper.make_node("Constant", [], [f"one{i}"], value_float=1.0) for i in range(3)]
+    nodes = [*constants, *model.graph.node, helper.make_node("Sum", ["one0", "one1", "one2", "zero"], ["sum"])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.output.append(helper.make_tensor_value_info("sum", TensorProto.FLOAT, [1]))
+    small_weights.shorten(model)
+    onnx.checker.check_model(model)
+    assert [node.op_type for node in model.graph.node] == ["Constant", "Add", "Sum"]
+    assert len(model.graph.initializer[0].name) < 4
+    found = ort.InferenceSession(model.SerializeToString()).run(["sum"], {"zero": np.zeros(1, np.float32)})
+    assert found[0] == 3
+
+
 def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     """A graph that gives its weights back, plus an input of zero."""
     nodes = [helper.make_node("Add", [name, "zero"], [f"{name}_out"]) for name in weights]
