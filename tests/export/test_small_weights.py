@@ -45,7 +45,12 @@ def test_a_file_of_few_levels_is_opened_without_looking_up_each_weight() -> None
     stored = {"a": small_weights.to_levels(torch.randn(8, 8), 63), "b": small_weights.to_levels(torch.randn(8, 8), 15)}
     model = model_of({name: level.values for name, level in stored.items()})
     small_weights.store(model, stored)
-    assert not {node.op_type for node in model.graph.node} & {"Gather", "GatherElements", "GatherND", "DequantizeLinear"}
+    assert not {node.op_type for node in model.graph.node} & {
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "DequantizeLinear",
+    }
 
 
 @pytest.mark.parametrize("levels", [15, 63])

@@ -1,8 +1,8 @@
 """Weights of few levels in ONNX files, which every runtime unpacks once, when it loads the file.
 
 A weight is stored as whole numbers, with a scale for each output channel. 255 levels take a byte, 63 levels 6 bits and
-15 levels 4 bits, as two's complement. They are unpacked by plain operators on constants, which runtimes fold; ONNX's own
-DequantizeLinear is kept by onnxruntime as a place for int8 kernels, and would be computed anew in every call.
+15 levels 4 bits, as two's complement. They are unpacked by plain operators on constants, which runtimes fold; ONNX's
+own DequantizeLinear is kept by onnxruntime as a place for int8 kernels, and would be computed anew in every call.
 
 Opening a file must not take longer than it saves in reading: as long as possible, the operators work on bytes, all
 weights of a group at once. Looking up each word in a table would take ten times as long.
