@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -94,14 +95,14 @@ def as_records(rows: Sequence[Measured]) -> list[dict[str, object]]:
 
 
 def machine(threads: int) -> dict[str, object]:
-    """Processor, threads and versions of a run, for JSON."""
+    """Day, processor, threads and versions of a run, for JSON."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    where = {"processor": platform.machine(), "cores": os.cpu_count(), "threads": threads}
+    where = {"date": str(date.today()), "processor": platform.machine(), "cores": os.cpu_count(), "threads": threads}
     return {**where, "python": platform.python_version(), "versions": versions}
 
 
