@@ -4,7 +4,8 @@
 
 All masks are kept, as in `python -m benchmarks.everything --keep all`, and against the same plain torch version: in
 brackets how many times as fast each part is. Each way runs in a process of its own, in turn; medians. Of the rest, the
-functions that take most are named, by Python's profiler in a second search.
+functions that take most are named, by Python's profiler in a second search. The floor is what the products of encoder
+and decoder would take at the rate of one large product on this machine.
 """
 
 from __future__ import annotations
@@ -103,6 +104,29 @@ def top(search: Callable[[], object]) -> list[tuple[str, float]]:
     return sorted(rest, key=lambda pair: -pair[1])[:4]
 
 
+def floor(pair: Path, num_prompts: int) -> str:
+    """Operations of the encoder's and the decoder's products, and their time at the rate of one large product."""
+    import torch
+
+    from benchmarks.operators import ALL, count, make_feed, rate
+    from mobilesam.export import low_rank
+    from mobilesam.model import checkpoint
+
+    sam = checkpoint.load(pair).eval().requires_grad_(False)
+    size = sam.config.image_size
+    photo = torch.rand(1, 3, size * 2 // 3, size) * 255
+    embedding, coords, labels, *_ = (torch.from_numpy(array) for array in make_feed(sam, num_prompts).values())
+    encoder = count(lambda: sam.encode(photo), 1)
+    decoder = num_prompts * count(
+        lambda: low_rank.decode(sam, embedding, coords, labels, torch.tensor(ALL)), num_prompts
+    )
+    lines = [f"Products: encoder {encoder:.0f} GFLOP, decoder {decoder:.0f} GFLOP for {num_prompts} prompts."]
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        speed = rate(dtype, 2048)
+        lines.append(f"Floor in {name}, at {speed:.0f} GFLOP/s: {encoder / speed:.2f} + {decoder / speed:.2f} s.")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--model", choices=MODELS, default="mobile_sam")
@@ -126,6 +150,7 @@ def main() -> None:
             }
             for _ in range(arguments.repeat)
         ]
+        least = floor(Path(folder), arguments.points_per_side**2)
     print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")))
     print(f"{arguments.model}, {arguments.points_per_side} points a side, all masks kept\n")
     print(f"| s (times as fast) | {' | '.join(PARTS)} | of the rest, share of all |\n|---|---|---|---|---|---|")
@@ -136,6 +161,7 @@ def main() -> None:
             cells.append(f"{statistics.median(turn[label][part] for turn in turns):.2f} ({ratio:.1f})")
         names = ", ".join(f"{name} {100 * share:.0f} %" for name, share in turns[0][label]["top"])
         print(f"| {label} | {' | '.join(cells)} | {names} |")
+    print(f"\n{least}")
 
 
 if __name__ == "__main__":
