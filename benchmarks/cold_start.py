@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=EXAMPLE)
     parser.add_argument("--models", nargs="+", help="exported folders")
     arguments = parse(parser, lambda _: ("--runs", "1"))
-    ways = {backend: ("--backend", backend) for backend in ("onnx", "torch")}
+    ways: dict[str, Sequence[str]] = {backend: ("--backend", backend) for backend in ("onnx", "torch")}
     if arguments.models:
         ways = {Path(model).name: ("--model", model, "--backend", "onnx") for model in arguments.models}
 

@@ -142,11 +142,11 @@ def _recorded(folder: Path) -> tuple[float | None, float | None]:
     """Largest relative error and mean mask IoU of exported files, as their export found them (CoreML: on a Mac)."""
     card = read_card(folder)
     errors, masks = card.get("verified"), card.get("masks")
+    iou = float(masks["iou"]) if isinstance(masks, dict) else None
     # In another precision, the files were compared with the rounded network, not with float32.
-    is_exact = card.get(contract.PRECISION, "float32") == "float32" and isinstance(errors, dict) and errors
-    if is_exact and not isinstance(masks, dict):
-        return max(errors.values()), 1.0
-    return max(errors.values()) if is_exact else None, float(masks["iou"]) if isinstance(masks, dict) else None
+    if card.get(contract.PRECISION, "float32") != "float32" or not isinstance(errors, dict) or not errors:
+        return None, iou
+    return max(errors.values()), 1.0 if iou is None else iou
 
 
 def _exports(model: str, folder: Path, wanted: Wanted) -> Iterator[Subject | str]:
