@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +13,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from mobilesam.choices import StoredPrecision
 from mobilesam.export import small_weights
+from mobilesam.export.draft import Check
+from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
 from mobilesam.weights import find_checkpoint
 
@@ -99,6 +104,25 @@ def test_equal_constants_are_kept_once_and_names_become_short() -> None:
     assert len(model.graph.initializer[0].name) < 4
     found = ort.InferenceSession(model.SerializeToString()).run(["sum"], {"zero": np.zeros(1, np.float32)})
     assert found[0] == 3
+
+
+@pytest.mark.parametrize("levels", [15, 63, 255])
+def test_scales_are_float16_numbers_in_the_file(levels: int) -> None:
+    weight = torch.randn(64, 40, generator=torch.Generator().manual_seed(0)) * torch.logspace(-9, 0, 64)[:, None]
+    stored = small_weights.to_levels(weight, levels)
+    scale = stored.scale / small_weights.unit(levels)
+    np.testing.assert_array_equal(scale, scale.astype(np.float16).astype(np.float32))
+    assert np.isfinite(stored.values).all()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("precision", ["mixed", "int8-weights"])
+def test_an_export_computes_what_its_rounded_network_computes(
+    precision: StoredPrecision, tiny_lite_checkpoint: Path, tmp_path: Path
+) -> None:
+    sam = checkpoint.load(tiny_lite_checkpoint)
+    export_pair(sam, tmp_path, licence="x", precision=precision, check=Check(force=True))
+    assert max(json.loads((tmp_path / "model.json").read_text())["verified"].values()) < 2e-5
 
 
 def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:

@@ -44,6 +44,9 @@ SHARED = {6: 4, 4: 2}
 CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
 """Shares of the largest weight of a channel that may become the largest level; the one of least error is taken."""
 
+SMALLEST_SCALE = 2**-24
+"""The smallest positive number of float16."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -51,7 +54,7 @@ class Levels:
 
     codes: NDArray[np.int16]
     scale: NDArray[np.float32]
-    """(channels, 1, ...)"""
+    """(channels, 1, ...); a float16 number times `unit`."""
     levels: int
 
     @property
@@ -103,9 +106,10 @@ def to_levels(weight: Tensor, levels: int) -> Levels:
     rows = weight.detach().flatten(1).double()  # (channels, rest)
     half = (levels - 1) // 2
     largest = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)
-    best, scale = torch.full_like(largest, torch.inf), largest / half
+    best, scale = torch.full_like(largest, torch.inf), largest
     for clip in CLIPS:
-        tried = (largest * clip / half).float().double()
+        # A float16 number after division by the unit, which is what the file stores.
+        tried = (largest * clip / half / unit(levels)).half().clamp(min=SMALLEST_SCALE).double() * unit(levels)
         error = (((rows / tried).round().clamp(-half, half) * tried - rows) ** 2).sum(dim=1, keepdim=True)
         scale, best = torch.where(error < best, tried, scale), torch.minimum(error, best)
     codes = (rows / scale).round().clamp(-half, half)
