@@ -1,14 +1,17 @@
 """What each group of a network's weights costs in masks when it alone is stored in few levels.
 
-    python -m benchmarks.weight_levels 'PATH/train/*.tar' [--photos 4] [--levels 255 63 39 15]
+    python -m benchmarks.weight_levels 'PATH/train/*.tar' [--photos 4] [--levels 255 63 39 15] [--only GROUP]
+    python -m benchmarks.weight_levels 'PATH/train/*.tar' --photos 8 --only nothing      # the plans alone
 
 For each group: 1 - mean mask IoU with the float32 network, times 1000, of a grid of clicks and of the boxes around
 their masks. `export/small_weights.py` chooses the levels of `--precision mixed` by this; choose on photos that nothing
-is measured on afterwards. At the end: the plans of the exports, without their bias correction.
+is measured on afterwards. At the end: the plans of the exports and others like them, without the bias correction, with
+the megabytes of their weights.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import machine, make_pair, make_parser, parse, pick_photos, synthetic_shard
-from mobilesam.export.agreement import Reference
+from mobilesam.export.agreement import Agreement, Reference
 from mobilesam.export.folding import fold_norms
 from mobilesam.export.small_weights import plan, quantise
 from mobilesam.model import checkpoint
@@ -44,16 +47,41 @@ def grouped(sam: Sam) -> dict[str, list[str]]:
     return found
 
 
-def lost(sam: Sam, reference: Reference, levels: Mapping[str, int]) -> float:
-    """1000 times what masks lose when weights have so many levels; the network is as before afterwards."""
+def agreement(sam: Sam, reference: Reference, levels: Mapping[str, int]) -> Agreement:
+    """How masks agree when weights have so many levels; the network is as before afterwards."""
     state = sam.state_dict()
     kept = {name: state[name].clone() for name in levels}
     quantise(sam, levels)
-    agreement = reference.agreement(TorchBackend(sam))
+    found = reference.agreement(TorchBackend(sam))
     with torch.no_grad():
         for name, weight in kept.items():
             state[name].copy_(weight)
-    return 1000 * (1 - agreement.iou)
+    return found
+
+
+def plans(sam: Sam) -> dict[str, dict[str, int]]:
+    """The plans of the exports, and `mixed` with one part changed."""
+    plain, mixed = plan(sam, "int8-weights"), plan(sam, "mixed")
+    weights = {name: weight for name, weight in sam.state_dict().items() if weight.is_floating_point()}
+    every = {name: 255 for name, weight in weights.items() if weight.ndim >= 2 and weight.numel() >= SMALLEST}
+    large = [name for name, levels in mixed.items() if name.startswith("image_encoder") and levels != 255]
+    decoder = [name for name in mixed if not name.startswith("image_encoder")]
+    return {
+        "255 everywhere, the encoder's first layers too": every,
+        "`int8-weights`: 255, the encoder's first layers in float16": plain,
+        "`mixed`": mixed,
+        "`mixed`, the encoder's large matrices 39": mixed | dict.fromkeys(large, 39),
+        "`mixed`, the encoder's large matrices 255": mixed | dict.fromkeys(large, 255),
+        "`mixed`, all of the decoder 15": mixed | dict.fromkeys(decoder, 15),
+        "`mixed`, all of the decoder 63": mixed | dict.fromkeys(decoder, 63),
+    }
+
+
+def megabytes(sam: Sam, levels: Mapping[str, int]) -> float:
+    """Of the weights, in whole bits; those that are not in the plan take 16."""
+    state = {name: weight for name, weight in sam.state_dict().items() if weight.is_floating_point()}
+    bits = sum(w.numel() * (math.log2(levels[n] + 1) if n in levels else 16) for n, w in state.items())
+    return bits / 8e6
 
 
 def line(label: str, size: int, values: Iterable[float]) -> str:
@@ -95,12 +123,12 @@ def main() -> None:
     for group, names in grouped(sam).items():
         if not re.search(arguments.only, group):
             continue
-        values = (lost(sam, reference, dict.fromkeys(names, count)) for count in arguments.levels)
+        values = (1000 * (1 - agreement(sam, reference, dict.fromkeys(names, count)).iou) for count in arguments.levels)
         print(line(group, sum(sizes[name] for name in names), values), flush=True)
-    print()
-    for precision in ("int8-weights", "mixed"):
-        levels = plan(sam, precision)
-        print(f"{precision}: {lost(sam, reference, levels):.2f}")
+    print("\n| plan | MB of weights | mean IoU | click | box |\n|---|---|---|---|---|")
+    for label, levels in plans(sam).items():
+        found = agreement(sam, reference, levels)
+        print(f"| {label} | {megabytes(sam, levels):.1f} | {found.iou:.3f} | {found.click:.3f} | {found.box:.3f} |")
 
 
 if __name__ == "__main__":

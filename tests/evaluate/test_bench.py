@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.evaluate.bench import Measured, table
+from mobilesam.evaluate.bench import Measured, run_all, table
+from mobilesam.evaluate.bench_exports import Wanted, subjects
 
 
 @pytest.mark.torch
@@ -24,19 +25,59 @@ def test_a_model_is_exported_and_measured_in_processes_of_their_own(run, tiny_ch
     exact, mixed = (next(row for row in rows if row["precision"] == p) for p in ("float32", "mixed"))
     assert mixed["megabytes"] < exact["megabytes"]
     assert (exact["iou"], mixed["iou"] < 1) == (1, True)
+    assert exact["error"] < 1e-4 < mixed["error"]
+
+
+@pytest.mark.torch
+def test_every_run_has_onnxruntime_in_float32_and_times_as_ratios_to_it(run, tiny_checkpoint: Path) -> None:
+    code, out, err = run("bench", tiny_checkpoint, "--format", "ort", "--smoke", "--threads", "1", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    reference, row = [r for r in found["rows"] if r["backend"] == "onnx"]
+    assert [reference[f"{part}_ratio"] for part in ("encode", "click", "cold")] == [1, 1, 1]
+    assert row["form"] == "ort"
+    assert row["click_ratio"] == pytest.approx(row["click_ms"] / reference["click_ms"])
+    assert row["encode_ratio"] == pytest.approx(row["encode_ms"] / reference["encode_ms"])
+    assert found["machine"]["threads"] == 1
+    assert "onnxruntime" in found["machine"]["versions"]
+
+
+def test_a_format_that_nothing_here_runs_is_a_row_of_sizes(tmp_path: Path) -> None:
+    (tmp_path / "encoder.mlpackage").mkdir()
+    (tmp_path / "encoder.mlpackage" / "weights").write_bytes(bytes(2_000_000))
+    (tmp_path / "model.json").write_text('{"format": "coreml", "precision": "float16"}')
+    found, missing = subjects([str(tmp_path)], tmp_path / "scratch", Wanted())
+    (row,) = run_all(found, tmp_path / "no photo is opened", 1, 1, 1)
+    assert not missing
+    assert (row.form, row.precision, row.megabytes, row.iou) == ("coreml", "float16", 2.0, None)
+    assert (row.encode_ms, row.click_ms, row.cold_ms, row.peak_mb) == (None, None, None, None)
+    assert table([row]).splitlines()[-1].endswith("| coreml | float16 | - | 2.0 | - | - | - | - | - | - |")
 
 
 @pytest.mark.torch
 def test_the_formats_to_measure_can_be_chosen(run, tiny_checkpoint: Path) -> None:
     code, out, err = run("bench", tiny_checkpoint, "--format", "ort", "--smoke", "--json")
     assert code == 0, err
-    assert [(row["form"], row["backend"]) for row in json.loads(out)["rows"]] == [("ort", "onnx")]
+    rows = [(row["form"], row["precision"]) for row in json.loads(out)["rows"] if row["backend"] == "onnx"]
+    assert rows == [("onnx", "float32"), ("ort", "float32")]
+
+
+def test_precisions_to_measure_can_be_chosen() -> None:
+    pytest.importorskip("onnx")
+    pairs = Wanted(forms=("onnx", "ort"), precisions=("float16", "mixed")).pairs()
+    assert pairs == [("onnx", "float32"), ("onnx", "float16"), ("onnx", "mixed"), ("ort", "float16")]
+
+
+def test_a_precision_that_does_not_exist_is_refused(run) -> None:
+    code, _, err = run("bench", "--precision", "float8")
+    assert code != 0
+    assert "unknown precision 'float8'; known: float32, float16" in " ".join(err.split())
 
 
 def test_a_format_that_nothing_runs_is_refused(run) -> None:
-    code, _, err = run("bench", "--format", "coreml")
+    code, _, err = run("bench", "--format", "sam")
     assert code != 0
-    assert "format 'coreml' cannot be measured; these can: onnx, ort" in " ".join(err.split())
+    assert "format 'sam' cannot be measured; these can: onnx, ort" in " ".join(err.split())
 
 
 @pytest.mark.torch
@@ -44,7 +85,7 @@ def test_a_format_that_is_not_installed_is_named(run, tiny_checkpoint: Path, mon
     monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None if "litert" in name else object())
     code, out, _ = run("bench", tiny_checkpoint, "--format", "litert", "--smoke", "--json")
     assert code == 0
-    assert json.loads(out)["rows"] == []
+    assert {row["form"] for row in json.loads(out)["rows"]} == {"onnx"}
     assert "litert float32: not measured" in json.loads(out)["missing"][0]
 
 
@@ -52,9 +93,10 @@ def test_a_format_that_is_not_installed_is_named(run, tiny_checkpoint: Path, mon
 def test_an_exported_folder_is_measured_as_it_is(run, tiny_pair: Path) -> None:
     code, out, err = run("bench", tiny_pair, "--smoke")
     assert code == 0, err
-    assert "| onnx | float32 | onnx |" in out
+    row = next(line for line in out.splitlines() if "| onnx | float32 | onnx |" in line).split("|")
+    assert 0 < float(row[6]) < 1e-4, "the error that was measured at its export"
 
 
 def test_the_table_says_what_was_not_measured() -> None:
-    row = Measured("m", "onnx", "float32", "onnx", 1, 2, 3, 4, 5, 6, 7, None)
-    assert table([row]).splitlines()[-1] == "| m | onnx | float32 | onnx | 1.0 | 2.0 (3.0) | 4.0 (5.0) | 6 | 7 | - |"
+    row = Measured("m", "onnx", "int8", "onnx", 1, None, 0.5, encode_ms=2, encode_ratio=3, click_ms=4, peak_mb=7)
+    assert table([row]).splitlines()[-1] == "| m | onnx | int8 | onnx | 1.0 | - | 0.5000 | 2.0 (3.00) | 4.0 | - | 7 |"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,11 @@ def test_every_example_is_short_and_names_the_contract(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["android", "ios"])
 def test_an_example_that_was_not_run_on_a_device_says_so(kind: str) -> None:
     assert "not run on a device" in (EXAMPLES / kind / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_the_export_command_of_an_example_has_options_that_help_shows(kind: str) -> None:
+    (words,) = re.findall(r"mobilesam export ([^`\n]*)", (EXAMPLES / kind / "README.md").read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "mobilesam", "export", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(option in shown for option in re.findall(r"--[\w-]+", words))

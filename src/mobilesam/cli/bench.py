@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -21,21 +22,30 @@ def bench(
     forms: Annotated[
         list[str] | None, typer.Option("--format", help="Only this format; repeatable. Default: all.")
     ] = None,
+    precisions: Annotated[
+        list[str] | None, typer.Option("--precision", help="Only this precision; repeatable. Default: all.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Per operator. Default: the processor's cores.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Two formats, one round: shows that it runs.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Export models to every installed format and measure them, one process after the other."""
+    """Export models to every installed format and measure them, one process after the other.
+
+    Times are also given as ratios to onnxruntime in float32, which is part of every run.
+    """
     from mobilesam.evaluate import bench as measuring
+    from mobilesam.evaluate.bench_exports import Wanted, is_export, subjects
     from mobilesam.extras import require
-    from mobilesam.integrity import read_card
     from mobilesam.web import static_folder
 
     given = models or ["embedded"]
-    if not all(Path(model).is_dir() and read_card(model) for model in given):
+    if not all(is_export(model) for model in given):
         require("torch", "torch", "exporting what is measured")
     shown = photo or static_folder() / "examples" / "coffee.png"
+    count = threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
-        found, missing = measuring.subjects(given, Path(scratch), smoke, forms or ())
-        rows = measuring.run_all(found, shown, 1 if smoke else rounds, 1 if smoke else repeats)
+        found, missing = subjects(given, Path(scratch), Wanted(forms or (), precisions or (), smoke))
+        rows = measuring.run_all(found, shown, 1 if smoke else rounds, 1 if smoke else repeats, count)
     notes = "".join(f"\n{sentence}" for sentence in missing)
-    options.say({"rows": measuring.as_records(rows), "missing": missing}, measuring.table(rows) + notes, as_json)
+    result = {"machine": measuring.machine(count), "rows": measuring.as_records(rows), "missing": missing}
+    options.say(result, measuring.table(rows) + notes, as_json)

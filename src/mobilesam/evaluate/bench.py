@@ -1,126 +1,90 @@
 """Measures exported models on this machine: time, memory, size and agreement of every format and precision.
 
 Each model runs in a process of its own, one after the other and several times in turn, so that a busy minute of the
-machine does not fall on one of them alone.
+machine does not fall on one of them alone. What each takes is also given as a ratio to onnxruntime in float32, round by
+round: formats that need environments of their own are compared by it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import get_args
 
 import numpy as np
 
-from mobilesam import contract
-from mobilesam.choices import ExportFormat, StoredPrecision
-from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
-from mobilesam.extras import is_installed
-from mobilesam.integrity import read_card
+from mobilesam.errors import ModelError
+from mobilesam.evaluate.bench_exports import Subject
 
-BACKENDS: dict[str, str] = {"onnx": "onnx", "sam": "onnx", "anylabeling": "onnx", "hub": "onnx", "ort": "onnx"}
-"""Format → the backend that runs it, where the names differ."""
-NOT_RUN = ("coreml", "sam", "anylabeling", "hub")
-"""Formats that no backend runs here, or whose pair is that of `onnx`."""
 CHILD = "mobilesam.evaluate.bench_child"
+PACKAGES = ("onnxruntime", "openvino", "torch", "litert-torch", "ai-edge-litert", "executorch", "coremltools")
+Round = dict[str, list[float]]
+"""Milliseconds under "cold", "encode" and "click", megabytes under "peak_mb"."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model in one format and precision, on one backend."""
+    """One model in one format and precision, on one backend; times and memory are None if nothing here runs it."""
 
     model: str
     form: str
     precision: str
     backend: str
     megabytes: float
-    """Of the files, without model.json and decoder_many.onnx, which clients may leave out."""
-    encode_ms: float
-    encode_p95_ms: float
-    click_ms: float
-    click_p95_ms: float
-    cold_ms: float
-    """Opening the files, encoding a photo and one click."""
-    peak_mb: float
-    """Peak memory of the process."""
+    error: float | None
     iou: float | None
-    """Mean mask IoU with float32, measured at export; 1 where the files were compared number by number."""
+    encode_ms: float | None = None
+    encode_p95_ms: float | None = None
+    encode_ratio: float | None = None
+    """To onnxruntime in float32, the median over the rounds; so are the other ratios."""
+    click_ms: float | None = None
+    click_p95_ms: float | None = None
+    click_ratio: float | None = None
+    cold_ms: float | None = None
+    """Opening the files, encoding a photo and one click."""
+    cold_ratio: float | None = None
+    peak_mb: float | None = None
+    """Peak memory of the process."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A folder to measure, and the backend to run it on."""
-
-    model: str
-    folder: Path
-    backend: str
-    precision: str = ""
-    """Replaces what model.json says, where the backend computes in another precision."""
-
-
-def subjects(
-    models: Sequence[str], scratch: Path, smoke: bool = False, forms: Sequence[str] = ()
-) -> tuple[list[Subject], list[str]]:
-    """Export models to every installed format and precision; exported folders are taken as they are.
-
-    Args:
-        models: names, checkpoints or exported folders.
-        scratch: folder for the exports.
-        smoke: two exports only, or one of each of `forms`.
-        forms: only these formats; none: all.
-
-    Returns:
-        What can be measured, and a sentence for each combination that cannot.
-
-    Raises:
-        SettingsError: a format is unknown, or nothing here runs it.
-    """
-    for form in forms:
-        if form not in get_args(ExportFormat) or form in NOT_RUN:
-            known = [name for name in get_args(ExportFormat) if name not in NOT_RUN]
-            raise SettingsError(f"format '{form}' cannot be measured; these can: {', '.join(known)}")
-    found: list[Subject] = []
-    missing: list[str] = []
-    for i, model in enumerate(models):
-        if Path(model).is_dir() and read_card(model):
-            card = read_card(model)
-            form, precision = card.get(contract.FORMAT, "onnx"), card.get(contract.PRECISION, "float32")
-            found += _on_backends(Path(model).name, Path(model), str(form), str(precision))
-        else:
-            for subject in _exports(model, scratch / str(i), smoke, forms):
-                if isinstance(subject, str):
-                    missing.append(subject)
-                else:
-                    found.append(subject)
-    return found, missing
-
-
-def run_all(found: Sequence[Subject], photo: Path, rounds: int, repeats: int) -> list[Measured]:
+def run_all(found: Sequence[Subject], photo: Path, rounds: int, repeats: int, threads: int) -> list[Measured]:
     """Measure several subjects in turn, and join their rounds.
 
     Raises:
         ModelError: a process failed; says what it printed.
     """
-    samples: dict[int, list[dict[str, list[float]]]] = {i: [] for i in range(len(found))}
+    samples: list[list[Round]] = [[] for _ in found]
     for _ in range(rounds):
-        for i, subject in enumerate(found):
-            samples[i].append(_run(subject, photo, repeats))
-    return [_joined(subject, samples[i]) for i, subject in enumerate(found)]
+        for subject, rows in zip(found, samples, strict=True):
+            if subject.backend:
+                rows.append(_run(subject, photo, repeats, threads))
+    bases = {subject.model: rows for subject, rows in zip(found, samples, strict=True) if subject.is_reference}
+    return [_joined(subject, rows, bases.get(subject.model)) for subject, rows in zip(found, samples, strict=True)]
 
 
 def table(rows: Sequence[Measured]) -> str:
-    """Rows as a Markdown table."""
-    head = ("model", "format", "precision", "backend", "MB", "encode ms (p95)", "click ms (p95)", "cold ms", "peak MB")
-    lines = ["| " + " | ".join((*head, "mask IoU")) + " |", "|" + " --- |" * (len(head) + 1)]
+    """Rows as a Markdown table; in brackets the ratio to onnxruntime in float32."""
+    head = ("model", "format", "precision", "backend", "MB", "error", "mask IoU")
+    lines = ["| " + " | ".join((*head, "encode ms", "click ms", "cold ms", "peak MB")) + " |", "|" + " --- |" * 11]
     for row in rows:
-        cells = [row.model, row.form, row.precision, row.backend, f"{row.megabytes:.1f}"]
-        cells += [f"{row.encode_ms:.1f} ({row.encode_p95_ms:.1f})", f"{row.click_ms:.1f} ({row.click_p95_ms:.1f})"]
-        cells += [f"{row.cold_ms:.0f}", f"{row.peak_mb:.0f}", "-" if row.iou is None else f"{row.iou:.4f}"]
+        cells = [row.model, row.form, row.precision, row.backend or "-", f"{row.megabytes:.1f}"]
+        cells += ["-" if row.error is None else f"{row.error:.1e}", "-" if row.iou is None else f"{row.iou:.4f}"]
+        for ms, ratio, digits in (
+            (row.encode_ms, row.encode_ratio, 1),
+            (row.click_ms, row.click_ratio, 1),
+            (row.cold_ms, row.cold_ratio, 0),
+        ):
+            beside = "" if ratio is None else f" ({ratio:.2f})"
+            cells.append("-" if ms is None else f"{ms:.{digits}f}{beside}")
+        cells.append("-" if row.peak_mb is None else f"{row.peak_mb:.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -130,69 +94,48 @@ def as_records(rows: Sequence[Measured]) -> list[dict[str, object]]:
     return [asdict(row) for row in rows]
 
 
-def _exports(model: str, folder: Path, smoke: bool, forms: Sequence[str]) -> Iterator[Subject | str]:
-    """Export one model to everything that is installed."""
-    from mobilesam.export.draft import Check
-    from mobilesam.export.formats import FORMATS, export_as
-    from mobilesam.model import checkpoint
-    from mobilesam.weights import find_checkpoint
-
-    source = find_checkpoint(model)
-    wanted = [name for name in FORMATS if name not in NOT_RUN and name in (forms or FORMATS)]
-    pairs: list[tuple[ExportFormat, StoredPrecision]]
-    pairs = [(name, precision) for name in wanted for precision in FORMATS[name].precisions]
-    if smoke:
-        pairs = [(name, "float32") for name in wanted] if forms else [("onnx", "float32"), ("onnx", "mixed")]
-    for name, precision in pairs:
-        target = folder / f"{name}-{precision}"
+def machine(threads: int) -> dict[str, object]:
+    """Day, processor, threads and versions of a run, for JSON."""
+    versions = {}
+    for name in PACKAGES:
         try:
-            sam = checkpoint.load(source)
-            export_as(sam, target, name, licence="unknown", precision=precision, check=Check(force=True))
-        except (MissingExtraError, ModuleNotFoundError) as error:
-            yield f"{name} {precision}: not measured: {error}"
-        except MobileSamError as error:
-            yield f"{name} {precision}: not exported: {error}"
-        else:
-            yield from _on_backends(model, target, name, precision)
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    where = {"date": str(date.today()), "processor": platform.machine(), "cores": os.cpu_count(), "threads": threads}
+    return {**where, "python": platform.python_version(), "versions": versions}
 
 
-def _on_backends(model: str, folder: Path, form: str, precision: str) -> Iterator[Subject]:
-    """The backends that run a folder."""
-    yield Subject(model, folder, BACKENDS.get(form, form))
-    if form == "onnx" and precision == "float32" and is_installed("openvino"):
-        yield Subject(model, folder, "openvino")
-        yield Subject(model, folder, "openvino", "bfloat16")
-
-
-def _run(subject: Subject, photo: Path, repeats: int) -> dict[str, list[float]]:
-    words = [str(subject.folder), subject.backend, subject.precision or "float32", str(photo), str(repeats)]
-    done = subprocess.run([sys.executable, "-m", CHILD, *words], capture_output=True, text=True, check=False)
+def _run(subject: Subject, photo: Path, repeats: int, threads: int) -> Round:
+    words = [str(subject.folder), subject.backend, subject.computed or "float32", str(photo), str(repeats)]
+    command = [sys.executable, "-m", CHILD, *words, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ModelError(f"{subject.folder} could not be measured on {subject.backend}: {last}")
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    found: Round = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _joined(subject: Subject, rounds: Sequence[dict[str, list[float]]]) -> Measured:
-    card = read_card(subject.folder)
-    encode, click = (np.array([v for part in rounds for v in part[key]]) for key in ("encode", "click"))
-    masks = card.get("masks")
-    exact = 1.0 if card.get(contract.PRECISION, "float32") == "float32" else None
-    left_out = (contract.CARD_FILE, contract.MANY_FILE)
-    files = [path for path in subject.folder.rglob("*") if path.is_file() and path.name not in left_out]
+def _joined(subject: Subject, rounds: Sequence[Round], base: Sequence[Round] | None) -> Measured:
     row = Measured(
-        model=subject.model,
-        form=str(card.get(contract.FORMAT, "onnx")),
-        precision=str(card.get(contract.PRECISION, "float32")),
-        backend=subject.backend,
-        megabytes=sum(file.stat().st_size for file in files) / 1e6,
-        encode_ms=float(np.median(encode)),
-        encode_p95_ms=float(np.percentile(encode, 95)),
-        click_ms=float(np.median(click)),
-        click_p95_ms=float(np.percentile(click, 95)),
-        cold_ms=median(part["cold"][0] for part in rounds),
-        peak_mb=max(part["peak_mb"][0] for part in rounds),
-        iou=float(masks["iou"]) if isinstance(masks, dict) else exact,
+        subject.model,
+        subject.form,
+        subject.computed or subject.stored,
+        subject.backend,
+        subject.megabytes,
+        subject.error,
+        subject.iou,
     )
-    return replace(row, precision=subject.precision, iou=None) if subject.precision else row
+    if not rounds:
+        return row
+    found: dict[str, float] = {"peak_mb": max(part["peak_mb"][0] for part in rounds)}
+    for key in ("encode", "click", "cold"):
+        values = [value for part in rounds for value in part[key]]
+        found[f"{key}_ms"] = median(values)
+        if key != "cold":
+            found[f"{key}_p95_ms"] = float(np.percentile(values, 95))
+        if base:
+            ratios = [median(ours[key]) / median(theirs[key]) for ours, theirs in zip(rounds, base, strict=True)]
+            found[f"{key}_ratio"] = median(ratios)
+    return Measured(**{**asdict(row), **found})

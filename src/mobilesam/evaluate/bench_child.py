@@ -13,11 +13,13 @@ from mobilesam.memory import peak_mb
 from mobilesam.predict.load import load
 
 
-def measure(folder: Path, backend: Any, precision: Any, photo: Path, repeats: int) -> dict[str, list[float]]:
+def measure(
+    folder: Path, backend: Any, precision: Any, photo: Path, repeats: int, threads: int
+) -> dict[str, list[float]]:
     """Open a model and time the first click, then encoding and clicking again."""
     rgb = open_photo(photo)
     start = time.perf_counter()
-    sam = load(folder, backend=backend, precision=precision)
+    sam = load(folder, backend=backend, precision=precision, threads=threads)
     click = [(rgb.shape[1] // 2, rgb.shape[0] // 2)]
     image = sam.embed(rgb)
     image.predict(points=click, zoom=False)
@@ -36,5 +38,5 @@ def measure(folder: Path, backend: Any, precision: Any, photo: Path, repeats: in
 
 
 if __name__ == "__main__":
-    folder, backend, precision, photo, repeats = sys.argv[1:]
-    print(json.dumps(measure(Path(folder), backend, precision, Path(photo), int(repeats))))
+    folder, backend, precision, photo, repeats, threads = sys.argv[1:]
+    print(json.dumps(measure(Path(folder), backend, precision, Path(photo), int(repeats), int(threads))))

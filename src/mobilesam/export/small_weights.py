@@ -1,14 +1,15 @@
 """Weights of few levels in ONNX files, which every runtime unpacks once, when it loads the file.
 
-A weight is stored as whole numbers, with a scale for each output channel. 255 levels take a byte; with 39 levels three
-weights share 16 bits (39³ < 2¹⁶), with 15 levels two share a byte, and 63 levels take 4 and 2 bits in two places. They
-are unpacked by plain operators on constants (Cast, Gather, Mul), which runtimes fold; ONNX's own DequantizeLinear is
-kept by onnxruntime as a place for int8 kernels, and would be computed anew in every call.
+A weight is stored as whole numbers, with a scale for each output channel. 255 levels take a byte, 63 levels 6 bits and
+15 levels 4 bits, as two's complement. They are unpacked by plain operators on constants, which runtimes fold; ONNX's
+own DequantizeLinear is kept by onnxruntime as a place for int8 kernels, and would be computed anew in every call.
+
+Opening a file must not take longer than it saves in reading: as long as possible, the operators work on bytes, all
+weights of a group at once. Looking up each word in a table would take ten times as long.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,31 +31,21 @@ fewest bytes. In mixed storage, matrices of at least `MANY` take 63 levels, the 
 DECODER = (
     (r"\.mlp\.|\.iou_prediction_head\.|\.self_attn\.[qk]_proj\.", 15),
     (r"\.cross_attn_image_to_token\.|\.final_attn|\.output_upscaling\.|mlps\.\d\.layers\.2|mask_tokens", 255),
-    (r"\.output_hypernetworks_mlps\.|^prompt_encoder\.", 39),
     (r"", 63),
 )
 """Pattern of a name → levels in mixed storage, the first that is found: by what each costs in masks
 (benchmarks/weight_levels.py). Half of the decoder is its feed-forward layers, which hardly matter."""
 
 
-@dataclass(frozen=True)
-class Digits:
-    """One digit of each weight: several share a word, which is a number of that base."""
-
-    base: int
-    count: int
-    """Digits in a word; `base ** count` words exist."""
-    word: type[np.unsignedinteger]
-
-
-PACKED = {
-    63: (Digits(16, 2, np.uint8), Digits(4, 4, np.uint8)),
-    39: (Digits(39, 3, np.uint16),),
-    15: (Digits(15, 2, np.uint8),),
-}
-"""Levels → the digits that a weight is written in, lowest first; levels that are not here take a byte."""
+BITS = {63: 6, 15: 4}
+"""Levels → bits of a packed weight; levels that are not here take a byte."""
+SHARED = {6: 4, 4: 2}
+"""Bits → the number of weights that share whole bytes."""
 CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)
 """Shares of the largest weight of a channel that may become the largest level; the one of least error is taken."""
+
+SMALLEST_SCALE = 2**-24
+"""The smallest positive number of float16."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class Levels:
 
     codes: NDArray[np.int16]
     scale: NDArray[np.float32]
-    """(channels, 1, ...)"""
+    """(channels, 1, ...); a float16 number times `unit`."""
     levels: int
 
     @property
@@ -115,9 +106,10 @@ def to_levels(weight: Tensor, levels: int) -> Levels:
     rows = weight.detach().flatten(1).double()  # (channels, rest)
     half = (levels - 1) // 2
     largest = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12)
-    best, scale = torch.full_like(largest, torch.inf), largest / half
+    best, scale = torch.full_like(largest, torch.inf), largest
     for clip in CLIPS:
-        tried = (largest * clip / half).float().double()
+        # A float16 number after division by the unit, which is what the file stores.
+        tried = (largest * clip / half / unit(levels)).half().clamp(min=SMALLEST_SCALE).double() * unit(levels)
         error = (((rows / tried).round().clamp(-half, half) * tried - rows) ** 2).sum(dim=1, keepdim=True)
         scale, best = torch.where(error < best, tried, scale), torch.minimum(error, best)
     codes = (rows / scale).round().clamp(-half, half)
@@ -136,7 +128,7 @@ def store(model: onnx.ModelProto, weights: Mapping[str, Levels]) -> None:
     nodes: list[onnx.NodeProto] = []
     for levels in sorted({weight.levels for weight in weights.values()}):
         group = {name: weight for name, weight in weights.items() if weight.levels == levels}
-        if levels not in PACKED:
+        if levels not in BITS:
             nodes += [node for name in group if name in used for node in _bytes(model, name, group[name])]
         elif group.keys() & used.keys():
             nodes += _words(model, group, used, levels)
@@ -144,20 +136,29 @@ def store(model: onnx.ModelProto, weights: Mapping[str, Levels]) -> None:
     nodes += [helper.make_node("Mul", [f"{name}:codes", f"{name}:scale"], [name]) for name in weights if name in used]
     for name, initializer in used.items():
         model.graph.initializer.remove(initializer)
-        _add(model, weights[name].scale, f"{name}:scale")
+        _add(model, weights[name].scale / unit(weights[name].levels), f"{name}:scale")
     others = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *others])
 
 
-def pack(codes: NDArray[np.int16], levels: int) -> list[NDArray[np.unsignedinteger]]:
-    """Pack whole numbers, whose count all of `PACKED[levels]` divide, into words: an array for each digit."""
-    rest = (codes + (levels - 1) // 2).astype(np.uint32)
-    arrays = []
-    for digits in PACKED[levels]:
-        lowest, rest = (rest % digits.base).reshape(-1, digits.count), rest // digits.base
-        arrays.append((lowest * digits.base ** np.arange(digits.count)).sum(axis=1).astype(digits.word))
-    return arrays
+def unit(levels: int) -> int:
+    """What one level counts in the bytes that packed weights are unpacked to: their bits stand at the top."""
+    return 1 << (8 - BITS.get(levels, 8))
+
+
+def pack(codes: NDArray[np.int16], levels: int) -> NDArray[np.uint8]:
+    """Pack whole numbers, whose count `SHARED` divides, into bytes.
+
+    Returns:
+        6 bits: (3, N / 4), the first three quarters of the numbers at the top, and two bits each of the last quarter.
+        4 bits: (N / 2,), the first half of the numbers at the top, the second half below.
+    """
+    bits = BITS[levels]
+    rows = (codes & (2**bits - 1)).astype(np.uint8).reshape(SHARED[bits], -1)
+    if bits == 4:
+        return rows[0] << 4 | rows[1]
+    return np.stack([rows[i] << 2 | rows[3] >> 2 * i & 3 for i in range(3)])
 
 
 def _bytes(model: onnx.ModelProto, name: str, weight: Levels) -> Iterable[onnx.NodeProto]:
@@ -168,57 +169,43 @@ def _bytes(model: onnx.ModelProto, name: str, weight: Levels) -> Iterable[onnx.N
 def _words(
     model: onnx.ModelProto, group: Mapping[str, Levels], used: Collection[str], levels: int
 ) -> list[onnx.NodeProto]:
-    """One tensor of words for all weights of a group, so that it is unpacked in a few operations for all."""
-    p = f"packed{levels}"
+    """One tensor of bytes for all weights of a group, so that it is unpacked in a few operations for all."""
+    p, bits = f"packed{levels}", BITS[levels]
     flat = np.concatenate([weight.codes.ravel() for weight in group.values()])
-    padding = -len(flat) % math.lcm(*(digits.count for digits in PACKED[levels]))
-    nodes: list[onnx.NodeProto] = []
-    _add(model, np.array([-1], np.int64), f"{p}:flat")
-    unit, middle = 1, (levels - 1) // 2
-    for i, (digits, words) in enumerate(zip(PACKED[levels], pack(np.pad(flat, (0, padding)), levels), strict=True)):
-        q = f"{p}:{i}"
-        _add(model, words, q)
-        nodes += _table(model, digits, unit, middle, q)
-        nodes.append(helper.make_node("Cast", [q], [f"{q}:index"], to=TensorProto.INT32))
-        nodes.append(helper.make_node("Gather", [f"{q}:table", f"{q}:index"], [f"{q}:rows"], axis=0))
-        nodes.append(helper.make_node("Reshape", [f"{q}:rows", f"{p}:flat"], [f"{q}:values"]))
-        unit, middle = unit * digits.base, 0
-    values = f"{p}:0:values"
-    if len(PACKED[levels]) > 1:
-        nodes.append(helper.make_node("Sum", [f"{p}:{i}:values" for i in range(len(PACKED[levels]))], [f"{p}:sum"]))
-        values = f"{p}:sum"
+    padding = -len(flat) % SHARED[bits]
+    _add(model, pack(np.pad(flat, (0, padding)), levels), p)
+    nodes = list(_unpack(model, p, bits))
+    _add(model, np.array([-1], np.int64), f"{p}:all")
+    nodes.append(helper.make_node("Reshape", [f"{p}:bytes", f"{p}:all"], [f"{p}:flat"]))
+    nodes.append(helper.make_node("Cast", [f"{p}:flat"], [f"{p}:int8"], to=TensorProto.INT8))  # bits as they are
     sizes = [*(weight.codes.size for weight in group.values()), *([padding] if padding else [])]
     parts = [*(f"{name}:flat" for name in group), *([f"{p}:padding"] if padding else [])]
     _add(model, np.array(sizes, np.int64), f"{p}:sizes")
-    nodes.append(helper.make_node("Split", [values, f"{p}:sizes"], parts, axis=0))
+    nodes.append(helper.make_node("Split", [f"{p}:int8", f"{p}:sizes"], parts, axis=0))
     for name in group:
         if name in used:
             _add(model, np.array(group[name].codes.shape, np.int64), f"{name}:shape")
-            nodes.append(helper.make_node("Reshape", [f"{name}:flat", f"{name}:shape"], [f"{name}:codes"]))
+            nodes.append(helper.make_node("Reshape", [f"{name}:flat", f"{name}:shape"], [f"{name}:int8"]))
+            nodes.append(helper.make_node("Cast", [f"{name}:int8"], [f"{name}:codes"], to=TensorProto.FLOAT))
     return nodes
 
 
-def _table(model: onnx.ModelProto, digits: Digits, unit: int, middle: int, q: str) -> Iterable[onnx.NodeProto]:
-    """Operators for a table (words, digits) of all words: each digit times `unit`, less `middle`."""
-    numbers = {"zero": 0, "end": digits.base**digits.count, "one": 1, "half": 0.5, "part": 1 / digits.base}
-    for key, value in (numbers | {"base": digits.base, "unit": unit, "middle": middle}).items():
-        _add(model, np.array(value, np.float32), f"{q}:{key}")
-    _add(model, np.array([1], np.int64), f"{q}:axis")
-    yield helper.make_node("Range", [f"{q}:{key}" for key in ("zero", "end", "one")], [f"{q}:rest0"])
-    columns = []
-    for i in range(digits.count):  # a digit is what division by the base leaves over
-        rest, after = f"{q}:rest{i}", f"{q}:rest{i + 1}"
-        # Half is added so that a product just below a whole number cannot be rounded down.
-        yield helper.make_node("Add", [rest, f"{q}:half"], [f"{q}:a{i}"])
-        yield helper.make_node("Mul", [f"{q}:a{i}", f"{q}:part"], [f"{q}:b{i}"])
-        yield helper.make_node("Floor", [f"{q}:b{i}"], [after])
-        yield helper.make_node("Mul", [after, f"{q}:base"], [f"{q}:c{i}"])
-        yield helper.make_node("Sub", [rest, f"{q}:c{i}"], [f"{q}:digit{i}"])
-        yield helper.make_node("Unsqueeze", [f"{q}:digit{i}", f"{q}:axis"], [f"{q}:column{i}"])
-        columns.append(f"{q}:column{i}")
-    yield helper.make_node("Concat", columns, [f"{q}:digits"], axis=1)
-    yield helper.make_node("Mul", [f"{q}:digits", f"{q}:unit"], [f"{q}:scaled"])
-    yield helper.make_node("Sub", [f"{q}:scaled", f"{q}:middle"], [f"{q}:table"])
+def _unpack(model: onnx.ModelProto, p: str, bits: int) -> Iterable[onnx.NodeProto]:
+    """Operators from the bytes `p` to `p:bytes`, one for each number, which stands in the upper bits."""
+    _add(model, np.array(8 - bits, np.uint8), f"{p}:shift")
+    _add(model, np.array(2 ** (8 - bits), np.uint8), f"{p}:base")
+    yield helper.make_node("BitShift", [p, f"{p}:shift"], [f"{p}:down"], direction="RIGHT")
+    yield helper.make_node("BitShift", [f"{p}:down", f"{p}:shift"], [f"{p}:upper"], direction="LEFT")
+    # The remainder first: some runtimes clip what a shift would push out.
+    yield helper.make_node("Mod", [p, f"{p}:base"], [f"{p}:rest"])
+    if bits == 4:
+        yield helper.make_node("BitShift", [f"{p}:rest", f"{p}:shift"], [f"{p}:lower"], direction="LEFT")
+    else:  # (3, N / 4) pairs of bits → (1, N / 4) numbers; ONNX has no sum of bytes
+        _add(model, np.array([[4, 16, 64]], np.float32), f"{p}:places")
+        yield helper.make_node("Cast", [f"{p}:rest"], [f"{p}:pairs"], to=TensorProto.FLOAT)
+        yield helper.make_node("MatMul", [f"{p}:places", f"{p}:pairs"], [f"{p}:joined"])
+        yield helper.make_node("Cast", [f"{p}:joined"], [f"{p}:lower"], to=TensorProto.UINT8)
+    yield helper.make_node("Concat", [f"{p}:upper", f"{p}:lower"], [f"{p}:bytes"], axis=0)
 
 
 def _add(model: onnx.ModelProto, array: NDArray[np.generic], name: str) -> None:
@@ -226,13 +213,27 @@ def _add(model: onnx.ModelProto, array: NDArray[np.generic], name: str) -> None:
 
 
 def shorten(model: onnx.ModelProto) -> None:
-    """Give the values inside a graph short names and its nodes none: a tenth of a small model is such text."""
-    kept = {value.name for value in (*model.graph.input, *model.graph.output, *model.graph.initializer)}
-    renamed: dict[str, str] = {"": ""}
-    for node in model.graph.node:
+    """Give weights and values inside a graph short names, its nodes none, and keep equal constants once.
+
+    A tenth of a small model is such text, and a quarter of a decoder's nodes are the same few constants.
+    """
+    graph = model.graph
+    renamed = {name: name for name in ("", *(value.name for value in (*graph.input, *graph.output)))}
+    for weight in graph.initializer:
+        weight.name = renamed.setdefault(weight.name, f"w{len(renamed)}")
+    constants: dict[bytes, str] = {}
+    nodes = []
+    for node in graph.node:
         node.name = node.doc_string = ""
+        if node.op_type == "Constant" and node.output[0] not in renamed:
+            value = node.attribute[0].SerializeToString()
+            if value in constants:
+                renamed[node.output[0]] = constants[value]
+                continue
+            constants[value] = renamed[node.output[0]] = f"c{len(renamed)}"
         for names in (node.input, node.output):
             for i, name in enumerate(names):
-                if name not in kept:
-                    names[i] = renamed.setdefault(name, f"v{len(renamed)}")
-    del model.graph.value_info[:]
+                names[i] = renamed.setdefault(name, f"v{len(renamed)}")
+        nodes.append(node)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)

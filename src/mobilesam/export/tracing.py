@@ -149,7 +149,7 @@ def store_as_fp16(model: onnx.ModelProto, only: Collection[str] | None = None) -
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT or ":" in initializer.name:  # scales and the like stay
+        if initializer.data_type != TensorProto.FLOAT:
             continue
         if only is not None and initializer.name not in only:
             continue
