@@ -29,12 +29,14 @@ def model(config: SamConfig) -> Sam:
     return Sam(config).eval()
 
 
-def decode(model: Sam, embedding: torch.Tensor, num_prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
+def decode(
+    model: Sam, embedding: torch.Tensor, num_prompts: int, prior_shift: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     h, w = embedding.shape[-2:]
     coords = torch.linspace(1, 60, num_prompts * 4).reshape(num_prompts, 2, 2)
     labels = torch.tensor([[1.0, -1.0]]).expand(num_prompts, -1)
     prior = torch.linspace(-3, 3, 16 * h * w).reshape(1, 1, 4 * h, 4 * w).expand(num_prompts, -1, -1, -1)
-    return model.decode(embedding, coords, labels, prior, torch.ones(num_prompts))
+    return model.decode(embedding, coords, labels, prior + prior_shift, torch.ones(num_prompts))
 
 
 def test_every_parameter_gets_a_gradient(model: Sam) -> None:
@@ -112,15 +114,18 @@ def test_smoothing_is_the_binomial_kernel() -> None:
     assert binomial(point).sum() == 16
 
 
-def test_the_shift_is_added_to_every_logit_and_scores_stay() -> None:
+def test_the_shift_is_added_to_every_logit_and_taken_off_masks_that_come_back() -> None:
     torch.manual_seed(0)
-    plain, shifted = Sam(TINY_LITE).eval(), Sam(replace(TINY_LITE, logit_shift=0.75)).eval()
+    plain, shifted = (Sam(replace(TINY_LITE, logit_shift=shift)).eval() for shift in (0.0, 0.75))
     shifted.load_state_dict(plain.state_dict())
     embedding = torch.randn(1, TINY.embed_dim, TINY.grid, TINY.grid)
     with torch.no_grad():
-        (masks, scores), (moved, same) = (decode(model, embedding, 2) for model in (plain, shifted))
-    assert_same_function(moved, masks + 0.75 - TINY_LITE.logit_shift)
-    assert torch.equal(scores, same)
+        masks, scores = decode(plain, embedding, 2)
+        moved, same = decode(shifted, embedding, 2, prior_shift=0.75)
+        _, other = decode(shifted, embedding, 2)
+    assert_same_function(moved, masks + 0.75)
+    assert_same_function(same, scores)
+    assert not torch.equal(other, scores)
 
 
 def test_smooth_masks_are_the_masks_smoothed_and_scores_stay() -> None:

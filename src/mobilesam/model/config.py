@@ -100,7 +100,8 @@ class SamConfig(Settings):
     """Whether each logit is averaged with its neighbours. SAM up-scales by two transposed convolutions whose four
     phases have separate weights, which shows as a checkerboard where the network is unsure."""
     logit_shift: float = 0.0
-    """Added to every logit of the masks: positive where masks were measured to be too small on average."""
+    """Added to every logit of the masks, and taken off a mask that comes back as a prompt; positive where masks were
+    measured to be too small on average."""
     outside_box: Annotated[float, Range(low=0)] = 0.0
     """Subtracted from logits outside a prompt's box, which is taken to enclose the object; 0 for none."""
     zoom_below: Probability = 0.0

@@ -49,10 +49,13 @@ class PromptEncoder(nn.Module):
     Args:
         embed_dim: channels of every token.
         mask_channels: channels inside the mask branch.
+        shift: what the decoder adds to its logits (`SamConfig.logit_shift`). Masks that come back as a prompt have it,
+            and the weights were trained on masks without it, so it is taken off again.
     """
 
-    def __init__(self, embed_dim: int, mask_channels: int) -> None:
+    def __init__(self, embed_dim: int, mask_channels: int, *, shift: float = 0.0) -> None:
         super().__init__()
+        self.shift = shift
         self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
         # One per label code 0-3: background, object, top-left corner, bottom-right corner.
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
@@ -81,7 +84,7 @@ class PromptEncoder(nn.Module):
 
     def embed_masks(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
         """Embed masks: (N, 1, 4g, 4g) logits, (N,) flags → (N, C, g, g); rows without one get the learned "no mask"."""
-        dense = self.mask_downscaling(mask_input)
+        dense = self.mask_downscaling(mask_input - self.shift if self.shift else mask_input)
         flags = has_mask_input[:, None, None, None]
         no_mask = self.no_mask_embed.weight[..., None, None]  # (1, C, 1, 1)
         return flags * dense + (1 - flags) * no_mask

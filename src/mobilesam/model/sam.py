@@ -30,7 +30,7 @@ class Sam(nn.Module):
         super().__init__()
         self.config = config
         self.image_encoder = build_encoder(config)
-        self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_channels)
+        self.prompt_encoder = PromptEncoder(config.embed_dim, config.mask_channels, shift=config.logit_shift)
         self.mask_decoder = MaskDecoder(
             config.embed_dim,
             config.decoder_heads,
