@@ -330,11 +330,13 @@ def prompt_files() -> list[Known]:
 def runs() -> list[Known]:
     """Plans and records of runs of annotate."""
     (valid,) = (json.loads(data) for data in verbs.plans())
-    offsets, settings = {**valid["job"], "offsets": ["x"]}, {**valid["job"]["asked"], "settings": "x"}
+    offsets, far = ({**valid["job"], "offsets": [offset]} for offset in ("x", 2**70))
+    settings = {**valid["job"]["asked"], "settings": "x"}
     return [
         ("as it was written", text(valid), "accepted"),
         ("a record of zeros", text({**valid, "done": "\0"}), "delete it"),
         ("offsets of text", text({**valid, "job": offsets}), "damaged"),
+        ("an offset behind the end", text({**valid, "job": far}), "damaged"),
         ("settings of text", text({**valid, "job": {**valid["job"], "asked": settings}}), "damaged"),
         ("brackets", b"[" * 200_000, "damaged"),
     ]

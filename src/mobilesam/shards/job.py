@@ -186,6 +186,8 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
     asked = record["asked"]
     if not (has(record, PLAN) and has(asked, ASKED)):
         raise TypeError("an entry of another type")
+    if max(record["offsets"], default=0) > size:
+        raise TypeError("a line behind the end of the manifest")
     if kind.kind not in ("", asked["job"]):
         raise DataError(f"'{output}' holds a run of {asked['job']}, not of {kind.kind}; give another folder")
     return kind(
