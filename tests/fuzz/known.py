@@ -331,11 +331,12 @@ def runs() -> list[Known]:
     """Plans and records of runs of annotate."""
     (valid,) = (json.loads(data) for data in verbs.plans())
     offsets, far = ({**valid["job"], "offsets": [offset]} for offset in ("x", 2**70))
-    settings = {**valid["job"]["asked"], "settings": "x"}
+    settings, long = {**valid["job"]["asked"], "settings": "x"}, {**valid["job"], "names": ["a" * 300]}
     return [
         ("as it was written", text(valid), "accepted"),
         ("a record of zeros", text({**valid, "done": "\0"}), "delete it"),
         ("offsets of text", text({**valid, "job": offsets}), "damaged"),
+        ("a name of 300 letters", text({**valid, "job": long}), "damaged"),
         ("an offset behind the end", text({**valid, "job": far}), "damaged"),
         ("settings of text", text({**valid, "job": {**valid["job"], "asked": settings}}), "damaged"),
         ("brackets", b"[" * 200_000, "damaged"),

@@ -24,6 +24,8 @@ from mobilesam.text import parse_json
 JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE = "job.json", "manifest.jsonl", "problems.jsonl"
 FORMAT = 2
 """Version of the folder's layout."""
+FILE_NAME = re.compile("[0-9a-f]{16}")
+"""Names of shards, which are names of files too."""
 
 
 @dataclass
@@ -188,6 +190,8 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
         raise TypeError("an entry of another type")
     if max(record["offsets"], default=0) > size:
         raise TypeError("a line behind the end of the manifest")
+    if not all(map(FILE_NAME.fullmatch, record["names"])):
+        raise TypeError("a name that is no name of a shard")
     if kind.kind not in ("", asked["job"]):
         raise DataError(f"'{output}' holds a run of {asked['job']}, not of {kind.kind}; give another folder")
     return kind(

@@ -19,6 +19,9 @@ from tests.fuzz.targets.common import fresh, refusal, write
 from tests.fuzz.targets.library import predictor
 
 
+SHARD = "0123456789abcdef"
+
+
 def prompt_files() -> list[bytes]:
     """Prompts of `annotate`: a COCO file, boxes by photo and points by name."""
     boxes = [{"image_id": i, "category_id": 1, "bbox": [6, 4, 20, 16], "score": 0.5, "id": i} for i in range(2)]
@@ -43,8 +46,8 @@ def plans() -> list[bytes]:
     task = {"photo": ["d", "a.jpg"], "path": "a.jpg", "state": [9, 9], "asks": [["0", [1, 2, 3, 4], None, 1, 0.5]]}
     job = {"format": 2, "choice": {"model": "embedded", "backend": "auto"}, "num_photos": 1, "num_prompts": 0}
     asked = {"job": "annotate", "settings": {}, "model": {"name": "x"}, "results": None}
-    job |= {"asked": asked, "suffix": ".tar", "names": ["s"], "offsets": [0], "listings": {"d": "0"}}
-    return seeds.as_json({"job": job, "shard": {"name": "s", "tasks": [task]}, "done": done, "failed": {"reason": "x"}})
+    job |= {"asked": asked, "suffix": ".tar", "names": [SHARD], "offsets": [0], "listings": {"d": "0"}}
+    return seeds.as_json({"job": job, "shard": {"name": SHARD, "tasks": [task]}, "done": done, "failed": {"reason": "x"}})
 
 
 def plan(data: bytes, folder: Path) -> None:
@@ -63,7 +66,7 @@ def plan(data: bytes, folder: Path) -> None:
     text = [data if part is None else json.dumps(part).encode() for part in (job, shard, done, failed)]
     if isinstance(job, dict):
         text[0] = json.dumps({**job, "manifest_bytes": len(text[1])}).encode()
-    for name, content in zip((JOB_FILE, MANIFEST_FILE, "done/s.json", "failed/t.json"), text, strict=True):
+    for name, content in zip((JOB_FILE, MANIFEST_FILE, f"done/{SHARD}.json", "failed/t.json"), text, strict=True):
         write(inside / name, content)
     (inside / "claims").mkdir()
     refused = refusal(lambda: read_status(inside))
