@@ -1,9 +1,10 @@
 """A cold `mobilesam segment`: whole processes in turn, of two backends, of exported models, or of two versions.
 
-    python -m benchmarks.cold_start [--runs 7] [--photo examples/coffee.png] [--models FOLDER ... | --against CHECKOUT]
+    python -m benchmarks.cold_start [--runs 7] [--photo examples/coffee.png] [--box 170,15,410,310]
+        [--models FOLDER ... | --against CHECKOUT]
 
-Each run is a new process that opens one photo, loads the model, answers one click and writes the mask. Without options
-it is the embedded model in onnxruntime and in torch; with `--models`, each exported folder in onnxruntime; with
+Each run is a new process that opens one photo, loads the model, answers one click, or a box, and writes the mask. By
+default it is the embedded model in onnxruntime and in torch; with `--models`, each exported folder in onnxruntime; with
 `--against`, this version and that of another checkout, both in onnxruntime. Ratios are the first way over each other
 one, round by round. CPU seconds (user + system) and peak memory are the operating system's own account of the finished
 process.
@@ -39,9 +40,9 @@ class Way:
     """The checkout whose package runs."""
 
 
-def run_once(way: Way, photo: Path, output: Path) -> Row:
+def run_once(way: Way, photo: Path, prompt: Sequence[str], output: Path) -> Row:
     """Wall seconds, CPU seconds, peak memory in MB of one process."""
-    command = [sys.executable, "-m", "mobilesam", "segment", str(photo), "--point", "290,120"]
+    command = [sys.executable, "-m", "mobilesam", "segment", str(photo), *prompt]
     command += [*way.options, "-o", str(output)]
     environment = os.environ | {"PYTHONPATH": str((way.source / "src").resolve())}
     start = time.perf_counter()
@@ -74,18 +75,20 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--photo", type=Path, default=EXAMPLE)
+    parser.add_argument("--box", help="in place of a click")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--models", nargs="+", help="exported folders")
     choice.add_argument("--against", type=Path, help="a checkout of another version of this repository")
     arguments = parse(parser, lambda _: ("--runs", "1"))
     ways = ways_of(arguments)
+    prompt = ("--box", arguments.box) if arguments.box else ("--point", "290,120")
 
     rows: dict[str, list[Row]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder:
         for i in range(arguments.runs + 1):
             for name, way in list(ways.items())[:: 1 if i % 2 else -1]:  # each comes first in turn
                 # A file of its own for each: a version may refuse to replace what another one wrote.
-                row = run_once(way, arguments.photo, Path(folder) / f"{name}.png")
+                row = run_once(way, arguments.photo, prompt, Path(folder) / f"{name}.png")
                 if i:  # the first of each warms the file cache
                     rows[name].append(row)
 
