@@ -18,7 +18,6 @@ from tests.fuzz import seeds
 from tests.fuzz.targets.common import fresh, refusal, write
 from tests.fuzz.targets.library import predictor
 
-
 SHARD = "0123456789abcdef"
 
 
@@ -47,7 +46,9 @@ def plans() -> list[bytes]:
     job = {"format": 2, "choice": {"model": "embedded", "backend": "auto"}, "num_photos": 1, "num_prompts": 0}
     asked = {"job": "annotate", "settings": {}, "model": {"name": "x"}, "results": None}
     job |= {"asked": asked, "suffix": ".tar", "names": [SHARD], "offsets": [0], "listings": {"d": "0"}}
-    return seeds.as_json({"job": job, "shard": {"name": SHARD, "tasks": [task]}, "done": done, "failed": {"reason": "x"}})
+    return seeds.as_json(
+        {"job": job, "shard": {"name": SHARD, "tasks": [task]}, "done": done, "failed": {"reason": "x"}}
+    )
 
 
 def plan(data: bytes, folder: Path) -> None:
