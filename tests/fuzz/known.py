@@ -332,11 +332,13 @@ def runs() -> list[Known]:
     (valid,) = (json.loads(data) for data in verbs.plans())
     offsets, far = ({**valid["job"], "offsets": [offset]} for offset in ("x", 2**70))
     settings, long = {**valid["job"]["asked"], "settings": "x"}, {**valid["job"], "names": ["a" * 300]}
+    suffix = {**valid["job"], "suffix": "x" * 300}
     return [
         ("as it was written", text(valid), "accepted"),
         ("a record of zeros", text({**valid, "done": "\0"}), "delete it"),
         ("offsets of text", text({**valid, "job": offsets}), "damaged"),
         ("a name of 300 letters", text({**valid, "job": long}), "damaged"),
+        ("a suffix of 300 letters", text({**valid, "job": suffix}), "damaged"),
         ("an offset behind the end", text({**valid, "job": far}), "damaged"),
         ("settings of text", text({**valid, "job": {**valid["job"], "asked": settings}}), "damaged"),
         ("brackets", b"[" * 200_000, "damaged"),

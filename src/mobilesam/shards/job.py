@@ -26,6 +26,7 @@ FORMAT = 2
 """Version of the folder's layout."""
 FILE_NAME = re.compile("[0-9a-f]{16}")
 """Names of shards, which are names of files too."""
+SUFFIX = re.compile(r"\.[a-z]{1,8}")
 
 
 @dataclass
@@ -192,6 +193,8 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
         raise TypeError("a line behind the end of the manifest")
     if not all(map(FILE_NAME.fullmatch, record["names"])):
         raise TypeError("a name that is no name of a shard")
+    if not SUFFIX.fullmatch(record["suffix"]):
+        raise TypeError("a suffix that is none")
     if kind.kind not in ("", asked["job"]):
         raise DataError(f"'{output}' holds a run of {asked['job']}, not of {kind.kind}; give another folder")
     return kind(
