@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 
 from mobilesam.data.photo import MALFORMED
 from mobilesam.errors import DataError, SettingsError
-from mobilesam.shards.records import ASKED, PLAN, has
+from mobilesam.shards.records import ASKED, PLAN, has, records_of
 from mobilesam.shards.tasks import Task
 from mobilesam.text import parse_json
 
@@ -112,11 +112,11 @@ class Job:
 
     def finished(self) -> set[str]:
         """Names of the finished shards."""
-        return _stems(self.folder / "done")
+        return {path.stem for path in records_of(self.folder / "done")}
 
     def set_aside(self) -> set[str]:
         """Names of the shards that failed three times."""
-        return _stems(self.folder / "failed")
+        return {path.stem for path in records_of(self.folder / "failed")}
 
     def unfinished(self) -> list[int]:
         """Indices of the shards that are neither done nor set aside."""
@@ -125,10 +125,6 @@ class Job:
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)
-
-
-def _stems(folder: Path) -> set[str]:
-    return {path.stem for path in folder.glob("*.json") if not path.name.startswith(".")}
 
 
 def check_output(output: Path) -> None:

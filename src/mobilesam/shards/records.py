@@ -71,19 +71,19 @@ def read_done(path: Path) -> dict[str, Any]:
 
 def all_done(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The records of the finished shards of a run, by their names; one that is being replaced is left out."""
-    for path in records_of(folder / "done"):
+    for path in sorted(records_of(folder / "done")):
         yield path.stem, read_done(path)
 
 
 def all_failed(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The records of the shards of a run that were set aside."""
-    for path in records_of(folder / "failed"):
+    for path in sorted(records_of(folder / "failed")):
         yield path.stem, read_record(path, FAILED)
 
 
-def records_of(folder: Path) -> list[Path]:
-    """The records in a folder; those that are being written are hidden files."""
-    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+def records_of(folder: Path) -> Iterator[Path]:
+    """The records in a folder, in no order; those that are being written are hidden files."""
+    return (path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def has(record: Any, fields: Fields) -> bool:
