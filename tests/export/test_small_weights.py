@@ -13,6 +13,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from mobilesam import load
 from mobilesam.choices import StoredPrecision
 from mobilesam.export import small_weights
 from mobilesam.export.draft import Check
@@ -123,6 +124,24 @@ def test_an_export_computes_what_its_rounded_network_computes(
     sam = checkpoint.load(tiny_lite_checkpoint)
     export_pair(sam, tmp_path, licence="x", precision=precision, check=Check(force=True))
     assert max(json.loads((tmp_path / "model.json").read_text())["verified"].values()) < 2e-5
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("precision", ["mixed", "int8-weights"])
+def test_openvino_computes_with_the_same_weights_inside_a_decoder(
+    precision: StoredPrecision, tiny_lite_checkpoint: Path, tmp_path: Path
+) -> None:
+    # By themselves the operators unpack exactly everywhere; inside a decoder the plugin took them for int8 layers.
+    pytest.importorskip("openvino")
+    sam = checkpoint.load(tiny_lite_checkpoint)
+    export_pair(sam, tmp_path, licence="x", precision=precision, check=Check(force=True))
+    photo = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    answers = [
+        load(tmp_path, backend=backend).embed(photo).predict(points=[(40, 50), (90, 20)], zoom=False)
+        for backend in ("onnx", "openvino")
+    ]
+    wanted, found = (answer.low_res for answer in answers)
+    assert np.abs(found - wanted).max() <= 2e-5 * np.abs(wanted).max()
 
 
 def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:

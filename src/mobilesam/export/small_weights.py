@@ -192,15 +192,15 @@ def _words(
 
 def _unpack(model: onnx.ModelProto, p: str, bits: int) -> Iterable[onnx.NodeProto]:
     """Operators from the bytes `p` to `p:bytes`, one for each number, which stands in the upper bits."""
-    _add(model, np.array(8 - bits, np.uint8), f"{p}:shift")
     _add(model, np.array(2 ** (8 - bits), np.uint8), f"{p}:base")
-    yield helper.make_node("BitShift", [p, f"{p}:shift"], [f"{p}:down"], direction="RIGHT")
-    yield helper.make_node("BitShift", [f"{p}:down", f"{p}:shift"], [f"{p}:upper"], direction="LEFT")
-    # The remainder first: some runtimes clip what a shift would push out.
+    # By remainders: a shift to the right rounds in OpenVINO's compiled graphs, and one to the left may clip what it
+    # would push out.
     yield helper.make_node("Mod", [p, f"{p}:base"], [f"{p}:rest"])
+    yield helper.make_node("Sub", [p, f"{p}:rest"], [f"{p}:upper"])
     if bits == 4:
+        _add(model, np.array(bits, np.uint8), f"{p}:shift")
         yield helper.make_node("BitShift", [f"{p}:rest", f"{p}:shift"], [f"{p}:lower"], direction="LEFT")
-    else:  # (3, N / 4) pairs of bits → (1, N / 4) numbers; ONNX has no sum of bytes
+    else:  # (3, N / 4) pairs of bits → (1, N / 4) numbers
         _add(model, np.array([[4, 16, 64]], np.float32), f"{p}:places")
         yield helper.make_node("Cast", [f"{p}:rest"], [f"{p}:pairs"], to=TensorProto.FLOAT)
         yield helper.make_node("MatMul", [f"{p}:places", f"{p}:pairs"], [f"{p}:joined"])

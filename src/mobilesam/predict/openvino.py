@@ -21,6 +21,7 @@ from mobilesam.quiet import without_telemetry
 
 with without_telemetry():
     import openvino as ov
+    from openvino.passes import ConstantFolding, Manager
 
 MADE = "made"  # name of an output added to the decoders: (1, S) indices of the prompts that got masks
 ROUNDING = 2**-7  # twice the relative rounding error of bfloat16
@@ -150,6 +151,7 @@ class OpenVinoBackend(PairBackend[Renewable]):
             if grid is not None:
                 fix_grid(graph, grid)
             add_made_output(graph)
+            fold_constants(graph)
             return shared_core().compile_model(graph, "CPU", self._settings), metadata
         except RuntimeError as error:
             raise ModelError(
@@ -203,6 +205,17 @@ def open_optional_input(graph: ov.Model) -> None:
             for target in node.output(0).get_target_inputs():
                 target.replace_source_output(parameter.output(0))
             graph.add_parameters([parameter])
+
+
+def fold_constants(graph: ov.Model) -> None:
+    """Compute now what depends on no input, above all the unpacking of weights that are stored in few levels.
+
+    The CPU plugin would take some of these operators for int8 layers: unpack the weights anew in every call, and round
+    what is multiplied by them to 8 bits.
+    """
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(graph)
 
 
 def fix_grid(graph: ov.Model, grid: int) -> None:
