@@ -111,9 +111,9 @@ def new_link(found: re.Match[str], source: str, uri: str) -> str:
 
 def command_reference() -> str:
     """A section for each command: what it does, its arguments and its options, as `--help` says them."""
-    from mobilesam.cli import app
+    from mobilesam.cli import make_app
 
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     return "\n".join(sections(root, "mobilesam", []))
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mobilesam.cli import app
+from mobilesam.cli import make_app
 from mobilesam.predict.load import load
 from tests.helpers.documents import ROOT, Block, blocks, commands, parse, run_page
 
@@ -133,7 +133,7 @@ def check(block: Block, where: str) -> None:
 def test_verbs_named_in_the_text_exist() -> None:
     import typer.main
 
-    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    verbs = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     for page in [*PAGES, *OTHERS]:
         for verb in re.findall(r"`mobilesam ([a-z]\w*)", page.read_text(encoding="utf-8")):
             assert verb in verbs, f"{name_of(page)}: mobilesam {verb}"

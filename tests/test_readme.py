@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.cli import app, main
+from mobilesam.cli import main, make_app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_its_verbs_and_options_exist() -> None:
     import typer.main
 
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     for line in "\n".join(blocks("sh")).splitlines():
         words = line.split("#")[0].split()
         if not words or words[0] != "mobilesam":

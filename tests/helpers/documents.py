@@ -20,7 +20,7 @@ from unittest import mock
 import click
 import typer.main
 
-from mobilesam.cli import app, main
+from mobilesam.cli import main, make_app
 
 ROOT = Path(__file__).parents[2]
 MARK = r"<!-- not run: (?P<reason>[^\n]+?) -->\n"
@@ -81,7 +81,7 @@ def parse(words: list[str]) -> None:
         click.UsageError: there is no such command or option, or a value is missing or of a wrong kind.
     """
     with mock.patch.object(click.Command, "invoke", return_value=None):
-        typer.main.get_command(app).main(words[1:], prog_name="mobilesam", standalone_mode=False)
+        typer.main.get_command(make_app()).main(words[1:], prog_name="mobilesam", standalone_mode=False)
 
 
 def run(words: list[str]) -> int:

@@ -10,7 +10,9 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
 from typing import Annotated
 
 import click
@@ -18,20 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from mobilesam import __version__
-from mobilesam.cli.annotate import annotate_app
-from mobilesam.cli.bench import bench
-from mobilesam.cli.distill import distill_app
-from mobilesam.cli.evaluate import evaluate_app
-from mobilesam.cli.everything import everything
-from mobilesam.cli.export import export
-from mobilesam.cli.mcp import mcp
 from mobilesam.cli.messages import listen
-from mobilesam.cli.models import models_app
-from mobilesam.cli.page import page
-from mobilesam.cli.segment import segment
-from mobilesam.cli.serve import serve
-from mobilesam.cli.track import track
-from mobilesam.cli.train import train
 from mobilesam.errors import MobileSamError, PromptError, SettingsError
 
 
@@ -47,28 +36,44 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    name="mobilesam",
-    cls=Commands,
-    help="Cut any object out of any photo; measure, train and export small Segment Anything models.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain text: square brackets in help texts are not markup
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS = (
+    "segment",
+    "everything",
+    "track",
+    "annotate",
+    "models",
+    "evaluate",
+    "train",
+    "distill",
+    "export",
+    "bench",
+    "page",
+    "serve",
+    "mcp",
 )
-app.command()(segment)
-app.command()(everything)
-app.command()(track)
-app.add_typer(annotate_app, name="annotate")
-app.add_typer(models_app, name="models")
-app.add_typer(evaluate_app, name="evaluate")
-app.command()(train)
-app.add_typer(distill_app, name="distill")
-app.command()(export)
-app.command()(bench)
-app.command()(page)
-app.command()(serve)
-app.command()(mcp)
+"""The subcommands in the order of --help: each is in the module of its name, as NAME or as a group NAME_app."""
+
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these subcommands."""
+    app = typer.Typer(
+        name="mobilesam",
+        cls=Commands,
+        help="Cut any object out of any photo; measure, train and export small Segment Anything models.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain text: square brackets in help texts are not markup
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in names:
+        module = import_module(f"mobilesam.cli.{name}")
+        group: typer.Typer | None = getattr(module, f"{name}_app", None)
+        if group is None:
+            app.command()(getattr(module, name))
+        else:
+            app.add_typer(group, name=name)
+    return app
 
 
 def main() -> None:
@@ -78,8 +83,10 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listen()
     _survive_foreign_names()
+    asked = sys.argv[1:2]
     try:
-        app()
+        # All of them would be built, from their signatures, which takes a tenth of a cold start.
+        make_app(asked if asked and asked[0] in COMMANDS else COMMANDS)()
     except BrokenPipeError:
         _end_quietly()
     # Errors that the user can mend on the command line give the code that shells and typer use for bad usage.
@@ -123,7 +130,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")

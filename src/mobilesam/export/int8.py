@@ -113,7 +113,7 @@ def finish(path: Path, metadata: dict[str, str]) -> None:
     """Store what is still float32 in float16, and write the contract's metadata."""
     model = onnx.load(path)
     halve = {i.name for i in model.graph.initializer if i.data_type == TensorProto.FLOAT and np.prod(i.dims) >= 1024}
-    store_as_fp16(model, halve)
+    store_as_fp16(model, halve, smallest=0)
     helper.set_model_props(model, metadata)
     write(model, path)
 

@@ -19,8 +19,9 @@ from mobilesam.errors import ExportError
 from mobilesam.export.bias_correction import correct_biases, input_means
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
 from mobilesam.export.folding import fold_norms
-from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store
+from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store, store_together
 from mobilesam.export.tracing import (
+    HALVED_FROM,
     decoder_graph,
     encoder_graph,
     many_graph,
@@ -94,7 +95,8 @@ def write_pair(draft: Draft, *, compare: bool = True) -> None:
     sam, stored = rounded(draft)
     for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
         model = trace(graph, draft.folder)
-        compress(model, stored, file == contract.ENCODER_FILE)
+        if stored:
+            compress(model, sam, stored, is_encoder=file == contract.ENCODER_FILE)
         if draft.precision != "float32":
             store_as_fp16(model)
         metadata = dict(draft.metadata)
@@ -159,12 +161,20 @@ def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
     return sam, stored
 
 
-def compress(model: onnx.ModelProto, stored: Mapping[str, Levels], is_encoder: bool) -> None:
-    """Store weights of a graph in few levels, those of its half in all its graphs, so that graphs share the bytes."""
-    if stored:
-        half = {name: weight for name, weight in stored.items() if name.startswith("image_encoder.") == is_encoder}
-        store(model, half)
-        shorten(model)
+def compress(model: onnx.ModelProto, sam: Sam, stored: Mapping[str, Levels], *, is_encoder: bool) -> None:
+    """Store weights of a graph in few levels and small ones together, those of its half, so that graphs share bytes."""
+    half = [name for name in sam.state_dict() if name.startswith("image_encoder.") == is_encoder]
+    store(model, {name: stored[name] for name in half if name in stored})
+    few = {name: sam.state_dict()[name] for name in half if name not in stored}
+    store_together(
+        model,
+        {
+            name: weight.numpy()
+            for name, weight in few.items()
+            if weight.is_floating_point() and weight.numel() < HALVED_FROM
+        },
+    )
+    shorten(model)
 
 
 def round_to_fp16(sam: Sam, leave: Collection[str] = ()) -> None:

@@ -137,9 +137,32 @@ def store(model: onnx.ModelProto, weights: Mapping[str, Levels]) -> None:
     for name, initializer in used.items():
         model.graph.initializer.remove(initializer)
         _add(model, weights[name].scale / unit(weights[name].levels), f"{name}:scale")
-    others = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *others])
+    _put_first(model, nodes)
+
+
+def store_together(model: onnx.ModelProto, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Replace small weights of a graph by one tensor in float16, so that one Cast unpacks all: most have a few bytes.
+
+    Args:
+        model: whose initializers are named as in `weights`, and have these values already.
+        weights: all of them are stored, those that the graph does not use too, so that graphs can share the bytes.
+    """
+    used = {initializer.name: initializer for initializer in model.graph.initializer if initializer.name in weights}
+    if not used:
+        return
+    _add(model, np.concatenate([array.ravel() for array in weights.values()]).astype(np.float16), "halves")
+    _add(model, np.array([array.size for array in weights.values()], np.int64), "halves:sizes")
+    parts = {name: f"{name}:flat" if array.ndim != 1 else name for name, array in weights.items()}
+    nodes = [
+        helper.make_node("Cast", ["halves"], ["halves:float32"], to=TensorProto.FLOAT),
+        helper.make_node("Split", ["halves:float32", "halves:sizes"], list(parts.values()), axis=0),
+    ]
+    for name, initializer in used.items():
+        model.graph.initializer.remove(initializer)
+        if parts[name] != name:
+            _add(model, np.array(weights[name].shape, np.int64), f"{name}:shape")
+            nodes.append(helper.make_node("Reshape", [parts[name], f"{name}:shape"], [name]))
+    _put_first(model, nodes)
 
 
 def unit(levels: int) -> int:
@@ -212,28 +235,21 @@ def _add(model: onnx.ModelProto, array: NDArray[np.generic], name: str) -> None:
     model.graph.initializer.append(numpy_helper.from_array(array, name))
 
 
-def shorten(model: onnx.ModelProto) -> None:
-    """Give weights and values inside a graph short names, its nodes none, and keep equal constants once.
+def _put_first(model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    others = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *others])
 
-    A tenth of a small model is such text, and a quarter of a decoder's nodes are the same few constants.
-    """
+
+def shorten(model: onnx.ModelProto) -> None:
+    """Give weights and values inside a graph short names, and its nodes none: a tenth of a small model is such text."""
     graph = model.graph
     renamed = {name: name for name in ("", *(value.name for value in (*graph.input, *graph.output)))}
     for weight in graph.initializer:
         weight.name = renamed.setdefault(weight.name, f"w{len(renamed)}")
-    constants: dict[bytes, str] = {}
-    nodes = []
     for node in graph.node:
         node.name = node.doc_string = ""
-        if node.op_type == "Constant" and node.output[0] not in renamed:
-            value = node.attribute[0].SerializeToString()
-            if value in constants:
-                renamed[node.output[0]] = constants[value]
-                continue
-            constants[value] = renamed[node.output[0]] = f"c{len(renamed)}"
         for names in (node.input, node.output):
             for i, name in enumerate(names):
                 names[i] = renamed.setdefault(name, f"v{len(renamed)}")
-        nodes.append(node)
-    del graph.node[:], graph.value_info[:]
-    graph.node.extend(nodes)
+    del graph.value_info[:]

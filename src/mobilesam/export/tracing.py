@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 import warnings
 from collections.abc import Collection
@@ -22,6 +23,7 @@ from mobilesam.model.sam import Sam
 
 OPSET = 17  # the first with LayerNormalization; read by onnxruntime 1.12 and later
 SHARED_FROM = 1024  # bytes; smaller weights are kept in each graph
+HALVED_FROM = 4096  # elements; the Cast of a smaller weight costs more time at opening than reading twice the bytes
 PROTOBUF_LIMIT = 1_900_000_000  # bytes; a file of 2 GiB cannot be parsed
 
 
@@ -120,7 +122,28 @@ def trace(graph: Graph, scratch: Path) -> onnx.ModelProto:
             dynamic_axes=graph.dynamic,
             **options,
         )
-        return onnx.load(path)
+        model = onnx.load(path)
+    share_constants(model)
+    return model
+
+
+def share_constants(model: onnx.ModelProto) -> None:
+    """Keep equal constants inside a graph once: they are a quarter of a decoder's nodes, and slow down its opening."""
+    kept: dict[bytes, str] = {}
+    renamed: dict[str, str] = {}
+    outputs = {output.name for output in model.graph.output}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] not in outputs:
+            name = kept.setdefault(node.attribute[0].SerializeToString(), node.output[0])
+            if name != node.output[0]:
+                renamed[node.output[0]] = name
+                continue
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:
@@ -144,14 +167,22 @@ def share_weights(model: onnx.ModelProto, holder: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def store_as_fp16(model: onnx.ModelProto, only: Collection[str] | None = None) -> None:
-    """Replace float32 weights (all, or those named) by float16 ones and a Cast, which runtimes fold."""
+def store_as_fp16(model: onnx.ModelProto, only: Collection[str] | None = None, *, smallest: int = HALVED_FROM) -> None:
+    """Replace float32 weights by float16 ones and a Cast, which runtimes fold.
+
+    Args:
+        model: changed in place.
+        only: names of the weights; all when None.
+        smallest: weights of fewer elements stay in float32.
+    """
     casts = []
     renamed = {}
     for initializer in model.graph.initializer:
         if initializer.data_type != TensorProto.FLOAT:
             continue
         if only is not None and initializer.name not in only:
+            continue
+        if math.prod(initializer.dims) < smallest:
             continue
         array = numpy_helper.to_array(initializer).astype(np.float16)
         renamed[initializer.name] = initializer.name + ":float32"
