@@ -65,6 +65,8 @@ class Job:
     """Of the files of results."""
     num_photos: int
     num_prompts: int
+    num_problems: int
+    """Photos that could not even be planned."""
     names: tuple[str, ...] = field(repr=False)
     """Names of all shards, in the order of the manifest."""
     offsets: tuple[int, ...] = field(repr=False)
@@ -183,14 +185,11 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
     if size != record["manifest_bytes"]:
         raise DataError(f"'{output / MANIFEST_FILE}' is missing or cut off; give a new folder")
     asked = record["asked"]
-    if not (has(record, PLAN) and has(asked, ASKED)):
-        raise TypeError("an entry of another type")
-    if max(record["offsets"], default=0) > size:
-        raise TypeError("a line behind the end of the manifest")
-    if not all(map(FILE_NAME.fullmatch, record["names"])):
-        raise TypeError("a name that is no name of a shard")
-    if not SUFFIX.fullmatch(record["suffix"]):
-        raise TypeError("a suffix that is none")
+    is_plan = has(record, PLAN) and has(asked, ASKED)
+    is_plan = is_plan and max(record["offsets"], default=0) <= size  # each line begins inside the manifest
+    is_plan = is_plan and all(map(FILE_NAME.fullmatch, record["names"]))
+    if not (is_plan and SUFFIX.fullmatch(record["suffix"])):
+        raise TypeError("an entry of another type or form")
     if kind.kind not in ("", asked["job"]):
         raise DataError(f"'{output}' holds a run of {asked['job']}, not of {kind.kind}; give another folder")
     return kind(
@@ -201,6 +200,7 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
         record["suffix"],
         record["num_photos"],
         record["num_prompts"],
+        record["num_problems"],
         tuple(record["names"]),
         tuple(record["offsets"]),
         record["listings"],

@@ -33,6 +33,7 @@ PLAN: Fields = {
     "suffix": str,
     "num_photos": int,
     "num_prompts": int,
+    "num_problems": int,
     "names": tuple[str, ...],
     "offsets": tuple[Annotated[int, Range(low=0)], ...],
     "listings": dict,

@@ -16,7 +16,7 @@ from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.engines.room import default_workers
 from mobilesam.errors import SettingsError
-from mobilesam.shards.job import Job, open_record
+from mobilesam.shards.job import Job
 from mobilesam.shards.status import Counter, Status
 from mobilesam.shards.worker import Begin, ShardCrew, redo_missing, tidy
 
@@ -99,7 +99,7 @@ def run_job(
         with suppress(OSError):  # of a disk that is gone, which is told already
             tidy(job)
     files = report(status, time.monotonic() - started)
-    return Outcome(job, status, files, int(open_record(job.folder)["num_problems"]))
+    return Outcome(job, status, files, job.num_problems)
 
 
 def past(status: Status) -> int:
