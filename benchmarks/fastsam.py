@@ -6,8 +6,9 @@
 Paired: each repeat runs every way in turn, each in a process of its own, and takes the median of `--runs` runs. A first
 click is the time from a photo's file to the mask of one point at the photo's size, both at 1024 px. FastSAM finds all
 objects for it, and so takes as long for a click as for everything. FastSAM and MobileSAM's size have random weights:
-FastSAM keeps `--objects` objects, and thresholds let a tenth of our masks pass. ultralytics is under the AGPL: it stays
-in an environment of its own, and this package never imports it. Without `--peer`, only our side is run.
+FastSAM keeps `--objects` objects, and thresholds let a tenth of our masks pass. MB is of the file that ultralytics
+saves, in float16, and of our encoder and decoder in float32. ultralytics is under the AGPL: it stays in an environment
+of its own, and this package never imports it. Without `--peer`, only our side is run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT, machine, make_pair, make_parser, parse
+from mobilesam.contract import DECODER_FILE, ENCODER_FILE
 
 PEER = Path(__file__).with_name("fastsam_peer.py")
 POINT = (300, 180)
@@ -133,7 +135,8 @@ def row(label: str, runs: list[Any], base: list[Any]) -> str:
 
     size = runs[0]["parameters"] / 1e6
     smaller = f"{base[0]['parameters'] / 1e6 / size:.1f}x" if base else "-"
-    return f"| {label} | {size:.1f} M | {smaller} | {cell('click')} | {cell('all')} | {runs[0]['masks']} |"
+    mb = runs[0]["mb"]
+    return f"| {label} | {size:.1f} M | {smaller} | {mb:.0f} | {cell('click')} | {cell('all')} | {runs[0]['masks']} |"
 
 
 def main() -> None:
@@ -173,10 +176,11 @@ def main() -> None:
         for label, (model, _) in OURS.items():
             for run in results.get(label, []):
                 run["parameters"] = count_parameters(pairs[model])
+                run["mb"] = sum((pairs[model] / name).stat().st_size for name in (ENCODER_FILE, DECODER_FILE)) / 1e6
     print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")))
     print(f"FastSAM: {results[BASE][0]['versions']}" if arguments.peer else "FastSAM was not run: no --peer")
-    print(f"\n| | parameters | smaller than {BASE} | first click, s | faster | all masks, s | faster | masks |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"\n| | parameters | smaller than {BASE} | MB | first click, s | faster | all masks, s | faster | masks |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for label, runs in results.items():
         print(row(label, runs, results.get(BASE, [])))
 

@@ -81,6 +81,7 @@ def seconds(**prompt: Any) -> list[float]:
 found = fast_sam.predict(photo, **options)[0]
 result = {
     "parameters": parameters,
+    "mb": weights.stat().st_size / 1e6,
     "click": seconds(points=[[x, y]], labels=[1]),
     "all": seconds(),
     "masks": 0 if found.masks is None else len(found.masks),
