@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -120,7 +121,7 @@ class Package:
 
 
 @pytest.fixture
-def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """macOS with coremltools, as far as the backend sees."""
     tools = ModuleType("coremltools")
     tools.__spec__ = ModuleSpec("coremltools", None)
@@ -128,6 +129,8 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", tools)
     monkeypatch.delitem(sys.modules, "mobilesam.predict.coreml", raising=False)
     monkeypatch.setattr("platform.system", lambda: "Darwin")
+    yield
+    sys.modules.pop("mobilesam.predict.coreml", None)  # it holds what stood in for coremltools
 
 
 @pytest.mark.parametrize("backend", ["auto", "coreml"])
