@@ -206,17 +206,20 @@ def test_renamed_options_of_export_name_their_replacement(run, old: list[str], n
 @pytest.mark.parametrize(
     ("verb", "choices"),
     [
-        ("segment", ["[auto|onnx|openvino|litert|executorch|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        ("segment", ["[auto|onnx|openvino|litert|executorch|coreml|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
         (
             "everything",
             [
-                "[auto|onnx|openvino|litert|executorch|torch]",
+                "[auto|onnx|openvino|litert|executorch|coreml|torch]",
                 "[small|uncovered]",
                 "[labels|overlay|masks|yolo|labelme|coco|cvat|label-studio]",
                 "--set",
             ],
         ),
-        ("evaluate run", ["[auto|onnx|openvino|litert|executorch|torch]", "[float32|bfloat16]", "[auto|on|off]"]),
+        (
+            "evaluate run",
+            ["[auto|onnx|openvino|litert|executorch|coreml|torch]", "[float32|bfloat16]", "[auto|on|off]"],
+        ),
         (
             "export",
             [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam import contract
+from mobilesam.integrity import read_card
 from mobilesam.weights import MODELS, pair_folder
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
@@ -65,7 +66,22 @@ def test_the_graphs_have_these_inputs_and_outputs(graph: str) -> None:
             assert not (isinstance(size, int) and word.isdigit() and size != int(word)), f"{name}: {size}, not {word}"
 
 
+def test_the_shipped_pair_says_how_its_inputs_are_taken() -> None:
+    import onnxruntime as ort
+
+    folder = pair_folder(MODELS["embedded"])
+    card = read_card(folder)
+    for name in (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE):
+        session = ort.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        for key in contract.INPUT_KEYS:
+            assert metadata[key] == str(card[key])
+    assert card["pixel_mean"] == list(contract.PIXEL_MEAN)
+
+
 def test_the_document_names_the_metadata_and_the_version() -> None:
     paragraph = DOCUMENT[DOCUMENT.index("`metadata_props`") :].split("\n\n")[0]
-    assert {*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS} <= set(re.findall(r"`(\w+)`", paragraph))
+    assert {*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, *contract.INPUT_KEYS} <= set(
+        re.findall(r"`(\w+)`", paragraph)
+    )
     assert f"This is contract {contract.VERSION}." in DOCUMENT

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "torch"]
+BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "coreml", "torch"]
 """The library that runs a model."""
 
 Precision = Literal["float32", "bfloat16"]

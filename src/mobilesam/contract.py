@@ -61,7 +61,13 @@ GRID, LOW_RES = "g", "l"  # names of the decoder's dynamic sides: a cell is 16 p
 IMAGE_SIZES, ZOOM_BELOW, CLICK_ZOOM_BELOW, OUTSIDE_BOX = OPTIONAL_KEYS = (
     "image_sizes", "zoom_below", "click_zoom_below", "outside_box",
 )  # fmt: skip
-FORMAT, PRECISION, NUM_POINTS = "format", "precision", "num_points"  # of model.json; the last where it is fixed
+FORMAT, PRECISION = "format", "precision"
+# What a client needs to know of the inputs: points per prompt, a number or "any"; and mean and deviation of each
+# channel as JSON, with the word that says that the files themselves subtract and divide. Absent from older pairs.
+NUM_POINTS, PIXEL_MEAN_KEY, PIXEL_STD_KEY, NORMALISATION = INPUT_KEYS = (
+    "num_points", "pixel_mean", "pixel_std", "normalisation",
+)  # fmt: skip
+ANY_POINTS, INSIDE = "any", "inside"
 METADATA_KEYS = ("contract_version", "model_name", "image_size", "embed_dim", "licence", "weights_sha256")
 
 # Point labels, as in SAM's prompt encoder.

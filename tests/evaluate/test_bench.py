@@ -42,7 +42,8 @@ def test_every_run_has_onnxruntime_in_float32_and_times_as_ratios_to_it(run, tin
     assert "onnxruntime" in found["machine"]["versions"]
 
 
-def test_a_format_that_nothing_here_runs_is_a_row_of_sizes(tmp_path: Path) -> None:
+def test_a_format_that_nothing_here_runs_is_a_row_of_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
     (tmp_path / "encoder.mlpackage").mkdir()
     (tmp_path / "encoder.mlpackage" / "weights").write_bytes(bytes(2_000_000))
     (tmp_path / "model.json").write_text('{"format": "coreml", "precision": "float16"}')
@@ -52,6 +53,16 @@ def test_a_format_that_nothing_here_runs_is_a_row_of_sizes(tmp_path: Path) -> No
     assert (row.form, row.precision, row.megabytes, row.iou) == ("coreml", "float16", 2.0, None)
     assert (row.encode_ms, row.click_ms, row.cold_ms, row.peak_mb) == (None, None, None, None)
     assert table([row]).splitlines()[-1].endswith("| coreml | float16 | - | 2.0 | - | - | - | - | - | - |")
+
+
+def test_coreml_is_run_on_macos_and_its_threads_are_said_to_be_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.json").write_text('{"format": "coreml", "precision": "float16"}')
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    (subject,), notes = subjects([str(tmp_path)], tmp_path / "scratch", Wanted())
+    assert subject.backend == "coreml"
+    assert notes == ["coreml: CoreML chooses its number of threads itself; --threads is not for its rows"]
 
 
 @pytest.mark.torch
@@ -77,7 +88,8 @@ def test_a_precision_that_does_not_exist_is_refused(run) -> None:
 def test_a_format_that_nothing_runs_is_refused(run) -> None:
     code, _, err = run("bench", "--format", "sam")
     assert code != 0
-    assert "format 'sam' cannot be measured; these can: onnx, ort" in " ".join(err.split())
+    said = " ".join(err.split())
+    assert "format 'sam' cannot be measured: its pair is that of onnx, which has a row; these can: onnx, ort" in said
 
 
 @pytest.mark.torch

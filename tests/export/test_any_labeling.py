@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 import mobilesam
@@ -57,6 +58,38 @@ def test_its_encoder_refuses_another_layout(folder: Path) -> None:
     for shape in ((3, 684, 1024), (1, 684, 1024, 3)):
         with pytest.raises(Exception, match=r"Invalid rank|Got invalid dimensions"):
             client.encoder.run(None, {name: np.zeros(shape, np.float32)})
+
+
+def test_an_encoder_that_computes_something_else_is_refused(
+    tiny_lite_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilesam.errors import ExportError
+    from mobilesam.export import any_labeling
+    from mobilesam.export.formats import export_as
+    from mobilesam.model import checkpoint
+
+    write = any_labeling.write_encoder
+
+    def with_rows_turned_round(folder: Path) -> None:
+        write(folder)
+        model = onnx.load(folder / any_labeling.ENCODER_FILE)
+        model.graph.initializer.append(onnx.helper.make_tensor("minus", onnx.TensorProto.INT64, [1], [-1]))
+        model.graph.initializer.append(onnx.helper.make_tensor("end", onnx.TensorProto.INT64, [1], [-(2**40)]))
+        model.graph.initializer.append(onnx.helper.make_tensor("rows", onnx.TensorProto.INT64, [1], [0]))
+        turned = onnx.helper.make_node("Slice", [any_labeling.INPUT, "minus", "end", "rows", "minus"], ["turned"])
+        model.graph.node.insert(0, turned)
+        model.graph.node[1].input[0] = "turned"
+        onnx.save(model, folder / any_labeling.ENCODER_FILE)
+
+    monkeypatch.setattr(any_labeling, "write_encoder", with_rows_turned_round)
+    with pytest.raises(ExportError, match=r"the encoder for X-AnyLabeling and encoder\.onnx differ"):
+        export_as(checkpoint.load(tiny_lite_checkpoint), tmp_path, "anylabeling", licence="x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_its_encoder_says_what_it_takes(folder: Path) -> None:
+    metadata = {p.key: p.value for p in onnx.load(folder / "x_anylabeling_encoder.onnx").metadata_props}
+    assert (metadata["normalisation"], metadata["num_points"]) == ("inside", "any")
 
 
 def test_model_json_lists_all_its_files(folder: Path) -> None:

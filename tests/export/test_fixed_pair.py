@@ -88,6 +88,7 @@ def test_the_folder_describes_itself(folder: Path, theirs: Predictor) -> None:
     assert card["image_sizes"] == "", "other sizes do not fit the shapes"
     assert card["weights_sha256"] == theirs.info.weights_sha256, "embeddings of either fit both"
     assert card["pixel_mean"] == list(contract.PIXEL_MEAN)
+    assert card["normalisation"] == "inside"
     assert set(card["sha256"]) == {"decoder.tflite", "encoder.tflite"}
     assert max(card["verified"].values()) < 1e-4
     assert card["masks"]["iou"] > 0.999

@@ -13,13 +13,15 @@ import torch
 
 import mobilesam
 from mobilesam.choices import ExportFormat
-from mobilesam.errors import ExportError, ModelError, OutputError, SettingsError
+from mobilesam.errors import ExportError, MissingExtraError, ModelError, OutputError, SettingsError
 from mobilesam.export.agreement import Agreement, Reference
 from mobilesam.export.draft import Check
+from mobilesam.export.fixed_check import measure_errors
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.extras import is_installed
 from mobilesam.integrity import check_files
 from mobilesam.model import checkpoint
+from mobilesam.predict.load import verify
 from tests.helpers.closeness import assert_same_function
 
 ANY = Check(force=True)  # masks of random weights say little about int8
@@ -30,6 +32,7 @@ CASES = [
     ("onnx", "int8"),
     ("ort", "float32"),
     ("ort", "float16"),
+    ("ort", "int8-weights"),
     pytest.param("openvino", "float32", marks=needs_openvino),
     pytest.param("openvino", "float16", marks=needs_openvino),
 ]
@@ -49,7 +52,13 @@ def test_a_pair_loads_and_answers_as_torch(
     assert (card["format"], card["precision"], card["licence"]) == (form, precision, "MIT")
     assert card["masks"]["num_masks"] >= 50
     assert sorted(check_files(tmp_path)) == sorted(path.name for path in files[:-1])
-    sam = mobilesam.load(tmp_path, backend="openvino" if form == "openvino" else "onnx")
+    # "auto" is the runtime of the folder, also where a quick start would take onnxruntime.
+    sam = mobilesam.load(tmp_path, backend="onnx" if form == "onnx" else "auto", quick_start=form == "openvino")
+    assert type(sam.backend).__name__ == ("OpenVinoBackend" if form == "openvino" else "OnnxBackend")
+    assert verify(tmp_path)[0].endswith("and load")
+    if form != "onnx":
+        errors = measure_errors(sam.backend, checkpoint.load(tiny_checkpoint))
+        assert card["verified"] == pytest.approx(errors, rel=0.1, abs=1e-5), "of the runtime that runs the files"
     assert sam.info.weights_sha256 == mobilesam.load(tiny_checkpoint).info.weights_sha256
     if precision == "float32":
         expected = mobilesam.load(tiny_checkpoint).embed(coffee)
@@ -58,6 +67,36 @@ def test_a_pair_loads_and_answers_as_torch(
         assert_same_function(found, expected.predict(points=[(300, 180)]).low_res)
     else:
         assert card["masks"]["iou"] > 0.9
+
+
+@needs_openvino
+def test_a_runtime_that_computes_something_else_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilesam.predict.openvino import OpenVinoBackend
+
+    encode = OpenVinoBackend.encode
+    monkeypatch.setattr(OpenVinoBackend, "encode", lambda self, image: encode(self, image) * np.float32(1.01))
+    with pytest.raises(ExportError, match="embedding: OpenVINO and torch differ by 1"):
+        export_as(checkpoint.load(tiny_checkpoint), tmp_path, "openvino", licence="x", check=ANY)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "module"), [("litert", "ai_edge_quantizer"), ("executorch", "torchao")])
+def test_a_converter_that_is_missing_is_named_by_its_extra(
+    form: ExportFormat, module: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None if name == module else object())
+    with pytest.raises(MissingExtraError, match=rf"the format {form} needs .*\[{form}\]"):
+        export_as(checkpoint.load(tiny_checkpoint), tmp_path, form, licence="x", precision="int8")
+
+
+@pytest.mark.parametrize("form", ["litert", "executorch", "coreml"])
+def test_converters_are_pinned_to_the_versions_that_were_tried(form: ExportFormat) -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    extra = text.partition(f"\n{FORMATS[form].extra} = [")[2].partition("\n]")[0]
+    for module in FORMATS[form].modules:
+        assert f'"{module.replace("_", "-")}==' in extra
 
 
 @pytest.mark.parametrize(("form", "precision"), [("onnx", "mixed"), ("onnx", "int8"), ("ort", "float32")])

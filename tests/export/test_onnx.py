@@ -42,7 +42,11 @@ def test_the_pair_has_the_contracts_names_and_metadata(tiny_pair: Path) -> None:
         assert set(contract.METADATA_KEYS) <= set(metadata)
         assert metadata["image_size"] == "64"
         assert metadata["licence"] == "Apache-2.0"
+        assert json.loads(metadata["pixel_mean"]) == list(contract.PIXEL_MEAN)
+        assert json.loads(metadata["pixel_std"]) == list(contract.PIXEL_STD)
+        assert (metadata["normalisation"], metadata["num_points"]) == ("inside", "any")
     card = json.loads((tiny_pair / "model.json").read_text())
+    assert {key: str(card[key]) for key in contract.INPUT_KEYS} == {key: metadata[key] for key in contract.INPUT_KEYS}
     assert card["weights_sha256"] == metadata["weights_sha256"]
     assert max(card["verified"].values()) < verify.TOLERANCE
     files = sorted(p.name for p in tiny_pair.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,14 +15,14 @@ import torch
 import mobilesam
 from mobilesam import contract
 from mobilesam.choices import BackendName, ExportFormat, StoredPrecision
-from mobilesam.errors import ExportError, ModelError
+from mobilesam.errors import ExportError, ModelError, SettingsError
 from mobilesam.export.draft import Check
 from mobilesam.export.fixed_pair import FixedGraph, graphs
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.model import checkpoint
 from mobilesam.model.config import MOBILE_SAM
 from mobilesam.model.sam import Sam
-from tests.helpers.closeness import assert_same_masks
+from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # converters warn of what they will remove
 
@@ -62,7 +63,7 @@ def test_the_runtime_answers_the_prompts_as_onnxruntime_does(
     card = json.loads((folder / "model.json").read_text())
     assert max(card["verified"].values()) < 1e-5
     images = [
-        mobilesam.load(folder, backend=form, threads=1).embed(coffee),
+        mobilesam.load(folder, threads=1, quick_start=True).embed(coffee),  # "auto" is the folder's own backend
         mobilesam.load(tiny_lite_pair, backend="onnx", image_size=64).embed(coffee),
     ]
     for prompt in (
@@ -92,6 +93,37 @@ def test_the_benchmark_has_its_row(form: str, run: Any, tiny_lite_checkpoint: Pa
     rows = json.loads(out)["rows"]
     assert {row["backend"] for row in rows} >= {form, "onnx"}
     assert all(row["click_ms"] > 0 and row["iou"] > 0.999 for row in rows)
+
+
+@pytest.mark.parametrize("form", RUNTIMES)
+def test_the_files_are_verified_in_the_runtime(form: BackendName, run: Any, exported: Exported) -> None:
+    code, out, err = run("models", "verify", exported(form))  # type: ignore[arg-type]
+    assert code == 0, err
+    assert out.rstrip().endswith("and load")
+
+
+@needs_executorch
+def test_executorch_computes_with_the_threads_that_it_is_given(exported: Exported, coffee: Path) -> None:
+    from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count as count
+
+    from mobilesam.predict.executorch import DEFAULT_THREADS
+
+    gc.collect()  # models of tests before this one
+    found = []
+    for threads in (1, 3, 2):
+        sam = mobilesam.load(exported("executorch"), threads=threads)
+        assert count() == threads
+        found.append(sam.embed(coffee).predict(points=[(300, 180)]).low_res)
+        with pytest.raises(SettingsError, match=f"another model is open with {threads}, not 5"):
+            mobilesam.load(exported("executorch"), threads=5)
+        assert count() == threads
+        mobilesam.load(exported("executorch")).embed(coffee)  # no number is asked for: any will do
+        del sam
+        gc.collect()
+    mobilesam.load(exported("executorch"))
+    assert count() == DEFAULT_THREADS
+    assert_same_function(found[0], found[1])
+    assert_same_function(found[0], found[2])
 
 
 @pytest.mark.parametrize("form", RUNTIMES)

@@ -21,7 +21,9 @@ def photo(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, 3 * 256 * 512, dtype=np.float32).reshape(1, 3, 256, 512)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-2.1, 2.6), (-124, 151), (0, 65535)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (-2.1, 2.6), (-2.1, -0.1), (-2.2, 0), (-1, 1), (-124, 151), (0, 65535)]
+)
 def test_a_photo_in_another_range_is_warned_of_once(embedded, said, low: float, high: float) -> None:
     for _ in range(2):
         embedded.backend.encode(photo(low, high))

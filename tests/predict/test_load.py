@@ -20,7 +20,7 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
 
 
 def test_an_unknown_backend_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match="auto, onnx, openvino, litert, executorch, torch"):
+    with pytest.raises(SettingsError, match="auto, onnx, openvino, litert, executorch, coreml, torch"):
         mobilesam.load(backend="tensorrt")  # type: ignore[arg-type]
 
 

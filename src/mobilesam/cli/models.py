@@ -63,7 +63,7 @@ def download_model(name: Name, as_json: options.AsJson = False) -> None:
 @models_app.command("verify")
 def verify_model(
     name: Annotated[
-        str, typer.Argument(help="A name that `mobilesam models` lists, or a folder with an exported pair.")
+        str, typer.Argument(help="A name that `mobilesam models` lists, or an exported folder of any format.")
     ],
     as_json: options.AsJson = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,15 @@ from mobilesam.choices import ExportFormat, StoredPrecision
 from mobilesam.errors import MissingExtraError, MobileSamError, SettingsError
 from mobilesam.extras import is_installed
 from mobilesam.integrity import read_card
+from mobilesam.predict.runtimes import OWN_BACKENDS
 
 if TYPE_CHECKING:
     from mobilesam.export.agreement import Reference
     from mobilesam.model.sam import Sam
 
-BACKENDS: dict[str, str] = {"onnx": "onnx", "ort": "onnx", "coreml": ""}
-"""Format → the backend that runs it, where the names differ; "" where nothing here does: its size is still a row."""
 SAME_PAIR = ("sam", "anylabeling", "hub")
 """Formats whose pair is that of `onnx`."""
+OWN_THREADS = "coreml: CoreML chooses its number of threads itself; --threads is not for its rows"
 REFERENCE: tuple[ExportFormat, StoredPrecision] = ("onnx", "float32")
 """Exported in every run, so that times of different environments can be compared by their ratio to its."""
 
@@ -77,7 +78,8 @@ class Wanted:
         known = [name for name in get_args(ExportFormat) if name not in SAME_PAIR]
         for form in self.forms:
             if form not in known:
-                raise SettingsError(f"format '{form}' cannot be measured; these can: {', '.join(known)}")
+                why = ": its pair is that of onnx, which has a row" if form in SAME_PAIR else ""
+                raise SettingsError(f"format '{form}' cannot be measured{why}; these can: {', '.join(known)}")
         for precision in self.precisions:
             if precision not in get_args(StoredPrecision):
                 raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(get_args(StoredPrecision))}")
@@ -105,7 +107,7 @@ def subjects(models: Sequence[str], scratch: Path, wanted: Wanted) -> tuple[list
         wanted: which of them.
 
     Returns:
-        What can be measured, and a sentence for each combination that cannot.
+        What can be measured, and a sentence for each combination that cannot, or not as it was asked for.
 
     Raises:
         SettingsError: a format or a precision is unknown, or nothing here runs it.
@@ -122,7 +124,16 @@ def subjects(models: Sequence[str], scratch: Path, wanted: Wanted) -> tuple[list
                     missing.append(subject)
                 else:
                     found.append(subject)
+    if any(subject.backend == "coreml" for subject in found):
+        missing.append(OWN_THREADS)
     return found, missing
+
+
+def runner(form: str) -> str:
+    """The backend that runs a format here; "" where none does: its size is still a row."""
+    if form == "coreml" and platform.system() != "Darwin":
+        return ""
+    return OWN_BACKENDS.get(form, "onnx")
 
 
 def is_export(model: str | os.PathLike[str]) -> bool:
@@ -134,8 +145,7 @@ def _as_it_is(folder: Path) -> Iterator[Subject]:
     """An exported folder, with the agreement that was measured at its export."""
     card = read_card(folder)
     form, precision = str(card.get(contract.FORMAT, "onnx")), str(card.get(contract.PRECISION, "float32"))
-    backend = "onnx" if form in SAME_PAIR else BACKENDS.get(form, form)
-    yield Subject(folder.name, folder, form, precision, backend, "", *_recorded(folder))
+    yield Subject(folder.name, folder, form, precision, runner(form), "", *_recorded(folder))
 
 
 def _recorded(folder: Path) -> tuple[float | None, float | None]:
@@ -143,7 +153,7 @@ def _recorded(folder: Path) -> tuple[float | None, float | None]:
     card = read_card(folder)
     errors, masks = card.get("verified"), card.get("masks")
     iou = float(masks["iou"]) if isinstance(masks, dict) else None
-    # In another precision, the files were compared with the rounded network, not with float32.
+    # In another precision, a pair was compared with the rounded network, not with float32.
     if card.get(contract.PRECISION, "float32") != "float32" or not isinstance(errors, dict) or not errors:
         return None, iou
     return max(errors.values()), 1.0 if iou is None else iou
@@ -179,7 +189,7 @@ def _exports(model: str, folder: Path, wanted: Wanted) -> Iterator[Subject | str
 
 def _backends(form: str, precision: str) -> Iterator[tuple[str, str]]:
     """The backends that run a format, and the precision that each is told to compute in, if any."""
-    yield BACKENDS.get(form, form), ""
+    yield runner(form), ""
     if (form, precision) == REFERENCE and is_installed("openvino"):
         yield "openvino", ""
         yield "openvino", "bfloat16"

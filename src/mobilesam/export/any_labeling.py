@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from mobilesam import contract
 from mobilesam.export.draft import Draft
+from mobilesam.export.fixed_check import check_errors, drawn_photo, keep_worst
 from mobilesam.export.onnx import PAIR_FILES, write_pair
 from mobilesam.export.sam_decoder import SAM_DECODER_FILE, write_sam_decoder
+from mobilesam.export.verify import open_session
 
 INPUT_HW = (684, 1024)
 ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
@@ -26,11 +29,12 @@ def write_files(draft: Draft) -> None:
     """Write the pair, SAM's decoder, and the encoder and configuration that X-AnyLabeling opens, into a draft.
 
     Raises:
-        ExportError: onnxruntime and torch disagree.
+        ExportError: onnxruntime and torch disagree, or the tool's encoder and the pair's.
     """
     write_pair(draft)
     write_sam_decoder(draft)
     write_encoder(draft.folder)
+    verify_encoder(draft.folder)
     text = configuration(SAM_DECODER_FILE, draft.sam.config.name)
     (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
@@ -49,6 +53,21 @@ def write_encoder(folder: Path) -> None:
     graph.node.insert(0, turned)
     onnx.checker.check_model(model)
     onnx.save(model, folder / ENCODER_FILE)
+
+
+def verify_encoder(folder: Path) -> None:
+    """Run the encoder with the tool's input on a photo, and compare it with encoder.onnx, which agrees with torch.
+
+    Raises:
+        ExportError: the embeddings differ.
+    """
+    photo = drawn_photo(*INPUT_HW)  # (1, 3, 684, 1024)
+    (expected,) = open_session(folder / contract.ENCODER_FILE).run(None, {contract.ENCODER_INPUT: photo})
+    given = np.ascontiguousarray(photo[0].transpose(1, 2, 0))  # (684, 1024, 3)
+    (found,) = open_session(folder / ENCODER_FILE).run(None, {INPUT: given})
+    errors = {ENCODER_FILE: 0.0}
+    keep_worst(errors, ENCODER_FILE, np.asarray(found), np.asarray(expected))
+    check_errors(errors, "the encoder for X-AnyLabeling", contract.ENCODER_FILE)
 
 
 def configuration(decoder: str, name: str) -> str:

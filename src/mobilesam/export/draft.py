@@ -15,10 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
+from torch import Tensor
+
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
 from mobilesam.errors import ExportError
 from mobilesam.export.agreement import Agreement, Reference, example_photos
+from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.integrity import HASHES, file_sha256, read_card
 from mobilesam.model.backend import TorchBackend, describe
 from mobilesam.model.sam import Sam
@@ -61,7 +64,7 @@ class Draft:
     metadata: dict[str, str] = field(default_factory=dict)
     """The contract's metadata, for formats that can hold text; model.json has it in any case."""
     card: dict[str, Any] = field(default_factory=dict)
-    """model.json; add what the format has besides, such as `card[contract.NUM_POINTS] = 5`."""
+    """model.json; add what the format has besides, or otherwise, such as `card[contract.NUM_POINTS] = 5`."""
     files: list[Path] = field(default_factory=list)
     """The files of the export, after the block has ended."""
 
@@ -81,12 +84,19 @@ class Draft:
         common = {"contract_version": contract.VERSION, contract.FORMAT: self.form, contract.PRECISION: self.precision}
         known = {**asdict(info), "config": json.dumps(self.sam.config.to_dict()), "model_name": info.name, **common}
         keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, "config", contract.FORMAT, contract.PRECISION)
-        self.metadata |= {key: str(known[key]) for key in keys}
-        self.card |= {**asdict(info), **common, "input": INPUT}
+        inputs = {
+            contract.NUM_POINTS: contract.ANY_POINTS,
+            contract.PIXEL_MEAN_KEY: in_digits(self.sam.pixel_mean),
+            contract.PIXEL_STD_KEY: in_digits(self.sam.pixel_std),
+            contract.NORMALISATION: contract.INSIDE,
+        }
+        self.metadata |= {key: str(known[key]) for key in keys} | {key: str(value) for key, value in inputs.items()}
+        self.card |= {**asdict(info), **common, "input": INPUT, **inputs}
 
     def beside(self, folder: Path) -> Draft:
         """A draft in another folder of the same network, for files that are converted from there."""
-        return Draft(self.sam, folder, self.form, self.precision, self.licence, self.check, self.metadata, self.card)
+        card = dict(self.card)  # what is measured of files there does not hold for what is made of them
+        return Draft(self.sam, folder, self.form, self.precision, self.licence, self.check, dict(self.metadata), card)
 
     def seal(self) -> None:
         """Write model.json for the files as they are, so that a backend can open the folder."""
@@ -95,6 +105,16 @@ class Draft:
         sums = {path.relative_to(self.folder).as_posix(): file_sha256(path) for path in files}
         text = json.dumps(marked({**self.card, HASHES: sums}), indent=2) + "\n"
         (self.folder / contract.CARD_FILE).write_text(text, encoding="utf-8")
+
+    def check_numbers(self, backend: Backend, runtime: str) -> None:
+        """Record the errors of a backend that runs the files, against the network.
+
+        Raises:
+            ExportError: the files are in float32, and differ from the network by more than rounding.
+        """
+        self.card["verified"] = errors = measure_errors(backend, self.sam)
+        if self.precision == "float32":
+            check_errors(errors, runtime)
 
     def check_masks(self, backend: Backend) -> Agreement:
         """Compare the masks of a backend that runs the files with the network's, and record the result.
@@ -112,6 +132,11 @@ class Draft:
             what = f"masks of the {self.precision} files have IoU {found.iou:.3f} with the network's, below {least}"
             raise ExportError(f"{what}: {advice}")
         return found
+
+
+def in_digits(values: Tensor) -> list[float]:
+    """Numbers of float32 with as few digits as identify them: 123.675, not 123.67500305175781."""
+    return [float(str(value)) for value in values.flatten().cpu().numpy()]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Numerical comparison of a model of fixed shapes with torch: drawn photos and prompts of every kind through both."""
+"""Numerical comparison of a backend with torch: drawn photos and prompts of every kind through both."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def measure_errors(backend: Backend, sam: Sam) -> dict[str, float]:
     return errors
 
 
-def check_errors(errors: dict[str, float], runtime: str) -> None:
-    """Refuse an export in float32 that differs from torch by more than rounding.
+def check_errors(errors: dict[str, float], runtime: str, reference: str = "torch") -> None:
+    """Refuse an export in float32 that differs from torch, or from another reference, by more than rounding.
 
     Raises:
         ExportError: says by how much.
     """
     for name, error in errors.items():
         if not error <= TOLERANCE:  # also refuses NaN
-            raise ExportError(f"{name}: {runtime} and torch differ by {error:.2e} of the largest value")
+            raise ExportError(f"{name}: {runtime} and {reference} differ by {error:.2e} of the largest value")
 
 
 def drawn_photo(h: int, w: int) -> Floats:
@@ -89,6 +89,6 @@ def keep_worst(errors: dict[str, float], name: str, found: Floats, expected: Flo
         ExportError: the shapes differ.
     """
     if found.shape != expected.shape:
-        raise ExportError(f"{name}: the export gives {found.shape}, torch {expected.shape}")
+        raise ExportError(f"{name}: the export gives {found.shape}, not {expected.shape}")
     error = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-6))
     errors[name] = float(np.maximum(errors[name], error))  # NaN stays

@@ -17,7 +17,6 @@ from mobilesam.choices import StoredPrecision
 from mobilesam.export.constants import fold_constants
 from mobilesam.export.draft import Draft
 from mobilesam.export.fixed import FixedDecoder, FixedEncoder
-from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.model.sam import Sam
 from mobilesam.predict.backend import Backend
 
@@ -82,9 +81,7 @@ def write_fixed(draft: Draft, runtime: Runtime) -> None:
             draft.card.setdefault(GRAPHS, {})[graph.name] = runtime.inspect(graph, draft.folder / name)
     draft.seal()
     if (backend := runtime.open(draft.folder)) is not None:
-        draft.card["verified"] = errors = measure_errors(backend, draft.sam)
-        if draft.precision == "float32":
-            check_errors(errors, runtime.title)
+        draft.check_numbers(backend, runtime.title)
         draft.check_masks(backend)
 
 
@@ -101,12 +98,10 @@ def graphs(sam: Sam, dtype: torch.dtype = torch.float32) -> Iterator[FixedGraph]
 
 
 def describe_inputs(draft: Draft) -> None:
-    """Add to model.json and to the files' metadata what a client of fixed shapes needs."""
+    """Say in model.json and in the files' metadata what fixed shapes take, where the network takes more."""
     only = {
         contract.IMAGE_SIZES: "",  # whatever the network takes, the files take one
         contract.NUM_POINTS: contract.FIXED_POINTS,
-        "pixel_mean": list(contract.PIXEL_MEAN),
-        "pixel_std": list(contract.PIXEL_STD),
     }
     draft.card |= only
     draft.metadata |= {key: str(value) for key, value in only.items()}

@@ -36,9 +36,12 @@ FORMATS: dict[ExportFormat, Format] = {
     "onnx": Format("onnx", ("float32", "float16", "int8-weights", "mixed", "int8")),
     "ort": Format("ort", ("float32", "float16", "int8-weights")),
     "litert": Format(
-        "litert", ("float32", "float16", "int8-weights", "int8"), ("litert_torch", "ai_edge_litert"), "litert"
+        "litert",
+        ("float32", "float16", "int8-weights", "int8"),
+        ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+        "litert",
     ),
-    "executorch": Format("executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"),
+    "executorch": Format("executorch", ("float32", "float16", "int8"), ("executorch", "torchao"), "executorch"),
     "coreml": Format("coreml", ("float16", "float32"), ("coremltools",), "executorch"),
     "openvino": Format("openvino", ("float32", "float16"), ("openvino",), "openvino"),
     "anylabeling": Format("any_labeling", ("float32", "float16"), image_size=1024),

@@ -38,6 +38,7 @@ def write_files(draft: Draft) -> None:
                 graph.set_rt_info(value, ["framework", key])
             ov.save_model(graph, draft.folder / target, compress_to_fp16=draft.precision == "float16")
             del graph  # which holds the ONNX file open
-    draft.card["verified"] = aside.card["verified"]
     draft.seal()
-    draft.check_masks(OpenVinoBackend(draft.folder))
+    backend = OpenVinoBackend(draft.folder)
+    draft.check_numbers(backend, "OpenVINO")
+    draft.check_masks(backend)

@@ -42,7 +42,10 @@ def write_files(draft: Draft) -> None:
         draft.card["verified"] = verify_encoder(draft.sam, draft.folder / FILES[0])
         draft.card["verified"] |= verify_decoder(draft.sam, draft.folder / FILES[1])
     draft.seal()
-    draft.check_masks(OnnxBackend(draft.folder, quick_start=True))
+    backend = OnnxBackend(draft.folder, quick_start=True)
+    if draft.precision != "float32":
+        draft.check_numbers(backend, "onnxruntime")
+    draft.check_masks(backend)
 
 
 def convert(source: Path, target: Path) -> None:

@@ -146,7 +146,7 @@ def warn_of_range(low: float, high: float) -> None:
     found = ""
     if low < -NEARLY_0 or high > 255 + NEARLY_0:
         found = "values outside of 0-255"
-    if low >= -SIGMAS and 0 < high <= SIGMAS:
+    if low >= -SIGMAS and high <= SIGMAS and (low, high) != (0, 0):
         found = f"no value beyond {SIGMAS:g}, as in a photo that was scaled to 0-1 or normalised"
     if found and not _warned:
         _warned.append(found)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-from mobilesam import contract, hub
+from mobilesam import hub
 from mobilesam.choices import BackendName, Precision
-from mobilesam.errors import ModelError, SettingsError
+from mobilesam.errors import MissingExtraError, ModelError, SettingsError
 from mobilesam.extras import install_command, is_installed, require
 from mobilesam.integrity import SOURCE, check_files, read_card
 from mobilesam.model_folder import weights_only
 from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
+from mobilesam.predict.runtimes import FIXED, check_format, check_runtime, open_fixed, own_backend
 from mobilesam.weights import (
     CHECKPOINTS,
     EMBEDDED,
@@ -35,10 +36,6 @@ from mobilesam.weights import (
     is_verified,
     pair_folder,
 )
-
-FixedName = Literal["litert", "executorch"]
-FIXED: tuple[FixedName, ...] = get_args(FixedName)
-"""Backends for files of fixed shapes."""
 
 
 def load(
@@ -56,11 +53,13 @@ def load(
     Args:
         model: a name that `mobilesam models` lists; a checkpoint (.pt, .pth, .ckpt, .bin, .safetensors); a folder with
             a pair, or with weights as on the Hugging Face Hub; or a repository there, `hf://OWNER/NAME[@REVISION]`.
-        backend: "onnx" (onnxruntime), "openvino", "torch", "litert" or "executorch" (each for folders exported for it),
-            or "auto": the one that a folder was exported for; torch for checkpoints and for GPUs; else openvino where
-            it is installed on an x86 processor, and onnx everywhere else and for a quick start.
+        backend: "onnx" (onnxruntime), "openvino", "torch", "litert", "executorch" or "coreml" (the last three for
+            folders exported for them, coreml on macOS only), or "auto": the one that a folder was exported for; torch
+            for checkpoints and for GPUs; else openvino where it is installed on an x86 processor, and onnx everywhere
+            else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
-        threads: number of threads per operator; None lets the runtime choose.
+        threads: number of threads per operator; None lets the runtime choose. torch and coreml always choose it, and
+            executorch has one number for all models of a process.
         quick_start: optimise for one or a few photos: use onnxruntime, which loads fastest, with the least memory.
         precision: number format in which OpenVINO computes, and torch the encoder; "bfloat16" is less exact, and faster
             on processors and GPUs that have it. onnxruntime computes in float32.
@@ -71,7 +70,8 @@ def load(
         ModelError: the model does not exist, or its files are damaged.
         DownloadError: the model must be downloaded, which failed.
         MissingExtraError: torch, or the Hub's library, is needed but not installed.
-        SettingsError: the backend is unknown, or the model does not support the image size.
+        SettingsError: the backend is unknown, or the model does not support the image size, or executorch not the
+            number of threads.
 
     Examples:
         >>> sam = mobilesam.load(image_size=384)
@@ -85,8 +85,8 @@ def load(
     model = hub.located(model, cache_folder, wants_weights=backend == "torch" or device != "cpu")
     source = in_run(model)
     is_checkpoint = source.suffix.lower() in CHECKPOINTS or weights_only(source)
-    if backend == "auto" and (made_for := _fixed_format(source)) is not None:
-        backend = made_for
+    if backend == "auto" and (own := own_backend(source)) is not None:
+        backend = own
     if backend == "auto":
         backend = "torch" if is_checkpoint or device != "cpu" else _best_runtime(quick_start, precision)
     if precision != "float32" and backend not in ("openvino", "torch"):
@@ -98,17 +98,12 @@ def load(
         return Predictor(_torch_backend(model, device, precision, image_size))
     if is_checkpoint:
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
+    if backend in FIXED:
+        return Predictor(open_fixed(source, backend, device, threads, image_size))
+    check_format(source, backend)
     if backend == "openvino":
         return Predictor(_openvino_backend(_find_pair(model), device, threads, precision, image_size))
-    if backend in FIXED:
-        return Predictor(_fixed_backend(source, backend, device, threads, image_size))
     return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start, image_size))
-
-
-def _fixed_format(folder: Path) -> FixedName | None:
-    """The backend for fixed shapes that a folder was exported for; None for any other model."""
-    form = read_card(folder).get(contract.FORMAT) if folder.is_dir() else None
-    return form if form in FIXED else None
 
 
 def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:
@@ -127,26 +122,12 @@ def _onnx_backend(folder: Path, device: str, threads: int | None, quick_start: b
 def _openvino_backend(
     folder: Path, device: str, threads: int | None, precision: Precision, image_size: int | None
 ) -> Backend:
-    require("openvino", "openvino", "the openvino backend")
+    check_runtime("openvino")
     if device != "cpu":
         raise ModelError(f"the openvino backend runs on the CPU, not on '{device}'")
     from mobilesam.predict.openvino import OpenVinoBackend
 
     return OpenVinoBackend(folder, threads=threads, precision=precision, image_size=image_size)
-
-
-def _fixed_backend(folder: Path, name: FixedName, device: str, threads: int | None, image_size: int | None) -> Backend:
-    module = "ai_edge_litert" if name == "litert" else "executorch"
-    require(module, name, f"the {name} backend")
-    if device != "cpu":
-        raise ModelError(f"the {name} backend runs on the CPU here, not on '{device}'")
-    if name == "litert":
-        from mobilesam.predict.litert import LiteRtBackend
-
-        return LiteRtBackend(folder, threads=threads, image_size=image_size)
-    from mobilesam.predict.executorch import ExecuTorchBackend
-
-    return ExecuTorchBackend(folder, threads=threads, image_size=image_size)
 
 
 def _torch_backend(model: str | os.PathLike[str], device: str, precision: Precision, image_size: int | None) -> Backend:
@@ -208,10 +189,12 @@ def check_source(spec: ModelSpec, folder: Path) -> None:
 
 
 def verify(model: str | os.PathLike[str]) -> list[str]:
-    """Verify the files of a model by sha256: the ONNX pair, and the published checkpoint if it was downloaded.
+    """Verify the files of a model by sha256, and open them; and the published checkpoint if it was downloaded.
+
+    Files whose runtime is not installed or not of this system are compared, but not opened; the sentence says so.
 
     Args:
-        model: a name that `mobilesam models` lists, or a folder with a pair.
+        model: a name that `mobilesam models` lists, or an exported folder of any format.
 
     Returns:
         One sentence per verified fact.
@@ -235,8 +218,22 @@ def verify(model: str | os.PathLike[str]) -> list[str]:
             raise ModelError(f"{folder} cannot be verified: its model.json gives no sha256; export the model again")
         if spec is not None:
             check_source(spec, folder)
-        _onnx_backend(folder, "cpu", None, True, None)
-        claims.append(f"{', '.join(files)} in {folder} have the sha256 that model.json gives, and load")
+        claims.append(f"{', '.join(files)} in {folder} have the sha256 that model.json gives, {_try_to_open(folder)}")
     if not claims:
         raise ModelError(f"'{model}' is not on this machine; mobilesam models download {model}")
     return claims
+
+
+def _try_to_open(folder: Path) -> str:
+    """Open an exported folder in the runtime of its format; says whether that runtime is here.
+
+    Raises:
+        ModelError: the runtime is here, and a file does not load.
+    """
+    backend = own_backend(folder) or "onnx"
+    try:
+        check_runtime(backend)
+    except (MissingExtraError, ModelError) as error:
+        return f"but were not opened: {error}"
+    load(folder, backend=backend, quick_start=True)
+    return "and load"
