@@ -39,8 +39,8 @@ FORMATS: dict[ExportFormat, Format] = {
         "litert", ("float32", "float16", "int8-weights", "int8"), ("litert_torch", "ai_edge_litert"), "litert"
     ),
     "executorch": Format("executorch", ("float32", "float16", "int8"), ("executorch",), "executorch"),
-    "coreml": Format("coreml", ("float16", "float32"), ("coremltools",), "executorch"),
-    "openvino": Format("openvino", ("float32", "float16"), ("openvino",), "openvino"),
+    "coreml": Format("coreml", ("float16", "float32", "int8-weights"), ("coremltools",), "executorch"),
+    "openvino": Format("openvino", ("float32", "float16", "int8-weights"), ("openvino",), "openvino"),
     "anylabeling": Format("any_labeling", ("float32", "float16"), image_size=1024),
     "sam": Format("sam_decoder", ("float32", "float16")),
     "hub": Format("hub", ("float32", "float16")),
