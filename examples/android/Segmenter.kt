@@ -24,8 +24,8 @@ class EncodedPhoto(
 /**
  * A loaded model. Its calls take tens of milliseconds or more: not on the main thread.
  *
- * @param encoder the bytes of encoder.onnx, for example from the app's assets.
- * @param decoder the bytes of decoder.onnx.
+ * @param encoder the bytes of encoder.onnx or encoder.ort, for example from the app's assets.
+ * @param decoder the bytes of decoder.onnx or decoder.ort.
  */
 class Segmenter(encoder: ByteArray, decoder: ByteArray) : AutoCloseable {
     private val environment = OrtEnvironment.getEnvironment()

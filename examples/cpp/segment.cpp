@@ -75,6 +75,9 @@ std::vector<Plane> read_ppm(const std::string& path) {  // binary, 8 bits, witho
   return rgb;
 }
 
+// The mobile format's file where there is no ONNX file.
+fs::path either(const fs::path& onnx) { return fs::exists(onnx) ? onnx : fs::path(onnx).replace_extension(".ort"); }
+
 struct Model {
   Ort::Env env{ORT_LOGGING_LEVEL_ERROR};
   Ort::Session encoder, decoder;
@@ -82,11 +85,11 @@ struct Model {
   int side;  // of the padded square, in pixels
 
   explicit Model(const fs::path& folder)
-      : encoder(env, (folder / "encoder.onnx").c_str(), Ort::SessionOptions{}),
-        decoder(env, (folder / "decoder.onnx").c_str(), Ort::SessionOptions{}) {
+      : encoder(env, either(folder / "encoder.onnx").c_str(), Ort::SessionOptions{}),
+        decoder(env, either(folder / "decoder.onnx").c_str(), Ort::SessionOptions{}) {
     Ort::AllocatorWithDefaultOptions allocator;
     const auto text = encoder.GetModelMetadata().LookupCustomMetadataMapAllocated("image_size", allocator);
-    if (!text) throw std::runtime_error("encoder.onnx says no image_size; export it again");
+    if (!text) throw std::runtime_error("the encoder says no image_size; export it again");
     side = std::stoi(text.get());
   }
 

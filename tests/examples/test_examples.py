@@ -63,9 +63,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build / "segment"
 
 
-def run(program: Path, photo: Path, x: float, y: float, mask: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    program: Path, photo: Path, x: float, y: float, mask: Path, model: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """The C++ example on a photo, with the embedded model."""
-    words = [str(program), str(find_checkpoint("embedded")), str(photo), str(x), str(y), str(mask)]
+    words = [str(program), str(model or find_checkpoint("embedded")), str(photo), str(x), str(y), str(mask)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
@@ -90,6 +92,23 @@ def test_the_cpp_example_finds_the_mask_that_python_finds(
     found = np.array(Image.open(tmp_path / "mask.pgm")) > 0
     expected = mobilesam.load("embedded", backend="onnx").embed(photo).predict(points=[point], zoom=False).best.array
     assert (found & expected).sum() / (found | expected).sum() >= 0.999
+
+
+def test_the_cpp_example_opens_the_mobile_format(program: Path, tmp_path: Path) -> None:
+    Image.open(EXAMPLES / "coffee.png").convert("RGB").save(tmp_path / "photo.ppm")
+    model = tmp_path / "model"
+    model.mkdir()
+    for half in ("encoder", "decoder"):  # as `mobilesam export --format ort` does it, which needs torch
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(model / f"{half}.ort")
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        onnxruntime.InferenceSession(str(Path(find_checkpoint("embedded")) / f"{half}.onnx"), options)
+    masks = []
+    for name in (None, model):
+        done = run(program, tmp_path / "photo.ppm", 300, 180, tmp_path / "mask.pgm", name)
+        assert done.returncode == 0, done.stderr
+        masks.append(np.array(Image.open(tmp_path / "mask.pgm")) > 0)
+    assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() >= 0.999
 
 
 def test_the_cpp_example_says_what_is_wrong(program: Path, tmp_path: Path) -> None:

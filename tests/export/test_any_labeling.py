@@ -8,11 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 import mobilesam
+from mobilesam.export import any_labeling, tracing
+from mobilesam.export.onnx import export_pair
 from mobilesam.image import open_photo
 from mobilesam.integrity import file_sha256
+from mobilesam.model import checkpoint
 from mobilesam.outputs import JOURNAL
 from tests.helpers.any_labeling import Client
 
@@ -20,7 +24,6 @@ from tests.helpers.any_labeling import Client
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mobilesam.export.formats import export_as
-    from mobilesam.model import checkpoint
     from mobilesam.weights import find_checkpoint
 
     folder = tmp_path_factory.mktemp("any_labeling")
@@ -50,6 +53,17 @@ def test_the_tools_protocol_gives_the_masks_of_the_library(folder: Path, coffee:
     masks = client.masks(embedding, scale, [mark], hw)
     expected = image.predict(points=[(x, y)], zoom=False).masks
     assert max(iou(mask, expected[0]) for mask in masks) > least
+
+
+def test_weights_too_large_for_one_file_go_beside_its_encoder(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "PROTOBUF_LIMIT", 1000)
+    export_pair(checkpoint.load(tiny_checkpoint), tmp_path, licence="x")
+    any_labeling.write_encoder(tmp_path)
+    assert (tmp_path / "x_anylabeling_encoder.onnx.data").stat().st_size > 10_000
+    session = ort.InferenceSession(str(tmp_path / "x_anylabeling_encoder.onnx"))
+    assert session.get_inputs()[0].shape == [684, 1024, 3]
 
 
 def test_its_encoder_refuses_another_layout(folder: Path) -> None:

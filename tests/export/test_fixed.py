@@ -14,6 +14,7 @@ from mobilesam.export.verify import decoder_feed
 from mobilesam.model.config import CONFIGS
 from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function
+from tests.helpers.networks import TINY_VIT, with_positions
 
 PROMPTS: dict[str, list[float]] = {
     "a click": [1, -1],
@@ -26,10 +27,10 @@ PROMPTS: dict[str, list[float]] = {
 """Labels of prompts as `mobilesam.predict.prompts` makes them."""
 
 
-@pytest.fixture(scope="module", params=["tiny", "tiny_lite"])
+@pytest.fixture(scope="module", params=[CONFIGS["tiny"], CONFIGS["tiny_lite"], TINY_VIT], ids=lambda one: one.name)
 def sam(request: pytest.FixtureRequest) -> Sam:
     torch.manual_seed(0)
-    network = Sam(CONFIGS[request.param]).eval()
+    network = with_positions(Sam(request.param))
     with torch.no_grad():  # biases of nothing, and norms that norm nothing, would hide a mistake
         for tensor in network.state_dict().values():
             if tensor.is_floating_point() and tensor.ndim == 1:
@@ -89,9 +90,7 @@ def test_what_depends_on_weights_alone_is_computed_before(sam: Sam) -> None:
         assert {name for name, _ in [*folded.named_parameters(), *folded.named_buffers()]} == used
 
 
-def test_no_array_has_more_than_five_dimensions() -> None:
-    torch.manual_seed(0)
-    sam = Sam(CONFIGS["tiny_lite"]).eval()
+def test_no_array_has_more_than_five_dimensions(sam: Sam) -> None:
     for graph in (FixedEncoder(sam), FixedDecoder(sam)):
         folded = fold_constants(graph, graph.example())
         ranks = [node.meta["val"].ndim for node in folded.graph.nodes if hasattr(node.meta.get("val"), "ndim")]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -22,7 +24,10 @@ from mobilesam.extras import is_installed
 from mobilesam.integrity import check_files
 from mobilesam.model import checkpoint
 from mobilesam.predict.load import verify
+from mobilesam.model.config import TINY
+from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function
+from tests.helpers.networks import with_positions
 
 ANY = Check(force=True)  # masks of random weights say little about int8
 needs_openvino = pytest.mark.skipif(not is_installed("openvino"), reason="needs the extra openvino")
@@ -35,7 +40,22 @@ CASES = [
     ("ort", "int8-weights"),
     pytest.param("openvino", "float32", marks=needs_openvino),
     pytest.param("openvino", "float16", marks=needs_openvino),
+    pytest.param("openvino", "int8-weights", marks=needs_openvino),
 ]
+PROMPTS: list[dict[str, Any]] = [
+    {"points": [(300, 180)]},
+    {"points": [(10, 10), (590, 390), (300, 20)], "labels": [1, 0, 1]},
+    {"box": (170, 15, 410, 310)},
+    {"box": (170, 15, 410, 310), "points": [(290, 120), (5, 5)], "labels": [1, 0]},
+]
+
+
+@pytest.fixture(scope="module")
+def attentive(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest network, with attention biases that are not zero."""
+    path = tmp_path_factory.mktemp("attentive") / "attentive.safetensors"
+    checkpoint.save(with_positions(checkpoint.load(tiny_checkpoint)), path)
+    return path
 
 
 def test_the_table_has_every_format_of_the_command() -> None:
@@ -43,10 +63,8 @@ def test_the_table_has_every_format_of_the_command() -> None:
 
 
 @pytest.mark.parametrize(("form", "precision"), CASES)
-def test_a_pair_loads_and_answers_as_torch(
-    form, precision, tiny_checkpoint: Path, tmp_path: Path, coffee: Path
-) -> None:
-    files = export_as(checkpoint.load(tiny_checkpoint), tmp_path, form, licence="MIT", precision=precision, check=ANY)
+def test_a_pair_loads_and_answers_as_torch(form, precision, attentive: Path, tmp_path: Path, coffee: Path) -> None:
+    files = export_as(checkpoint.load(attentive), tmp_path, form, licence="MIT", precision=precision, check=ANY)
     assert files[-1].name == "model.json"
     card = json.loads(files[-1].read_text())
     assert (card["format"], card["precision"], card["licence"]) == (form, precision, "MIT")
@@ -57,14 +75,16 @@ def test_a_pair_loads_and_answers_as_torch(
     assert type(sam.backend).__name__ == ("OpenVinoBackend" if form == "openvino" else "OnnxBackend")
     assert verify(tmp_path)[0].endswith("and load")
     if form != "onnx":
-        errors = measure_errors(sam.backend, checkpoint.load(tiny_checkpoint))
+        errors = measure_errors(sam.backend, checkpoint.load(attentive))
         assert card["verified"] == pytest.approx(errors, rel=0.1, abs=1e-5), "of the runtime that runs the files"
-    assert sam.info.weights_sha256 == mobilesam.load(tiny_checkpoint).info.weights_sha256
+    assert sam.info.weights_sha256 == mobilesam.load(attentive).info.weights_sha256
     if precision == "float32":
-        expected = mobilesam.load(tiny_checkpoint).embed(coffee)
-        assert_same_function(sam.embed(coffee).array, expected.array)
-        found = sam.embed(coffee).predict(points=[(300, 180)]).low_res
-        assert_same_function(found, expected.predict(points=[(300, 180)]).low_res)
+        found, expected = sam.embed(coffee), mobilesam.load(attentive).embed(coffee)
+        assert_same_function(found.array, expected.array)
+        prior = expected.predict(points=[(200, 90)])
+        for prompt in (*PROMPTS, {"points": [(300, 180)], "prior": prior}):
+            answers = [image.predict(**prompt, zoom=False).low_res for image in (found, expected)]
+            assert_same_function(*answers)
     else:
         assert card["masks"]["iou"] > 0.9
 
@@ -148,11 +168,9 @@ def test_wrong_wishes_are_refused_before_anything_is_written(tiny_checkpoint: Pa
 def test_attention_biases_are_not_written_out_for_each_pair_of_cells(tiny_checkpoint: Path, tmp_path: Path) -> None:
     from mobilesam.export import ort as exporting
 
-    sam = checkpoint.load(tiny_checkpoint)
+    sam = with_positions(checkpoint.load(tiny_checkpoint))
     biases = [value for name, value in sam.state_dict().items() if name.endswith("attention_biases")]
     assert biases
-    for value in biases:  # which begin as zeros
-        value.copy_(torch.randn(value.shape))
     export_as(sam, tmp_path / "kept", "ort", licence="x")
     kept = (tmp_path / "kept" / "encoder.ort").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
@@ -161,3 +179,55 @@ def test_attention_biases_are_not_written_out_for_each_pair_of_cells(tiny_checkp
     assert all(value.numpy().astype(np.float32).tobytes() in kept for value in biases)
     folded = (tmp_path / "folded" / "encoder.ort").read_bytes()
     assert not all(value.numpy().astype(np.float32).tobytes() in folded for value in biases)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of a network with windows of MobileSAM's size, whose biases for each pair of cells are 100 times as many:
+    the mobile format in int8-weights, and the pair that it comes from."""
+    torch.manual_seed(0)
+    encoder = replace(TINY.encoder, window_sizes=(3, 3, 14, 3))
+    folder = tmp_path_factory.mktemp("wide")
+    for form in ("ort", "onnx"):
+        sam = with_positions(Sam(replace(TINY, encoder=encoder)))
+        export_as(sam, folder / form, form, licence="x", precision="int8-weights", check=ANY)  # type: ignore[arg-type]
+    return folder
+
+
+def test_a_mobile_file_of_weights_in_a_byte_each_does_not_grow(wide: Path) -> None:
+    pair, mobile = ((wide / form / f"encoder.{form}").stat().st_size for form in ("onnx", "ort"))
+    assert mobile < 1.3 * pair
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_small_weights_of_a_mobile_file_need_no_step_in_every_call(wide: Path, half: str, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "same.onnx")  # the mobile format, written as a graph to read
+    onnxruntime.InferenceSession(str(wide / "ort" / f"{half}.ort"), options)
+    graph = onnx.load(tmp_path / "same.onnx").graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    steps = [(node.op_type, weights[node.input[0]]) for node in graph.node if node.input and node.input[0] in weights]
+    unpacking = [(kind, weight) for kind, weight in steps if kind in ("Cast", "Split", "Reshape")]
+    assert not [kind for kind, _ in unpacking if kind == "Split"]
+    assert all(np.prod(weight.dims) >= 1024 for _, weight in unpacking)
+
+
+def test_a_mobile_file_that_no_reader_could_open_is_refused_early(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr("mobilesam.export.ort.write_pair", lambda *_: pytest.fail("too late"))
+    with pytest.raises(ExportError, match=r"a file of the format ort holds less than 2 GB; choose --precision float16"):
+        export_as(checkpoint.load(tiny_checkpoint), tmp_path, "ort", licence="x")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_openvino
+def test_openvinos_own_files_keep_a_byte_for_each_weight(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for precision in ("float32", "int8-weights"):
+        sam, folder = checkpoint.load(tiny_checkpoint), tmp_path / precision
+        export_as(sam, folder, "openvino", licence="x", precision=precision, check=ANY)  # type: ignore[arg-type]
+        sizes[precision] = sum(path.stat().st_size for path in folder.glob("*.bin"))
+    weights = sum(value.numel() for value in sam.state_dict().values() if value.numel() >= 1024)
+    assert sizes["int8-weights"] < sizes["float32"] - 2.5 * weights

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -20,9 +20,10 @@ from mobilesam.export.draft import Check
 from mobilesam.export.fixed_pair import FixedGraph, graphs
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.model import checkpoint
-from mobilesam.model.config import MOBILE_SAM
+from mobilesam.model.config import MOBILE_SAM, TINY
 from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function, assert_same_masks
+from tests.helpers.networks import TINY_VIT, with_positions
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # converters warn of what they will remove
 
@@ -37,34 +38,49 @@ PRECISIONS = [
     for precision in FORMATS[form].precisions  # type: ignore[index]
     if precision != "float32"
 ]
-Exported = Callable[[ExportFormat], Path]
+ATTENTIVE = {"tiny": TINY, "tiny_vit": TINY_VIT}
+"""Encoders with attention, as MobileSAM's and as SAM's own."""
+
+
+class Exported(Protocol):
+    """Converts a network of the smallest size to a format, once."""
+
+    def __call__(self, form: ExportFormat, name: str = "tiny_lite") -> Path: ...
 
 
 @pytest.fixture(scope="session")
 def exported(tiny_lite_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The smallest network in a format, converted once."""
-    made: dict[str, Path] = {}
+    """The smallest network of a name in a format, converted once."""
+    made: dict[tuple[str, str], Path] = {}
 
-    def convert(form: ExportFormat) -> Path:
-        if form not in made:
+    def convert(form: ExportFormat, name: str = "tiny_lite") -> Path:
+        if (form, name) not in made:
+            sam = attentive(name) if name in ATTENTIVE else checkpoint.load(tiny_lite_checkpoint)
             folder = tmp_path_factory.mktemp(form)
-            export_as(checkpoint.load(tiny_lite_checkpoint), folder, form, licence="Apache-2.0", precision="float32")
-            made[form] = folder
-        return made[form]
+            export_as(sam, folder, form, licence="Apache-2.0", precision="float32")
+            made[form, name] = folder
+        return made[form, name]
 
     return convert
 
 
+def attentive(name: str) -> Sam:
+    """A network of random weights, those of relative positions too."""
+    torch.manual_seed(0)
+    return with_positions(Sam(ATTENTIVE[name]))
+
+
+@pytest.mark.parametrize("name", ["tiny_lite", *ATTENTIVE])
 @pytest.mark.parametrize("form", RUNTIMES)
 def test_the_runtime_answers_the_prompts_as_onnxruntime_does(
-    form: BackendName, exported: Exported, tiny_lite_pair: Path, coffee: Path
+    form: BackendName, name: str, exported: Exported, coffee: Path
 ) -> None:
-    folder = exported(form)  # type: ignore[arg-type]
+    folder = exported(form, name)  # type: ignore[arg-type]
     card = json.loads((folder / "model.json").read_text())
     assert max(card["verified"].values()) < 1e-5
     images = [
         mobilesam.load(folder, threads=1, quick_start=True).embed(coffee),  # "auto" is the folder's own backend
-        mobilesam.load(tiny_lite_pair, backend="onnx", image_size=64).embed(coffee),
+        mobilesam.load(exported("onnx", name), backend="onnx", image_size=64).embed(coffee),
     ]
     for prompt in (
         {"points": [(300, 180)]},
@@ -226,6 +242,32 @@ def test_a_package_that_is_something_else_is_refused(exported: Exported, tiny_li
 
 
 @needs_coreml
+@pytest.mark.parametrize("name", ATTENTIVE)
+def test_a_package_of_an_encoder_with_attention_is_one_that_coreml_takes(exported: Exported, name: str) -> None:
+    folder = exported("coreml", name)  # which checks dimensions and operators
+    weights = b"".join(path.read_bytes() for path in (folder / "encoder.mlpackage").rglob("*.bin"))
+    biases = [part for part in attentive(name).image_encoder.modules() if hasattr(part, "attention_biases")]
+    assert bool(biases) == (name == "tiny")
+    for part in biases:  # gathered before the export, for each pair of cells
+        assert part.attention_biases[:, part.bias_index].numpy(force=True).tobytes() in weights
+
+
+@needs_coreml
+def test_weights_of_a_package_take_a_byte_each(exported: Exported, tiny_lite_checkpoint: Path, tmp_path: Path) -> None:
+    sam = checkpoint.load(tiny_lite_checkpoint)
+    export_as(sam, tmp_path / "float16", "coreml", licence="x", precision="float16")
+    export_as(sam, tmp_path / "int8", "coreml", licence="x", precision="int8-weights")
+    halves, bytes_each = (
+        json.loads((tmp_path / folder / "model.json").read_text())["graphs"]["decoder"]
+        for folder in ("float16", "int8")
+    )
+    assert bytes_each["operators"]["constexpr_affine_dequantize"] > 5
+    large = sum(value.numel() for name, value in sam.state_dict().items()
+                if value.ndim > 1 and value.numel() >= 1024 and "decoder" in name)  # fmt: skip
+    assert halves["weight_bytes"] - bytes_each["weight_bytes"] > 0.8 * large
+
+
+@needs_coreml
 def test_the_card_of_a_package_lists_the_operators(exported: Exported) -> None:
     card = json.loads((exported("coreml") / "model.json").read_text())["graphs"]
     assert set(card) == {"encoder", "decoder"}
@@ -279,7 +321,7 @@ def shape(feature: Any) -> Any:
 @pytest.mark.parametrize("form", ALL)
 def test_full_sizes_convert_load_and_agree(form: ExportFormat, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    export_as(Sam(MOBILE_SAM), tmp_path, form, licence="x", precision="float32")
+    export_as(with_positions(Sam(MOBILE_SAM)), tmp_path, form, licence="x", precision="float32")
     card = json.loads((tmp_path / "model.json").read_text())
     assert form == "coreml" or max(card["verified"].values()) < 1e-3
 

@@ -16,9 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from mobilesam import load
 from mobilesam.choices import StoredPrecision
 from mobilesam.export import small_weights
+from mobilesam.export.agreement import example_photos
 from mobilesam.export.draft import Check
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
+from mobilesam.outputs import JOURNAL
 from mobilesam.weights import find_checkpoint
 
 
@@ -153,6 +155,16 @@ def test_openvino_computes_with_the_same_weights_inside_a_decoder(
     ]
     wanted, found = (answer.low_res for answer in answers)
     assert np.abs(found - wanted).max() <= 2e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.torch
+def test_the_files_of_the_embedded_pair_in_mixed_storage_take_six_megabytes_at_most(tmp_path: Path) -> None:
+    sam = checkpoint.load(find_checkpoint("embedded"))
+    export_pair(sam, tmp_path, licence="Apache-2.0", precision="mixed", check=Check(example_photos()[:1]))
+    files = [path for path in tmp_path.iterdir() if path.name != JOURNAL]
+    assert {path.name for path in files} == {"encoder.onnx", "decoder.onnx", "decoder_many.onnx", "model.json"}
+    assert sum(path.stat().st_size for path in files) <= 6_000_000
+    assert json.loads((tmp_path / "model.json").read_text())["masks"]["iou"] >= 0.98
 
 
 def model_of(weights: dict[str, np.ndarray]) -> onnx.ModelProto:

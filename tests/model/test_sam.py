@@ -6,16 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mobilesam.model.config import TINY, TINY_LITE, SamConfig, ViTConfig
+from mobilesam.model.config import TINY, TINY_LITE, SamConfig
 from mobilesam.model.layers import binomial
 from mobilesam.model.sam import Sam
 from tests.helpers.closeness import assert_same_function
-
-TINY_VIT = replace(
-    TINY,
-    name="tiny_vit",
-    encoder=ViTConfig(embed_dim=16, depth=2, num_heads=2, global_attention_blocks=(1,), window_size=3),
-)
+from tests.helpers.networks import TINY_VIT
 
 
 @pytest.fixture(params=[TINY, TINY_VIT, TINY_LITE], ids=["tinyvit", "vit", "lite"])

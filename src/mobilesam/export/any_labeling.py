@@ -18,6 +18,7 @@ from mobilesam.export.fixed_check import check_errors, drawn_photo, keep_worst
 from mobilesam.export.onnx import PAIR_FILES, write_pair
 from mobilesam.export.sam_decoder import SAM_DECODER_FILE, write_sam_decoder
 from mobilesam.export.verify import open_session
+from mobilesam.export.tracing import write
 
 INPUT_HW = (684, 1024)
 ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"
@@ -51,8 +52,7 @@ def write_encoder(folder: Path) -> None:
     batched = helper.make_node("Unsqueeze", ["x_anylabeling_chw", "x_anylabeling_axis"], [contract.ENCODER_INPUT])
     graph.node.insert(0, batched)
     graph.node.insert(0, turned)
-    onnx.checker.check_model(model)
-    onnx.save(model, folder / ENCODER_FILE)
+    write(model, folder / ENCODER_FILE)
 
 
 def verify_encoder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Export to CoreML: encoder.mlpackage and decoder.mlpackage, ML programs for iOS 17 and macOS 14.
 
-"float16" is what Apple's GPU and neural engine compute in; positions stay in float32.
+"float16" is what Apple's GPU and neural engine compute in; positions stay in float32. "int8-weights" computes in the
+same, with a byte for each weight of the larger layers.
 Needs the extra `executorch`, which brings coremltools. CoreML runs on Apple's systems only: there the packages are run
 and compared with torch, elsewhere their specifications are checked.
 """
@@ -20,9 +21,12 @@ from mobilesam.choices import StoredPrecision
 from mobilesam.export.coreml_check import inspect
 from mobilesam.export.draft import Draft
 from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
+from mobilesam.export.small_weights import FEW, SMALL
 from mobilesam.predict.backend import Backend
 
 WAVES = ("sin", "cos")
+LAYERS = ("conv", "conv_transpose", "linear", "matmul")
+"""Operators whose weights "int8-weights" stores in a byte each; constants that are added stay as they are."""
 
 
 def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: StoredPrecision) -> None:
@@ -37,14 +41,31 @@ def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: 
             program,
             inputs=[input_type(name, tuple(array.shape)) for name, array in graph.inputs.items()],
             outputs=[ct.TensorType(name=name, dtype=np.float32) for name in graph.outputs],
-            compute_precision=computes if precision == "float16" else ct.precision.FLOAT32,
+            compute_precision=ct.precision.FLOAT32 if precision == "float32" else computes,
             minimum_deployment_target=ct.target.iOS17,
             skip_model_load=True,
         )
+        if precision == "int8-weights":
+            model = with_int8_weights(model, smallest=FEW if graph.name == "encoder" else SMALL)
         for key, value in metadata.items():
             model.user_defined_metadata[key] = value
         model.license, model.short_description = metadata["licence"], f"mobilesam {metadata['model_name']} {graph.name}"
         model.save(str(path))
+
+
+def with_int8_weights(model: Any, smallest: int) -> Any:
+    """Store weights in a byte each, with a scale for each output channel; the system widens them as it loads them.
+
+    Args:
+        model: the converted model.
+        smallest: weights of fewer elements stay in float16: they cost most masks, and fewest bytes.
+    """
+    from coremltools.optimize import coreml as tools
+
+    layer = tools.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=smallest
+    )
+    return tools.linear_quantize_weights(model, tools.OptimizationConfig(op_type_configs=dict.fromkeys(LAYERS, layer)))
 
 
 def input_type(name: str, shape: tuple[int, ...]) -> Any:

@@ -37,6 +37,8 @@ from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
 PAIR_FILES = FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE)
+UNPACKED = ("ort", "openvino")
+"""Formats that are converted from the pair: each weight keeps its name, and a small one its numbers."""
 
 
 def export_pair(
@@ -96,7 +98,8 @@ def write_pair(draft: Draft, *, compare: bool = True) -> None:
     for file, graph in zip(PAIR_FILES, (encoder_graph(sam), decoder_graph(sam), many_graph(sam)), strict=True):
         model = trace(graph, draft.folder)
         if stored:
-            compress(model, sam, stored, is_encoder=file == contract.ENCODER_FILE)
+            together = draft.form not in UNPACKED
+            compress(model, sam, stored, is_encoder=file == contract.ENCODER_FILE, together=together)
         if draft.precision != "float32":
             store_as_fp16(model)
         metadata = dict(draft.metadata)
@@ -161,10 +164,23 @@ def rounded(draft: Draft) -> tuple[Sam, dict[str, Levels]]:
     return sam, stored
 
 
-def compress(model: onnx.ModelProto, sam: Sam, stored: Mapping[str, Levels], *, is_encoder: bool) -> None:
-    """Store weights of a graph in few levels and small ones together, those of its half, so that graphs share bytes."""
+def compress(
+    model: onnx.ModelProto, sam: Sam, stored: Mapping[str, Levels], *, is_encoder: bool, together: bool = True
+) -> None:
+    """Store weights of a graph's half in few levels.
+
+    Args:
+        model: changed in place.
+        sam: the network that it was traced from.
+        stored: name of a weight -> its levels.
+        is_encoder: which half; all of its weights are packed, so that graphs can share the bytes.
+        together: also store the small weights in one tensor, and shorten all names. Where the graph is converted to
+            another format, its optimiser would leave that tensor as it is, to be split in every call.
+    """
     half = [name for name in sam.state_dict() if name.startswith("image_encoder.") == is_encoder]
     store(model, {name: stored[name] for name in half if name in stored})
+    if not together:
+        return
     few = {name: sam.state_dict()[name] for name in half if name not in stored}
     store_together(
         model,

@@ -14,6 +14,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from mobilesam import contract
+from mobilesam.errors import ExportError
+from mobilesam.export import tracing
 from mobilesam.export.draft import Draft
 from mobilesam.export.onnx import write_pair
 from mobilesam.export.verify import verify_decoder, verify_encoder
@@ -23,16 +25,19 @@ with without_telemetry():
     import onnxruntime as ort
 
 FILES = (contract.ORT_ENCODER_FILE, contract.ORT_DECODER_FILE)
+WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8-weights": 1}
+"""Bytes of most weights in a file, by precision."""
 
 
 def write_files(draft: Draft) -> None:
     """Write the pair as ONNX files aside, convert it into a draft, and compare the result with torch.
 
     Raises:
-        ExportError: onnxruntime and torch disagree.
+        ExportError: the encoder does not fit one file, or onnxruntime and torch disagree.
     """
     from mobilesam.predict.onnx import OnnxBackend
 
+    check_size(draft)
     with tempfile.TemporaryDirectory() as scratch:
         aside = draft.beside(Path(scratch))
         write_pair(aside, compare=False)
@@ -46,6 +51,20 @@ def write_files(draft: Draft) -> None:
     if draft.precision != "float32":
         draft.check_numbers(backend, "onnxruntime")
     draft.check_masks(backend)
+
+
+def check_size(draft: Draft) -> None:
+    """Refuse an encoder that does not fit one file: this format has no second one for weights, as ONNX has.
+
+    Raises:
+        ExportError: its weights in this precision take 2 GB.
+    """
+    size = sum(weight.numel() for weight in draft.sam.image_encoder.parameters()) * WEIGHT_BYTES[draft.precision]
+    if size > tracing.PROTOBUF_LIMIT:
+        raise ExportError(
+            f"the encoder's weights take {size / 1e9:.1f} GB in {draft.precision}, and a file of the format ort holds "
+            "less than 2 GB; choose --precision float16 or int8-weights, or --format onnx, which splits them off"
+        )
 
 
 def convert(source: Path, target: Path) -> None:

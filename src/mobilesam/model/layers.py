@@ -110,13 +110,14 @@ def to_windows(x: Tensor, size: int) -> tuple[Tensor, tuple[int, int]]:
     padded_h, padded_w = h + -h % size, w + -w % size
     if (padded_h, padded_w) != (h, w):
         x = F.pad(x, (0, 0, 0, padded_w - w, 0, padded_h - h))
-    x = x.reshape(-1, padded_h // size, size, padded_w // size, size, c)
-    return x.transpose(2, 3).reshape(-1, size, size, c), (padded_h, padded_w)
+    # In at most five dimensions, which is all that CoreML takes: a window's row lies in one piece.
+    x = x.reshape(-1, size, padded_w // size, size * c)  # (B * rows, size, columns, size * C)
+    return x.transpose(1, 2).reshape(-1, size, size, c), (padded_h, padded_w)
 
 
 def from_windows(windows: Tensor, padded_hw: tuple[int, int], hw: tuple[int, int]) -> Tensor:
     """Inverse of `to_windows`: (B * num_windows, size, size, C) → (B, H, W, C), padding cropped."""
     _, size, _, c = static_shape(windows)
-    rows, columns = padded_hw[0] // size, padded_hw[1] // size
-    x = windows.reshape(-1, rows, columns, size, size, c).transpose(2, 3).reshape(-1, *padded_hw, c)
+    x = windows.reshape(-1, padded_hw[1] // size, size, size * c)  # (B * rows, columns, size, size * C)
+    x = x.transpose(1, 2).reshape(-1, *padded_hw, c)
     return x if padded_hw == hw else x[:, : hw[0], : hw[1]]

@@ -62,12 +62,12 @@ class Attention(nn.Module):
     def position_bias(self, q: Tensor, h: int, w: int) -> Tensor:
         """Compute the additive attention bias: (B, h, H*W, d) queries → (B, h, H*W, H*W)."""
         _, heads, _, d = static_shape(q)
-        q = q.reshape(-1, heads, h, w, d)
+        q = q.reshape(-1, h, w, d)  # (B * h, H, W, d), lest an array have six dimensions
         rows = relative_positions(self.rel_pos_h, h).to(q.dtype)
         columns = relative_positions(self.rel_pos_w, w).to(q.dtype)
-        bias_h = torch.einsum("bnhwd,hkd->bnhwk", q, rows)  # (B, h, H, W, H)
-        bias_w = torch.einsum("bnhwd,wkd->bnhwk", q, columns)  # (B, h, H, W, W)
-        bias = bias_h[..., :, None] + bias_w[..., None, :]  # (B, h, H, W, H, W)
+        bias_h = torch.einsum("bhwd,hkd->bhwk", q, rows)  # (B * h, H, W, H)
+        bias_w = torch.einsum("bhwd,wkd->bhwk", q, columns)  # (B * h, H, W, W)
+        bias = bias_h[..., :, None] + bias_w[..., None, :]  # (B * h, H, W, H, W)
         return bias.reshape(-1, heads, h * w, h * w)
 
 
