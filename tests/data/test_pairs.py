@@ -14,7 +14,7 @@ from mobilesam.data.layouts import read
 from mobilesam.data.pairs import NO_PHOTO, SECOND, SEVERAL
 from mobilesam.data.photo import Item, PhotoRef, Problem
 from mobilesam.data.survey import survey
-from mobilesam.outputs import save_picture as save_result
+from mobilesam.files import save_picture as save_result
 from tests.helpers.scenes import add_member, draw_scene, save_picture
 
 RGB, (DISC, SQUARE) = draw_scene(np.random.default_rng(0))

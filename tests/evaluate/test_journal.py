@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from mobilesam.evaluate.photo import Models, load_models
 from mobilesam.evaluate.records import PhotoResult
 from mobilesam.evaluate.run import run
 from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.predict.backend import Backend
+from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import get_spec, pair_folder
 from tests.helpers.scenes import draw_scene, save_picture, write_shard
 
@@ -38,11 +41,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def set_weights(models: Models, name: str, sha256: str) -> Models:
-    """The models with other weights, as far as their identity tells."""
-    changed = getattr(models, name)
-    changed.backend.info = replace(changed.info, weights_sha256=sha256)
-    return models
+class OtherWeights:
+    """A backend whose weights are others, as far as their identity tells."""
+
+    def __init__(self, backend: Backend, sha256: str) -> None:
+        self.backend, self.info = backend, replace(backend.info, weights_sha256=sha256)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+
+def set_weights(models: Models, role: str, sha256: str) -> Models:
+    """The models, one of them with other weights."""
+    other = OtherWeights(getattr(models, role).backend, sha256)
+    return replace(models, **{role: Predictor(other)})  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -89,8 +89,10 @@ def is_of(first: bytes, fingerprint: str) -> bool:
 
 def parse_line(line: bytes, states: Mapping[PhotoId, str]) -> PhotoResult | None:
     """The result in a line of a journal; None where the line is damaged or cut off, or its photo has changed."""
+    if not line.endswith(b"\n"):
+        return None
     try:
-        record = parse_json(line) if line.endswith(b"\n") else None
+        record: Any = parse_json(line)
         result = PhotoResult.from_dict(record)
         return result if record[STATE] and record[STATE] == states.get(result.photo) else None
     except MALFORMED:
