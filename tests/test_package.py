@@ -283,3 +283,13 @@ def test_all_names_what_can_be_imported() -> None:
         assert getattr(mobilesam, name) is not None
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = mobilesam.no_such_thing
+
+
+def test_one_type_alone_is_called_mask() -> None:
+    named = set()
+    for name, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            here = [getattr(target, "id", None) for target in targets] + [getattr(node, "name", None)]
+            named |= {name} if "Mask" in here else set()
+    assert named == {"predict.results"}

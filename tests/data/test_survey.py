@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.data.decoded import read_photo
 from mobilesam.data.files import FileRef
 from mobilesam.data.survey import damage, survey
 from mobilesam.errors import DataError
+from mobilesam.evaluate.photo import decode_objects
 from mobilesam.masks import to_rle
 from tests.helpers.scenes import add_member, draw_scene, save_picture
 
@@ -165,3 +167,79 @@ def test_a_damaged_or_empty_label_picture_is_named(tmp_path: Path) -> None:
     reasons = {photo.path: reason for reason, photos in found.skipped.items() for photo in photos}
     assert reasons["b.jpg"] == "no masks"
     assert "c.png: the mask cannot be read (the picture is not a photo in a known format" in reasons["c.jpg"]
+
+
+SCENE, (DISC, SQUARE) = draw_scene(np.random.default_rng(1))
+TRIANGLE = [[10, 10, 60, 10, 60, 60]]
+
+
+def in_container(folder: Path, container: str, objects: list[dict[str, object]], image: dict[str, int]) -> Path:
+    """One photo of 96x96 with these objects, in a tar, in a folder or in a COCO file."""
+    photo = picture_of(SCENE)
+    about = {"image": {"file_name": "a.jpg", **image}, "annotations": objects}
+    if container == "tar":
+        with tarfile.open(folder / "d.tar", "w") as tar:
+            add_member(tar, "a.jpg", photo)
+            add_member(tar, "a.json", json.dumps(about).encode())
+        return folder / "d.tar"
+    (folder / "d").mkdir()
+    (folder / "d" / "a.jpg").write_bytes(photo)
+    if container == "folder":
+        (folder / "d" / "a.json").write_text(json.dumps(about))
+        return folder / "d"
+    annotations = [{"image_id": 1, **one} for one in objects]
+    images = [{"id": 1, **about["image"]}]  # type: ignore[dict-item]
+    (folder / "d" / "d.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return folder / "d" / "d.json"
+
+
+def picture_of(rgb: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("container", ["tar", "folder", "coco"])
+def test_a_mask_of_another_size_costs_its_object_in_training_and_in_evaluation(tmp_path: Path, container: str) -> None:
+    good = [{"id": i, "segmentation": to_rle(DISC)} for i in range(9)]
+    path = in_container(tmp_path, container, [*good, {"id": 99, "segmentation": to_rle(DISC[:50])}], {})
+    found = survey([str(path)])
+    (photo,) = found.photos
+    ((reason, objects),) = found.broken.items()
+    assert reason == "a mask of another size than the photo"
+    assert [one.rpartition("/")[2].rpartition(" ")[2] for one in objects] == ["99"]
+    assert "left out 1 objects: a mask of another size" in found.summary()
+    with pytest.warns(UserWarning, match="left out: .*99"):
+        assert len(read_photo(photo).run_lengths) == 9
+    truths, problems = decode_objects(photo.id, photo.annotation(), (96, 96))
+    assert len(truths) == 9
+    assert [problem.reason.partition(":")[0].rpartition("/")[2].rpartition(" ")[2] for problem in problems] == ["99"]
+
+
+@pytest.mark.parametrize("container", ["tar", "folder", "coco"])
+def test_polygons_that_were_drawn_on_another_size_are_counted_at_the_start(tmp_path: Path, container: str) -> None:
+    objects: list[dict[str, object]] = [
+        {"id": 1, "segmentation": to_rle(DISC)},
+        {"id": 2, "segmentation": TRIANGLE},
+    ]
+    found = survey([str(in_container(tmp_path, container, objects, {"width": 192, "height": 192}))])
+    ((reason, named),) = found.broken.items()
+    assert reason == "its polygons were drawn on a photo of another size"
+    assert len(named) == 1
+    assert named[0].endswith("2")
+    assert len(found.photos) == 1
+
+
+def test_a_photo_whose_objects_are_all_of_another_size_is_skipped_and_named(tmp_path: Path) -> None:
+    objects: list[dict[str, object]] = [{"id": 1, "segmentation": TRIANGLE}, {"id": 2, "segmentation": TRIANGLE}]
+    path = in_container(tmp_path, "tar", objects, {"width": 192, "height": 192})
+    with pytest.raises(DataError, match=r"skipped 1: its polygons were drawn on a photo of another size \(d/a\)"):
+        survey([str(path)])
+
+
+def test_crowds_of_another_size_are_not_counted_since_nobody_uses_them(tmp_path: Path) -> None:
+    objects: list[dict[str, object]] = [
+        {"id": 1, "segmentation": to_rle(DISC)},
+        {"id": 2, "segmentation": to_rle(DISC[:50]), "iscrowd": 1},
+    ]
+    assert not survey([str(in_container(tmp_path, "coco", objects, {}))]).broken

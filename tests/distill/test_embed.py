@@ -45,7 +45,7 @@ def test_each_record_is_what_the_teacher_says_of_that_photo(recipes, tiny_checkp
     (path,) = find_stores(tmp_path / "store")
     assert path == Path(job.result(job.names[0]))
     store, model = Store(path), checkpoint.load(tiny_checkpoint)
-    rgb = open_photo(index_tar(shard)[0]["wide_2"].read())
+    rgb = open_photo(index_tar(shard)[0]["wide_2.jpg"].read())
     for i in range(3):
         seen = resize_long_side(np.ascontiguousarray(make_view("wide_2", i, (40, 80), 0).cut(rgb)), 64)
         with torch.inference_mode():

@@ -32,7 +32,7 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
     assert agreement[-1] > agreement[0] + 0.15
     assert agreement[-1] > 0.6
     assert run("export", "student", "-o", "pair")[0] == 0
-    found = mobilesam.load("pair").embed(index_tar(shard)[0]["photo_00"].read()).predict(box=(10, 10, 60, 60))
+    found = mobilesam.load("pair").embed(index_tar(shard)[0]["photo_00.jpg"].read()).predict(box=(10, 10, 60, 60))
     assert found.masks.shape[1:] == (96, 96)
 
 

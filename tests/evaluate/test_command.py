@@ -17,7 +17,7 @@ from PIL import Image
 import mobilesam
 from mobilesam import extras
 from mobilesam.evaluate import report
-from tests.helpers.scenes import add_member
+from tests.helpers.scenes import add_member, write_shard
 
 needs_coco_eval = pytest.mark.skipif(not find_spec("faster_coco_eval"), reason="the extra eval is not installed")
 
@@ -57,6 +57,25 @@ def test_two_reports_of_data_sets_that_share_names_are_paired_photo_by_photo(run
     a, b = ([row["iou"] for row in rows_of(f"{name}.json")] for name in "ab")
     assert difference["num_objects"] == 12
     assert difference["difference"] == pytest.approx(sum(b) / 12 - sum(a) / 12)
+
+
+def test_two_data_sets_of_one_name_with_equal_paths_are_not_compared(run, tmp_path: Path) -> None:
+    for i, folder in enumerate(("one", "two", "copy")):
+        (tmp_path / folder).mkdir()
+        write_shard(tmp_path / folder / "val.tar", 2, seed=i % 2)
+        assert run("evaluate", f"{folder}/val.tar", "-p", "box", "-o", f"{folder}.json")[0] == 0
+    assert [{row["photo"] for row in rows_of(f"{name}.json")} for name in ("one", "two")] == [
+        {"photo_00", "photo_01"},
+        {"photo_00", "photo_01"},
+    ]
+    code, _, err = run("evaluate", "compare", "one.json", "two.json")
+    assert code == 1
+    assert "different data under one name: val" in err
+    assert run("evaluate", "compare", "one.json", "copy.json")[0] == 0
+    older = json.loads(Path("two.json").read_text())
+    del older["data"]
+    Path("older.json").write_text(json.dumps(older))
+    assert run("evaluate", "compare", "one.json", "older.json")[0] == 0, "older reports do not tell"
 
 
 def test_run_writes_report_tables_and_worst_cases(run, shard: Path, tmp_path: Path) -> None:

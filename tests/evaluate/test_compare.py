@@ -6,8 +6,9 @@ import pytest
 
 from mobilesam.data.photo import PhotoId
 from mobilesam.errors import DataError
-from mobilesam.evaluate.compare import compare
+from mobilesam.evaluate.compare import compare, compare_reports
 from mobilesam.evaluate.records import Row
+from mobilesam.evaluate.summaries import Counts, Report, RunRecord
 
 
 def row(photo: PhotoId, iou: float, protocol: str = "box") -> Row:
@@ -57,3 +58,29 @@ def test_an_old_report_that_names_no_data_sets_is_paired_by_names(swap: bool) ->
 def test_an_old_report_is_refused_where_names_do_not_tell_photos_apart() -> None:
     with pytest.raises(DataError, match="several data sets"):
         compare(rows([0.5], ""), rows([0.1], "one") + rows([0.9], "two"))
+
+
+def report(data: dict[str, str], ious: Sequence[float]) -> Report:
+    return Report(
+        settings={},
+        model={},
+        counts=Counts(1, 1, 0, 0),
+        problems=(),
+        summary={},
+        everything=None,
+        calibration=None,
+        run=RunRecord(date="", machine="", versions={}, peak_memory_mb=0, median_seconds_of_everything=None),
+        rows=tuple(rows(ious)),
+        data=data,
+    )
+
+
+def test_reports_of_different_data_under_one_name_are_refused() -> None:
+    a = report({"d": "1", "only here": "5"}, [0.5])
+    assert compare_reports(a, report({"d": "1", "elsewhere": "6"}, [0.6]))["box"].difference == pytest.approx(0.1)
+    with pytest.raises(DataError, match=r"different data under one name: d; .*Evaluate both models on the same data"):
+        compare_reports(a, report({"d": "2"}, [0.6]))
+
+
+def test_reports_that_do_not_tell_what_data_they_are_of_can_be_compared() -> None:
+    assert compare_reports(report({}, [0.5]), report({"d": "2"}, [0.6]))["box"].num_objects == 1

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.data.photo import PhotoId
+from mobilesam.data.checksums import state_checksum
+from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.evaluate import run as run_module
+from mobilesam.evaluate.journal import identify, read_journal
+from mobilesam.evaluate.photo import load_models
 from mobilesam.evaluate.records import PhotoResult, Row
-from mobilesam.evaluate.run import find_photos, read_journal, run
+from mobilesam.evaluate.run import find_photos, run
 from mobilesam.evaluate.settings import EvaluateSettings
 from tests.helpers.scenes import write_shard
 
@@ -124,7 +127,9 @@ def test_a_line_that_a_power_cut_left_costs_its_photo_alone(
     whole = run(boxes, tmp_path / "j")[0]
     first, *lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
     (tmp_path / "j").write_bytes(b"".join([first, line + b"\n", *lines[1:]]))
-    assert len(read_journal(tmp_path / "j", boxes)) == len(lines) - 1
+    states = {item.id: state_checksum(item) for item in find_photos(boxes) if isinstance(item, PhotoRef)}
+    fingerprint = identify(boxes, load_models(boxes))
+    assert len(read_journal(tmp_path / "j", fingerprint, states)) == len(lines) - 1
     assert run(boxes, tmp_path / "j")[0] == whole
 
 

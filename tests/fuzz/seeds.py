@@ -231,6 +231,7 @@ def journal_lines() -> list[dict[str, Any]]:
     """The results of three photos, as the journal of an evaluation holds them."""
     search = {"num_objects": 1, "num_masks": 2, "num_prompts": 3, "seconds": 0.1, "recalled": {"10": 1, "100": 2}}
     more = {"is_read": True, "problems": [{"dataset": "d", "photo": "x.jpg", "reason": "damaged"}], "left_out": 0}
+    more |= {"content": "c", "state": "s"}
     return [
         {"dataset": "d", "photo": f"{i}.jpg", **more, "rows": [row(i)], "search": search if i else None}
         for i in range(3)

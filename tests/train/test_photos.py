@@ -79,7 +79,7 @@ def test_training_goes_on_without_what_is_broken_in_any_layout(
 def damaged_inside(shard: Path, path: Path) -> Path:
     """A copy whose second photo begins and ends as a JPEG should but does not decode: its Huffman codes are bogus."""
     data = bytearray(shard.read_bytes())
-    start, size = index_tar(shard)[0]["photo_01"].member or (0, 0)
+    start, size = index_tar(shard)[0]["photo_01.jpg"].member or (0, 0)
     codes = data.index(b"\xff\xc4", start, start + size) + 5
     data[codes : codes + 16] = b"\xff" * 16
     path.write_bytes(data)

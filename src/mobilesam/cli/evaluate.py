@@ -257,10 +257,10 @@ def compare_reports(
     as_json: options.AsJson = False,
 ) -> None:
     """Compare two reports object by object: the mean difference B - A, with a 95 % interval over photos."""
-    from mobilesam.evaluate.compare import compare
+    from mobilesam.evaluate import compare
     from mobilesam.evaluate.markdown import compare_markdown
     from mobilesam.evaluate.report import read_report
 
-    differences = compare(read_report(a).rows, read_report(b).rows)
+    differences = compare.compare_reports(read_report(a), read_report(b))
     record = {"compare": {name: asdict(one) for name, one in differences.items()}}
     options.say(record, compare_markdown(differences), as_json)

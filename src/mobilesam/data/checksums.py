@@ -1,15 +1,24 @@
-"""Checksums that show whether a data set or a photo has changed since it was embedded.
+"""Checksums that show whether a data set or a photo has changed.
 
-There are two: one of all names and sizes, by which a store is matched to its data set, and one of each photo's bytes,
-which is compared whenever that photo is read.
+Since it was embedded: one of all names and sizes, by which a store is matched to its data set, and one of each photo's
+bytes, which is compared whenever that photo is read. Since it was evaluated: one of the sizes of a photo and its
+annotation, which copies share, and one of their modification times too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
-from mobilesam.data.photo import PhotoRef
+from mobilesam.data.files import FileRef, file_state
+from mobilesam.data.photo import PhotoId, PhotoRef, Truth
+from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth, YoloTruth
+
+UNKNOWN = (OSError, ValueError, RecursionError)  # a missing file, an impossible name, records nested without end
 
 
 class Listings:
@@ -48,3 +57,48 @@ def _size(photo: PhotoRef) -> int:
 def photo_checksum(encoded: bytes) -> str:
     """Checksum of a photo's file."""
     return f"{zlib.crc32(encoded):08x}"
+
+
+def content_checksum(photo: PhotoRef) -> str:
+    """Checksum of the sizes in bytes of a photo and its annotation; of a COCO file, of its records of the photo.
+
+    Copies of a data set have the same, wherever they lie. Empty where a file is missing or malformed.
+    """
+    files = [photo.file, *truth_files(photo.truth)]
+    try:
+        return _digest([[file.num_bytes for file in files], _records(photo.truth)])
+    except UNKNOWN:
+        return ""
+
+
+def state_checksum(photo: PhotoRef) -> str:
+    """As `content_checksum`, with the place and the modification time of the files, or of the tar that they are in.
+
+    Equal only if nothing was written to them in between.
+    """
+    files = [photo.file, *truth_files(photo.truth)]
+    try:
+        return _digest([[[file_state(file.path), file.member] for file in files], _records(photo.truth)])
+    except UNKNOWN:
+        return ""
+
+
+def truth_files(truth: Truth | None) -> list[FileRef]:
+    """The file that holds the annotation of one photo alone, if there is one."""
+    return [truth.file] if isinstance(truth, RecordTruth | PixelTruth | YoloTruth) else []
+
+
+def data_checksums(contents: Iterable[tuple[PhotoId, str]]) -> dict[str, str]:
+    """Data set → checksum of the paths and `content_checksum`s of its photos, in any order."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for photo, content in contents:
+        lines[photo.dataset].append(f"{photo.path} {content}")
+    return {dataset: _digest(sorted(members)) for dataset, members in lines.items()}
+
+
+def _records(truth: Truth | None) -> Any:
+    return [truth.image, truth.records, truth.ids_repeat] if isinstance(truth, CocoTruth) else None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

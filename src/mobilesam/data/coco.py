@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from mobilesam.text import parse_json
 Record = dict[str, Any]
 ImageKey: TypeAlias = int | str
 NOT_THERE = "the photo is not there; give the folder of the photos"
+SHARED = "the photo is not there under its whole path, and other photos of the file have its name without folders too"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class CocoFile:
     """Annotations without a usable `image_id`, as (index in the file, reason)."""
     ids_repeat: bool
     """Whether two annotations share an id."""
+    shared: frozenset[str] = frozenset()
+    """Names without folders that photos of several paths have, so that they do not tell which of them is meant."""
 
 
 def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[Item]:
@@ -73,9 +76,10 @@ def from_record(
     if not name:
         raise KeyError("file_name")
     id = PhotoId(dataset, name.replace("\\", "/"))
-    found = find_photo(name, path.parent, photos)
+    bare = id.path.rpartition("/")[2]
+    found = find_photo(name, path.parent, photos, () if bare in file.shared else (bare,))
     if found is None:
-        return Problem(id, NOT_THERE)
+        return Problem(id, SHARED if bare in file.shared else NOT_THERE)
     truth = CocoTruth(path.stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
     return PhotoRef(id, FileRef(str(found)), truth, image_id=number)
 
@@ -101,7 +105,14 @@ def read_annotations(path: Path) -> CocoFile:
         except MALFORMED as error:
             lost.append((i, f"broken annotation: {reason(error)}"))
     ids = [id for one in annotations if (id := record_id(one)) is not None]
-    return CocoFile(images, dict(by_image), lost, len(set(ids)) < len(ids))
+    return CocoFile(images, dict(by_image), lost, len(set(ids)) < len(ids), shared_names(images))
+
+
+def shared_names(images: list[Any]) -> frozenset[str]:
+    """Names without folders that two photos of different paths have."""
+    paths = {photo_name(record).replace("\\", "/") for record in images if isinstance(record, dict)}
+    times = Counter(path.rpartition("/")[2] for path in paths)
+    return frozenset(name for name, count in times.items() if count > 1)
 
 
 def image_key(id: Any) -> ImageKey:
@@ -122,9 +133,16 @@ def photo_name(record: Record) -> str:
     return str(record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:]))
 
 
-def find_photo(name: str, beside: Path, folder: Path | None) -> Path | None:
-    """Find a photo by name, in its folder or near the annotation file; the name may have Windows separators."""
+def find_photo(name: str, beside: Path, folder: Path | None, others: Sequence[str] = ()) -> Path | None:
+    """Find a photo by name, in its folder or near the annotation file.
+
+    Args:
+        name: its path as the file gives it, which may have Windows separators.
+        beside: folder of the annotation file.
+        folder: folder of the photos; None to look near the annotation file.
+        others: names to look for where the path itself is in none of the folders.
+    """
     candidates = [folder] if folder else [beside, beside / "images", beside.parent, beside.parent / "images"]
-    slashed = name.replace("\\", "/")
-    names = (name, slashed, Path(slashed).name)
-    return next((p for c in candidates for p in (c / one for one in names) if p.is_file()), None)
+    names = (name, name.replace("\\", "/"))
+    wanted = [(c, one) for c in candidates for one in names] + [(c, one) for c in candidates for one in others]
+    return next((p for c, one in wanted if (p := c / one).is_file()), None)

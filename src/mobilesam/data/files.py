@@ -65,6 +65,18 @@ class FileRef:
                 yield cast("BinaryIO", io.BufferedReader(Window(file, self.member[0], size)))
 
 
+def file_state(path: str) -> tuple[int, int]:
+    """Size in bytes and modification time in nanoseconds of a file or an object in a store.
+
+    Raises:
+        OSError: it is missing.
+    """
+    if is_remote(path):
+        return state_of(path)
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns
+
+
 def open_file(path: str) -> BinaryIO:
     """Open a file on disk or an object in a store for reading.
 

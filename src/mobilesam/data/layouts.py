@@ -19,18 +19,19 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
+from mobilesam.data.pairs import SECOND, SEVERAL, Pictures, first_photos, has_records, index_folder, pair_records
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
-from mobilesam.data.tar import NO_PHOTO, read_tar
-from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
+from mobilesam.data.tar import read_tar
+from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
-from mobilesam.image import SUFFIXES, Frame, is_photo_name
+from mobilesam.image import Frame, is_photo_name
 from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
@@ -151,8 +152,7 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
     for (photos, truth), reader in LAYOUTS.items():
         if (path / photos).is_dir() and (path / truth).is_dir():
             return reader(path / photos, path / truth, dataset)
-    records = sorted(path.glob("*.json"))
-    if not any(_photo_beside(record) for record in records):
+    if not has_records(path):
         names = ", ".join(" + ".join(pair) for pair in LAYOUTS)
         raise DataError(f"'{path}' has no known layout: expected NAME.jpg beside NAME.json, or folders {names}")
     return read_extracted(path, dataset)
@@ -161,19 +161,12 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 def is_known(folder: Path) -> bool:
     """Whether a folder has one of the layouts; another one may hold photos alone."""
     pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
-    return pairs or any(map(_photo_beside, folder.glob("*.json")))
+    return pairs or has_records(folder)
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
     """An SA-1B shard that was unpacked, or LabelMe's files: NAME.jpg beside NAME.json."""
-    for record in sorted(p for p in path.glob("*.json") if not p.name.startswith(".")):
-        photo, id = _photo_beside(record), PhotoId(dataset, record.stem)
-        yield PhotoRef(id, FileRef(str(photo)), RecordTruth(FileRef(str(record)))) if photo else Problem(id, NO_PHOTO)
-
-
-def _photo_beside(record: Path) -> Path | None:
-    names = [suffix for s in sorted(SUFFIXES) for suffix in (s, s.upper())]
-    return next((p for s in names if (p := record.with_suffix(s)).is_file()), None)
+    return pair_records(dataset, *index_folder(path))
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -181,16 +174,10 @@ def photos_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if is_photo_name(p.name))
 
 
-def beside(photo: Path, photos: Path, truth: Path) -> Path | None:
-    """Find the file with the same relative path under another folder, whatever its suffix."""
-    stem = photo.relative_to(photos).with_suffix("")
-    return next(iter(sorted((truth / stem.parent).glob(glob.escape(stem.name) + ".*"))), None)
-
-
 def pair_up(
     photos: Path, dataset: str, find: Callable[[Path], tuple[Path | None, str]], to_truth: Callable[[FileRef], Truth]
 ) -> Iterator[Item]:
-    """Photos of a folder, each with the file that holds its annotation.
+    """Photos of a folder, each with the file that holds its annotation; a file is of one photo of its stem alone.
 
     Args:
         photos: the folder.
@@ -198,34 +185,37 @@ def pair_up(
         find: path of a photo → the file of its annotation, or None and why there is none.
         to_truth: makes the reader of such a file.
     """
-    for photo in photos_in(photos):
+    for photo, is_used in first_photos(photos_in(photos)):
         id = PhotoId(dataset, photo.relative_to(photos).as_posix())
-        file, why = find(photo)
+        file, why = find(photo) if is_used else (None, SECOND)
         yield Problem(id, why) if file is None else PhotoRef(id, FileRef(str(photo)), to_truth(FileRef(str(file))))
 
 
 def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
     """Photos with label pictures of the same relative name under another folder."""
-    source = photos.parent.name.lower()
-    return pair_up(
-        photos,
-        dataset,
-        lambda photo: (beside(photo, photos, truth), f"no mask in {truth}"),
-        lambda file: PixelTruth(source, file, rule, ignore),
-    )
+    source, labels = photos.parent.name.lower(), Pictures()
+
+    def find(photo: Path) -> tuple[Path | None, str]:
+        files = labels.pictures(truth / photo.relative_to(photos).parent, photo.stem)
+        return files[0] if len(files) == 1 else None, SEVERAL if files else f"no mask in {truth}"
+
+    return pair_up(photos, dataset, find, lambda file: PixelTruth(source, file, rule, ignore))
 
 
 def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
     """Pascal VOC: only a part of its photos was segmented, so the label pictures say which."""
-    source = photos.parent.name.lower()
-    for picture in photos_in(truth):
-        photo = beside(picture, truth, photos)
-        name = picture.relative_to(truth) if photo is None else photo.relative_to(photos)
-        id = PhotoId(dataset, name.as_posix())
-        if photo is None:
-            yield Problem(id, f"no photo in {photos}")
+    source, listed = photos.parent.name.lower(), Pictures()
+    pictures = photos_in(truth)
+    repeated = Counter(picture.with_suffix("") for picture in pictures)
+    for picture in pictures:
+        name = picture.relative_to(truth)
+        found = listed.pictures(photos / name.parent, picture.stem)
+        if not found or repeated[picture.with_suffix("")] > 1:
+            yield Problem(PhotoId(dataset, name.as_posix()), SEVERAL if found else f"no photo in {photos}")
             continue
-        yield PhotoRef(id, FileRef(str(photo)), PixelTruth(source, FileRef(str(picture)), "instances"))
+        id, *others = (PhotoId(dataset, photo.relative_to(photos).as_posix()) for photo in found)
+        yield PhotoRef(id, FileRef(str(found[0])), PixelTruth(source, FileRef(str(picture)), "instances"))
+        yield from (Problem(other, SECOND) for other in others)
 
 
 def read_cityscapes(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:

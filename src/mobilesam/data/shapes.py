@@ -65,9 +65,13 @@ class PolygonShape:
         """The mask (H, W). A DataError where a polygon is malformed or absurdly long."""
         return from_rle(self.rle(hw))
 
+    def fits(self, hw: tuple[int, int]) -> bool:
+        """Whether it was drawn on a photo of that size, as far as the annotation tells."""
+        return self.drawn_on is None or all(abs(a - b) <= SLACK for a, b in zip(self.drawn_on, hw, strict=True))
+
     def rle(self, hw: tuple[int, int]) -> Rle:
         """Run lengths of a photo of that size; errors as in `mask`, and one where it was drawn on another size."""
-        if self.drawn_on is not None and any(abs(a - b) > SLACK for a, b in zip(self.drawn_on, hw, strict=True)):
+        if self.drawn_on is not None and not self.fits(hw):
             raise DataError(
                 f"its polygons were drawn on a photo of {self.drawn_on[1]}x{self.drawn_on[0]}, this one has "
                 f"{hw[1]}x{hw[0]}; scale them, or correct the width and height in the annotation"

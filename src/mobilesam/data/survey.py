@@ -15,8 +15,8 @@ from mobilesam.data.checksums import listing_checksum
 from mobilesam.data.decoded import UNREAD
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read_all
-from mobilesam.data.photo import PhotoId, PhotoRef, Problem
-from mobilesam.data.shapes import PixelShape, RleShape, Shape, label_size
+from mobilesam.data.photo import ObjectRef, PhotoId, PhotoRef, Problem, Size
+from mobilesam.data.shapes import PixelShape, PolygonShape, RleShape, Shape, label_size
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError
 from mobilesam.image import Frame, open_stored
@@ -24,6 +24,8 @@ from mobilesam.pixels import SIDEWAYS
 
 JPEG_END = b"\xff\xd9"
 PNG_START = b"\x89PNG"
+OTHER_SIZE = "a mask of another size than the photo"
+OTHER_PHOTO = "its polygons were drawn on a photo of another size"
 NAMED = 3  # how many skipped photos a message names per reason
 
 
@@ -152,21 +154,20 @@ class Look:
 
 
 def look_at_annotation(photo: PhotoRef) -> Look:
-    """Check a photo's annotation and header."""
+    """Check a photo's annotation and header; an object that does not fit the photo is broken, the others are used."""
     try:
         annotation = photo.annotation()
-        shapes = [one.shape for one in annotation.objects if not one.is_crowd]
-        if not any(map(has_pixels, shapes)):
+        objects = [one for one in annotation.objects if not one.is_crowd and has_pixels(one.shape)]
+        if not objects:
             return Look(reason=f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else "no masks")
         hw, orientation = photo.header()
         framing = photo.framing_of(hw, orientation)
-        if framing.frame == "upright" and orientation in SIDEWAYS:
-            hw = hw[::-1]
-        if photo.file.member is None and (found := sizes(shapes)) and found != {hw}:
-            return Look(reason="a mask of another size than the photo")
+        unfit = misfits(objects, hw[::-1] if framing.frame == "upright" and orientation in SIDEWAYS else hw)
     except (OSError, ValueError, DataError) as error:
         return Look(reason=str(error))
-    return Look(annotation.source, None, annotation.broken, not framing.is_certain)
+    if len(unfit) == len(objects):
+        return Look(reason=unfit[0][1])
+    return Look(annotation.source, None, (*annotation.broken, *unfit), not framing.is_certain)
 
 
 def has_pixels(shape: Shape) -> bool:
@@ -174,8 +175,28 @@ def has_pixels(shape: Shape) -> bool:
     return not isinstance(shape, PixelShape) or shape.value is not None or bool(shape.mask((0, 0)).any())
 
 
-def sizes(shapes: Iterable[Shape]) -> set[tuple[int, int]]:
-    """Collect the sizes (H, W) that masks have of their own; polygons have none."""
-    files = {shape.file for shape in shapes if isinstance(shape, PixelShape)}
-    stated = {(s.run_lengths["size"][0], s.run_lengths["size"][1]) for s in shapes if isinstance(s, RleShape)}
-    return stated | {label_size(file) for file in files}
+def misfits(objects: Sequence[ObjectRef], hw: Size) -> list[tuple[str, str]]:
+    """The objects that were made for a photo of another size than (H, W), as (object id, reason).
+
+    These are the ones that `decoded.measure` and `evaluate` leave out, found without decoding a mask.
+    """
+    pictures: dict[FileRef, Size] = {}  # many objects share a label picture
+    found = []
+    for one in objects:
+        shape = one.shape
+        if isinstance(shape, PolygonShape):
+            if not shape.fits(hw):
+                found.append((one.id, OTHER_PHOTO))
+        elif shape_size(shape, pictures) != hw:
+            found.append((one.id, OTHER_SIZE))
+    return found
+
+
+def shape_size(shape: RleShape | PixelShape, pictures: dict[FileRef, Size]) -> Size:
+    """Size (H, W) of a mask; those of label pictures are kept in `pictures`."""
+    if isinstance(shape, RleShape):
+        height, width = shape.run_lengths["size"]
+        return height, width
+    if shape.file not in pictures:
+        pictures[shape.file] = label_size(shape.file)
+    return pictures[shape.file]

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mobilesam.data.files import FileRef, open_file
-from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
-from mobilesam.data.truths import RecordTruth
+from mobilesam.data.pairs import pair_records
+from mobilesam.data.photo import Item
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import SUFFIXES
-
-NO_PHOTO = "an annotation without a photo of its name"
 
 
 def read_tar(path: Path | str, dataset: str) -> Iterator[Item]:
@@ -26,15 +24,13 @@ def read_tar(path: Path | str, dataset: str) -> Iterator[Item]:
         DataError: it is no readable, uncompressed tar.
     """
     photos, records = index_tar(path)
-    for stem, file in photos.items():
-        record = records.pop(stem, None)
-        yield PhotoRef(PhotoId(dataset, stem), file, None if record is None else RecordTruth(record))
-    for stem in records:
-        yield Problem(PhotoId(dataset, stem), NO_PHOTO)
+    yield from pair_records(dataset, photos, records)
 
 
 def index_tar(path: Path | str) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
-    """Locate the photos and the .json records of a shard, by their names without suffixes.
+    """Locate the photos of a shard by their names, and its .json records by their names without suffixes.
+
+    Of members of one name the last counts, as it does when the tar is extracted.
 
     Raises:
         DataError: it is no readable, uncompressed tar.
@@ -45,10 +41,11 @@ def index_tar(path: Path | str) -> tuple[dict[str, FileRef], dict[str, FileRef]]
         with open_file(str(path)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 stem, dot, suffix = member.name.rpartition(".")
-                kind = records if suffix == "json" else photos if f".{suffix}".lower() in SUFFIXES else None
+                is_record, is_photo = suffix == "json", f".{suffix}".lower() in SUFFIXES
                 is_hidden = stem.rpartition("/")[2].startswith(".")  # macOS packs a ._NAME beside each photo
-                if kind is not None and dot and member.isfile() and not is_hidden:
-                    kind[stem] = FileRef(str(path), (member.offset_data, member.size))
+                if (is_record or is_photo) and dot and member.isfile() and not is_hidden:
+                    kind, name = (records, stem) if is_record else (photos, member.name)
+                    kind[name] = FileRef(str(path), (member.offset_data, member.size))
     except (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError) as error:  # any size may be stated
         raise DataError(
             f"{path}: not a readable, uncompressed tar ({first_line(error)}); fetch it again, or leave it out"

@@ -11,6 +11,7 @@ from mobilesam.data.photo import PhotoId
 from mobilesam.errors import DataError
 from mobilesam.evaluate.metrics import bootstrap
 from mobilesam.evaluate.records import Row
+from mobilesam.evaluate.summaries import Report
 
 Key = tuple[str, str, str, str]
 """Protocol, path of the photo, data set, object id; pairs are sorted in this order."""
@@ -28,6 +29,21 @@ class Difference:
     low: float
     high: float
     """95 % bootstrap interval of the difference, resampling photos."""
+
+
+def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
+    """As `compare`, of the rows of two reports, which must be of the same data where both say what they are of.
+
+    Raises:
+        DataError: a data set of one name is not the same in both; and the errors of `compare`.
+    """
+    other = sorted(name for name in a.data.keys() & b.data.keys() if a.data[name] != b.data[name])
+    if other:
+        raise DataError(
+            f"the two reports are of different data under one name: {', '.join(other)}; photos or annotations of one "
+            "were added, removed or changed. Evaluate both models on the same data, or rename one data set"
+        )
+    return compare(a.rows, b.rows)
 
 
 def compare(a: Sequence[Row], b: Sequence[Row]) -> dict[str, Difference]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mobilesam.evaluate.metrics import Mask, bootstrap_ratio, photo_order
+from mobilesam.evaluate.metrics import Pixels, bootstrap_ratio, photo_order
 from mobilesam.evaluate.records import RECALL_LIMITS, PhotoResult, Search
 from mobilesam.evaluate.summaries import Interval, Recall
 from mobilesam.everything.generate import segment_everything
@@ -37,7 +37,7 @@ def require_coco_eval() -> None:
     require("faster_coco_eval", "eval", "average precision and average recall")
 
 
-def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Mask], settings: EverythingSettings) -> Search:
+def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Pixels], settings: EverythingSettings) -> Search:
     """Find all masks of a photo, and count how many of its annotated objects they recall."""
     assert image.photo is not None
     photo = image.photo if settings.crop_n_layers else image  # crops are encoded from the pixels

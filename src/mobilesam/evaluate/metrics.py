@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from mobilesam.data.photo import PhotoId
 from mobilesam.evaluate.summaries import CalibrationBin
 
-Mask = NDArray[np.bool_]
+Pixels = NDArray[np.bool_]
+"""A mask (H, W), true on the object."""
 
 BOUNDARY_RATIO = 0.02
 CONTOUR_RATIO = 0.008  # of DAVIS
 
 
-def iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
+def iou(predicted: Pixels, truth: Pixels, ignored: Pixels | None = None) -> float:
     """Intersection over union (IoU) without the ignored pixels; 1 for two empty masks."""
     if ignored is not None:
         predicted, truth = predicted & ~ignored, truth & ~ignored
@@ -25,7 +26,7 @@ def iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
     return int((predicted & truth).sum()) / union if union else 1.0
 
 
-def boundary(mask: Mask, ratio: float = BOUNDARY_RATIO) -> Mask:
+def boundary(mask: Pixels, ratio: float = BOUNDARY_RATIO) -> Pixels:
     """Boundary region of a mask, as wide as `ratio` times the photo's diagonal (Cheng et al., arXiv 2103.16562)."""
     width = max(1, round(ratio * float(np.hypot(*mask.shape))))
     padded = np.pad(mask.astype(np.uint8), 1)  # as in the paper: a mask ends at the edge of the photo
@@ -33,13 +34,13 @@ def boundary(mask: Mask, ratio: float = BOUNDARY_RATIO) -> Mask:
     return mask & ~eroded[1:-1, 1:-1].astype(bool)
 
 
-def boundary_iou(predicted: Mask, truth: Mask, ignored: Mask | None = None) -> float:
+def boundary_iou(predicted: Pixels, truth: Pixels, ignored: Pixels | None = None) -> float:
     """Boundary IoU: IoU of the boundary regions of two masks (arXiv 2103.16562)."""
     # Boundaries are taken before pixels are ignored: the edge of an ignored area is not an edge of the object.
     return iou(boundary(predicted), boundary(truth), ignored)
 
 
-def contour_accuracy(predicted: Mask, truth: Mask) -> float:
+def contour_accuracy(predicted: Pixels, truth: Pixels) -> float:
     """F-measure of the contours of two masks, the F of DAVIS (Perazzi et al., CVPR 2016, section 5.1).
 
     Precision is the share of the predicted contour's pixels that lie near the true contour, recall that of the true
@@ -54,18 +55,18 @@ def contour_accuracy(predicted: Mask, truth: Mask) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def contour(mask: Mask) -> Mask:
+def contour(mask: Pixels) -> Pixels:
     """Pixels of which a mask differs to the right, below or between; the edge of the photo is no contour."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     return (mask != padded[:-1, 1:]) | (mask != padded[1:, :-1]) | (mask != padded[1:, 1:])
 
 
-def _distance_to(pixels: Mask) -> NDArray[np.float32]:
+def _distance_to(pixels: Pixels) -> NDArray[np.float32]:
     """Distance of each pixel to the nearest of some pixels."""
     return np.asarray(cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
-def components(mask: Mask) -> int:
+def components(mask: Pixels) -> int:
     """Number of 8-connected components of a mask, 0 if it is empty; islands and specks make it high."""
     count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     return count - 1  # the background is a component too

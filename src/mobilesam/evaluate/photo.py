@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mobilesam.data.checksums import content_checksum
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef, Problem
 from mobilesam.data.shapes import PixelShape
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import search
-from mobilesam.evaluate.metrics import Mask, boundary_iou, components, iou, size_class
+from mobilesam.evaluate.metrics import Pixels, boundary_iou, components, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.records import PhotoResult, Row
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
@@ -57,19 +58,21 @@ class Truth:
     """One annotated object as a mask of pixels."""
 
     id: str
-    mask: Mask
+    mask: Pixels
     """(H, W)"""
-    ignored: Mask | None
+    ignored: Pixels | None
     """(H, W) pixels that are excluded from all metrics."""
 
 
 def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
     """Run all protocols on one photo; a photo or an object that cannot be read is reported as a problem."""
+    content = content_checksum(photo)
     try:
         annotation = photo.annotation()
         images = embed(models, photo)  # once for all protocols: the encoder takes most of the time
     except (DataError, ValueError) as error:
-        return PhotoResult(photo=photo.id, is_read=False, problems=(Problem(photo.id, str(error)),))
+        problem = Problem(photo.id, str(error))
+        return PhotoResult(photo=photo.id, is_read=False, problems=(problem,), content=content)
     truths, problems = decode_objects(photo.id, annotation, images.student.original_hw)
     chosen = choose(truths, settings)
     rows = []
@@ -89,6 +92,7 @@ def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) 
         # Objects that the settings exclude, plus pairs of a chosen object and a protocol that could not prompt for it.
         left_out=len(truths) - len(chosen) + len(chosen) * len(settings.per_object) - len(rows),
         search=found,
+        content=content,
     )
 
 

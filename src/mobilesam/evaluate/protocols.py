@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mobilesam import boxes
 from mobilesam.errors import SettingsError
-from mobilesam.evaluate.metrics import Mask, iou
+from mobilesam.evaluate.metrics import Pixels, iou
 from mobilesam.evaluate.records import TWO_POINT_DISTANCES, Candidates, ClicksNeeded
 from mobilesam.masks import deepest_pixel
 from mobilesam.predict.embedding import ImageEmbedding
@@ -31,9 +31,9 @@ class Question:
     """One annotated object of one encoded photo, for which a model is prompted."""
 
     image: ImageEmbedding
-    truth: Mask
+    truth: Pixels
     """(H, W)"""
-    ignored: Mask | None
+    ignored: Pixels | None
     """(H, W) pixels that are excluded from all metrics."""
     rng: np.random.Generator
     """Seeded by protocol and object id: the same draws in every run and for every model."""
@@ -41,7 +41,7 @@ class Question:
     zoom: Zoom = "auto"
     """Zoom option of the model under test, as in `ImageEmbedding.predict`."""
 
-    def iou(self, mask: Mask) -> float:
+    def iou(self, mask: Pixels) -> float:
         """IoU of a mask with the annotated object."""
         return iou(mask, self.truth, self.ignored)
 
@@ -50,12 +50,12 @@ class Question:
 class Answer:
     """The model's mask, the prompt that it answers, and further measurements of some protocols."""
 
-    mask: Mask
+    mask: Pixels
     score: float | None = None
     points: list[tuple[int, int]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     box: tuple[float, float, float, float] | None = None
-    against: Mask | None = None
+    against: Pixels | None = None
     """The mask to compare with, if it is not the annotation: the teacher's."""
     candidates: Candidates | None = None
     """Only for `click`: scores and IoUs of the three masks."""
@@ -160,7 +160,7 @@ def clicks(question: Question, count: int, stop_at: float = 2.0) -> tuple[Answer
     return Answer(mask, score, points, labels), ious
 
 
-def next_click(mask: Mask, truth: Mask, free: Mask, ignored: Mask | None) -> tuple[tuple[int, int], int] | None:
+def next_click(mask: Pixels, truth: Pixels, free: Pixels, ignored: Pixels | None) -> tuple[tuple[int, int], int] | None:
     """Next corrective click: ((x, y), label) in the largest error, or None if there is no error."""
     counted = free if ignored is None else free & ~ignored
     missed, deep = deepest_pixel(truth & ~mask & counted)

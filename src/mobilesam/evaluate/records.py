@@ -147,6 +147,8 @@ class PhotoResult:
     left_out: int = 0
     """Objects that the settings exclude, plus (object, protocol) pairs for which the protocol has no prompt."""
     search: Search | None = None
+    content: str = ""
+    """`data.checksums.content_checksum` of the photo, which shows if another report is of the same data."""
 
     def to_dict(self) -> Json:
         """The result as a JSON-able dict, a line of the journal."""
@@ -157,6 +159,7 @@ class PhotoResult:
             "problems": [problem_to_dict(problem) for problem in self.problems],
             "left_out": self.left_out,
             "search": asdict(self.search) if self.search else None,
+            "content": self.content,
         }
 
     @classmethod
@@ -169,6 +172,7 @@ class PhotoResult:
             problems=tuple(map(problem_from_dict, record["problems"])),
             left_out=record["left_out"],
             search=Search.from_dict(record["search"]) if record["search"] else None,
+            content=record["content"],
         )
         return checked(result)
 

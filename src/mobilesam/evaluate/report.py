@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mobilesam.data.checksums import data_checksums
 from mobilesam.data.photo import MALFORMED, reason
 from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import average_recall
@@ -59,6 +60,7 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
             median_seconds_of_everything=float(np.median([s.seconds for s in searches])) if searches else None,
         ),
         rows=rows,
+        data=data_checksums((result.photo, result.content) for result in results if result.content),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -10,16 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from mobilesam.data.checksums import state_checksum
 from mobilesam.data.layouts import expand, read_all
-from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem
-from mobilesam.errors import DataError, OutputError, SettingsError
+from mobilesam.data.photo import Item, PhotoRef, Problem
+from mobilesam.errors import SettingsError
 from mobilesam.evaluate.everything import require_coco_eval
+from mobilesam.evaluate.journal import first_line, identify, read_journal, to_line
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import PhotoResult
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
-from mobilesam.files import replacing
-from mobilesam.outputs import ALL
-from mobilesam.text import parse_json
 
 
 def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
@@ -47,7 +45,8 @@ def run(
 
     Args:
         settings: the protocols, models and data sets.
-        journal: file to which finished photos are appended; photos in it, of the same settings, are not run again.
+        journal: file to which finished photos are appended. Photos in it are not run again, unless the settings, the
+            weights of a model, the photo or its annotation have changed.
         models: the models of these settings, if they are loaded already; worker processes load their own.
         workers: number of processes.
         on_result: called with each photo's result, from the journal or new, such as for a progress bar.
@@ -63,15 +62,19 @@ def run(
     if EVERYTHING in settings.protocols:
         require_coco_eval()
     items = list(find_photos(settings))
-    done = read_journal(journal, settings)
+    models = models or load_models(settings)
+    fingerprint = identify(settings, models)
+    # Taken before any photo is opened: one that changes meanwhile does not match its line in the next run.
+    states = {item.id: state_checksum(item) for item in items if isinstance(item, PhotoRef)}
+    done = read_journal(journal, fingerprint, states)
     for result in done.values():
         on_result(result)
     waiting = [item for item in items if isinstance(item, PhotoRef) and item.id not in done]
     with journal.open("a", encoding="utf-8") as file:
         if file.tell() == 0:
-            file.write(json.dumps({"fingerprint": settings.fingerprint}) + "\n")
+            file.write(first_line(fingerprint))
         for result in compute(waiting, settings, models, workers):
-            file.write(json.dumps(result.to_dict()) + "\n")
+            file.write(to_line(result, states[result.photo]))
             file.flush()  # a kill then loses the photo in progress at most
             done[result.photo] = result
             on_result(result)
@@ -86,14 +89,13 @@ def to_result(problem: Problem) -> PhotoResult:
 
 
 def compute(
-    photos: Sequence[PhotoRef], settings: EvaluateSettings, models: Models | None, workers: int
+    photos: Sequence[PhotoRef], settings: EvaluateSettings, models: Models, workers: int
 ) -> Iterator[PhotoResult]:
     """Evaluate photos in this process or in several; results are in the order of the photos."""
     if not photos:
         return
     if workers <= 1 or len(photos) < 2:
-        loaded = models or load_models(settings)
-        yield from (evaluate_photo(loaded, photo, settings) for photo in photos)
+        yield from (evaluate_photo(models, photo, settings) for photo in photos)
         return
     # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.
     context = multiprocessing.get_context("spawn")
@@ -114,47 +116,6 @@ def _start_worker(settings: EvaluateSettings) -> None:
 def _work(photo: PhotoRef) -> PhotoResult:
     models, settings = _worker[0]
     return evaluate_photo(models, photo, settings)
-
-
-def read_journal(path: Path, settings: EvaluateSettings) -> dict[PhotoId, PhotoResult]:
-    """Results of an interrupted run with the same settings; lines that are damaged or cut off are dropped.
-
-    A kill cuts off the last line, and a power cut leaves zeros; these photos are evaluated again. A journal of other
-    settings is deleted, because its results must not be mixed in.
-
-    Raises:
-        OutputError: the file was not written by us.
-    """
-    if not path.exists():
-        return {}
-    first, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
-    if first.endswith(b"\n") and b'{"fingerprint": "' not in first and first.strip(b"\0\n"):
-        raise OutputError(f"'{path}' is no journal of an evaluation; move it, or give another --output")
-    if not is_of(first, settings):
-        path.unlink()
-        return {}
-    kept = [(line, result) for line in lines if (result := parse_line(line)) is not None]
-    # Written back without the dropped lines, or the next result would be appended to a cut-off one.
-    with replacing(path, ALL) as partial:
-        partial.write_bytes(b"".join([first, *(line for line, _ in kept)]))
-    return {result.photo: result for _, result in kept}
-
-
-def is_of(first: bytes, settings: EvaluateSettings) -> bool:
-    """Whether the first line of a journal is of these settings."""
-    try:
-        record = parse_json(first)
-    except DataError:
-        return False
-    return first.endswith(b"\n") and isinstance(record, dict) and record.get("fingerprint") == settings.fingerprint
-
-
-def parse_line(line: bytes) -> PhotoResult | None:
-    """The result in a line of a journal; None where the line is damaged or cut off."""
-    try:
-        return PhotoResult.from_dict(parse_json(line)) if line.endswith(b"\n") else None
-    except MALFORMED:
-        return None
 
 
 def peak_memory_mb() -> float:

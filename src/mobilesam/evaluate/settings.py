@@ -15,7 +15,7 @@ from mobilesam.settings import CountOrZero, Settings, Side
 
 EVERYTHING = "everything"
 """Name of the protocol that searches a photo for all masks, without a prompt per object."""
-JOURNAL_VERSION = 2  # of the format of its lines; a journal of another version is not continued
+JOURNAL_VERSION = 3  # of the format of its lines; a journal of another version is not continued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,6 @@ class EvaluateSettings(Settings):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all settings; a journal continues only with equal settings."""
+        """Hash of all settings; with that of the models it says which journal continues."""
         record = {**asdict(self), "journal": JOURNAL_VERSION}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -190,6 +190,8 @@ class Report:
     calibration: Calibration | None
     run: RunRecord
     rows: tuple[Row, ...]
+    data: dict[str, str] = field(default_factory=dict)
+    """Data set → checksum of its photos and annotations (`data.checksums.data_checksums`); empty in older reports."""
 
     def to_dict(self) -> Json:
         """The report as a JSON-able dict."""
@@ -197,6 +199,7 @@ class Report:
             "format": FORMAT,
             "settings": self.settings,
             "model": self.model,
+            "data": self.data,
             "counts": asdict(self.counts),
             "problems": [problem_to_dict(problem) for problem in self.problems],
             "summary": {name: summary.to_dict() for name, summary in self.summary.items()},
@@ -226,4 +229,5 @@ class Report:
             calibration=Calibration.from_dict(calibration) if calibration else None,
             run=RunRecord(**{"median_seconds_of_everything": None, **pick(record["run"], RunRecord)}),
             rows=tuple(map(Row.from_dict, record["rows"])),
+            data={str(dataset): str(checksum) for dataset, checksum in record.get("data", {}).items()},
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mobilesam.data.photo import PhotoRef
 from mobilesam.draw import overlay
-from mobilesam.evaluate.metrics import Mask
+from mobilesam.evaluate.metrics import Pixels
 from mobilesam.evaluate.photo import Models, ask, decode_objects, embed
 from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.records import Row
@@ -73,7 +73,7 @@ def save_worst(
     return sorted(files)
 
 
-def draw(rgb: Rgb, answer: Answer, truth: Mask, row: Row) -> Rgb:
+def draw(rgb: Rgb, answer: Answer, truth: Pixels, row: Row) -> Rgb:
     """Draw the model's mask (tinted), the annotation (yellow outline), the prompt, and a line of metrics above."""
     picture = overlay(rgb, [answer.mask], points=answer.points, labels=answer.labels, box=answer.box)
     contours, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

@@ -19,7 +19,8 @@ SIDE = 5
 MIN_SHARE = 0.002
 """Masks below this share of the photo are left out, unless all are: their IoU depends on single pixels."""
 
-Mask = NDArray[np.bool_]
+Pixels = NDArray[np.bool_]
+"""A mask (H, W), true on the object."""
 Prompts = tuple[Floats, Floats]
 """Coordinates (N, 2, 2) in pixels of the resized photo, and labels (N, 2)."""
 
@@ -49,8 +50,8 @@ class Case:
     boxes: Prompts
     chosen: NDArray[np.intp]
     """For each click, which of the four masks the network scores highest."""
-    click_masks: list[Mask]
-    box_masks: list[Mask]
+    click_masks: list[Pixels]
+    box_masks: list[Pixels]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def example_photos() -> list[Path]:
     return sorted((static_folder() / "examples").glob("*.png"))
 
 
-def iou(a: Mask, b: Mask) -> float:
+def iou(a: Pixels, b: Pixels) -> float:
     """Intersection over union; 1 where both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0
@@ -125,7 +126,7 @@ def _clicks(hw: tuple[int, int]) -> Prompts:
     return coords, labels
 
 
-def _box(mask: Mask) -> list[tuple[float, float]]:
+def _box(mask: Pixels) -> list[tuple[float, float]]:
     """The corners of the box around a mask; the whole picture where it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
@@ -145,6 +146,6 @@ def _decode(backend: Backend, embedding: Floats, prompts: Prompts) -> tuple[Floa
     return np.concatenate(logits), np.concatenate(scores)
 
 
-def _masks(logits: Floats, chosen: NDArray[np.intp], image_size: int, hw: tuple[int, int]) -> list[Mask]:
+def _masks(logits: Floats, chosen: NDArray[np.intp], image_size: int, hw: tuple[int, int]) -> list[Pixels]:
     """One mask of each prompt, at the size of the resized photo."""
     return [threshold(upscale(four[i], image_size, hw, hw)) for four, i in zip(logits, chosen, strict=True)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mobilesam.data.checksums import Listings
 from mobilesam.data.coco import read_coco
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, file_state
 from mobilesam.data.layouts import expand, name_datasets, named
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import read_tar
@@ -21,7 +21,7 @@ from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.remote import find, is_lost, is_object, is_remote
 from mobilesam.shards.cells import CellRef, read_parquet
-from mobilesam.shards.tasks import Ask, Task, file_state
+from mobilesam.shards.tasks import Ask, Task
 from mobilesam.text import decode_text
 
 REMOTE: dict[str, Callable[[str, str], Iterator[Item]]] = {".tar": read_tar, ".parquet": read_parquet}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mobilesam.data.files import FileRef
+from mobilesam.data.files import FileRef, file_state
 from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size, Truth
 from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.image import MAX_PIXELS, Frame, Rgb
-from mobilesam.remote import is_remote, state_of
+from mobilesam.remote import is_remote
 from mobilesam.shards.cells import CellRef
 
 
@@ -153,11 +152,3 @@ def truth_from_dict(record: dict[str, Any]) -> Truth | None:
             file = FileRef(path, (member[0], member[1]) if member else None)
             return RecordTruth(file) if kind == "record" else PixelTruth("", file, "object")
     return None
-
-
-def file_state(path: str) -> tuple[int, int]:
-    """Size and modification time in nanoseconds of a file or an object in a store."""
-    if is_remote(path):
-        return state_of(path)
-    status = Path(path).stat()
-    return status.st_size, status.st_mtime_ns

@@ -22,13 +22,14 @@ from mobilesam.train.drawing import Colour, Paste, Plan, Window
 # H W photo, h w window, S side of the network's square, K masks
 
 Rgb = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+"""A mask (H, W) of 0 and another value."""
 MEAN: tuple[int, int, int] = tuple(round(value) for value in PIXEL_MEAN)  # type: ignore[assignment]
 """The colour of padding: zero after normalisation."""
 
 
 def carry_out(
-    plan: Plan, rgb: Rgb, masks: list[Mask], cut: tuple[Rgb, Mask] | None, side: int
+    plan: Plan, rgb: Rgb, masks: list[Pixels], cut: tuple[Rgb, Pixels] | None, side: int
 ) -> tuple[Rgb, NDArray[np.uint8]]:
     """Apply an augmentation plan to a photo and its masks.
 
@@ -85,7 +86,7 @@ def change_colour(rgb: Rgb, colour: Colour | None) -> Rgb:
     return rgb if colour is None else np.asarray(cv2.transform(rgb, colour.matrix()), np.uint8)
 
 
-def paste(rgb: Rgb, masks: list[Mask], cut: Rgb, cut_mask: Mask, plan: Paste) -> tuple[Rgb, list[Mask]]:
+def paste(rgb: Rgb, masks: list[Pixels], cut: Rgb, cut_mask: Pixels, plan: Paste) -> tuple[Rgb, list[Pixels]]:
     """Paste an object of another photo onto a window, and remove what it hides from the window's masks.
 
     Args:

@@ -100,7 +100,7 @@ class Reader:
         """Name of the plan's photo."""
         return str(self.photos[plan.photo].id)
 
-    def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Mask]:
+    def carry_out(self, plan: Plan, side: int) -> tuple[augment.Rgb, augment.Pixels]:
         """Apply the plan: the augmented photo (S, S, 3) and its masks (K, S, S)."""
         photo, paste = self.photo(plan.photo), plan.paste
         masks = [photo.mask(i).astype(np.uint8) for i in plan.masks]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tests.fuzz import seeds
@@ -27,23 +26,23 @@ def override(data: bytes, folder: Path) -> None:
 
 def report(data: bytes, folder: Path) -> None:
     """A report, compared with itself."""
-    from mobilesam.evaluate.compare import compare
+    from mobilesam.evaluate.compare import compare_reports
     from mobilesam.evaluate.report import read_report
 
-    rows = read_report(write(folder / "r.json", data)).rows
-    compare(rows, rows)
+    found = read_report(write(folder / "r.json", data))
+    compare_reports(found, found)
 
 
 def journal(data: bytes, folder: Path) -> None:
     """The journal of an evaluation."""
-    from mobilesam.evaluate.run import read_journal
-    from mobilesam.evaluate.settings import EvaluateSettings
+    from mobilesam.data.photo import PhotoId
+    from mobilesam.evaluate.journal import first_line, read_journal
 
-    settings = EvaluateSettings(data=("x",), protocols=("click",))
+    states = {PhotoId(line["dataset"], line["photo"]): line["state"] for line in seeds.journal_lines()}
     path = folder / "journal.jsonl"
-    write(path, json.dumps({"fingerprint": settings.fingerprint}).encode() + b"\n" + data)
-    found = read_journal(path, settings)
-    if path.exists() and read_journal(path, settings) != found and "nan" not in repr(found):
+    write(path, first_line("x").encode() + data)
+    found = read_journal(path, "x", states)
+    if path.exists() and read_journal(path, "x", states) != found and "nan" not in repr(found):
         raise SilentError("the journal that is written back holds something else")
 
 
