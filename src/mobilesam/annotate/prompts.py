@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from typing import Annotated, Any, Literal
 
 from mobilesam.data.coco import image_key
+from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
@@ -114,9 +115,9 @@ class PromptFile:
         if task.image_id is not None and ("id", task.image_id) in self.asks:
             yield ("id", task.image_id), BY_ID
         own = None if task.image_id is None else self.named.get(task.image_id)
-        path, is_bare = task.photo.path, task.file.member is not None  # photos of a tar have no suffix in their identity
+        path = task.photo.path
         for name in (str(task.photo), path):
-            if names := self._names(name, is_bare):
+            if names := self._names(name, task.file):
                 yield from ((("name", one), BY_ID if one == own else EXACT) for one in names)
                 return
         if own is not None and bare(own) == bare(path):
@@ -124,11 +125,11 @@ class PromptFile:
         elif ("name", bare(path)) in self.asks:
             yield ("name", bare(path)), BARE
 
-    def _names(self, name: str, is_bare: bool) -> list[str]:
-        """The names of the file that are this one, or, where it has no suffix, this one with any suffix."""
+    def _names(self, name: str, photo: FileRef) -> list[str]:
+        """The names of the prompts that are this one, or, for a photo of a tar, this one with any suffix."""
         if ("name", name) in self.asks:
             return [name]
-        return self._stems.get(name, []) if is_bare else []
+        return [] if photo.member is None else self._stems.get(name, [])
 
     @cached_property
     def _stems(self) -> dict[str, list[str]]:

@@ -39,7 +39,7 @@ def bench(
     from mobilesam.web import static_folder
 
     if smoke and (options.is_given("rounds") or options.is_given("repeats")):
-        raise typer.BadParameter("--smoke measures one photo in one round; leave out --rounds and --repeats, or --smoke")
+        raise typer.BadParameter("--smoke measures one photo in one round; leave out --rounds and --repeats")
     given = models or ["embedded"]
     if not all(is_export(model) for model in given):
         require("torch", "torch", "exporting what is measured")

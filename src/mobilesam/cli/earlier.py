@@ -1,4 +1,4 @@
-"""Which photos the results of earlier runs of `mobilesam segment` belong to, so that another photo's are not replaced."""
+"""Names for the results of `mobilesam segment`, such that those of another photo in an earlier run are not replaced."""
 
 from __future__ import annotations
 

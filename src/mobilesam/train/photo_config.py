@@ -16,10 +16,20 @@ from mobilesam.settings import (
     Settings,
 )
 
-
 DRAWING = frozenset(
-    ("source_weights", "other_weight", "size_power", "crop_probability", "min_crop", "object_crop_probability")
-    + ("rotate_probability", "max_rotation", "max_stretch", "colour", "paste_probability")
+    {
+        "source_weights",
+        "other_weight",
+        "size_power",
+        "crop_probability",
+        "min_crop",
+        "object_crop_probability",
+        "rotate_probability",
+        "max_rotation",
+        "max_stretch",
+        "colour",
+        "paste_probability",
+    }
 )
 """Keys of `DataConfig` for photos that are drawn and augmented; what has cached embeddings is shown as it is."""
 
