@@ -69,7 +69,6 @@ def smallest(folder: Path) -> list[str]:
         f"data.paths={synthetic_shard(folder, 12)}",
         f"store.path={folder / 'store'}",
         f"teacher.checkpoint={folder / 'teacher'}",
-        "data.masks_per_photo=2",
     )
     embed(load_recipe(DistillRecipe, Path(words[0]), list(settings)))
     return [*words, *(word for setting in settings for word in ("--set", setting))]

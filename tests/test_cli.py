@@ -162,7 +162,9 @@ def test_models_are_listed_and_the_embedded_one_is_verified(run) -> None:
     code, out, _ = run("models")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list(mobilesam.weights.MODELS)
-    assert json.loads(run("models", "list", "--json")[1])[0]["name"] == "embedded"
+    for words in (("list", "--json"), ("--json", "list"), ("--json",)):
+        assert json.loads(run("models", *words)[1])[0]["name"] == "embedded"
+    assert json.loads(run("models", "--json", "verify", "embedded")[1])["verified"]
     assert run("models", "verify", "embedded")[0] == 0
     assert run("models", "download", "embedded")[0] == 0
 

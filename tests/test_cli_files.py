@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.files import save_picture
+from tests.test_cvat import read
+
 CLICK = ("--point", "290,120")
 QUICK = ("--points-per-side", "3")
 
@@ -149,6 +152,51 @@ def test_photos_of_one_name_on_two_days_are_two_photos(run, coffee: Path, chelse
         assert (code, "skipped" in out) == (0, False)
     sizes = {json.loads(p.read_text())["image"]["width"] for p in (tmp_path / "out").glob("*.json")}
     assert len(sizes) == 2
+
+
+@pytest.mark.parametrize("more", [(), ("--overlay", "--cutout"), ("--all",), ("-w", "labelme"), ("-o", ".")])
+def test_results_of_another_photo_of_the_same_name_are_kept_and_its_own_are_replaced(
+    run, photos: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    for folder, photo in (("one", "a.png"), ("two", "b.png")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos / photo, tmp_path / folder / "a.png")
+    words = (*CLICK, "-o", "out", *more)
+    assert run("segment", "one/a.png", *words)[0] == 0
+    place = tmp_path if "." in more else tmp_path / "out"
+    first = contents(place)
+    assert run("segment", tmp_path / "two" / "a.png", *words)[0] == 0
+    both = contents(place)
+    assert {name: both[name] for name in first} == first
+    assert len(both) > len(first)
+    for photo in ("two/a.png", "one/a.png"):  # again: the names stay
+        assert run("segment", photo, *words)[0] == 0
+        assert set(contents(place)) == set(both)
+
+
+def test_a_mask_that_names_no_photo_is_kept(run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    save_picture(np.zeros((4, 4), bool), tmp_path / "out" / "a_mask.png")
+    before = contents(tmp_path / "out")
+    assert run("segment", "photos/a.png", *CLICK, "-o", "out")[0] == 0
+    assert set(contents(tmp_path / "out")) == {"a_mask.png", "a_png_mask.png"}
+    assert contents(tmp_path / "out")["a_mask.png"] == before["a_mask.png"]
+
+
+@pytest.mark.parametrize("command", [("segment", *CLICK), ("everything", *QUICK)])
+def test_photos_of_one_name_are_two_photos_in_files_for_annotation_tools(
+    run, photos: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos / "a.png", tmp_path / folder / "a.png")
+    found = ("one/a.png", "two/a.png", "photos/b.png")
+    verb, *words = command
+    assert run(verb, *found, *words, "-o", "out", "-w", "cvat", "-w", "label-studio")[0] == 0
+    names = ["one/a.png", "two/a.png", "b.png"]
+    assert [photo["name"] for photo in read((tmp_path / "out" / "cvat.xml").read_text())] == names
+    tasks = json.loads((tmp_path / "out" / "label_studio.json").read_text())
+    assert [task["data"]["image"] for task in tasks] == names
 
 
 def test_sub_folders_are_kept_in_the_output(run, photos: Path, tmp_path: Path) -> None:

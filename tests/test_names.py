@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam import names
-from mobilesam.names import absolute, output_names
+from mobilesam.names import absolute, output_names, short_paths
 
 
 def test_a_photo_alone_is_named_by_its_stem() -> None:
@@ -48,6 +48,16 @@ def test_a_name_that_is_taken_is_left_alone_and_an_owner_keeps_its_own() -> None
     for photos in (["one/a.png", "two/a.png", "three/a.png"], ["three/a.png", "two/a.png", "one/a.png"]):
         made = dict(zip(photos, output_names(photos, taken=owners, owner=owners.get), strict=True))
         assert made == {"one/a.png": "a", "two/a.png": "two_a_png", "three/a.png": "a_png"}
+
+
+def test_short_paths_are_names_and_folders_as_far_as_these_repeat() -> None:
+    photos = ["one/a.png", "two/a.png", "x/one/b.png", "y/one/b.png", "c.png"]
+    expected = ["one/a.png", "two/a.png", "x/one/b.png", "y/one/b.png", "c.png"]
+    assert short_paths(photos) == expected
+    assert short_paths(photos[::-1]) == expected[::-1]
+    assert short_paths(["one/a.png", "two/b.png", "one/a.png"]) == ["a.png", "b.png", "a.png"]
+    assert short_paths(["t/a.png", "t/x/a.png", "t/x/x/a.png"]) == ["t/a.png", "t/x/a.png", "x/x/a.png"]
+    assert short_paths([]) == []
 
 
 def test_long_paths_get_short_names() -> None:

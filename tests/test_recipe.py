@@ -193,3 +193,67 @@ def test_a_network_of_an_unknown_kind_is_refused() -> None:
         SettingsError, match="the encoder is 'magic', which this version does not know; known: tiny_vit"
     ):
         SamConfig.from_dict({"name": "x", "image_size": 64, "encoder": {"kind": "magic"}})
+
+
+# Keys without an effect
+
+
+@pytest.mark.parametrize(
+    ("cls", "text", "key", "needed"),
+    [
+        (DistillRecipe, "[loss]\ndice = 2\n", "loss.dice", 'method = "semi-coupled" or "coupled"'),
+        (DistillRecipe, "[prompts]\nbox_jitter = 0\n", "prompts.box_jitter", 'method = "semi-coupled" or "coupled"'),
+        (DistillRecipe, "[data]\nmin_area = 0\n", "data.min_area", 'method = "semi-coupled" or "coupled"'),
+        (
+            DistillRecipe,
+            'method = "coupled"\n[embedding_loss]\nl1 = 1\n',
+            "embedding_loss.l1",
+            'method = "decoupled"',
+        ),
+        (DistillRecipe, "[data]\ncolour = 0\n", "data.colour", "`mobilesam train` without a store"),
+        (
+            DistillRecipe,
+            'method = "coupled"\n[data.source_weights]\ncoco = 2\n',
+            "data.source_weights",
+            "`mobilesam train` without a store",
+        ),
+        (DistillRecipe, '[store]\nlive = true\npath = "x"\n', "store.path", "live = false"),
+        (DistillRecipe, '[store]\nlive = true\ndtype = "int8"\n', "store.dtype", "live = false"),
+        (
+            DistillRecipe,
+            'student_model = "tiny_lite"\n[student]\nembed_dims = [8, 8, 8, 8]\ndepths = [1, 1, 1, 1]\n'
+            "num_heads = [1, 1, 1, 1]\nwindow_sizes = [2, 2, 2, 2]\n",
+            "student.embed_dims",
+            "a recipe without student_model",
+        ),
+        (DistillRecipe, "[run]\nresident = false\nresident_side = 64\n", "run.resident_side", "resident = true"),
+        (TrainRecipe, "[run]\nresident = false\nresident_side = 64\n", "run.resident_side", "resident = true"),
+        (TrainRecipe, "[lora]\nalpha = 2\n", "lora.alpha", "a rank above 0"),
+        (TrainRecipe, '[lora]\nparts = ["mask_decoder"]\n', "lora.parts", "a rank above 0"),
+        (TrainRecipe, "[data]\nmax_rotation = 90\n", "data.max_rotation", "rotate_probability above 0"),
+        (
+            TrainRecipe,
+            "[data]\ncrop_probability = 0\nmin_crop = 0.9\n",
+            "data.min_crop",
+            "crop_probability above 0",
+        ),
+        (TrainRecipe, 'store = "x"\n[data]\ncolour = 0.3\n', "data.colour", "a recipe without a store"),
+    ],
+)
+def test_a_key_that_does_nothing_beside_the_others_is_refused(
+    tmp_path: Path, cls: Any, text: str, key: str, needed: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_recipe(cls, write(tmp_path / "r.toml", text))
+    assert f"'{key}' does nothing here: only {needed} uses it" in str(caught.value).splitlines()
+    assert from_dict(cls, apply_overrides({}, [])) == cls()  # defaults are nobody's
+
+
+def test_such_a_key_is_refused_from_the_command_line_too_even_at_its_default(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.toml", "")
+    with pytest.raises(SettingsError, match=r"'lora\.alpha' does nothing here: only a rank above 0 uses it"):
+        load_recipe(TrainRecipe, path, ["lora.alpha=8"])
+    with pytest.raises(SettingsError) as caught:
+        load_recipe(TrainRecipe, path, ["lora.alpha=8", "data.max_rotation=15"])
+    assert len(str(caught.value).splitlines()) == 2
+    assert load_recipe(TrainRecipe, path, ["lora.alpha=8", "lora.rank=2"]).lora.alpha == 8

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+SOURCE = "Photo"
+"""Name of the text in a PNG file that says which photo it was made of."""
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Iterator[Path]:
@@ -58,7 +61,12 @@ def to_picture(picture: Image | NDArray[np.generic]) -> Image:
 
 
 def save_picture(
-    picture: Image | NDArray[np.generic], path: str | os.PathLike[str], *, quality: int = 90, outputs: Outputs = DEFAULT
+    picture: Image | NDArray[np.generic],
+    path: str | os.PathLike[str],
+    *,
+    quality: int = 90,
+    outputs: Outputs = DEFAULT,
+    source: str = "",
 ) -> Path:
     """Save a picture atomically, in the format of its file name's suffix.
 
@@ -67,6 +75,7 @@ def save_picture(
         path: the file.
         quality: of JPEG and WebP, 1-95.
         outputs: the rule for what may be replaced.
+        source: the photo that it was made of, which a PNG file notes for `read_source`.
 
     Returns:
         The path.
@@ -77,7 +86,7 @@ def save_picture(
         OSError: the file cannot be written.
     """
     path, picture = Path(path), to_picture(picture)
-    options = mark_picture(picture, path.suffix.lower())
+    options = mark_picture(picture, path.suffix.lower(), source)
     if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
         options["quality"] = quality
     with replacing(path, outputs) as partial:
@@ -90,7 +99,7 @@ def save_picture(
     return path
 
 
-def mark_picture(picture: Image, suffix: str) -> dict[str, Any]:
+def mark_picture(picture: Image, suffix: str, source: str = "") -> dict[str, Any]:
     """Arguments of `Image.save` that write our mark into a picture, where its format has a place for it."""
     from PIL.Image import Exif
     from PIL.PngImagePlugin import PngInfo
@@ -98,6 +107,8 @@ def mark_picture(picture: Image, suffix: str) -> dict[str, Any]:
     if suffix == ".png":
         texts = PngInfo()
         texts.add_text("Software", MARK)
+        if source:
+            texts.add_itxt(SOURCE, source)
         return {"pnginfo": texts}
     if suffix in (".jpg", ".jpeg"):
         return {"comment": MARK}
@@ -108,6 +119,17 @@ def mark_picture(picture: Image, suffix: str) -> dict[str, Any]:
         exif[0x0131] = MARK
         return {"exif": exif}
     return {}
+
+
+def read_source(path: str | os.PathLike[str]) -> str:
+    """The photo that a PNG file of `save_picture` was made of; "" where it notes none, or cannot be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get(SOURCE, ""))
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+        return ""
 
 
 def save_text(text: str, path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Path:

@@ -101,6 +101,22 @@ def relative(photo: str | os.PathLike[str], folder: str | os.PathLike[str]) -> s
     return Path(path).as_posix()
 
 
+def short_paths(photos: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The shortest path of each photo that no other one ends in too, with slashes: where names are unique, the name.
+
+    A photo that is given twice has one. They do not depend on the order.
+    """
+    parts = {path: Path(path).as_posix().split("/") for path in map(absolute, photos)}
+    depths = dict.fromkeys(parts, 1)
+    while True:
+        short = {path: "/".join(parts[path][-depth:]) for path, depth in depths.items()}
+        counts = Counter(short.values())
+        alike = [path for path in depths if counts[short[path]] > 1 and depths[path] < len(parts[path])]
+        if not alike:
+            return [short[absolute(photo)] for photo in photos]
+        depths |= {path: depths[path] + 1 for path in alike}
+
+
 def fold(name: str) -> str:
     """Normalise case and accents, so that names that some file systems treat as the same file become equal."""
     if name.isascii():

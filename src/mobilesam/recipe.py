@@ -35,7 +35,8 @@ def load_recipe(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         overrides: `table.key=value` texts that win over the file.
 
     Raises:
-        SettingsError: there is no such file, it is no TOML, or a key or a value is wrong.
+        SettingsError: there is no such file, it is no TOML, a key or a value is wrong, or a key does nothing beside the
+            others.
     """
     tomllib = _toml()
     try:
@@ -48,7 +49,46 @@ def load_recipe(cls: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     except (RecursionError, ValueError) as error:  # brackets nested too deep, a number of thousands of digits
         raise SettingsError(f"{path}: not valid TOML: {first_line(error)}") from None
-    return from_dict(cls, apply_overrides(data, overrides))
+    data = apply_overrides(data, overrides)
+    settings = from_dict(cls, data)
+    check_effects(settings, data)
+    return settings
+
+
+def check_effects(settings: Settings, given: dict[str, Any]) -> None:
+    """Refuse keys that were given, though they have no effect beside the other values (`Settings.needs`).
+
+    Args:
+        settings: what the keys became.
+        given: the nested keys that somebody wrote, without defaults.
+
+    Raises:
+        SettingsError: a line for each.
+    """
+    found = ((".".join(names), _needs(settings, names)) for names in _keys(settings, given))
+    lines = [f"'{name}' does nothing here: only {needed} uses it" for name, needed in found if needed is not None]
+    if lines:
+        raise SettingsError("\n".join(lines))
+
+
+def _keys(settings: Settings, given: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The path of each key in tables of settings."""
+    for name, value in given.items():
+        inner = getattr(settings, name)
+        if isinstance(inner, Settings) and isinstance(value, dict):
+            yield from ((name, *names) for names in _keys(inner, value))
+        else:
+            yield (name,)
+
+
+def _needs(settings: Settings, names: tuple[str, ...]) -> str | None:
+    """What a key lacks to have an effect: as its own table says, or one around it."""
+    for i, name in enumerate(names):
+        needed = settings.needs(".".join(names[i:]))
+        if needed is not None:
+            return needed
+        settings = getattr(settings, name)
+    return None
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str], option: str = "--set") -> dict[str, Any]:

@@ -122,6 +122,17 @@ def sizes_under(url: str) -> dict[str, int]:
         }
 
 
+def fetch(url: str, target: Path) -> None:
+    """Copy an object to a file.
+
+    Raises:
+        OSError: it is missing, or the store does not answer.
+    """
+    found, path = filesystem(url)
+    with answering(url):
+        found.get_file(path, str(target))
+
+
 def is_object(url: str) -> bool:
     """Whether an address is one object, not a prefix of several."""
     found, path = filesystem(url)

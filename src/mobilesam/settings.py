@@ -83,7 +83,13 @@ class Settings:
                 raise SettingsError(f"'{name}' must be {describe(kind)}, found {value!r}")
 
     def needs(self, name: str) -> str | None:
-        """What a field lacks to have an effect beside the other values, such as "method = 'x'"; None if nothing."""
+        """What a field lacks to have an effect beside the other values, such as "method = 'x'"; None if nothing.
+
+        Asked for what somebody has set, and not for defaults: `mobilesam.recipe.check_effects`.
+
+        Args:
+            name: of the field; of a field in a table, with the name of the table: "loss.dice".
+        """
         return None
 
 

@@ -34,6 +34,7 @@ def test_a_bad_photo_is_named_and_the_exit_code_is_1(run, photos, detections, tm
         (("--prompts", "x.json", "--set", "points_per_side=4"), "--set changes the search"),
         (("--address", "auto"), "needs the engine ray"),
         (("--prompts", "missing.json"), "cannot be read"),
+        (("--images", "."), "'photos' (--images) does nothing here: only COCO and LVIS files (.json) use it"),
     ],
 )
 def test_options_that_do_nothing_are_errors(run, photos, tmp_path, words, message) -> None:

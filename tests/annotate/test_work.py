@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from mobilesam import masks
+from mobilesam.annotate.forms import member_names
 from mobilesam.annotate.report import results_of
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.data.layouts import read
+from mobilesam.data.photo import PhotoId
 from tests.helpers.annotating import plan
 from tests.helpers.scenes import write_shard
 
@@ -125,14 +127,30 @@ def test_boxes_drawn_on_stored_pixels_fit_a_photo_that_is_stored_sideways(small,
     assert iou(masks.from_rle(record["segmentation"]), truth) > 0.9
 
 
-def test_names_in_a_tar_are_unique(small, tmp_path) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in ("a.png", "a.jpg"):
-        Image.new("RGB", (40, 40), "red").save(folder / name)
-    job = plan(folder, tmp_path / "out", small, None)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_names_in_a_tar_are_unique_and_do_not_depend_on_the_order(order, small, tmp_path) -> None:
+    names, colours = ("a_png.jpg", "a.jpg", "a.png"), ("red", "green", "blue")
+    for name, colour in zip(names, colours, strict=True):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / name)
+    (tmp_path / "photos.txt").write_text("".join(f"{names[i]}\n" for i in order))
+    job = plan(tmp_path / "photos.txt", tmp_path / "out", small, None, shard_photos=3)
     annotate_shard(job, job.shard(0), small)
-    assert sorted(item.id.path for item in read(Path(job.result(job.names[0])))) == ["a", "a_png"]
+    found = {item.id.path: item.file.read() for item in read(Path(job.result(job.names[0])))}
+    expected = {"a_png": "a_png.jpg", "a_jpg": "a.jpg", "photos_a_png": "a.png"}
+    assert found == {name: (tmp_path / photo).read_bytes() for name, photo in expected.items()}
+    assert {str(task.photo) for task, _, _ in results_of(job, 0)} == {f"photos/{name}" for name in names}
+
+
+def test_names_in_a_tar_are_paths_where_no_two_are_equal() -> None:
+    def names(*paths: str) -> list[str]:
+        return list(member_names([PhotoId("s", path) for path in paths]).values())
+
+    long = "x" * 240
+    assert names("b.jpg", "sub/b.png", "photo.1", f"{long}.jpg") == ["b", "sub/b", "photo.1", long]
+    assert names("photo.1", "photo.1.jpg", "../a.jpg", "a.jpg") == ["photo.1", "photo.1_jpg", "../a", "a"]
+    upper, lower = names("sub/A.jpg", "sub/a.jpg")  # one file on many disks
+    assert (upper[:6], lower[:6]) == ("sub/A_", "sub/a_")
+    assert upper.lower() != lower.lower()
 
 
 def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:

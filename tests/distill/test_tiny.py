@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import mobilesam
 from mobilesam.data.store import find_stores
 from mobilesam.data.tar import index_tar
+from mobilesam.remote import filesystem
 from tests.helpers.distilling import embed_here
 from tests.helpers.scenes import write_shard
 
@@ -34,6 +37,33 @@ def test_from_shards_to_an_exported_student_with_rising_agreement(run, tmp_path:
     assert run("export", "student", "-o", "pair")[0] == 0
     found = mobilesam.load("pair").embed(index_tar(shard)[0]["photo_00.jpg"].read()).predict(box=(10, 10, 60, 60))
     assert found.masks.shape[1:] == (96, 96)
+
+
+@pytest.mark.parametrize(
+    "words", [("--engine", "local"), ("--workers", "1"), ("--threads", "1"), ("--address", "auto")], ids=lambda w: w[0]
+)
+def test_options_of_workers_beside_verify_are_errors(run, words: tuple[str, ...]) -> None:
+    code, _, err = run("distill", "embed", RECIPES / "embed.toml", "--verify", *words)
+    assert code == 2
+    assert f"{words[0]} does nothing beside --verify" in " ".join(err.split())
+
+
+def test_verify_reads_the_stores_where_results_went(run, recipes) -> None:
+    pytest.importorskip("fsspec")
+    (path,) = find_stores(embed_here(recipes()).folder)
+    files, place = filesystem("memory://verified")
+    data = bytearray(path.read_bytes())
+    words = ("distill", "embed", RECIPES / "embed.toml", "-o", "nowhere", "--verify", "--json")
+    for damage, code in ((0, 0), (1, 1)):
+        data[len(data) // 2] ^= damage
+        files.pipe_file(f"{place}/{path.name}", bytes(data))
+        found, out, err = run(*words, "--results", "memory://verified")
+        assert found == code, err
+        ((file, damaged),) = json.loads(out)["damaged"].items()
+        assert (file, len(damaged)) == (f"memory://{place}/{path.name}".replace("///", "//"), code)
+    files.pipe_file(f"{place}/{path.name}", b"no store")
+    assert "verified/" in run(*words, "--results", "memory://verified")[2]
+    assert "holds no store of embeddings" in run(*words, "--results", "memory://empty")[2]
 
 
 def test_verify_fails_on_a_flipped_bit_and_says_which_file(run, recipes, tmp_path: Path) -> None:

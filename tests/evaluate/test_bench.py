@@ -85,6 +85,35 @@ def test_a_precision_that_does_not_exist_is_refused(run) -> None:
     assert "unknown precision 'float8'; known: float32, float16" in " ".join(err.split())
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--smoke", "--rounds", "3"), "--smoke measures one photo in one round"),
+        (("--smoke", "--repeats", "10"), "--smoke measures one photo in one round"),
+        (("--smoke", "--precision", "float16"), "'precisions' (--precision) does nothing in a smoke run"),
+        (("--format", "ort", "--precision", "mixed"), "format 'ort' has the precisions float32, float16, int8-weights"),
+        (("--format", "onnx", "--format", "ort", "--precision", "mixed"), "format 'ort' has the precisions float32"),
+        (
+            ("--format", "ort", "--precision", "float16", "--precision", "int8"),
+            "no format of ort has the precision 'int8'; leave it out",
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(run, words: tuple[str, ...], message: str) -> None:
+    code, _, err = run("bench", *words)
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
+def test_what_to_export_is_refused_where_nothing_is_exported(run, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"format": "coreml", "precision": "float16"}')
+    for words in (("--format", "onnx"), ("--precision", "float32")):
+        code, _, err = run("bench", tmp_path, *words)
+        assert code == 2
+        assert "a FOLDER is measured as it is" in " ".join(err.split())
+
+
 def test_a_format_that_nothing_runs_is_refused(run) -> None:
     code, _, err = run("bench", "--format", "sam")
     assert code != 0

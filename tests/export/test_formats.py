@@ -16,6 +16,7 @@ import torch
 import mobilesam
 from mobilesam.choices import ExportFormat
 from mobilesam.errors import ExportError, MissingExtraError, ModelError, OutputError, SettingsError
+from mobilesam.export import tracing
 from mobilesam.export.agreement import Agreement, Reference
 from mobilesam.export.draft import Check
 from mobilesam.export.fixed_check import measure_errors
@@ -23,9 +24,9 @@ from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.extras import is_installed
 from mobilesam.integrity import check_files
 from mobilesam.model import checkpoint
-from mobilesam.predict.load import verify
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
+from mobilesam.predict.load import verify
 from tests.helpers.closeness import assert_same_function
 from tests.helpers.networks import with_positions
 

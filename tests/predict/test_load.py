@@ -29,6 +29,21 @@ def test_onnx_refuses_a_checkpoint_and_says_what_to_do() -> None:
         mobilesam.load("x.pt", backend="onnx")
 
 
+@pytest.mark.torch
+def test_threads_are_also_those_of_torch(tiny_checkpoint: Path) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 3):
+            mobilesam.load(tiny_checkpoint, threads=threads)
+            assert torch.get_num_threads() == threads
+        mobilesam.load(tiny_checkpoint)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_missing_device_is_refused_loudly() -> None:
     with pytest.raises(ModelError, match="cannot run on 'npu'"):
         mobilesam.load(backend="onnx", device="npu")

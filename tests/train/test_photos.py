@@ -12,7 +12,7 @@ import torch
 
 from mobilesam.data.decoded import read_photo
 from mobilesam.data.tar import index_tar
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, SettingsError
 from mobilesam.masks import to_rle
 from mobilesam.recipe import from_dict
 from mobilesam.train.config import TrainRecipe
@@ -119,6 +119,11 @@ def test_the_older_keys_add_to_paths(tmp_path: Path) -> None:
         image.unlink()
     old = from_dict(TrainRecipe, {"data": {"coco": [str(file)], "photos": str(tmp_path / "elsewhere" / "photos")}})
     assert len(find_photos(old.data).photos) == 4
+
+
+def test_a_folder_of_photos_that_no_data_set_uses_is_refused(shard: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'data\.photos' does nothing here: only COCO and LVIS files"):
+        find_photos(DataConfig(paths=(str(shard),), photos="photos"))
 
 
 def test_masks_of_a_yolo_folder_lie_where_its_polygons_do(tmp_path: Path) -> None:

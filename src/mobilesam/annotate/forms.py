@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
+from mobilesam.data.photo import PhotoId
 from mobilesam.extras import require
 from mobilesam.image import SUFFIXES
+from mobilesam.names import fold, output_names
 
 if TYPE_CHECKING:
     from mobilesam.annotate.work import Annotated
@@ -32,33 +35,31 @@ class Writer(AbstractContextManager["Writer"], Protocol):
         ...
 
 
-def open_writer(form: str, path: Path, identity: dict[str, Any]) -> Writer:
+def open_writer(form: str, path: Path, identity: dict[str, Any], photos: Sequence[PhotoId]) -> Writer:
     """The writer of a form.
 
     Args:
         form: "sa1b" or "parquet".
         path: the file.
         identity: model and settings, written where the form has a place for them.
+        photos: all photos of the shard.
 
     Raises:
         MissingExtraError: "parquet" without pyarrow.
     """
-    return TarWriter(path) if form == "sa1b" else ParquetWriter(path, identity)
+    return TarWriter(path, photos) if form == "sa1b" else ParquetWriter(path, identity)
 
 
 class TarWriter(Writer):
     """NAME.jpg and NAME.json for each photo, which `mobilesam train` and every reader of SA-1B read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, photos: Sequence[PhotoId]) -> None:
+        self.stems = member_names(photos)
         self.tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed by __exit__)
-        self.stems: set[str] = set()
 
     def add(self, photo: Annotated) -> None:
         """Write the photo as it is, and its record."""
-        stem, suffix = split_name(photo)
-        if stem in self.stems:  # a.png beside a.jpg
-            stem = f"{stem}_{suffix}"
-        self.stems.add(stem)
+        stem, suffix = self.stems[photo.task.photo], suffix_of(photo)
         h, w = photo.hw
         image = {"file_name": f"{stem}.{suffix}", "width": w, "height": h, "image_id": photo.task.image_id}
         image["photo"] = str(photo.task.photo)  # its identity, which the name of a member cannot always be
@@ -75,14 +76,35 @@ class TarWriter(Writer):
         self.tar.close()
 
 
-def split_name(photo: Annotated) -> tuple[str, str]:
-    """The photo's path without its suffix, and the suffix; photos of a tar have none in their identity."""
-    path = photo.task.photo.path
+def member_names(photos: Sequence[PhotoId]) -> dict[PhotoId, str]:
+    """Names of photos in a tar without their suffixes: their paths; where two would be equal, longer ones.
+
+    They depend on which photos there are, and not on their order.
+    """
+    paths = [split_suffix(photo.path) for photo in photos]
+    stems = {photo: stem for photo, (stem, _) in zip(photos, paths, strict=True)}
+    if len(set(map(fold, stems.values()))) == len(stems):
+        return stems
+    # As addresses, which are not completed by the folder in which a worker runs; "of/shard" keeps "photo:" out of
+    # names. One without a suffix ends in a dot, or else a part of it would be taken for a suffix.
+    before = f"photo://of/shard/{photos[0].dataset}"
+    addresses = [f"{before}/{stem}.{suffix}" for stem, suffix in paths]
+    folders = [photo.path.rpartition("/")[0] for photo in photos]
+    return dict(zip(photos, output_names(addresses, folders=folders), strict=True))
+
+
+def split_suffix(path: str) -> tuple[str, str]:
+    """A photo's path without its suffix, and the suffix without its dot; "" for a photo of a tar, which has none."""
     stem, dot, suffix = path.rpartition(".")
-    if dot and f".{suffix.lower()}" in SUFFIXES:
-        return stem, suffix
+    return (stem, suffix) if dot and f".{suffix.lower()}" in SUFFIXES else (path, "")
+
+
+def suffix_of(photo: Annotated) -> str:
+    """The suffix of a photo's path, or that of its format."""
+    if suffix := split_suffix(photo.task.photo.path)[1]:
+        return suffix
     with Image.open(io.BytesIO(photo.encoded)) as image:
-        return path, {"JPEG": "jpg", "MPO": "jpg"}.get(image.format or "", str(image.format).lower())
+        return {"JPEG": "jpg", "MPO": "jpg"}.get(image.format or "", str(image.format).lower())
 
 
 class ParquetWriter(Writer):

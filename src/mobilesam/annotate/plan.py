@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice
 from mobilesam.annotate.prompts import PromptFile, annotated_boxes
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.data.checksums import Listings
-from mobilesam.data.photo import PhotoRef, Problem
+from mobilesam.data.layouts import check_folder
+from mobilesam.data.photo import Problem
 from mobilesam.errors import DataError
 from mobilesam.predict.predictor import Predictor
 from mobilesam.shards import plan
 from mobilesam.shards.inputs import find_tasks, sources
-from mobilesam.shards.tasks import Ask, Task
+from mobilesam.shards.tasks import Task
 
 
 def make_plan(
@@ -43,17 +44,19 @@ def make_plan(
         results: address in an object store for the shards' results; "" for the folder `shards`.
 
     Raises:
-        DataError, SettingsError: as of `shards.plan.make_plan`; or the prompt file cannot be read.
+        DataError, SettingsError: as of `shards.plan.make_plan`; or the prompt file cannot be read, or its
+            prompts fit several photos.
     """
     info = predictor.info
     source = "own" if prompts is None else file_sha256(prompts)
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
-        asks: Callable[[PhotoRef, str], tuple[Ask, ...]] | None = None
-        if settings.prompts == "given":
-            file = None if prompts is None else PromptFile(prompts)
-            asks = annotated_boxes if file is None else lambda photo, _: file.of(photo)
-        return find_tasks(sources(inputs, photos), listings, asks)
+        if photos is not None:
+            check_folder(inputs, "'photos' (--images)")
+        file = PromptFile(prompts) if settings.prompts == "given" and prompts is not None else None
+        asks = annotated_boxes if settings.prompts == "given" and file is None else None
+        found = find_tasks(sources(inputs, photos), listings, asks)
+        return found if file is None else file.give(found, output)
 
     asked = {
         "prompts": source if settings.prompts == "given" else None,

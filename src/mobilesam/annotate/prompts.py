@@ -1,31 +1,52 @@
 """Prompts of an annotation run: a detector's boxes, or points, from COCO-style JSON or Parquet.
 
 A record has `image_id` (of a COCO input) or `file_name`, and `bbox` (x, y, width, height) or `point` (x, y), in pixels
-of the upright photo; `category_id`, `score` and `id` are kept where given.
+of the upright photo; `category_id`, `score` and `id` are kept where given. Its photo is the only one with that id, or
+with that path (after the name of its data set or without it), or else the only one with that bare file name.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryFile
+from typing import Annotated, Any, Literal
 
 from mobilesam.data.coco import image_key
-from mobilesam.data.photo import MALFORMED, PhotoRef, reason
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import MALFORMED, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.settings import Range, fits
 from mobilesam.shards.cells import RowTruth
 from mobilesam.shards.parquet import read_rows
-from mobilesam.shards.tasks import Ask
+from mobilesam.shards.tasks import Ask, Task
 from mobilesam.text import parse_json
 
 Finite = Annotated[float, Range()]
 Box = tuple[Finite, Finite, Finite, Finite]
 Point = tuple[Finite, Finite]
+
+
+Place = tuple[Literal["id", "name"], int | str]
+"""What prompts name as their photo: its id, or its path or name."""
+BY_ID, EXACT, BY_ID_AND_NAME, BARE = range(4)
+"""How a photo fits a place, the best first: by an id alone, or an exact path of the same id; by its exact path; by its
+id, where the bare names are the same too; by its bare name."""
+
+
+@dataclass
+class Claim:
+    """The photo that fits a place best, and another one that fits it as well."""
+
+    rank: int
+    photo: PhotoId
+    other: PhotoId | None = None
 
 
 class PromptFile:
@@ -40,44 +61,124 @@ class PromptFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.by_image: dict[int | str, list[Ask]] = defaultdict(list)
-        self.by_name: dict[str, list[Ask]] = defaultdict(list)
+        self.asks: dict[Place, list[Ask]] = defaultdict(list)
+        self.named: dict[int | str, str] = {}
+        """Image id → the name that the file gives it."""
         records, names = read_records(path)
         for i, record in enumerate(records):
             try:
                 self._add(record, names)
             except MALFORMED as error:
                 raise DataError(f"'{path}': prompt {i} is malformed: {reason(error)}") from error
-        if not self.by_image and not self.by_name:
+        if not self.asks:
             raise DataError(f"'{path}' holds no prompts")
 
     def _add(self, record: dict[str, Any], names: dict[int | str, str]) -> None:
         """Sort in one record, under the photo's name where it is known, else under its id."""
         name = record.get("file_name")
-        if name is None:
-            key = image_key(record["image_id"])
-            self.by_image[key].append(to_ask(record, len(self.by_image[key])))
-            name = names.get(key)
-        if name is not None:
-            place = self.by_name[str(name).replace("\\", "/")]
-            place.append(to_ask(record, len(place)))
+        key = image_key(record["image_id"]) if name is None else None
+        if key is not None and key in names:
+            name = self.named[key] = slashed(names[key])
+        place: Place = ("name", slashed(name)) if key is None or name is not None else ("id", key)
+        self.asks[place].append(to_ask(record, len(self.asks[place])))
 
-    def of(self, photo: PhotoRef) -> tuple[Ask, ...]:
-        """The prompts of a photo: by its COCO id, else by its path in the data set, else by its bare file name."""
-        if photo.image_id is not None and photo.image_id in self.by_image:
-            return tuple(self.by_image[photo.image_id])
-        path = photo.id.path
-        for name in (path, path.rpartition("/")[2]):
-            if name in self.by_name:
-                return tuple(self.by_name[name])
-        if photo.file.member is not None:  # photos of a tar have no suffix in their identity
-            return tuple(self.by_name.get(self._stems.get(path, ""), ()))
-        return ()
+    def give(self, found: Iterable[Task | Problem], folder: Path) -> Iterator[Task | Problem]:
+        """The photos with their prompts. All photos are looked at first, since a name or an id may fit several.
+
+        Args:
+            found: the photos; they are kept in a file meanwhile, so that memory does not grow with their number.
+            folder: folder for that file, which needs about 200 bytes for each photo.
+
+        Raises:
+            DataError: two photos fit the same prompts; names both and says how to tell them apart.
+        """
+        claims: dict[Place, Claim] = {}
+        with TemporaryFile("w+", encoding="utf-8", dir=folder, prefix=".prompts") as kept:
+            for item in found:
+                if isinstance(item, Task):
+                    self._claim(item, claims)
+                    kept.write(json.dumps(item.to_dict()) + "\n")
+                else:
+                    kept.write(json.dumps([item.id.dataset, item.id.path, item.reason]) + "\n")
+            self._check(claims)
+            kept.seek(0)
+            for record in map(json.loads, kept):
+                if isinstance(record, dict):
+                    task = Task.from_dict(record)
+                    yield replace(task, asks=self._owned(task, claims))
+                else:
+                    dataset, path, why = record
+                    yield Problem(PhotoId(dataset, path), why)
+
+    def places(self, task: Task) -> Iterator[tuple[Place, int]]:
+        """The places that a photo fits, and how: by its id, and by the best of its names."""
+        if task.image_id is not None and ("id", task.image_id) in self.asks:
+            yield ("id", task.image_id), BY_ID
+        own = None if task.image_id is None else self.named.get(task.image_id)
+        path = task.photo.path
+        for name in (str(task.photo), path):
+            if names := self._names(name, task.file):
+                yield from ((("name", one), BY_ID if one == own else EXACT) for one in names)
+                return
+        if own is not None and bare(own) == bare(path):
+            yield ("name", own), BY_ID_AND_NAME
+        elif ("name", bare(path)) in self.asks:
+            yield ("name", bare(path)), BARE
+
+    def _names(self, name: str, photo: FileRef) -> list[str]:
+        """The names of the prompts that are this one, or, for a photo of a tar, this one with any suffix."""
+        if ("name", name) in self.asks:
+            return [name]
+        return [] if photo.member is None else self._stems.get(name, [])
 
     @cached_property
-    def _stems(self) -> dict[str, str]:
-        """Name of a photo without its suffix → its name."""
-        return {name.rpartition(".")[0] or name: name for name in self.by_name}
+    def _stems(self) -> dict[str, list[str]]:
+        """Name of a photo without its suffix → its names."""
+        stems: dict[str, list[str]] = defaultdict(list)
+        for name in (str(name) for kind, name in self.asks if kind == "name"):
+            stems[name.rpartition(".")[0] or name].append(name)
+        return dict(stems)
+
+    def _claim(self, task: Task, claims: dict[Place, Claim]) -> None:
+        """Note a photo at the places that it fits best so far."""
+        for place, rank in self.places(task):
+            claim = claims.get(place)
+            if claim is None or rank < claim.rank:
+                claims[place] = Claim(rank, task.photo)
+            elif rank == claim.rank and claim.photo != task.photo:
+                claim.other = claim.other or task.photo
+
+    def _check(self, claims: dict[Place, Claim]) -> None:
+        """Refuse prompts that fit two photos equally well."""
+        for (kind, name), claim in claims.items():
+            if claim.other is not None:
+                what = f"image_id {name!r}" if kind == "id" else f"'{name}'"
+                raise DataError(
+                    f"'{self.path}': the prompts of {what} fit both '{claim.photo}' and '{claim.other}'; give them a "
+                    f"file_name with the name of the data set, such as '{claim.photo}', or annotate each input into an "
+                    "output of its own"
+                )
+
+    def _owned(self, task: Task, claims: dict[Place, Claim]) -> tuple[Ask, ...]:
+        """The prompts of a photo."""
+        owned = [place for place, _ in self.places(task) if claims[place].photo == task.photo]
+        names = [name for kind, name in owned if kind == "name"]
+        if len(names) > 1:
+            raise DataError(
+                f"'{self.path}' has prompts for '{names[0]}' and for '{names[1]}', and '{task.photo}' may be either, "
+                f"since photos of a tar are named without their suffix; give its prompts the file_name '{task.photo}'"
+            )
+        return tuple(ask for place in owned for ask in self.asks[place])
+
+
+def slashed(name: Any) -> str:
+    """A path with "/" between its folders."""
+    return str(name).replace("\\", "/")
+
+
+def bare(path: str) -> str:
+    """The name of a file without its folders."""
+    return path.rpartition("/")[2]
 
 
 def read_records(path: Path) -> tuple[Iterable[dict[str, Any]], dict[int | str, str]]:

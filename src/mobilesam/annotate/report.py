@@ -13,6 +13,7 @@ from PIL import Image
 
 from mobilesam import masks
 from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.naming import ImageNames
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
@@ -101,9 +102,12 @@ def parquet_results(path: str, tasks: dict[str, Task]) -> Iterator[tuple[Task, t
 
 
 def write_coco(job: AnnotateJob) -> Path:
-    """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number."""
+    """Merge all shards into one COCO file, photo by photo, so that only few masks are in memory at a time.
+
+    Ids and names of photos are those of the inputs where no other photo of the run has them (`ImageNames`).
+    """
     path = job.folder / "instances.json"
-    done, categories = job.finished(), {1}
+    done, categories, names = job.finished(), {1}, ImageNames(job)
     with replacing(path, ALL) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
         with partial.open("w", encoding="utf-8") as file, images.open("w", encoding="utf-8") as photos:
             file.write('{"annotations": [')
@@ -111,8 +115,8 @@ def write_coco(job: AnnotateJob) -> Path:
             for index in (i for i, name in enumerate(job.names) if name in done):
                 for task, (h, w), records in results_of(job, index):
                     count += 1
-                    image_id = count if task.image_id is None else task.image_id
-                    image = {"id": image_id, "file_name": task.photo.path, "width": w, "height": h}
+                    image_id = names.id(task)
+                    image = {"id": image_id, "file_name": names.name(task), "width": w, "height": h}
                     photos.write(("," if count > 1 else "") + "\n" + json.dumps(image))
                     for record in records:
                         number += 1

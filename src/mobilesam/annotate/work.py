@@ -81,7 +81,8 @@ def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None
     def prepare(task: Task, encoded: bytes) -> tuple[bytes, Rgb]:
         return encoded, task.decode(encoded, settings.max_pixels)
 
-    with writing(job, shard, result) as path, open_writer(settings.form, path, job.identity) as writer:
+    photo_ids = [task.photo for task in shard.tasks]
+    with writing(job, shard, result) as path, open_writer(settings.form, path, job.identity, photo_ids) as writer:
         opened = readable(shard, result, prepare, threads=2, most=READ_AHEAD)
         photos = ((task, encoded, rgb) for task, (encoded, rgb) in opened)
         for photo in work(photos, predictor, settings, result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ class Annotations:
     label: str
     rule: Outputs
     photos: list[PhotoMasks] = field(default_factory=list)
+    """Named by their paths until the end, when all are known."""
 
     @classmethod
     def parse(cls, forms: Sequence[AnnotationForm], output: Path | None, label: str, rule: Outputs) -> Annotations:
@@ -56,7 +57,7 @@ class Annotations:
         if not self.forms:
             return []
         kept = [Mask(mask.rle(), mask.score) for mask in masks]
-        self.photos.append(PhotoMasks(Path(photo).name, kept, hw, self.label))
+        self.photos.append(PhotoMasks(photo, kept, hw, self.label))
         if "labelme" not in self.forms:
             return []
         target = self.folder / f"{name}.json"
@@ -68,12 +69,15 @@ class Annotations:
         """Write the files that hold all photos."""
         from mobilesam.files import save_text
         from mobilesam.interchange import JOINT_FILES, joint_text
+        from mobilesam.names import short_paths
 
         if not self.photos:
             return []
         self.folder.mkdir(parents=True, exist_ok=True)
+        names = short_paths([photo.file_name for photo in self.photos])
+        photos = [replace(photo, file_name=name) for photo, name in zip(self.photos, names, strict=True)]
         return [
-            save_text(joint_text(form, self.photos), self.folder / JOINT_FILES[form], self.rule)
+            save_text(joint_text(form, photos), self.folder / JOINT_FILES[form], self.rule)
             for form in self.forms
             if form in JOINT_FILES
         ]

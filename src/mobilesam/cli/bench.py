@@ -38,9 +38,13 @@ def bench(
     from mobilesam.extras import require
     from mobilesam.web import static_folder
 
+    if smoke and (options.is_given("rounds") or options.is_given("repeats")):
+        raise typer.BadParameter("--smoke measures one photo in one round; leave out --rounds and --repeats")
     given = models or ["embedded"]
     if not all(is_export(model) for model in given):
         require("torch", "torch", "exporting what is measured")
+    elif forms or precisions:
+        raise typer.BadParameter("--format and --precision choose exports of a model; a FOLDER is measured as it is")
     shown = photo or static_folder() / "examples" / "coffee.png"
     count = threads or os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:

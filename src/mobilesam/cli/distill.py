@@ -31,6 +31,9 @@ def embed(
     as_json: options.AsJson = False,
 ) -> None:
     """Store a teacher's image embeddings, in shards; only what is missing is done when it is repeated."""
+    used = [name for name in ("engine", "workers", "threads", "address") if options.is_given(name)]
+    if verify and used:
+        raise typer.BadParameter(f"--{used[0]} does nothing beside --verify, which starts no workers; leave it out")
     # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
     require("lightning", "train", "distillation")
     from mobilesam.distill import embed as work
@@ -40,7 +43,7 @@ def embed(
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
     if verify:
-        report_damage(work.verify(Path(loaded.store.path)), as_json)
+        report_damage(work.verify(results or loaded.store.path), as_json)
         return
     running = Running(engine=engine, workers=workers, threads=threads, address=address, **told(as_json))
     tell(unless_stopped(lambda: work.embed(loaded, results=results, running=running)), as_json)

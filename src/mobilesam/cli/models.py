@@ -19,6 +19,8 @@ def models(context: typer.Context, as_json: options.AsJson = False) -> None:
     """List the known models."""
     if context.invoked_subcommand is None:
         list_models(as_json)
+    elif as_json:  # `models --json list` is `models list --json`
+        context.default_map = {context.invoked_subcommand: {"as_json": True}}
 
 
 @models_app.command("list")

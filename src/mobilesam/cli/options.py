@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import click
 import typer
 
 from mobilesam import choices
@@ -105,7 +106,7 @@ def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | No
         SettingsError: a name or a value is wrong, or a setting is set both ways, or does nothing beside the others.
     """
     from mobilesam.errors import SettingsError
-    from mobilesam.recipe import apply_overrides, from_dict
+    from mobilesam.recipe import apply_overrides, check_effects, from_dict
 
     used = {name: value for name, value in given.items() if value is not None}
     texts = apply_overrides({}, overrides or [], option)
@@ -113,11 +114,15 @@ def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | No
     for name in used.keys() & texts.keys():
         raise SettingsError(f"'{name}' is set twice: by its own option, and by {option} {name}=...; leave one out")
     settings = from_dict(cls, {**used, **texts})
-    for name in (*used, *texts):
-        needed = settings.needs(name)
-        if needed is not None:
-            raise SettingsError(f"'{name}' does nothing here: only {needed} uses it")
+    check_effects(settings, {**used, **texts})
     return settings
+
+
+def is_given(name: str) -> bool:
+    """Whether the option of a parameter of the running command was used, rather than left at its default."""
+    from click.core import ParameterSource
+
+    return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:

@@ -47,6 +47,11 @@ class Opening:
         return open_photo(photo, max_pixels=self.max_pixels or MAX_PIXELS, value_range=self.value_range)
 
 
+def source_name(photo: Path | str) -> str:
+    """The path of a photo, or what stands for it where it comes from standard input."""
+    return "stdin" if str(photo) == STDIN else str(photo)
+
+
 def parse_range(text: str) -> tuple[float, float]:
     """The value of --range, "LOW,HIGH", as two numbers."""
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mobilesam.cli.photos import STDIN
+from mobilesam.cli.photos import STDIN, source_name
 from mobilesam.errors import PromptError
 from mobilesam.outputs import Outputs, identity
 
@@ -48,15 +48,21 @@ class Target:
         """Whether the picture goes to standard output."""
         return str(self.output) == STDIN
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of files that are named by their photos; None where --output names the file."""
+        is_one = self.is_stdout or (self.output is not None and is_file_name(self.output))
+        return None if is_one else self.output or Path()
+
     def path(self, name: str, kind: str) -> Path:
         """Path of one file: --output itself if that names a file, else NAME_KIND.png in that or the current folder."""
-        if self.output is not None and is_file_name(self.output):
+        if self.output is not None and self.folder is None:
             path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
             # With a .json output, the other kinds are pictures of the same stem, so they need a suffix of their own.
             if self.output.suffix == ".json":
                 path = self.output if kind == "json" else path.with_suffix(".png")
         else:
-            path = (self.output or Path()) / f"{name}_{kind}.png"
+            path = (self.folder or Path()) / f"{name}_{kind}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -119,6 +125,7 @@ def check_output(output: Path | None, paths: Sequence[Path | str], rule: Outputs
 
 def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, prompt: Prompt, target: Target) -> Written:
     """Write the files of one photo, or its picture to standard output."""
+    from mobilesam.cli.earlier import source_of
     from mobilesam.files import save_json, save_picture
 
     written = Written([], [[] for _ in kept])
@@ -133,11 +140,14 @@ def write(found: Prediction, kept: list[Mask], photo: Path | str, name: str, pro
             record = {"photo": str(photo), "masks": [mask.to_dict() for mask in kept]}
             written.shared.append(save_json(record, paths[0], target.rule))
         elif kind == "overlay":
-            written.shared.append(save_picture(draw(found, kept, prompt), paths[0], outputs=target.rule))
+            source = source_of(source_name(photo), paths[0].parent)
+            picture = draw(found, kept, prompt)
+            written.shared.append(save_picture(picture, paths[0], outputs=target.rule, source=source))
         else:
             for mask, files, path in zip(kept, written.own, paths, strict=True):
                 picture = mask.cutout() if kind == "cutout" else mask.array
-                files.append(save_picture(picture, path, outputs=target.rule))
+                source = source_of(source_name(photo), path.parent)
+                files.append(save_picture(picture, path, outputs=target.rule, source=source))
     return written
 
 

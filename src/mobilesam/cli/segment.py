@@ -15,7 +15,8 @@ import typer
 from mobilesam.choices import AnnotationForm
 from mobilesam.cli import options
 from mobilesam.cli.annotations import Annotations
-from mobilesam.cli.photos import STDIN, Opening, check_recursive, count_failures
+from mobilesam.cli.earlier import result_names
+from mobilesam.cli.photos import Opening, check_recursive, count_failures, source_name
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.names import output_names
@@ -122,11 +123,8 @@ def segment_all(
     as_json: bool,
 ) -> int:
     """Segment every photo; returns how many failed. With a single photo, its error is raised instead."""
-    # Made for all photos at once: two photos of the same stem in different folders must not get the same output names.
     paths = [path for path, _ in located]
-    given = ["stdin" if str(path) == STDIN else path for path in paths]
-    names = output_names(given, folders=[subfolder for _, subfolder in located])
-    prompt, failed = question.prompt, 0
+    names, prompt, failed = choose_names(located, target, annotations), question.prompt, 0
     for path, name in with_progress(list(zip(paths, names, strict=True))):
         try:
             found = sam.embed(opening.open(path)).predict(
@@ -138,7 +136,7 @@ def segment_all(
             )
             kept = list(found) if question.all_masks else [found.best]
             written = write(found, kept, path, name, prompt, target)
-            written.shared.extend(annotations.add(str(path), name, kept, found.original_hw))
+            written.shared.extend(annotations.add(source_name(path), name, kept, found.original_hw))
         except (ImageError, PromptError, OSError) as error:
             # One bad photo must not stop a long run. A single photo raises, so that `main` picks the exit code by the
             # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read.
@@ -150,6 +148,14 @@ def segment_all(
             # Outside the block above: a closed pipe is no fault of this photo, and ends the run.
             report(str(path), sam.info.name, kept, written, as_json, target)
     return failed
+
+
+def choose_names(located: Sequence[tuple[Path | str, str]], target: Target, annotations: Annotations) -> list[str]:
+    """A name for the results of each photo; see `result_names`."""
+    given, subfolders = [source_name(path) for path, _ in located], [subfolder for _, subfolder in located]
+    if target.folder is None:  # all files have the name that --output gives
+        return output_names(given, folders=subfolders)
+    return result_names(given, subfolders, target.folder, has_records="labelme" in annotations.forms)
 
 
 def parse_prompt(points: list[str], box: str | None) -> Prompt:

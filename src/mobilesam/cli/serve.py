@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,8 @@ def serve(
     require("fastapi", "serve", "the service")
     from mobilesam.serve.settings import ServeSettings
 
-    given = {
+    # A default is no choice of the user's: it must not stand in the way of --set.
+    values = {
         "host": host,
         "port": port,
         "token": token,
@@ -52,12 +53,13 @@ def serve(
         "cors": tuple(cors or ()),
         "allow_url": tuple(allow_url or ()),
         "label_studio": label_studio,
-        "label_studio_key": os.environ.get("LABEL_STUDIO_API_KEY", ""),
         "max_pixels": max_pixels,
         "model": model,
         "backend": backend,
         "image_size": image_size,
     }
+    given: dict[str, Any] = {name: value for name, value in values.items() if options.is_given(name)}
+    given["label_studio_key"] = os.environ.get("LABEL_STUDIO_API_KEY")
     settings = options.read_settings(ServeSettings, given, overrides)
     from mobilesam.serve.run import serve as run
 

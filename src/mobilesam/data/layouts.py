@@ -30,8 +30,9 @@ from mobilesam.data.pairs import SECOND, SEVERAL, Pictures, first_photos, has_re
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.tar import read_tar
 from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, SettingsError
 from mobilesam.image import Frame, is_photo_name
+from mobilesam.remote import is_remote
 from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
@@ -118,6 +119,20 @@ def expand(patterns: Sequence[str]) -> list[Path]:
         for path in map(Path, found):
             paths.setdefault(path.resolve(), path)
     return list(paths.values())
+
+
+def check_folder(patterns: Sequence[str], option: str) -> None:
+    """Refuse a folder of photos where no data set uses one.
+
+    Args:
+        patterns: paths, shell patterns, and addresses in object stores.
+        option: what gave the folder, for the message.
+
+    Raises:
+        SettingsError: there is no COCO file among the data sets.
+    """
+    if not any(path.suffix == ".json" for path in expand([one for one in patterns if not is_remote(one)])):
+        raise SettingsError(f"{option} does nothing here: only COCO and LVIS files (.json) use it; leave it out")
 
 
 def name_datasets(paths: Sequence[Path]) -> list[str]:

@@ -10,7 +10,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.model.config import CONFIGS, MOBILE_SAM, EncoderConfig, TinyViTConfig
 from mobilesam.settings import Count, CountOrZero, PositiveOrZero, Settings, SideOrZero
 from mobilesam.train.learning_config import LossConfig, OptimConfig
-from mobilesam.train.photo_config import DataConfig, PromptConfig
+from mobilesam.train.photo_config import DRAWING, DataConfig, PromptConfig
 from mobilesam.train.run_config import RunConfig, ValidationConfig
 
 Method = Literal["decoupled", "semi-coupled", "coupled"]
@@ -48,6 +48,11 @@ class StoreConfig(Settings):
     """Also keep the cells of the grid that the photo does not cover."""
     live: bool = False
     """Use no store: run the teacher at every step, on another view in each epoch if `views` is above 1."""
+
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        is_stored = name in ("path", "shard_photos", "dtype", "keep_padding")
+        return "live = false" if is_stored and self.live else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,18 @@ class DistillRecipe(Settings):
         super().__post_init__()
         if self.student_model and self.student_model not in CONFIGS:
             raise SettingsError(f"'student_model' must be one of {', '.join(CONFIGS)}, found {self.student_model!r}")
+
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        section, _, key = name.partition(".")
+        is_decoupled = self.method == "decoupled"
+        if section == "student" and self.student_model:
+            return "a recipe without student_model"
+        if section == "data" and key in DRAWING:
+            return "`mobilesam train` without a store"
+        if is_decoupled and (section in ("loss", "prompts") or name in ("data.masks_per_photo", "data.min_area")):
+            return 'method = "semi-coupled" or "coupled"'
+        return 'method = "decoupled"' if section == "embedding_loss" and not is_decoupled else None
 
     @property
     def encoder(self) -> EncoderConfig:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from mobilesam.errors import DataError, ModelError
 from mobilesam.image import Rgb, resize_long_side
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
+from mobilesam.remote import fetch, find, is_remote
 from mobilesam.shards.inputs import find_tasks, read_input, sources
 from mobilesam.shards.job import Job, Shard, open_job
 from mobilesam.shards.plan import make_plan
@@ -222,10 +224,27 @@ def write_report(job: EmbedJob, status: Status, seconds: float) -> list[Path]:
     return [write_errors(job), *write_numbers(job, status, title="Embedding run", wall_seconds=seconds, rows=rows)]
 
 
-def verify(folder: Path) -> dict[str, list[str]]:
-    """Read and check every store of a folder completely: file → its damaged records.
+def verify(folder: Path | str) -> dict[str, list[str]]:
+    """Read and check every store completely: file → its damaged records.
+
+    Args:
+        folder: of the stores, or their address in an object store, from which they are copied one after the other.
 
     Raises:
         DataError: there is none, or one is no store at all.
+        OSError: the object store does not answer.
     """
-    return {str(file): Store(file).verify() for file in find_stores(folder)}
+    if not is_remote(folder):
+        return {str(file): Store(file).verify() for file in find_stores(Path(folder))}
+    found = {}
+    for url in (one for one in find(str(folder)) if one.endswith(SUFFIX)):
+        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # Windows keeps a file that is still mapped
+            copy = Path(scratch) / url.rpartition("/")[2]
+            fetch(url, copy)
+            try:
+                found[url] = Store(copy).verify()
+            except DataError as error:
+                raise DataError(f"{url}: {error}") from error
+    if not found:
+        raise DataError(f"'{folder}' holds no store of embeddings; give --results as it was given when they were made")
+    return found

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
@@ -73,7 +73,8 @@ class Wanted:
         """Refuse what does not exist.
 
         Raises:
-            SettingsError: a format or a precision is unknown, or the format has the same pair as `onnx`.
+            SettingsError: a format or a precision is unknown, the format has the same pair as `onnx`, or one of them
+                has nothing to do with the others.
         """
         known = [name for name in get_args(ExportFormat) if name not in SAME_PAIR]
         for form in self.forms:
@@ -83,6 +84,21 @@ class Wanted:
         for precision in self.precisions:
             if precision not in get_args(StoredPrecision):
                 raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(get_args(StoredPrecision))}")
+        if self.precisions and self.smoke:
+            raise SettingsError("'precisions' (--precision) does nothing in a smoke run, which has its own")
+        if self.precisions and self.forms:
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        from mobilesam.export.formats import FORMATS
+
+        has = {form: FORMATS[cast("ExportFormat", form)].precisions for form in self.forms}
+        for form, found in has.items():
+            if not set(found) & set(self.precisions):
+                raise SettingsError(f"format '{form}' has the precisions {', '.join(found)}; name one of them too")
+        for precision in self.precisions:
+            if not any(precision in found for found in has.values()):
+                raise SettingsError(f"no format of {', '.join(has)} has the precision '{precision}'; leave it out")
 
     def pairs(self) -> list[tuple[ExportFormat, StoredPrecision]]:
         """Formats and precisions to export, the reference first."""

@@ -10,9 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from mobilesam.data.checksums import state_checksum
-from mobilesam.data.layouts import expand, read_all
+from mobilesam.data.layouts import check_folder, read_all
 from mobilesam.data.photo import Item, PhotoRef, Problem
-from mobilesam.errors import SettingsError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.journal import first_line, identify, read_journal, to_line
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
@@ -27,8 +26,8 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
         DataError: a data set is missing or has no known layout.
         SettingsError: a folder of photos is given, but no COCO or LVIS file that would use it.
     """
-    if settings.images and not any(path.suffix == ".json" for path in expand(settings.data)):
-        raise SettingsError("'images' (--images) does nothing here: only COCO and LVIS files (.json) use it")
+    if settings.images:
+        check_folder(settings.data, "'images' (--images)")
     images = Path(settings.images) if settings.images else None
     return read_all(settings.data, photos=images, unclear_frame=settings.unclear_frame)
 

@@ -29,7 +29,7 @@ from mobilesam.everything.results import FoundMask
 from mobilesam.files import save_json, save_picture, save_text
 from mobilesam.image import Rgb
 from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
-from mobilesam.names import relative
+from mobilesam.names import relative, short_paths
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
 from mobilesam.rle import check_rle, is_whole
 from mobilesam.text import parse_json
@@ -176,10 +176,9 @@ def write_joint(folder: Path, form: str, names: Sequence[str], outputs: Outputs 
     """
     if form == "coco":
         return write_coco(folder, names, outputs)
-    photos = []
-    for name in names:
-        photo, hw, masks = read_record(folder / f"{name}.json")
-        photos.append(PhotoMasks(Path(photo).name, masks, hw))
+    records = [read_record(folder / f"{name}.json") for name in names]
+    short = short_paths([photo for photo, _, _ in records])
+    photos = [PhotoMasks(name, masks, hw) for name, (_, hw, masks) in zip(short, records, strict=True)]
     return save_text(joint_text(form, photos), folder / JOINT[form], outputs)
 
 

@@ -17,8 +17,8 @@ from mobilesam.export.draft import Draft
 from mobilesam.export.fixed_check import check_errors, drawn_photo, keep_worst
 from mobilesam.export.onnx import PAIR_FILES, write_pair
 from mobilesam.export.sam_decoder import SAM_DECODER_FILE, write_sam_decoder
-from mobilesam.export.verify import open_session
 from mobilesam.export.tracing import write
+from mobilesam.export.verify import open_session
 
 INPUT_HW = (684, 1024)
 ENCODER_FILE, CONFIG_FILE = "x_anylabeling_encoder.onnx", "x_anylabeling.yaml"

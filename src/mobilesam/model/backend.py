@@ -39,7 +39,10 @@ class TorchBackend:
         licence: str = "unknown",
         image_size: int | None = None,
         precision: Precision = "float32",
+        threads: int | None = None,
     ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
         try:
             self._device = torch.device(device)
             self._model = model.eval().to(self._device)

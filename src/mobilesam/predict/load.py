@@ -58,8 +58,8 @@ def load(
             for checkpoints and for GPUs; else openvino where it is installed on an x86 processor, and onnx everywhere
             else and for a quick start.
         device: "cpu", or what the backend calls a GPU ("cuda").
-        threads: number of threads per operator; None lets the runtime choose. torch and coreml always choose it, and
-            executorch has one number for all models of a process.
+        threads: number of threads per operator; None lets the runtime choose. torch (on CPUs, by
+            `torch.set_num_threads`) and executorch have one number for the whole process; coreml always chooses.
         quick_start: optimise for one or a few photos: use onnxruntime, which loads fastest, with the least memory.
         precision: number format in which OpenVINO computes, and torch the encoder; "bfloat16" is less exact, and faster
             on processors and GPUs that have it. onnxruntime computes in float32.
@@ -95,7 +95,7 @@ def load(
             + install_command("openvino")
         )
     if backend == "torch":
-        return Predictor(_torch_backend(model, device, precision, image_size))
+        return Predictor(_torch_backend(model, device, threads, precision, image_size))
     if is_checkpoint:
         raise ModelError(f"{backend} cannot read '{source}'; export it first: mobilesam export {source} -o FOLDER")
     if backend in FIXED:
@@ -130,7 +130,9 @@ def _openvino_backend(
     return OpenVinoBackend(folder, threads=threads, precision=precision, image_size=image_size)
 
 
-def _torch_backend(model: str | os.PathLike[str], device: str, precision: Precision, image_size: int | None) -> Backend:
+def _torch_backend(
+    model: str | os.PathLike[str], device: str, threads: int | None, precision: Precision, image_size: int | None
+) -> Backend:
     require("torch", "torch", f"the torch backend of '{model}'")
     from mobilesam.model import checkpoint
     from mobilesam.model.backend import TorchBackend
@@ -138,7 +140,9 @@ def _torch_backend(model: str | os.PathLike[str], device: str, precision: Precis
     path = find_checkpoint(model)
     network = checkpoint.load(path)
     licence = licence_of(model, path)
-    return TorchBackend(network, device=device, licence=licence, image_size=image_size, precision=precision)
+    return TorchBackend(
+        network, device=device, licence=licence, image_size=image_size, precision=precision, threads=threads
+    )
 
 
 def licence_of(model: str | os.PathLike[str], path: Path) -> str:

@@ -15,7 +15,7 @@ from mobilesam.settings import (
     SideOrZero,
 )
 from mobilesam.train.learning_config import LoraConfig, LossConfig, OptimConfig
-from mobilesam.train.photo_config import DataConfig, PromptConfig
+from mobilesam.train.photo_config import DRAWING, DataConfig, PromptConfig
 from mobilesam.train.run_config import PhaseConfig, RunConfig, ValidationConfig
 
 
@@ -59,6 +59,11 @@ class TrainRecipe(Settings):
         ends = [phase.until for phase in self.phases]
         if ends != sorted(ends):
             raise SettingsError(f"'phases' must end one after the other: until must not fall, found {ends}")
+
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        section, _, key = name.partition(".")
+        return "a recipe without a store" if self.store and section == "data" and key in DRAWING else None
 
 
 class Recipe(Protocol):

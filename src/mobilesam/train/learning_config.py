@@ -76,3 +76,7 @@ class LoraConfig(Settings):
     """The adapter's product is scaled by alpha / rank."""
     parts: tuple[LoraPart, ...] = ("image_encoder", "mask_decoder")
     """Which parts of the network get adapters."""
+
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        return "a rank above 0" if name in ("alpha", "parts") and not self.rank else None

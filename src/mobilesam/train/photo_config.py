@@ -16,6 +16,23 @@ from mobilesam.settings import (
     Settings,
 )
 
+DRAWING = frozenset(
+    {
+        "source_weights",
+        "other_weight",
+        "size_power",
+        "crop_probability",
+        "min_crop",
+        "object_crop_probability",
+        "rotate_probability",
+        "max_rotation",
+        "max_stretch",
+        "colour",
+        "paste_probability",
+    }
+)
+"""Keys of `DataConfig` for photos that are drawn and augmented; what has cached embeddings is shown as it is."""
+
 
 def check_weights(name: str, weights: tuple[float, ...]) -> None:
     """Refuse sampling weights that are all zero; an empty tuple is accepted.
@@ -80,6 +97,14 @@ class DataConfig(Settings):
         super().__post_init__()
         if self.other_weight == 0 and not any(self.source_weights.values()):
             raise SettingsError("'other_weight' is 0 and so is every weight in source_weights: no photo would be drawn")
+
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        if name == "min_crop" and not self.crop_probability:
+            return "crop_probability above 0"
+        if name == "max_rotation" and not self.rotate_probability:
+            return "rotate_probability above 0"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mobilesam.data.layouts import expand
+from mobilesam.data.layouts import check_folder, expand
 from mobilesam.data.split import keep_fraction
 from mobilesam.data.store_format import SUFFIX
 from mobilesam.data.survey import Survey, survey
@@ -48,8 +48,15 @@ def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable
 
 
 def photo_folder(config: DataConfig) -> Path | None:
-    """Folder of the photos of COCO and LVIS files; None to search near each file."""
-    return Path(config.photos) if config.photos else None
+    """Folder of the photos of COCO and LVIS files; None to search near each file.
+
+    Raises:
+        SettingsError: there is no such file among the data sets, so that the folder does nothing.
+    """
+    if not config.photos:
+        return None
+    check_folder(data_patterns(config), "'data.photos'")
+    return Path(config.photos)
 
 
 def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
@@ -61,6 +68,7 @@ def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
 
     Raises:
         DataError: the recipe names no data, a data set cannot be read, or no photo is left.
+        SettingsError: as of `photo_folder`.
     """
     found = survey(
         data_patterns(config),

@@ -69,6 +69,10 @@ class RunConfig(Settings):
                 f"'steps' is {self.steps} and minutes is {self.minutes}, and both say how long; set one of them to 0"
             )
 
+    def needs(self, name: str) -> str | None:
+        """What a key lacks to have an effect."""
+        return "resident = true" if name == "resident_side" and self.resident is False else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig(Settings):

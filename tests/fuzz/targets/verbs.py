@@ -32,10 +32,13 @@ def prompt_file(data: bytes, folder: Path) -> None:
     """Read a prompt file, and look for the prompts of a photo."""
     from mobilesam.annotate.prompts import PromptFile
     from mobilesam.data.files import FileRef
-    from mobilesam.data.photo import PhotoId, PhotoRef
+    from mobilesam.data.photo import PhotoId
+    from mobilesam.shards.tasks import Task
 
     found = PromptFile(write(folder / "prompts.json", data))
-    found.of(PhotoRef(PhotoId("d", "sub/b.jpg"), FileRef("b.jpg"), None, image_id=1))
+    ids = {"sub/b.jpg": 1, "a.jpg": 0, "c/a.jpg": None}
+    tasks = [Task(PhotoId("d", name), FileRef(name), (1, 1), image_id=id) for name, id in ids.items()]
+    list(found.give(tasks, folder))
 
 
 def plans() -> list[bytes]:
