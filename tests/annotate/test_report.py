@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mobilesam.annotate.job import AnnotateJob
-from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.report import tile, to_coco, write_coco, write_report
 from mobilesam.annotate.work import begin
 from mobilesam.errors import DataError
 from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
@@ -18,6 +18,7 @@ from mobilesam.shards.report import write_errors
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import redo_missing, run_worker
 from tests.helpers.annotating import plan
+from tests.helpers.run_lengths import wrapping
 
 
 @pytest.fixture(params=["sa1b", "parquet"])
@@ -102,3 +103,15 @@ def test_a_damaged_plan_is_named(job) -> None:
 def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:
     (job.folder / PROBLEMS_FILE).write_bytes(b"\xff\n")
     assert write_errors(job).read_text().startswith("\\xff\n")
+
+
+@pytest.mark.parametrize("counts", ["", "5", None])
+def test_run_lengths_of_a_shard_that_was_changed_do_not_reach_native_code(counts) -> None:
+    rle = wrapping((24, 32)) if counts is None else {"size": [24, 32], "counts": counts}
+    record = {"segmentation": rle, "area": 7, "score": 0.5}
+    with pytest.raises(DataError, match="run length"):
+        to_coco(record, 1, 1, (24, 32))
+    with pytest.raises(DataError, match="run length"):
+        tile(np.zeros((24, 32, 3), np.uint8), [record])
+    with pytest.raises(DataError, match="the mask is 32x24"):
+        to_coco(record, 1, 1, (32, 24))

@@ -116,7 +116,7 @@ def write_coco(job: AnnotateJob) -> Path:
                     photos.write(("," if count > 1 else "") + "\n" + json.dumps(image))
                     for record in records:
                         number += 1
-                        annotation = to_coco(record, number, image_id)
+                        annotation = to_coco(record, number, image_id, (h, w))
                         categories.add(annotation["category_id"])
                         file.write(("," if number > 1 else "") + "\n" + json.dumps(annotation))
             named = [{"id": id, "name": f"category {id}" if id > 1 else "object"} for id in sorted(categories)]
@@ -128,11 +128,16 @@ def write_coco(job: AnnotateJob) -> Path:
     return path
 
 
-def to_coco(record: Record, id: int, image_id: int | str) -> Record:
-    """A mask as an annotation of a COCO file."""
-    from mobilesam.boxes import from_rle, xyxy_to_xywh
+def to_coco(record: Record, id: int, image_id: int | str, hw: tuple[int, int]) -> Record:
+    """A mask of a photo of size `hw` as an annotation of a COCO file.
 
-    rle = record["segmentation"]
+    Raises:
+        DataError: its run lengths do not fit the photo; the shard was changed or damaged.
+    """
+    from mobilesam.boxes import from_rle, xyxy_to_xywh
+    from mobilesam.rle import check_rle
+
+    rle = check_rle(record["segmentation"], hw)
     score = record.get("predicted_iou", record.get("score"))
     category = record.get("category_id")
     return {
@@ -177,7 +182,7 @@ def tile(rgb: Rgb, records: list[Record]) -> Rgb:
     """A photo with its masks in colours, at most `TILE` pixels a side."""
     labels = np.zeros(rgb.shape[:2], np.uint16)
     for i in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
-        labels[masks.from_rle(records[i]["segmentation"])] = i + 1
+        labels[masks.from_rle(records[i]["segmentation"], (rgb.shape[0], rgb.shape[1]))] = i + 1
     picture = Image.fromarray(overlay_labels(rgb, labels))
     picture.thumbnail((TILE - 4, TILE - 4))
     return np.asarray(picture)
