@@ -1,7 +1,7 @@
 """JPEG 2000 of more than 8 bits: its values as they stand in the file.
 
-Pillow shifts grey values to 16 bits, so that a `value_range` would not be in the file's own values. Colours it rounds to
-8 bits, and the brightest ones overflow to black.
+Pillow shifts grey values to 16 bits, so that a `value_range` would not be in the file's own values. It rounds colours
+to 8 bits, and the brightest ones overflow to black.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ The rule, in this order:
    MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample; or the largest value of a PPM, below 65535; or 9 to 15
    bits per sample of a JPEG 2000;
 3. the range that the values suggest: floating point within 0-1 is 0-1 where its largest value is above 0.25 or all are
-   equal, and within 0-255 with its largest value above 64 is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
-   quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
+   equal, and within 0-255 with its largest value above 64 is 0-255; integers within 0-255 have 8 bits; integers within
+   0-65535 have 16 bits where one of them is above 16383, a quarter of that range, or all are equal (a smaller largest
+   value means 10, 12 or 14 bits in a container of 16);
 4. else black is the 0.5 percentile of the finite values and white the 99.5 percentile. Of large photos a regular grid
    of at most a million pixels is counted.
 

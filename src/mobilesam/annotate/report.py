@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -17,7 +18,7 @@ from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
 from mobilesam.files import replacing, save_picture
-from mobilesam.image import Rgb
+from mobilesam.image import Rgb, within_memory
 from mobilesam.outputs import ALL
 from mobilesam.shards.parquet import read_rows
 from mobilesam.shards.records import all_done
@@ -28,6 +29,7 @@ from mobilesam.tables import table
 
 SAMPLES = 25  # photos on the contact sheet, 5 x 5
 TILE = 320  # pixels
+DRAWN_SIDE = 2 * TILE  # of a photo before it is reduced to its tile
 WORST = 10
 Record = dict[str, Any]
 
@@ -162,9 +164,11 @@ def write_sample(job: AnnotateJob) -> Path | None:
     for turn, index in enumerate(chosen):
         share = SAMPLES // len(chosen) + (turn < SAMPLES % len(chosen))
         results = list(results_of(job, index))
-        for task, _, records in rng.sample(results, min(share, len(results))):
+        for task, hw, records in rng.sample(results, min(share, len(results))):
             try:
-                tiles.append(tile(task.decode(task.read(), job.settings.max_pixels), records))
+                with within_memory("the photo"):
+                    rgb = task.decode(task.read(), job.settings.max_pixels, max_side=DRAWN_SIDE)
+                    tiles.append(tile(rgb, hw, records))
             except (MobileSamError, OSError):
                 continue  # the photo has gone since
     if not tiles:
@@ -178,11 +182,12 @@ def write_sample(job: AnnotateJob) -> Path | None:
     return save_picture(sheet, job.folder / "sample.jpg", outputs=ALL)
 
 
-def tile(rgb: Rgb, records: list[Record]) -> Rgb:
-    """A photo with its masks in colours, at most `TILE` pixels a side."""
-    labels = np.zeros(rgb.shape[:2], np.uint16)
+def tile(rgb: Rgb, hw: tuple[int, int], records: list[Record]) -> Rgb:
+    """A photo, which may be reduced, with its masks of size `hw` in colours, at most `TILE` pixels a side."""
+    labels = np.zeros(hw, np.uint16)
     for i in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
-        labels[masks.from_rle(records[i]["segmentation"], (rgb.shape[0], rgb.shape[1]))] = i + 1
-    picture = Image.fromarray(overlay_labels(rgb, labels))
+        labels[masks.from_rle(records[i]["segmentation"], hw)] = i + 1
+    reduced = np.asarray(cv2.resize(labels, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint16)
+    picture = Image.fromarray(overlay_labels(rgb, reduced))
     picture.thumbnail((TILE - 4, TILE - 4))
     return np.asarray(picture)

@@ -29,7 +29,7 @@ BOX_NUMBERS = 4  # of a YOLO line that holds a box: its centre and its sides
 MAX_VALUES = 10_000
 """Most objects of a label picture: more than there are cells in a micrograph; noise has more."""
 MAX_COLOURS = 256
-"""Most objects of a label picture of colours: what the palettes of Pascal VOC and DAVIS hold; smoothed edges have more."""
+"""Most objects of a label picture of colours: what palettes hold; smoothed edges have more."""
 MARGIN = 1.0  # of a YOLO polygon around the photo; what lies farther out is not in fractions of it
 
 Rule = Literal["object", "frames", "instances", "cityscapes"]
