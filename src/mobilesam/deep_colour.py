@@ -114,7 +114,11 @@ def read_deep_alpha(opener: Opener, pixels: Bytes, what: str, value_range: Value
     def colours(part: slice) -> NDArray[np.generic]:
         return upper[part][..., :3].astype(np.uint16) << 8 | lower[part][..., :3]
 
-    scale = tones.choose_scale(Deep(colours, hw, np.dtype(np.uint16)), what, value_range, says)
+    def visible(part: slice) -> NDArray[np.generic]:
+        """Not a number where the photo is transparent: what lies there says nothing about black and white."""
+        return np.where(upper[part][..., 3:] > 0, colours(part).astype(np.float32), np.nan)
+
+    scale = tones.choose_scale(Deep(visible, hw, np.dtype(np.uint16)), what, value_range, says)
     for part in strips(*hw):
         pixels[part] = on_white(np.concatenate([scale(colours(part)), upper[part][..., 3:]], axis=2))
     return pixels
