@@ -39,7 +39,7 @@ from mobilesam import boxes
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.evaluate.metrics import bootstrap, boundary_iou, iou
-from mobilesam.evaluate.photo import Truth, choose, decode_objects
+from mobilesam.evaluate.photo import Truth, choose, read_objects
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.masks import deepest_pixel
 from mobilesam.predict import zoom
@@ -176,15 +176,15 @@ def ask_photo(sam: mobilesam.Predictor, photo: PhotoRef, parts: list[str], talli
     """Measure all parts on one photo."""
     image = sam.embed(photo.open())
     assert image.photo is not None
-    truths, _ = decode_objects(photo.id, photo.annotation(), image.original_hw)
+    truths, _ = read_objects(photo.id, photo.annotation(), image.original_hw)
     mirror = sam.embed(np.ascontiguousarray(image.photo[:, ::-1])) if "more" in parts else image
-    for truth in choose(truths, EVERY):
+    for truth in (one.decode() for one in choose(truths, EVERY)):
         asked = Asked(image, make_prompt(image.original_hw, box=boxes.from_mask(truth.mask)))
         if "region" in parts:
             compare_regions(asked, photo.id, truth, tallies)
         if "more" in parts:
             compare_more(asked, photo.id, truth, mirror, tallies["more, boxes"])
-    for truth in choose(truths, LARGE):
+    for truth in (one.decode() for one in choose(truths, LARGE)):
         asked = Asked(image, make_prompt(image.original_hw, points=[deepest_pixel(truth.mask)[0]]))
         if "click" in parts:
             compare_picks(asked, photo.id, truth, tallies["click"])

@@ -21,7 +21,7 @@ from mobilesam.choices import StoredPrecision
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from mobilesam.evaluate.metrics import iou
-from mobilesam.evaluate.photo import Images, ask, decode_objects
+from mobilesam.evaluate.photo import Images, ask, read_objects
 from mobilesam.export.onnx import export_pair
 from mobilesam.model import checkpoint
 
@@ -41,11 +41,12 @@ def compare(models: list[mobilesam.Predictor], photo: PhotoRef, min_area: int) -
     """IoU between the two models' masks, for each object and protocol of one photo."""
     rgb = photo.open()
     images = [Images(sam.embed(rgb), None) for sam in models]
-    truths, _ = decode_objects(photo.id, photo.annotation(), images[0].student.original_hw)
+    objects, _ = read_objects(photo.id, photo.annotation(), images[0].student.original_hw)
     values = []
-    for truth in truths:
-        if truth.mask.sum() < min_area:
+    for one in objects:
+        if one.area < min_area:
             continue
+        truth = one.decode()
         for protocol in PROTOCOLS:
             answers = [ask(protocol, truth, image, False) for image in images]
             values.append(iou(*(answer.mask for answer in answers if answer)))

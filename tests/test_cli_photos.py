@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import typer
@@ -14,7 +15,7 @@ from PIL import Image
 
 from mobilesam import tones
 from mobilesam.cli.photos import Opening, parse_range
-from mobilesam.errors import ImageError
+from mobilesam.errors import ImageError, ModelError
 from mobilesam.image import find_photos
 
 CASES = Path(__file__).parent / "cases"
@@ -114,3 +115,26 @@ def test_everything_takes_the_options_of_photos(run, coffee: Path, tmp_path: Pat
     assert "skipped" in run(*words, "--recursive")[1]
     assert "skipped" not in run(*words, "--recursive", "--range", "0,100")[1]
     assert run(*words, "--recursive", "--range", "1")[0] == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory"), ModelError("it has failed")])
+def test_whatever_one_photo_raises_it_is_named_and_the_others_are_segmented(
+    run, coffee: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from mobilesam.predict.results import Prediction
+
+    original, calls = Prediction.__getitem__, []
+
+    def failing(self: Prediction, index: int) -> object:
+        calls.append(index)
+        if len(calls) == 1:
+            raise error
+        return original(self, index)
+
+    monkeypatch.setattr(Prediction, "__getitem__", failing)
+    (tmp_path / "b.png").write_bytes(coffee.read_bytes())
+    code, out, err = run("segment", coffee, tmp_path / "b.png", *CLICK, "-o", "out")
+    assert code == 1
+    assert "1 of 2 photos failed" in err
+    assert "memory" in err or "it has failed" in err
+    assert "b_mask.png" in out

@@ -10,6 +10,7 @@ from mobilesam import masks
 from mobilesam.errors import DataError
 from mobilesam.rle import MAX_RUNS, check_rle
 from tests.helpers.children import in_child
+from tests.helpers.run_lengths import as_text, wrapping
 
 
 def random_masks(count: int) -> list[np.ndarray]:
@@ -42,6 +43,9 @@ def test_large_differences_between_runs_are_read_with_their_sign() -> None:
         ({"size": [28, 40], "counts": "5"}, "add up to 5 pixels"),
         ({"size": [28, 40], "counts": [5, 6]}, "add up to 11 pixels"),
         ({"size": [28, 40], "counts": [28 * 40, 1]}, "add up to 1121 pixels"),
+        ({"size": [28, 40], "counts": [28 * 40 + 1]}, "a run length is 1121, the whole mask has 1120 pixels"),
+        ({"size": [28, 40], "counts": [2**32 - 1] * 3}, "a run length is 4294967295"),
+        ({"size": [28, 40], "counts": as_text([2**34 - 1, 5])}, "a run length is 17179869183"),
         ({"size": [28, 40], "counts": [1125, -5]}, "negative"),
         ({"size": [28, 40], "counts": [2**33]}, "whole numbers"),
         ({"size": [28, 40], "counts": [10**30]}, "whole numbers"),
@@ -80,6 +84,37 @@ except MobileSamError as error:
     assert found.startswith("DataError"), found
     with pytest.raises(DataError, match=why):
         masks.from_rle(rle)
+
+
+def test_runs_whose_sum_wraps_to_the_size_do_not_end_the_process() -> None:
+    found, *_ = in_child("""
+from mobilesam import masks
+from mobilesam.rle import check_rle
+from tests.helpers.run_lengths import wrapping
+for read in (masks.from_rle, check_rle):
+    try:
+        read(wrapping((240, 320)), (240, 320))
+    except MobileSamError as error:
+        print(type(error).__name__, error)
+""")
+    assert found.startswith("DataError a run length is"), found
+    with pytest.raises(DataError, match="a run length is"):
+        check_rle(wrapping((240, 320)))
+
+
+def test_no_size_is_larger_than_native_code_counts_even_where_a_file_states_it_twice() -> None:
+    side = 2**17
+    rle = {"size": [side, side], "counts": as_text([2**33, 2**33])}
+    with pytest.raises(DataError, match="more than 2147483648 pixels"):
+        check_rle(rle, (side, side))
+
+
+def test_a_mask_may_be_as_large_as_the_photo_that_was_opened() -> None:
+    hw = (20_000, 15_000)
+    rle = {"size": list(hw), "counts": as_text([10, 300, hw[0] * hw[1] - 310])}
+    assert check_rle(rle, hw)["size"] == list(hw)
+    with pytest.raises(DataError, match="more than 268435456 pixels"):
+        check_rle(rle)
 
 
 def test_a_mask_of_another_size_than_the_photos_is_named() -> None:

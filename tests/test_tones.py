@@ -16,6 +16,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.errors import ImageError, SettingsError
 from mobilesam.image import PhotoLike, open_photo
+from tests.helpers.deep import said
 
 RNG = np.random.default_rng(0)
 Y, X = np.mgrid[:240, :320]
@@ -216,3 +217,47 @@ def test_what_was_chosen_is_said_once_as_a_warning(monkeypatch: pytest.MonkeyPat
     assert [record.levelname for record in records] == ["WARNING", "INFO"]
     assert "ct.tif" in records[0].getMessage()
     assert "--range" in records[0].getMessage()
+
+
+def test_dark_floats_are_shown_by_percentiles_and_others_in_the_unit_range() -> None:
+    reflectance = (GREY / 255 * 0.05).astype(np.float32)
+    with said() as messages:
+        shown = grey(tiff(reflectance))
+    np.testing.assert_array_equal(shown, expect_percentiles(reflectance))
+    assert len(messages) == 1
+    constant = np.full((5, 6), 0.1, np.float32)
+    np.testing.assert_array_equal(grey(constant), 26)
+    bright = reflectance.copy()
+    bright[0, 0] = 0.26
+    np.testing.assert_array_equal(grey(bright), np.round(bright * 255))
+
+
+@pytest.mark.parametrize("outlier", [65535, 20000])
+def test_one_hot_pixel_changes_nothing_but_it_is_said_that_the_photo_is_dark(outlier: int) -> None:
+    deep = (GREY * 16).astype(np.uint16)
+    deep[3, 3] = outlier
+    with said() as messages:
+        shown = grey(png(deep))
+    np.testing.assert_array_equal(shown, np.round(deep.astype(np.float32) / 257))
+    (message,) = messages
+    assert "so that it is dark" in message
+    assert "--range" in message
+
+
+def test_a_photo_of_full_range_is_shown_without_a_word() -> None:
+    with said() as messages:
+        grey(png((GREY * 257).astype(np.uint16)))
+        grey((GREY / 255).astype(np.float32))
+        grey(np.full((4, 5), 7000, np.uint16))
+        grey(GREY.astype(np.float32))
+    assert messages == []
+
+
+def test_a_photo_whose_only_numbers_lie_off_the_grid_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tones, "SAMPLE", 4)
+    values = np.full((40, 40), np.nan)
+    values[3, 3], values[3, 5] = -5, 5
+    assert grey(values)[3, 5] == 255
+    values[3, 3] = 0.5
+    values[3, 5] = 0.9
+    assert grey(values)[3, 5] == 230

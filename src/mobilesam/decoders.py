@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 BYTES = 6.0
 """Bytes per pixel of photos of most formats, the result of 3 included."""
 OPENJPEG = 5.0  # per channel: 32 bits of the channel and 8 of its result
+OPENJPEG_DEEP = 6.0  # the same with 16 bits of its result
 OPENJPEG_IN_PILLOW = 4.0  # Pillow's own image of what it decoded
 AV1_FRAME = 1.5  # what a decoder of AV1 takes, relative to its planes
 HEIF = 8.0
@@ -28,6 +29,8 @@ SIZ = struct.Struct(">HHHIIIIII")  # of JPEG 2000: marker, length, kind, size of
 SIZ_MARKER = b"\xff\x4f\xff\x51"
 HEAD, HEAD_OF_BOXES = 4096, 1 << 16
 AV1_BOX = b"av1C"
+BITS_BOX = b"pixi"
+HEVC_BOX = b"hvcC"
 
 
 def bytes_per_pixel(image: Image.Image) -> float:
@@ -45,6 +48,8 @@ def jpeg_bytes(image: Image.Image) -> float:
 
 def jpeg2000_bytes(image: Image.Image) -> float:
     """The channels of a tile; tiles are decoded one after the other, so that only the largest counts."""
+    if is_deep_jpeg2000(image):  # decoded as a whole
+        return OPENJPEG_DEEP * len(image.getbands()) + 1
     share = share_of_tile(image)
     by_pillow = share < 1 or image.mode not in ("L", "RGB", "RGBA")
     return share * OPENJPEG * len(image.getbands()) + (1 + (OPENJPEG_IN_PILLOW if by_pillow else 0))
@@ -154,6 +159,32 @@ def share_of_tile(image: Image.Image) -> float:
     _, _, _, width, height, left, top, tile_width, tile_height = SIZ.unpack_from(head, start + 2)
     whole = math.prod((width - left, height - top))
     return min(1.0, tile_width * tile_height / whole) if whole > 0 else 1.0
+
+
+def jpeg2000_bits(image: Image.Image) -> tuple[int, bool]:
+    """Bits per value of a JPEG 2000, and whether its values have a sign; (8, False) where its header cannot be read."""
+    head = head_of(image)
+    place = head.find(SIZ_MARKER) + 2 + SIZ.size + 10  # behind the offsets of tiles and the number of channels
+    if head.find(SIZ_MARKER) < 0 or len(head) <= place:
+        return 8, False
+    return (head[place] & 0x7F) + 1, bool(head[place] & 0x80)
+
+
+def is_deep_jpeg2000(image: Image.Image) -> bool:
+    """Whether a JPEG 2000 has colours of more than 8 bits, of which Pillow turns the brightest to black."""
+    return image.format == "JPEG2000" and image.mode in ("RGB", "RGBA") and jpeg2000_bits(image)[0] > 8
+
+
+def box_bits(image: Image.Image) -> int:
+    """Bits per channel that the boxes of an AVIF or HEIC state; 8 where they cannot be read."""
+    head = head_of(image, HEAD_OF_BOXES)
+    if 0 <= (start := head.find(BITS_BOX)) < len(head) - 10:
+        return max(head[start + 9 : start + 9 + head[start + 8]], default=8)
+    if 0 <= (start := head.find(AV1_BOX)) < len(head) - 6:
+        return (12 if head[start + 6] & 0x20 else 10) if head[start + 6] & 0x40 else 8
+    if 0 <= (start := head.find(HEVC_BOX)) < len(head) - 21:
+        return 8 + (head[start + 21] & 7)
+    return 8
 
 
 def head_of(image: Image.Image, size: int = HEAD) -> bytes:

@@ -38,7 +38,7 @@ class DataError(MobileSamError):
 
 
 class OutOfMemoryError(MobileSamError):
-    """Training needs more memory than the device or the machine has."""
+    """Training or evaluation needs more memory than the device or the machine has."""
 
 
 class ExportError(MobileSamError):

@@ -11,14 +11,17 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilesam import pixels, tones
+from mobilesam import deep_colour, pixels, tones
 from mobilesam.choices import Frame
 from mobilesam.contract import PIXEL_MEAN
 from mobilesam.encoded import (
@@ -32,7 +35,7 @@ from mobilesam.encoded import (
     opened,
     tiff_orientation,
 )
-from mobilesam.errors import ImageError
+from mobilesam.errors import ImageError, first_line
 from mobilesam.outputs import is_picture_of_ours
 
 __all__ = [
@@ -120,12 +123,13 @@ def open_stored(
         if max_side is not None:
             ratio = min(1, max_side / max(image.size))
             image.draft(None, (round(image.width * ratio), round(image.height * ratio)))
-        is_deep = pixels.is_deep_colour(image)
+        is_deep, kind = deep_colour.is_deep_colour(image), (image.mode, image.format)
+        if value_range is not None and deep_colour.ignores_range(image):
+            tones.tell_no_effect(what)
         found, orientation = pixels.decode(image, what, value_range)
-    if is_deep and (value_range is not None or found.max() <= tones.LARGEST_OF_14_BITS >> 8):
-        with opened(photo, what, max_pixels) as image:
-            deep = pixels.read_deep_colour(image, found, what, value_range)
-        found = found if deep is None else deep
+    if is_deep:
+        opener = partial(opened, photo, what, max_pixels)
+        found = deep_colour.refine(opener, found, kind, what, value_range, max_pixels)
     return pixels.in_colour(found), orientation
 
 
@@ -139,6 +143,21 @@ def read_header(source: Source | BinaryIO, what: str = "", max_pixels: int = MAX
     with opened(source, what or _name(source), max_pixels) as image:
         width, height = pixels.stored_size(image)
         return (height, width), tiff_orientation(image) if image.format == "TIFF" else exif_orientation(image)
+
+
+@contextmanager
+def within_memory(what: str) -> Iterator[None]:
+    """Turn the exceptions that a large photo raises anywhere in its processing into an `ImageError` that names it.
+
+    Loops over photos use it, so that a photo for which memory runs out, or that is larger than OpenCV takes, does not
+    stop the others.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise ImageError(f"{what} needs more memory than there is; make it smaller") from None
+    except cv2.error as error:
+        raise ImageError(f"{what} is too large for OpenCV or for the memory ({first_line(error)})") from error
 
 
 def _name(source: Source | BinaryIO) -> str:

@@ -108,7 +108,12 @@ def on_white_rows(pixels: Bytes) -> Bytes:
 
 
 def _by_opencv(image: ImageFile.ImageFile, how: int) -> Bytes | None:
-    """Decode a file by OpenCV; None where it does not give 8 bits in the size and channels that Pillow announces."""
+    decoded = by_opencv(image, how, np.uint8)
+    return None if decoded is None else np.asarray(decoded, np.uint8)
+
+
+def by_opencv(image: ImageFile.ImageFile, how: int, kind: type[np.generic]) -> NDArray[np.generic] | None:
+    """Decode a file by OpenCV; None where it does not give this type in the size and channels that Pillow announces."""
     assert image.fp is not None
     position = image.fp.tell()
     image.fp.seek(0)
@@ -118,9 +123,9 @@ def _by_opencv(image: ImageFile.ImageFile, how: int) -> Bytes | None:
         decoded = None
     image.fp.seek(position)
     channels = () if image.mode == "L" else (len(image.mode),)
-    if decoded is None or decoded.dtype != np.uint8 or decoded.shape != (image.height, image.width, *channels):
+    if decoded is None or decoded.dtype != kind or decoded.shape != (image.height, image.width, *channels):
         return None
-    return np.asarray(decoded, np.uint8)
+    return np.asarray(decoded)
 
 
 def _packed(bgr: Bytes) -> Bytes:

@@ -111,6 +111,12 @@ def from_rle(rle: Rle | dict[str, Any], hw: tuple[int, int] | None = None) -> ND
     return decode_rle(rle, hw)
 
 
+def size(rle: Rle) -> tuple[int, int]:
+    """Size (height, width) of a mask in run lengths."""
+    height, width = rle["size"]
+    return height, width
+
+
 def area(rle: Rle) -> int:
     """Count the pixels of a mask in run lengths."""
     return int(coco_mask.area(rle))

@@ -6,7 +6,6 @@ memory, and the result is packed into the front of that same memory. Everything 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from mobilesam import netpbm, tones
+from mobilesam import jpeg2000, netpbm, tones
 from mobilesam.encoded import ORIENTATION, check_pixels, exif_orientation, tiff_orientation
 from mobilesam.errors import ImageError
 from mobilesam.lean import on_white, read_lean
@@ -35,7 +34,8 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
 
     The photo is of no use afterwards.
     """
-    if (found := read_lean(image)) is not None:
+    found = jpeg2000.read_deep(image, what, value_range)
+    if found is not None or (found := read_lean(image)) is not None:
         return found, exif_orientation(image)
     if image.mode == "I" and (found := netpbm.read_deep(image, what, value_range)) is not None:
         return found, 1
@@ -47,44 +47,6 @@ def decode(image: ImageFile.ImageFile, what: str, value_range: ValueRange | None
     if memory is not None and image.im is memory.core:
         return memory.pack(image), orientation
     return read(image, what, value_range, says), orientation
-
-
-def is_deep_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether a photo that is not loaded yet has 16-bit colour channels, of which Pillow keeps the upper 8 bits."""
-    is_deep = netpbm.largest_value(image) > netpbm.SHALLOW or bool(LOWER.keys() & set(map(raw_mode, image.tile)))
-    return image.mode == "RGB" and is_deep
-
-
-def read_deep_colour(
-    image: ImageFile.ImageFile, upper: Bytes, what: str, value_range: ValueRange | None
-) -> Bytes | None:
-    """Scale a photo with 16-bit colours to 8 bits (H, W, 3) as stored; None where its lower 8 bits cannot be read.
-
-    `upper`, its upper 8 bits (H, W, 3), becomes the result: Pillow is told to read the other byte of each value.
-    """
-    if image.format == "PPM":
-        return netpbm.read_deep(image, what, value_range)
-    if not all(raw_mode(tile) in LOWER for tile in image.tile):
-        return None
-    says = tones.from_file(image)
-    for i, tile in enumerate(image.tile):
-        other = LOWER[raw_mode(tile)]
-        image.tile[i] = tile._replace(args=other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:]))
-    lower, _ = decode(image, what, None)
-    if lower.shape != upper.shape:
-        return None
-    deep = Deep(lambda part: upper[part].astype(np.uint16) << 8 | lower[part], upper.shape[:2], np.dtype(np.uint16))
-    return tones.to_8_bits(deep, what, value_range, says, upper)
-
-
-def raw_mode(tile: ImageFile._Tile) -> str:
-    """How Pillow is told to unpack the values of a part of a photo."""
-    return str(tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args)
-
-
-LOWER = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B"}
-LOWER["RGB;16N"] = LOWER[f"RGB;16{sys.byteorder[0].upper()}"]
-"""For each way to unpack the upper byte of 16-bit values, the way to unpack the lower one."""
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:

@@ -19,9 +19,11 @@ from mobilesam.errors import DataError
 
 MAX_PIXELS = 2**28
 """Most pixels of a mask or an embedded photo of which a file states the size alone."""
+MAX_AREA = 2**31
+"""Most pixels of any mask; pycocotools counts them in 32 bits."""
 MAX_RUNS = 2**24
 """Most runs, or characters of the compressed form: ten times the noisiest mask of a 12-megapixel photo."""
-MAX_DIGITS = 7  # of one number: 7 * 5 bits hold every difference of two 32-bit runs
+MAX_DIGITS = 7  # of one number: 7 * 5 bits hold every difference of two 32-bit runs, and no sum of them wraps
 
 
 class Rle(TypedDict):
@@ -37,7 +39,7 @@ def check_rle(rle: Any, hw: tuple[int, int] | None = None) -> Rle:
 
     Args:
         rle: {"size": [height, width], "counts": text, bytes or a list of numbers}.
-        hw: the photo, whose size it must have; where None, at most `MAX_PIXELS` pixels.
+        hw: the photo, whose size it must have, at most `MAX_AREA` pixels; where None, at most `MAX_PIXELS` pixels.
 
     Returns:
         The same mask with compressed counts.
@@ -69,8 +71,8 @@ def _parse(rle: Any, hw: tuple[int, int] | None) -> tuple[tuple[int, int], NDArr
     height, width = _size(rle["size"])
     if hw is not None and (height, width) != tuple(hw):
         raise DataError(f"the mask is {width}x{height}, the photo {hw[1]}x{hw[0]}")
-    if hw is None and height * width > MAX_PIXELS:
-        raise DataError(f"a mask of {width}x{height} has more than {MAX_PIXELS} pixels")
+    if height * width > (most := MAX_PIXELS if hw is None else MAX_AREA):
+        raise DataError(f"a mask of {width}x{height} has more than {most} pixels")
     counts = rle["counts"]
     if isinstance(counts, (str, bytes)):
         runs = _digits(counts)
@@ -80,6 +82,9 @@ def _parse(rle: Any, hw: tuple[int, int] | None) -> tuple[tuple[int, int], NDArr
         raise DataError(f"counts of run lengths are a text or a list, not {_shown(counts)}")
     if len(runs) and runs.min() < 0:
         raise DataError("a run length is negative")
+    # Each of them, before they are added up: a sum of numbers of any size wraps, and may come out right.
+    if len(runs) and (longest := int(runs.max())) > height * width:
+        raise DataError(f"a run length is {longest}, the whole mask has {height * width} pixels ({width}x{height})")
     if (total := int(runs.sum())) != height * width:
         raise DataError(f"the run lengths add up to {total} pixels, the mask has {height * width} ({width}x{height})")
     return (height, width), runs

@@ -4,12 +4,16 @@ The rule, in this order:
 
 1. the range that the user gives (`value_range`);
 2. the range in the file's tags: TIFF's SMinSampleValue and SMaxSampleValue, the display range of ImageJ, TIFF's
-   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample; or the largest value of a PPM, below 65535;
-3. the range that the values suggest: floating point within 0-1 is 0-1, and within 0-255 with its largest value above 64
-   is 0-255; integers within 0-255 have 8 bits; integers within 0-65535 have 16 bits where one of them is above 16383, a
-   quarter of that range, or all are equal (a smaller largest value means 10, 12 or 14 bits in a container of 16);
+   MinSampleValue and MaxSampleValue, or 9 to 15 bits per sample; or the largest value of a PPM, below 65535; or 9 to 15
+   bits per sample of a JPEG 2000;
+3. the range that the values suggest: floating point within 0-1 is 0-1 where its largest value is above 0.25 or all are
+   equal, and within 0-255 with its largest value above 64 is 0-255; integers within 0-255 have 8 bits; integers within
+   0-65535 have 16 bits where one of them is above 16383, a quarter of that range, or all are equal (a smaller largest
+   value means 10, 12 or 14 bits in a container of 16);
 4. else black is the 0.5 percentile of the finite values and white the 99.5 percentile. Of large photos a regular grid
    of at most a million pixels is counted.
+
+A photo that rule 3 shows dark, because few of its values are bright, stays dark, which is said: see `darkness`.
 
 NaN, minus infinity and GDAL's "no data" value are black, plus infinity is white.
 """
@@ -36,7 +40,9 @@ SAMPLE = 1_000_000  # largest number of pixels from which percentiles are comput
 FULL = {8: (0.0, 255.0), 16: (0.0, 65535.0)}
 LARGEST_OF_14_BITS = 16383
 UNIT = (0.0, 1.0)
+DARKEST_UNIT = 0.25  # floating point up to here, a quarter as for integers, is not taken for a photo in 0-1
 DARKEST_BYTES = 64  # floating point up to here is not taken for 8-bit values
+DARK = 0.25  # of white: where nearly all values are below, one bright pixel may have decided what white is
 BITS, DESCRIPTION, MIN, MAX, SAMPLE_MIN, SAMPLE_MAX, NO_DATA = 258, 270, 280, 281, 340, 341, 42113  # tags of TIFF
 
 Rows = Callable[[slice], NDArray[np.generic]]
@@ -44,6 +50,7 @@ Rows = Callable[[slice], NDArray[np.generic]]
 
 log = logging.getLogger("mobilesam")
 _was_said = threading.Event()
+_was_said_of_range = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -140,9 +147,10 @@ def choose(deep: Deep, what: str, says: Tones | None) -> Tones:
         return says
     span = by_values(low, high, np.issubdtype(deep.dtype, np.floating))
     if span is not None:
-        return Tones(*span, "", no_data)
-    black, white = np.percentile(sample(deep, no_data), PERCENTILES, overwrite_input=True)
-    if black == white:  # nearly everything has one value
+        return Tones(*span, "" if span == FULL[8] else darkness(sample(deep, no_data), span[1]), no_data)
+    values = sample(deep, no_data)
+    black, white = np.percentile(values, PERCENTILES, overwrite_input=True) if values.size else (low, low)
+    if black == white:  # nearly everything has one value, or is no number
         return Tones(low, high, "its extremes, since its percentiles are equal", no_data)
     return Tones(float(black), float(white), f"percentiles {PERCENTILES[0]:g} and {PERCENTILES[1]:g}", no_data)
 
@@ -153,12 +161,22 @@ def by_values(low: float, high: float, is_floating: bool) -> tuple[float, float]
         return None
     if is_floating:
         if high <= UNIT[1]:
-            return UNIT
+            return UNIT if high > DARKEST_UNIT or low == high else None
         return FULL[8] if DARKEST_BYTES < high <= FULL[8][1] else None
     if high <= FULL[8][1]:
         return FULL[8]
     is_16_bit = LARGEST_OF_14_BITS < high <= FULL[16][1] or low == high <= FULL[16][1]
     return FULL[16] if is_16_bit else None
+
+
+def darkness(values: NDArray[np.generic], white: float) -> str:
+    """Say that a photo is shown dark, though a few of its values (N,) are bright; "" where it is not."""
+    if not values.size or values.min() == values.max():
+        return ""
+    bright = float(np.percentile(values, PERCENTILES[1]))
+    if bright > DARK * white:
+        return ""
+    return f"by its largest values, though {PERCENTILES[1]:g} % of all are at most {bright:g}, so that it is dark"
 
 
 def from_file(image: Image.Image) -> Tones | None:
@@ -240,6 +258,18 @@ def tell(what: str, tones: Tones) -> None:
         tones.low,
         tones.high,
         tones.because,
+    )
+
+
+def tell_no_effect(what: str) -> None:
+    """Log that a `value_range` has no effect on a photo; as a warning for the first one, as in `tell`."""
+    level = logging.INFO if _was_said_of_range.is_set() else logging.WARNING
+    _was_said_of_range.set()
+    log.log(
+        level,
+        "%s has more than 8 bits per channel, of which only the upper 8 can be read: value_range (--range) has no "
+        "effect on it; save it as PNG or TIFF without transparency",
+        what,
     )
 
 

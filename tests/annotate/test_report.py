@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -10,14 +11,17 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mobilesam.annotate.job import AnnotateJob
-from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.report import tile, to_coco, write_coco, write_report
 from mobilesam.annotate.work import begin
 from mobilesam.errors import DataError
+from mobilesam.image import open_photo
+from mobilesam.masks import to_rle
 from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
 from mobilesam.shards.report import write_errors
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import redo_missing, run_worker
 from tests.helpers.annotating import plan
+from tests.helpers.run_lengths import wrapping
 
 
 @pytest.fixture(params=["sa1b", "parquet"])
@@ -102,3 +106,29 @@ def test_a_damaged_plan_is_named(job) -> None:
 def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:
     (job.folder / PROBLEMS_FILE).write_bytes(b"\xff\n")
     assert write_errors(job).read_text().startswith("\\xff\n")
+
+
+@pytest.mark.parametrize("counts", ["", "5", None])
+def test_run_lengths_of_a_shard_that_was_changed_do_not_reach_native_code(counts) -> None:
+    rle = wrapping((24, 32)) if counts is None else {"size": [24, 32], "counts": counts}
+    record = {"segmentation": rle, "area": 7, "score": 0.5}
+    with pytest.raises(DataError, match="run length"):
+        to_coco(record, 1, 1, (24, 32))
+    with pytest.raises(DataError, match="run length"):
+        tile(np.zeros((24, 32, 3), np.uint8), (24, 32), [record])
+    with pytest.raises(DataError, match="the mask is 32x24"):
+        to_coco(record, 1, 1, (32, 24))
+
+
+def test_a_tile_of_a_photo_that_was_decoded_smaller_looks_the_same() -> None:
+    mask = np.zeros((1600, 2400), bool)
+    mask[400:1200, 600:1800] = True
+    rgb = np.stack(np.broadcast_arrays(np.arange(1600)[:, None] // 8, np.arange(2400) // 12, 90), axis=-1)
+    file = io.BytesIO()
+    Image.fromarray(rgb.astype(np.uint8)).save(file, "JPEG", quality=95)
+    records = [{"segmentation": to_rle(mask), "area": int(mask.sum())}]
+    small = open_photo(file.getvalue(), max_side=640)
+    assert small.shape == (800, 1200, 3)
+    whole = tile(open_photo(file.getvalue()), mask.shape, records)
+    assert tile(small, mask.shape, records).shape == whole.shape
+    assert np.abs(tile(small, mask.shape, records).astype(int) - whole).mean() < 3

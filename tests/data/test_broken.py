@@ -378,3 +378,117 @@ def test_a_label_picture_of_another_size_is_refused_by_its_objects_name(tmp_path
     (one,) = only(tmp_path).objects
     with pytest.raises(DataError, match=rf"object a\.jpg: the mask is {HW[1]}x{HW[0] // 2}, the photo"):
         one.mask(HW)
+
+
+def cut_out(mode: str) -> Image.Image:
+    """A picture that is transparent off the object by one colour or by alphas of its palette, as pngquant saves it."""
+    image = Image.fromarray(np.where(GOOD, 200, 60).astype(np.uint8))
+    if mode == "P, alphas":
+        image = Image.fromarray(np.where(GOOD, 0, 1).astype(np.uint8), "L").convert("P")
+        image.putpalette([9, 9, 9, 200, 200, 200])
+        image.info["transparency"] = bytes([255, 0])
+        return image
+    if mode == "P":
+        image = Image.fromarray(np.where(GOOD, 0, 1).astype(np.uint8)).convert("P")
+        image.putpalette([9, 9, 9, 200, 200, 200])
+        image.info["transparency"] = 1
+        return image
+    if mode == "I;16":
+        image = Image.fromarray(np.where(GOOD, 200, 60).astype(np.uint16) * 257)
+        image.info["transparency"] = 60 * 257
+        return image
+    image.info["transparency"] = 60
+    if mode == "RGB":
+        image = Image.fromarray(np.repeat(np.asarray(image)[..., None], 3, axis=2))
+        image.info["transparency"] = (60, 60, 60)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["P", "P, alphas", "L", "RGB", "I;16"])
+def test_a_cut_out_by_one_transparent_colour_is_its_opaque_part(tmp_path: Path, mode: str) -> None:
+    save(tmp_path / "images" / "a.jpg", RGB)
+    (tmp_path / "masks").mkdir()
+    image = cut_out(mode)
+    image.save(tmp_path / "masks" / "a.png", transparency=image.info["transparency"])
+    (one,) = only(tmp_path).objects
+    np.testing.assert_array_equal(one.mask(HW), GOOD)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".gif"])
+@pytest.mark.parametrize(
+    ("palette", "is_swapped"),
+    [
+        ([255, 255, 255, 0, 0, 0], True),  # white first
+        ([0, 0, 0, 250, 250, 250], False),  # not 255: of a BMP with black and white alone, Pillow reads bits
+        ([0, 0, 0, 128, 0, 0], False),  # as DAVIS has it
+        ([255, 0, 0, 0, 0, 0], True),
+        ([0, 0, 0, 0, 0, 0], False),  # colours that tell nothing
+        ([90, 90, 90, 255, 0, 0], False),  # no black
+    ],
+)
+def test_of_a_palette_the_colours_count_and_not_the_indices(
+    tmp_path: Path, suffix: str, palette: list[int], is_swapped: bool
+) -> None:
+    save(tmp_path / "images" / "a.jpg", RGB)
+    (tmp_path / "masks").mkdir()
+    image = Image.fromarray((GOOD ^ is_swapped).astype(np.uint8))
+    image = image.convert("P")
+    image.putpalette(palette)
+    image.save(tmp_path / "masks" / f"a{suffix}", **({"optimize": False} if suffix == ".gif" else {}))
+    (one,) = only(tmp_path).objects
+    np.testing.assert_array_equal(one.mask(HW), GOOD)
+
+
+LABELS = GOOD.astype(np.uint8) * 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "is_lossy"),
+    [
+        (".webp", {"quality": 80}, True),
+        (".webp", {"lossless": True}, False),
+        (".avif", {"quality": 90}, True),
+        (".jp2", {"irreversible": True, "quality_layers": [20]}, True),
+        (".jp2", {}, False),
+    ],
+)
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_values_that_a_lossy_format_changed_are_named(
+    tmp_path: Path, suffix: str, options: dict[str, Any], is_lossy: bool, has_alpha: bool
+) -> None:
+    grey = np.repeat(LABELS[..., None], 3, axis=2)
+    save(tmp_path / "JPEGImages" / "a.jpg", RGB)
+    pixels = np.dstack([grey, np.where(GOOD, 255, 254).astype(np.uint8)]) if has_alpha else grey
+    save(tmp_path / "SegmentationObject" / f"a{suffix}", pixels, **options)
+    annotation = only(tmp_path)
+    if is_lossy:
+        assert annotation.objects == ()
+        assert "lossy" in annotation.broken[0][1]
+        assert "does not keep the values" in annotation.broken[0][1]
+    else:
+        assert annotation.broken == ()
+        np.testing.assert_array_equal(annotation.objects[0].mask(HW), GOOD)
+
+
+@pytest.mark.parametrize(("lossless", "is_lossy"), [(True, False), (False, True)])
+def test_an_animated_webp_says_as_well_whether_it_is_lossy(tmp_path: Path, lossless: bool, is_lossy: bool) -> None:
+    save(tmp_path / "JPEGImages" / "a.jpg", RGB)
+    frames = [Image.fromarray(np.repeat((LABELS * k)[..., None], 3, axis=2)) for k in (1, 2)]
+    (tmp_path / "SegmentationObject").mkdir()
+    frames[0].save(
+        tmp_path / "SegmentationObject" / "a.webp", save_all=True, append_images=frames[1:], lossless=lossless
+    )
+    assert (only(tmp_path).objects == ()) == is_lossy
+
+
+def test_a_label_picture_with_smoothed_edges_is_named_and_not_read_as_hundreds_of_objects(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    save(tmp_path / "JPEGImages" / "a.jpg", RGB)
+    save(tmp_path / "SegmentationObject" / "a.png", rng.integers(0, 256, (*HW, 3)).astype(np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: \d+ colours are more than 256 objects; .*anti-aliasing"):
+        only(tmp_path)
+    save(tmp_path / "large" / "JPEGImages" / "a.jpg", RGB)
+    noise = np.arange(120 * 160, dtype=np.uint16).reshape(120, 160)
+    save(tmp_path / "large" / "SegmentationObject" / "a.png", noise)
+    with pytest.raises(DataError, match="19200 values are more than 10000 objects"):
+        only(tmp_path / "large")

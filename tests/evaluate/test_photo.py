@@ -3,15 +3,22 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from mobilesam import masks
-from mobilesam.data.photo import PhotoId
-from mobilesam.evaluate.photo import Images, Truth, ask, load_models, to_row
+from mobilesam.data import shapes
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef
+from mobilesam.data.shapes import PixelShape, RleShape
+from mobilesam.evaluate import photo as photo_module
+from mobilesam.evaluate.photo import Images, Models, Truth, ask, evaluate_photo, load_models, read_objects, to_row
 from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.records import PhotoResult
 from mobilesam.evaluate.run import run
@@ -100,3 +107,78 @@ def test_every_result_is_read_back_from_json_as_it_was(settings: EvaluateSetting
     results, _ = run(settings, tmp_path / "j")
     for result in results:
         assert PhotoResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def squares(count: int, hw: tuple[int, int]) -> Annotation:
+    """Objects of growing size."""
+    objects = []
+    for i in range(count):
+        mask = np.zeros(hw, bool)
+        mask[: 10 + i, : 10 + i] = True
+        objects.append(ObjectRef(f"p/{i}", RleShape(masks.to_rle(mask))))
+    return Annotation("test", tuple(objects))
+
+
+def test_the_masks_of_a_photo_are_not_in_memory_all_at_once(
+    settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hw = (1000, 1000)
+    annotation = squares(60, hw)
+    asked: list[str] = []
+
+    class Student:
+        original_hw = hw
+
+    def answer(protocol: str, truth: Truth, images: Images, zoom: object) -> Answer:
+        asked.append(truth.id)
+        assert truth.mask.shape == hw
+        return Answer(truth.mask, 1.0)
+
+    monkeypatch.setattr(photo_module, "embed", lambda models, photo: Images(Student(), None))  # type: ignore[arg-type]
+    monkeypatch.setattr(photo_module, "ask", answer)
+    monkeypatch.setattr(photo_module, "boundary_iou", lambda *_: 1.0)
+    monkeypatch.setattr(PhotoRef, "annotation", lambda self: annotation)
+    photo = PhotoRef(PhotoId("d", "p"), FileRef("p"), None)
+    tracemalloc.start()
+    result = evaluate_photo(Models(None, None), photo, replace(settings, protocols=("box",), max_objects=5))  # type: ignore[arg-type]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert asked == [f"p/{i}" for i in range(55, 60)]
+    assert (len(result.rows), result.left_out) == (5, 55)
+    assert peak < 20e6, "60 masks of a megapixel are 60 MB"
+
+
+def test_a_label_picture_is_decoded_once_for_the_objects_of_a_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.repeat(np.arange(20, dtype=np.uint8), 30).reshape(20, 30)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    objects = [ObjectRef(f"p/{i}", PixelShape(FileRef(str(tmp_path / "a.png")), i, 3)) for i in range(1, 20)]
+    calls = []
+    read = shapes.label_pixels
+    monkeypatch.setattr(shapes, "label_pixels", lambda file: calls.append(1) or read(file))
+    found, problems = read_objects(PhotoId("d", "p"), Annotation("s", tuple(objects)), (20, 30))
+    assert problems == []
+    assert len(calls) == 1
+    for i, one in enumerate(found, 1):
+        np.testing.assert_array_equal(one.decode().mask, labels == i)
+        np.testing.assert_array_equal(one.decode().ignored, labels == 3)  # type: ignore[arg-type]
+    _, problems = read_objects(PhotoId("d", "p"), Annotation("s", tuple(objects)), (40, 60))
+    assert "object p/1: the mask is 30x20, the photo 60x40" in problems[0].reason
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory")])
+def test_a_photo_that_uses_up_the_memory_is_a_problem_of_its_own(
+    settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    original = photo_module.ask
+
+    def failing(protocol: str, truth: Truth, images: Images, zoom: object) -> Answer | None:
+        if truth.id.startswith("photo_03/"):
+            raise error
+        return original(protocol, truth, images, zoom)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(photo_module, "ask", failing)
+    results, _ = run(replace(settings, protocols=("box",)), tmp_path / "j")
+    assert [result.photo.path for result in results if not result.is_read] == ["photo_03"]
+    assert "memory" in results[3].problems[0].reason

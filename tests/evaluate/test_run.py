@@ -11,7 +11,7 @@ import pytest
 
 from mobilesam.data.checksums import state_checksum
 from mobilesam.data.photo import PhotoId, PhotoRef
-from mobilesam.errors import DataError, SettingsError
+from mobilesam.errors import DataError, OutOfMemoryError, SettingsError
 from mobilesam.evaluate import run as run_module
 from mobilesam.evaluate.journal import identify, read_journal
 from mobilesam.evaluate.photo import load_models
@@ -171,3 +171,23 @@ def test_patterns_are_expanded_and_missing_data_is_named(settings: EvaluateSetti
     assert len(list(find_photos(replace(settings, data=(str(tmp_path / "*.tar"),))))) == 3
     with pytest.raises(DataError, match="none"):
         list(find_photos(replace(settings, data=("none.tar",))))
+
+
+def start_nothing(settings: EvaluateSettings) -> None:
+    """In place of loading the models."""
+
+
+def die(photo: object) -> PhotoResult:
+    """As a system that runs out of memory ends a process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
+    settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_start_worker", start_nothing)
+    monkeypatch.setattr(run_module, "_work", die)
+    with pytest.raises(OutOfMemoryError, match=r"photo '.*photo_00' .* fewer than 2 workers \(--workers\)"):
+        run(settings, tmp_path / "j", workers=2)

@@ -6,13 +6,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import EverythingSettings, PhotoResult, masks, segment_folder
-from mobilesam.errors import DataError, SettingsError
+from mobilesam import EverythingSettings, PhotoResult, masks, rle, segment_folder
+from mobilesam.errors import DataError, MobileSamError, ModelError, SettingsError
+from mobilesam.everything import folder as folder_module
 from mobilesam.everything.folder import fingerprint
 from tests.test_cvat import read
 
@@ -112,7 +114,10 @@ def test_a_record_that_is_none_is_another_programs_file(
         (lambda record: record["annotations"][0].update(predicted_iou=float("nan")), "not a finite number"),
         (lambda record: record["annotations"][0].update(crop_box=[0, 0]), "not a mask's record"),
         (lambda record: record["annotations"][0]["segmentation"].update(counts="5"), "add up to"),
-        (lambda record: record["annotations"][0]["segmentation"].update(size=[10**6, 10**6]), "more than"),
+        (
+            lambda record: record["annotations"][0]["segmentation"].update(size=[10**6, 10**6]),
+            "the mask is 1000000x1000000",
+        ),
     ],
 )
 def test_a_record_that_was_changed_is_named_and_made_again_when_it_is_deleted(
@@ -323,3 +328,57 @@ def test_files_for_annotation_tools_hold_the_masks_of_the_records(run, coffee: P
         shapes = json.loads(Path("out", f"{name}_labelme.json").read_text())
         assert len({shape["group_id"] for shape in shapes["shapes"]}) == len(expected)
         assert Path("out", shapes["imagePath"]).exists()
+
+
+def test_photos_may_be_larger_than_masks_whose_size_a_file_alone_states(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rle, "MAX_PIXELS", 100)
+    monkeypatch.setattr("mobilesam.everything.generate.MAX_WAITING", 0)  # masks are kept as run lengths
+    done = segment_folder(embedded, two[:1], tmp_path / "out", settings=FEW, forms=(*ALL, "cvat"))
+    assert done.failed == []
+    assert done.photos[0].num_masks
+    assert len(json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]) == done.photos[0].num_masks
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "needs more memory than there is"),
+        (cv2.error("Insufficient memory"), "too large for OpenCV"),
+        (DataError("x is broken"), "x is broken"),
+        (ModelError("the backend failed"), "the backend failed"),
+    ],
+)
+def test_whatever_one_photo_raises_the_others_are_done(
+    embedded: mobilesam.Predictor,
+    two: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    why: str,
+) -> None:
+    original = folder_module.segment_everything
+
+    def failing(predictor, rgb, **options):
+        if rgb.shape[1] == 600:
+            raise error
+        return original(predictor, rgb, **options)
+
+    monkeypatch.setattr(folder_module, "segment_everything", failing)
+    done = segment_folder(embedded, two, tmp_path / "out", settings=FEW, forms=())
+    assert [photo.photo for photo in done.failed] == [str(two[0])]
+    assert isinstance(done.failed[0].error, MobileSamError)
+    assert why in str(done.failed[0].error)
+    assert done.photos[1].num_masks
+
+
+def test_a_setting_that_is_wrong_for_every_photo_is_raised_at_once(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_, **options):
+        raise SettingsError("no")
+
+    monkeypatch.setattr(folder_module, "segment_everything", failing)
+    with pytest.raises(SettingsError, match="no"):
+        segment_folder(embedded, two, tmp_path / "out", settings=FEW, forms=())

@@ -19,6 +19,7 @@ from typing import Any
 from tests.fuzz import seeds
 from tests.fuzz.targets import checkpoints as networks
 from tests.fuzz.targets import library, verbs
+from tests.helpers.run_lengths import wrapping
 
 CASES = Path(__file__).parents[1] / "cases"
 Known = tuple[str, bytes, str]
@@ -75,6 +76,8 @@ def masks() -> list[Known]:
         ("run lengths of a million squared", text({"size": [10**6, 10**6], "counts": "11"}), "more than"),
         ("no runs", text({"size": size, "counts": ""}), "add up to 0"),
         ("runs that end early", text({"size": size, "counts": "5"}), "add up to 5"),
+        ("runs whose sum wraps to the photo's size", text(wrapping(seeds.HW)), "a run length is"),
+        ("one run of 2^32", text({"size": size, "counts": [2**32 - 1, 1]}), "a run length is"),
         ("runs of other characters", text({"size": size, "counts": "zzzzz~~~~"}), "not COCO's"),
         ("a mask of another size", text({"size": [100, 100], "counts": [10_000]}), "the mask is 100x100"),
         ("null", b"null", "no segmentation"),

@@ -8,7 +8,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import mobilesam
-from mobilesam import masks
+from mobilesam import masks, rle
+from mobilesam.data.shapes import PolygonShape
 from mobilesam.errors import ImageError
 from mobilesam.predict.results import Mask
 
@@ -96,3 +97,11 @@ def test_either_kind_is_cut_out_and_saved(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.asarray(image) == 255, mask.array)
         with pytest.raises(ImageError, match=r"use \.png"):
             mask.save(tmp_path / "m.xyz")
+
+
+def test_a_mask_may_be_larger_than_one_whose_size_a_file_alone_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, runs = kept_both_ways(random_array(0))
+    monkeypatch.setattr(rle, "MAX_PIXELS", 100)
+    np.testing.assert_array_equal(runs.array, plain.array)
+    assert runs.polygons() == plain.polygons()
+    np.testing.assert_array_equal(PolygonShape(((2, 3, 20, 3, 20, 15),)).mask((23, 31))[4, 15:18], True)

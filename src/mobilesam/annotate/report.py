@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -18,7 +19,7 @@ from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
 from mobilesam.files import replacing, save_picture
-from mobilesam.image import Rgb
+from mobilesam.image import Rgb, within_memory
 from mobilesam.outputs import ALL
 from mobilesam.shards.parquet import read_rows
 from mobilesam.shards.records import all_done
@@ -29,6 +30,7 @@ from mobilesam.tables import table
 
 SAMPLES = 25  # photos on the contact sheet, 5 x 5
 TILE = 320  # pixels
+DRAWN_SIDE = 2 * TILE  # of a photo before it is reduced to its tile
 WORST = 10
 Record = dict[str, Any]
 
@@ -120,7 +122,7 @@ def write_coco(job: AnnotateJob) -> Path:
                     photos.write(("," if count > 1 else "") + "\n" + json.dumps(image))
                     for record in records:
                         number += 1
-                        annotation = to_coco(record, number, image_id)
+                        annotation = to_coco(record, number, image_id, (h, w))
                         categories.add(annotation["category_id"])
                         file.write(("," if number > 1 else "") + "\n" + json.dumps(annotation))
             named = [{"id": id, "name": f"category {id}" if id > 1 else "object"} for id in sorted(categories)]
@@ -132,11 +134,16 @@ def write_coco(job: AnnotateJob) -> Path:
     return path
 
 
-def to_coco(record: Record, id: int, image_id: int | str) -> Record:
-    """A mask as an annotation of a COCO file."""
-    from mobilesam.boxes import from_rle, xyxy_to_xywh
+def to_coco(record: Record, id: int, image_id: int | str, hw: tuple[int, int]) -> Record:
+    """A mask of a photo of size `hw` as an annotation of a COCO file.
 
-    rle = record["segmentation"]
+    Raises:
+        DataError: its run lengths do not fit the photo; the shard was changed or damaged.
+    """
+    from mobilesam.boxes import from_rle, xyxy_to_xywh
+    from mobilesam.rle import check_rle
+
+    rle = check_rle(record["segmentation"], hw)
     score = record.get("predicted_iou", record.get("score"))
     category = record.get("category_id")
     return {
@@ -161,9 +168,11 @@ def write_sample(job: AnnotateJob) -> Path | None:
     for turn, index in enumerate(chosen):
         share = SAMPLES // len(chosen) + (turn < SAMPLES % len(chosen))
         results = list(results_of(job, index))
-        for task, _, records in rng.sample(results, min(share, len(results))):
+        for task, hw, records in rng.sample(results, min(share, len(results))):
             try:
-                tiles.append(tile(task.decode(task.read(), job.settings.max_pixels), records))
+                with within_memory("the photo"):
+                    rgb = task.decode(task.read(), job.settings.max_pixels, max_side=DRAWN_SIDE)
+                    tiles.append(tile(rgb, hw, records))
             except (MobileSamError, OSError):
                 continue  # the photo has gone since
     if not tiles:
@@ -177,11 +186,12 @@ def write_sample(job: AnnotateJob) -> Path | None:
     return save_picture(sheet, job.folder / "sample.jpg", outputs=ALL)
 
 
-def tile(rgb: Rgb, records: list[Record]) -> Rgb:
-    """A photo with its masks in colours, at most `TILE` pixels a side."""
-    labels = np.zeros(rgb.shape[:2], np.uint16)
+def tile(rgb: Rgb, hw: tuple[int, int], records: list[Record]) -> Rgb:
+    """A photo, which may be reduced, with its masks of size `hw` in colours, at most `TILE` pixels a side."""
+    labels = np.zeros(hw, np.uint16)
     for i in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
-        labels[masks.from_rle(records[i]["segmentation"])] = i + 1
-    picture = Image.fromarray(overlay_labels(rgb, labels))
+        labels[masks.from_rle(records[i]["segmentation"], hw)] = i + 1
+    reduced = np.asarray(cv2.resize(labels, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint16)
+    picture = Image.fromarray(overlay_labels(rgb, reduced))
     picture.thumbnail((TILE - 4, TILE - 4))
     return np.asarray(picture)

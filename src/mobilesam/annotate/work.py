@@ -12,10 +12,10 @@ from mobilesam.annotate.forms import open_writer
 from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.looks import Looked, SecondLooks
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.errors import PromptError, first_line
+from mobilesam.errors import ImageError, PromptError, first_line
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import sa1b_mask
-from mobilesam.image import Rgb
+from mobilesam.image import Rgb, within_memory
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.predict.results import Mask, Prediction
@@ -108,7 +108,12 @@ def everything(
 ) -> Iterator[Annotated]:
     """All masks of each photo."""
     for task, encoded, rgb in photos:
-        found = segment_everything(predictor, rgb, settings=settings.everything)
+        try:
+            with within_memory("the photo"):
+                found = segment_everything(predictor, rgb, settings=settings.everything)
+        except ImageError as error:
+            give_up(task, error, result)
+            continue
         yield Annotated(task, encoded, (rgb.shape[0], rgb.shape[1]), [mask.to_sa1b() for mask in found])
 
 
@@ -119,10 +124,21 @@ def answer_prompts(
     zoom: Zoom = {"auto": "auto", "on": True, "off": False}[settings.zoom]  # type: ignore[assignment]
     looks = SecondLooks(predictor.backend, zoom, settings.zoom_batch or 1)
     for task, encoded, rgb in photos:
-        photo = first_look(task, encoded, rgb, predictor, result.errors)
+        try:
+            with within_memory("the photo"):
+                photo = first_look(task, encoded, rgb, predictor, result.errors)
+        except ImageError as error:
+            give_up(task, error, result)
+            continue
         yield from map(finish, looks.put(photo))
     yield from map(finish, looks.end())
     result.second_looks, result.second_look_seconds = looks.count, round(looks.seconds, 3)
+
+
+def give_up(task: Task, error: ImageError, result: MaskResult) -> None:
+    """Note a photo that is too large for the memory; the others of its shard are done."""
+    result.errors.append([str(task.photo), first_line(error)])
+    result.photos_failed += 1
 
 
 def first_look(task: Task, encoded: bytes, rgb: Rgb, predictor: Predictor, errors: list[list[str]]) -> Looked:

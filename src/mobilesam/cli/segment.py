@@ -18,7 +18,7 @@ from mobilesam.cli.annotations import Annotations
 from mobilesam.cli.earlier import result_names
 from mobilesam.cli.photos import Opening, check_recursive, count_failures, source_name
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
-from mobilesam.errors import ImageError, PromptError
+from mobilesam.errors import MobileSamError, SettingsError
 from mobilesam.names import output_names
 from mobilesam.outputs import Outputs
 
@@ -123,24 +123,27 @@ def segment_all(
     as_json: bool,
 ) -> int:
     """Segment every photo; returns how many failed. With a single photo, its error is raised instead."""
+    from mobilesam.image import within_memory
+
     paths = [path for path, _ in located]
     names, prompt, failed = choose_names(located, target, annotations), question.prompt, 0
     for path, name in with_progress(list(zip(paths, names, strict=True))):
         try:
-            found = sam.embed(opening.open(path)).predict(
-                points=prompt.points or None,
-                labels=prompt.labels or None,
-                box=prompt.box,
-                multimask=True if question.all_masks else None,  # None: three masks only for a single point
-                zoom=question.zoom,
-            )
-            kept = list(found) if question.all_masks else [found.best]
-            written = write(found, kept, path, name, prompt, target)
-            written.shared.extend(annotations.add(source_name(path), name, kept, found.original_hw))
-        except (ImageError, PromptError, OSError) as error:
+            with within_memory(f"'{path}'"):
+                found = sam.embed(opening.open(path)).predict(
+                    points=prompt.points or None,
+                    labels=prompt.labels or None,
+                    box=prompt.box,
+                    multimask=True if question.all_masks else None,  # None: three masks only for a single point
+                    zoom=question.zoom,
+                )
+                kept = list(found) if question.all_masks else [found.best]
+                written = write(found, kept, path, name, prompt, target)
+                written.shared.extend(annotations.add(source_name(path), name, kept, found.original_hw))
+        except (MobileSamError, OSError) as error:
             # One bad photo must not stop a long run. A single photo raises, so that `main` picks the exit code by the
-            # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read.
-            if len(paths) == 1:
+            # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read. Settings are not a photo's.
+            if len(paths) == 1 or isinstance(error, SettingsError):
                 raise
             typer.echo(f"error: {error}", err=True)
             failed += 1

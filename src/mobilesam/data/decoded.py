@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mobilesam.data.photo import ObjectRef, PhotoId, PhotoRef
-from mobilesam.data.shapes import Labels, PixelShape, RleShape, Shape
+from mobilesam.data.pictures import Pictures
+from mobilesam.data.shapes import RleShape
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import Rgb
-from mobilesam.masks import Rle, from_rle, to_rle
+from mobilesam.masks import Rle, from_rle
 
 # H W photo
 
 UNREAD = "unread"
 """The source that is reported for photos whose annotations were not read."""
-Read = dict[PixelShape, Labels]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class DecodedPhoto:
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """The mask (H, W) of object `index`."""
-        return from_rle(self.run_lengths[index])
+        return from_rle(self.run_lengths[index], (self.rgb.shape[0], self.rgb.shape[1]))
 
 
 def read_photo(photo: PhotoRef, *, need_masks: bool = True) -> DecodedPhoto:
@@ -102,13 +102,13 @@ def measure(objects: list[ObjectRef], hw: tuple[int, int]) -> tuple[list[tuple[R
         The run lengths and the area of each object; and an error for each whose mask has another size than the photo
         or cannot be read.
     """
-    labels: Read = {}
+    pictures = Pictures()
     measured: list[tuple[Rle, float]] = []
     broken: list[DataError] = []
     for one in objects:
         shape = one.shape
         try:
-            rle = run_lengths(shape, hw, labels)
+            rle = pictures.rle(shape, hw)
             if tuple(rle["size"]) != hw:
                 raise DataError(f"a mask is {rle['size'][1]}x{rle['size'][0]}, the photo {hw[1]}x{hw[0]}")
         except (OSError, ValueError, DataError) as error:  # costs this object, not its photo
@@ -119,16 +119,6 @@ def measure(objects: list[ObjectRef], hw: tuple[int, int]) -> tuple[list[tuple[R
         if area or stated is not None:
             measured.append((rle, area))
     return measured, broken
-
-
-def run_lengths(shape: Shape, hw: tuple[int, int], labels: Read) -> Rle:
-    """Compute the run lengths of one shape; a label picture is decoded once per photo and cached in `labels`."""
-    if not isinstance(shape, PixelShape):
-        return shape.rle(hw)
-    picture = replace(shape, value=None if shape.value is None else 0)  # one cache key per picture
-    if picture not in labels:
-        labels[picture] = shape.pixels()
-    return to_rle(shape.select(labels[picture]))
 
 
 def _damaged(photo: PhotoRef, error: Exception) -> DataError:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mobilesam.errors import DataError
-from mobilesam.rle import Rle
+from mobilesam.rle import MAX_AREA, Rle
 
 # H W photo, K vertices
 
@@ -22,8 +22,6 @@ MIN_NUMBERS = 6
 """Fewest numbers in a polygon: three (x, y) pairs."""
 MAX_OUTLINE = 2**22
 """Pixels of outline of one object: a second and 400 MB in pycocotools. A border around 12 megapixels has 14,000."""
-MAX_AREA = 2**31
-"""Pixels of a photo; pycocotools counts them in 32 bits."""
 FAR = 1e12  # beyond it, scaling and cutting an edge would overflow
 AT_ONCE = 32  # pieces that are merged in one call, whose time grows with their square
 

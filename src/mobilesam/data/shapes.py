@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mobilesam.data.files import FileRef
+from mobilesam.data.lossy import is_lossy
 from mobilesam.data.polygons import check_polygons, fill
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError, first_line
@@ -63,7 +64,7 @@ class PolygonShape:
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask (H, W). A DataError where a polygon is malformed or absurdly long."""
-        return from_rle(self.rle(hw))
+        return from_rle(self.rle(hw), hw)
 
     def fits(self, hw: tuple[int, int]) -> bool:
         """Whether it was drawn on a photo of that size, as far as the annotation tells."""
@@ -144,25 +145,27 @@ def label_pixels(file: FileRef) -> Labels:
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
         if np.array_equal(red, green) and np.array_equal(red, blue):
             return red
-        colours = red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue
-        return np.where(colours == 0, colours, colours + COLOURED)
+        colours = red.astype(np.int32)
+        for channel in (green, blue):  # in place: a large picture of colours takes a lot of memory as it is
+            colours <<= 8
+            colours |= channel
+        return np.add(colours, COLOURED, out=colours, where=colours != 0)
 
 
 def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
     """The mask of one object as (H, W): neither 0 nor `ignore` on the object.
 
-    A picture with transparency is cut out: its opaque part is the object. The noise of a JPEG, and of a WebP, AVIF or
+    A picture with transparency, in a channel of its own or of one colour of its palette, is cut out: its opaque part is
+    the object. Of a palette, the colours count and not the indices. The noise of a JPEG, and of a WebP, AVIF or
     JPEG 2000 that is bright enough, is taken out: each pixel becomes 0, 255 or `ignore`, whichever is nearest.
 
     Raises:
         DataError: it is missing, damaged, or a JPEG too dark to tell the object from noise.
     """
     with _label_picture(file) as image:
-        if image.mode in WITH_ALPHA:
-            alpha = np.asarray(image.getchannel("A"))
-            if alpha.min() < OPAQUE:
-                return _nearest(alpha, None)
-        pixels, kind = _values(image), image.format
+        if (alpha := _alpha(image)) is not None and alpha.min() < OPAQUE:
+            return _nearest(alpha, None)
+        pixels, kind = _of_palette(image) if image.mode == "P" else _values(image), image.format
     brightest = int(pixels.max())
     if kind not in LOSSY and not (kind in PERHAPS_LOSSY and brightest > OPAQUE // 2):
         return pixels
@@ -173,14 +176,14 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
     return _nearest(pixels, ignore)
 
 
-def is_lossy(file: FileRef) -> bool:
-    """Whether a label picture has a lossy format, whose values cannot tell objects apart.
+def lossy_format(file: FileRef) -> str:
+    """The format of a label picture that was compressed with loss, so that values cannot tell objects apart; else "".
 
     Raises:
         DataError: it is missing or damaged.
     """
     with _label_picture(file) as image:
-        return image.format in LOSSY
+        return f"lossy {image.format}" if is_lossy(image) else ""
 
 
 def label_size(file: FileRef) -> tuple[int, int]:
@@ -191,6 +194,33 @@ def label_size(file: FileRef) -> tuple[int, int]:
     """
     with _label_picture(file) as image:
         return image.height, image.width
+
+
+def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    """The transparency of a picture (H, W), 255 where it is opaque; None where it has none."""
+    if image.mode in WITH_ALPHA:
+        return np.asarray(image.getchannel("A"))
+    image.load()  # some formats tell only then
+    if "transparency" not in image.info:
+        return None
+    if image.mode.startswith("I"):  # Pillow cannot convert it: one grey value is transparent
+        return np.where(np.asarray(image) == image.info["transparency"], 0, OPAQUE).astype(np.uint8)
+    return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
+def _of_palette(image: Image.Image) -> Labels:
+    """The brightness (H, W) of a picture with a palette: 255 for every colour that is neither grey nor black.
+
+    The indices, where the colours in use do not tell an object from a black background.
+    """
+    indices = np.asarray(image)
+    colours = np.zeros((1 << 8, 3), np.uint8)
+    palette = np.array((image.getpalette("RGB") or [])[: colours.size], np.uint8).reshape(-1, 3)
+    colours[: len(palette)] = palette
+    is_grey = (colours == colours[:, :1]).all(axis=1)
+    values = np.where(is_grey, colours[:, 0], OPAQUE).astype(np.uint8)  # (256,)
+    used = values[np.bincount(indices.ravel(), minlength=len(values)) > 0]
+    return values[indices] if used.min() == 0 < used.max() else indices
 
 
 def _values(image: Image.Image) -> Labels:
@@ -207,7 +237,7 @@ def _nearest(pixels: Labels, ignore: int | None) -> Labels:
 
 
 @contextmanager
-def _label_picture(file: FileRef) -> Iterator[Image.Image]:
+def _label_picture(file: FileRef) -> Iterator[ImageFile.ImageFile]:
     """A label picture, open; its format and mode are known, its pixels not yet read.
 
     Raises:

@@ -16,7 +16,7 @@ from mobilesam.data import labelme
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Annotation, ObjectRef, PhotoId, Size, reason
 from mobilesam.data.polygons import check_polygon
-from mobilesam.data.shapes import COLOURED, PixelShape, PolygonShape, is_lossy, label_pixels, label_size, to_shape
+from mobilesam.data.shapes import COLOURED, PixelShape, PolygonShape, label_pixels, label_size, lossy_format, to_shape
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
 from mobilesam.text import decode_text, encodable, parse_json
@@ -26,6 +26,10 @@ VOID_COLOUR = COLOURED + 0xE0E0C0  # the same where colours stand for indices
 FIRST_INSTANCE = 1000  # of Cityscapes: class * 1000 + number; below are stuff and groups
 GROUPS = range(24, 34)  # of Cityscapes: things that were annotated as a group
 BOX_NUMBERS = 4  # of a YOLO line that holds a box: its centre and its sides
+MAX_VALUES = 10_000
+"""Most objects of a label picture: more than there are cells in a micrograph; noise has more."""
+MAX_COLOURS = 256
+"""Most objects of a label picture of colours: what palettes hold; smoothed edges have more."""
 MARGIN = 1.0  # of a YOLO polygon around the photo; what lies farther out is not in fractions of it
 
 Rule = Literal["object", "frames", "instances", "cityscapes"]
@@ -143,15 +147,27 @@ class PixelTruth:
         name = photo.path
         if self.rule == "object":
             return Annotation(self.source, (ObjectRef(name, PixelShape(self.file, None, self.ignore)),))
-        if is_lossy(self.file):
+        if lossy := lossy_format(self.file):
             if self.rule == "frames":
                 return Annotation(self.source, (ObjectRef(name, PixelShape(self.file)),))
-            return Annotation(self.source, (), ((name, "a JPEG does not keep the values that tell objects apart"),))
+            why = f"a {lossy} does not keep the values that tell objects apart; use PNG"
+            return Annotation(self.source, (), ((name, why),))
         return Annotation(self.source, tuple(self.by_value(name)))
 
     def by_value(self, name: str) -> list[ObjectRef]:
-        """The objects of a label picture with one value per object."""
+        """The objects of a label picture with one value per object.
+
+        Raises:
+            DataError: it has more values than there can be objects.
+        """
         values = [int(value) for value in np.unique(label_pixels(self.file))]
+        if max(values) > COLOURED and len(values) > MAX_COLOURS:
+            raise DataError(
+                f"{self.file.path}: {len(values)} colours are more than {MAX_COLOURS} objects; save label pictures "
+                "without smoothed edges (anti-aliasing) and without lossy compression"
+            )
+        if len(values) > MAX_VALUES:
+            raise DataError(f"{self.file.path}: {len(values)} values are more than {MAX_VALUES} objects")
         if self.rule == "cityscapes":
             kept = [v for v in values if v >= FIRST_INSTANCE or v in GROUPS]
             return [ObjectRef(f"{name}/{v}", PixelShape(self.file, v), v < FIRST_INSTANCE) for v in kept]

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mobilesam.evaluate.metrics import Pixels, bootstrap_ratio, photo_order
+from mobilesam.evaluate.metrics import bootstrap_ratio, photo_order
 from mobilesam.evaluate.records import RECALL_LIMITS, PhotoResult, Search
 from mobilesam.evaluate.summaries import Interval, Recall
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.extras import require
-from mobilesam.masks import Rle, to_rle
+from mobilesam.masks import Rle
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
 
@@ -37,7 +37,7 @@ def require_coco_eval() -> None:
     require("faster_coco_eval", "eval", "average precision and average recall")
 
 
-def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Pixels], settings: EverythingSettings) -> Search:
+def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Rle], settings: EverythingSettings) -> Search:
     """Find all masks of a photo, and count how many of its annotated objects they recall."""
     assert image.photo is not None
     photo = image.photo if settings.crop_n_layers else image  # crops are encoded from the pixels
@@ -52,7 +52,7 @@ def search(sam: Predictor, image: ImageEmbedding, truths: Sequence[Pixels], sett
     found = segment_everything(sam, photo, settings=settings, progress=count)
     seconds = time.perf_counter() - start
     # After the clock stopped: matching is part of the measurement, not of the search.
-    recalled = count_recalled([(mask.rle(), mask.score) for mask in found], [to_rle(truth) for truth in truths])
+    recalled = count_recalled([(mask.rle(), mask.score) for mask in found], truths)
     return Search(len(truths), len(found), sum(passes), seconds, recalled)
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mobilesam.data.checksums import content_checksum
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef, Problem
-from mobilesam.data.shapes import PixelShape
-from mobilesam.errors import DataError
+from mobilesam.data.pictures import Pictures
+from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.evaluate.everything import search
 from mobilesam.evaluate.metrics import Pixels, boundary_iou, components, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
 from mobilesam.evaluate.records import PhotoResult, Row
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
+from mobilesam.image import within_memory
+from mobilesam.masks import Rle, from_rle
+from mobilesam.masks import area as area_of
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
@@ -64,26 +67,62 @@ class Truth:
     """(H, W) pixels that are excluded from all metrics."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """One annotated object in run lengths, as all objects of a photo are kept; only those in use are decoded."""
+
+    id: str
+    rle: Rle
+    ignored: Rle | None
+    """The pixels that are excluded from all metrics."""
+
+    @property
+    def area(self) -> int:
+        """Number of its pixels."""
+        return area_of(self.rle)
+
+    def decode(self) -> Truth:
+        """The object as a mask of pixels: a byte for each pixel of the photo."""
+        height, width = self.rle["size"]
+        ignored = None if self.ignored is None else from_rle(self.ignored, (height, width))
+        return Truth(self.id, from_rle(self.rle, (height, width)), ignored)
+
+
 def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
     """Run all protocols on one photo; a photo or an object that cannot be read is reported as a problem."""
     content = content_checksum(photo)
     try:
+        with within_memory("the photo"):
+            result = measure(models, photo, settings)
+    except ImageError as error:
+        result = unread(photo.id, error)
+    return replace(result, content=content)
+
+
+def unread(photo: PhotoId, error: Exception) -> PhotoResult:
+    """The result for a photo that cannot be measured."""
+    return PhotoResult(photo=photo, is_read=False, problems=(Problem(photo, str(error)),))
+
+
+def measure(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
+    """As `evaluate_photo`, but whatever uses up the memory is raised."""
+    try:
         annotation = photo.annotation()
         images = embed(models, photo)  # once for all protocols: the encoder takes most of the time
     except (DataError, ValueError) as error:
-        problem = Problem(photo.id, str(error))
-        return PhotoResult(photo=photo.id, is_read=False, problems=(problem,), content=content)
-    truths, problems = decode_objects(photo.id, annotation, images.student.original_hw)
+        return unread(photo.id, error)
+    truths, problems = read_objects(photo.id, annotation, images.student.original_hw)
     chosen = choose(truths, settings)
     rows = []
-    for truth in chosen:
+    for one in chosen if settings.per_object else ():
+        truth = one.decode()  # one at a time: a hundred masks of a large photo take gigabytes
         for protocol in settings.per_object:
             answer = ask(protocol, truth, images, settings.zoom)
             if answer is not None:
                 rows.append(to_row(protocol, photo.id, annotation.source, truth, answer))
     found = None
     if EVERYTHING in settings.protocols:
-        found = search(models.student, images.student, [truth.mask for truth in chosen], settings.everything)
+        found = search(models.student, images.student, [one.rle for one in chosen], settings.everything)
     return PhotoResult(
         photo=photo.id,
         is_read=True,
@@ -92,7 +131,6 @@ def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) 
         # Objects that the settings exclude, plus pairs of a chosen object and a protocol that could not prompt for it.
         left_out=len(truths) - len(chosen) + len(chosen) * len(settings.per_object) - len(rows),
         search=found,
-        content=content,
     )
 
 
@@ -106,34 +144,39 @@ def embed(models: Models, photo: PhotoRef) -> Images:
     return Images(models.student.embed(rgb), models.teacher.embed(rgb) if models.teacher else None)
 
 
-def decode_objects(photo: PhotoId, annotation: Annotation, hw: tuple[int, int]) -> tuple[list[Truth], list[Problem]]:
-    """Decode the objects of a photo; returns those that could be decoded, and a problem for each other."""
-    truths = []
+def read_objects(photo: PhotoId, annotation: Annotation, hw: tuple[int, int]) -> tuple[list[Encoded], list[Problem]]:
+    """Read the objects of a photo; returns those that could be read, and a problem for each other."""
+    truths, pictures = [], Pictures()
     problems = [Problem(photo, f"object {object_id}: {reason}") for object_id, reason in annotation.broken]
     for reference in annotation.objects:
         if reference.is_crowd:  # a region of many objects, which no single mask can match
             continue
         try:
-            truths.append(decode(reference, hw))
+            truths.append(encode(reference, hw, pictures))
         except DataError as error:
             problems.append(Problem(photo, str(error)))
     return truths, problems
 
 
-def decode(reference: ObjectRef, hw: tuple[int, int]) -> Truth:
-    """Decode one object into a mask of pixels.
+def encode(reference: ObjectRef, hw: tuple[int, int], pictures: Pictures) -> Encoded:
+    """Read one object as run lengths.
 
     Raises:
         DataError: its annotation is invalid, or made for a photo of another size.
     """
-    shape = reference.shape
-    mask = reference.mask(hw)
-    return Truth(reference.id, mask, shape.ignored() if isinstance(shape, PixelShape) else None)
+    try:
+        rle = pictures.rle(reference.shape, hw)
+        height, width = rle["size"]
+        if (height, width) != hw:  # a label picture is as large as its file, whatever the photo's size
+            raise DataError(f"the mask is {width}x{height}, the photo {hw[1]}x{hw[0]}")
+    except (DataError, OSError, ValueError) as error:
+        raise DataError(f"object {reference.id}: {first_line(error)}") from error
+    return Encoded(reference.id, rle, pictures.ignored(reference.shape))
 
 
-def choose(truths: Sequence[Truth], settings: EvaluateSettings) -> list[Truth]:
+def choose(truths: Sequence[Encoded], settings: EvaluateSettings) -> list[Encoded]:
     """The objects that `min_area` and `max_objects` keep, in their original order."""
-    areas = [int(truth.mask.sum()) for truth in truths]
+    areas = [truth.area for truth in truths]
     # Stable, so that of objects with equal areas every run keeps the same ones.
     kept = [i for i in np.argsort(areas, kind="stable")[::-1] if areas[i] >= max(1, settings.min_area)]
     return [truths[i] for i in sorted(kept[: settings.max_objects or None])]

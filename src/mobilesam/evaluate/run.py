@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mobilesam.data.checksums import state_checksum
 from mobilesam.data.layouts import check_folder, read_all
 from mobilesam.data.photo import Item, PhotoRef, Problem
+from mobilesam.errors import OutOfMemoryError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.journal import first_line, identify, read_journal, to_line
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
@@ -56,6 +58,7 @@ def run(
     Raises:
         DataError: a data set is missing or has no known layout.
         MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
+        OutOfMemoryError: a worker process was ended from outside, as systems do that run out of memory.
         SettingsError: a setting has no effect, or the model does not support it.
     """
     if EVERYTHING in settings.protocols:
@@ -98,8 +101,18 @@ def compute(
         return
     # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.
     context = multiprocessing.get_context("spawn")
+    count = 0
     with ProcessPoolExecutor(workers, context, _start_worker, (settings,)) as pool:
-        yield from pool.map(_work, photos)
+        try:
+            for result in pool.map(_work, photos):
+                count += 1
+                yield result
+        except BrokenProcessPool as error:
+            raise OutOfMemoryError(
+                f"a worker process was ended from outside at photo '{photos[count].id}' or one of the next, most "
+                f"likely because memory ran out: run the same command again with fewer than {workers} workers "
+                "(--workers); photos that are finished are kept"
+            ) from error
 
 
 _worker: list[tuple[Models, EvaluateSettings]] = []

@@ -11,7 +11,7 @@ import numpy as np
 from mobilesam.data.photo import PhotoRef
 from mobilesam.draw import overlay
 from mobilesam.evaluate.metrics import Pixels
-from mobilesam.evaluate.photo import Models, ask, decode_objects, embed
+from mobilesam.evaluate.photo import Models, ask, embed, read_objects
 from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.records import Row
 from mobilesam.evaluate.run import find_photos
@@ -59,12 +59,13 @@ def save_worst(
             continue
         images = embed(models, photo)
         assert images.student.photo is not None
-        truths, _ = decode_objects(photo.id, photo.annotation(), images.student.original_hw)
-        for truth in truths:
-            for protocol in settings.per_object:
-                if (protocol, photo.id.dataset, truth.id) not in ranked:
-                    continue
-                rank, row = ranked[protocol, photo.id.dataset, truth.id]
+        objects, _ = read_objects(photo.id, photo.annotation(), images.student.original_hw)
+        for one in objects:
+            asked = [name for name in settings.per_object if (name, photo.id.dataset, one.id) in ranked]
+            truth = one.decode() if asked else None
+            for protocol in asked:
+                assert truth is not None
+                rank, row = ranked[protocol, photo.id.dataset, one.id]
                 answer = ask(protocol, truth, images, settings.zoom)
                 assert answer is not None  # it has a row
                 against = truth.mask if answer.against is None else answer.against

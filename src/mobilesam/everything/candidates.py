@@ -44,7 +44,7 @@ class Candidate:
     def innermost(self) -> tuple[float, float]:
         """(x, y) in the photo of the mask's innermost pixel, the one farthest from the border of the mask."""
         if not isinstance(self.answer, Prediction):
-            (x, y), _ = masks.deepest_pixel(masks.from_rle(self.answer))
+            (x, y), _ = masks.deepest_pixel(masks.from_rle(self.answer, masks.size(self.answer)))
             return x + 0.5, y + 0.5
         mask = masks.threshold(self.answer.logits(0, judged_size(self.answer.original_hw)))  # (h, w)
         (x, y), _ = masks.deepest_pixel(mask)
@@ -54,7 +54,7 @@ class Candidate:
     def array(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask at the size (H, W) of the photo."""
         if not isinstance(self.answer, Prediction):
-            return masks.from_rle(self.answer)
+            return masks.from_rle(self.answer, hw)
         mask = masks.threshold(self.answer.logits(0))
         if mask.shape == hw:
             return mask

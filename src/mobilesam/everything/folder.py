@@ -14,11 +14,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mobilesam.errors import DataError, ImageError, OutputError, SettingsError
+from mobilesam.errors import DataError, MobileSamError, OutputError, SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import FORMS, JOINT, write, write_joint
-from mobilesam.image import MAX_PIXELS, locate_photos, open_photo
+from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.predictor import Predictor
@@ -40,7 +40,7 @@ class PhotoResult:
     """None where the photo was skipped or failed."""
     skipped: bool = False
     """It was finished before, by the same model, settings and forms."""
-    error: ImageError | OSError | None = None
+    error: MobileSamError | OSError | None = None
     """Why the photo failed; None if it did not."""
 
 
@@ -221,22 +221,29 @@ class Job:
     def do(self, path: str, name: str, has_bar: bool) -> PhotoResult:
         """Process one photo: skip it if it is finished, else find its masks and write them."""
         try:
-            photo = self.describe(path)
-            made = {"photo": photo, "made_by": self.identity}
-            if photo is not None and self.record(name) == made:
-                return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
-            rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
-            self.retire_joint()
-            with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
-
-                def progress(asked: int, total: int) -> None:
-                    bar.total, bar.n = total, asked
-                    bar.refresh()
-
-                found = segment_everything(self.predictor, rgb, settings=self.settings, progress=progress)
-            files = write(self.output, name, path, rgb, found, self.forms, made, self.outputs)
-        except (ImageError, OSError) as error:
+            with within_memory(f"'{path}'"):
+                return self.segment(path, name, has_bar)
+        except SettingsError:
+            raise  # of no photo: it would fail every one
+        except (MobileSamError, OSError) as error:
             return PhotoResult(path, name, error=error)
+
+    def segment(self, path: str, name: str, has_bar: bool) -> PhotoResult:
+        """As `do`, but what goes wrong is raised."""
+        photo = self.describe(path)
+        made = {"photo": photo, "made_by": self.identity}
+        if photo is not None and self.record(name) == made:
+            return PhotoResult(path, name, (self.output / f"{name}.json",), skipped=True)
+        rgb = open_photo(path, max_pixels=self.max_pixels, value_range=self.value_range)
+        self.retire_joint()
+        with tqdm(unit="prompt", leave=False, disable=not has_bar, desc=name, position=1) as bar:
+
+            def progress(asked: int, total: int) -> None:
+                bar.total, bar.n = total, asked
+                bar.refresh()
+
+            found = segment_everything(self.predictor, rgb, settings=self.settings, progress=progress)
+        files = write(self.output, name, path, rgb, found, self.forms, made, self.outputs)
         return PhotoResult(path, name, tuple(files), len(found))
 
     def describe(self, path: str) -> dict[str, Any] | None:

@@ -60,8 +60,12 @@ class FoundMask(Mask):
         }
 
     @classmethod
-    def from_sa1b(cls, record: dict[str, Any]) -> FoundMask:
+    def from_sa1b(cls, record: dict[str, Any], hw: tuple[int, int] | None = None) -> FoundMask:
         """Inverse of `to_sa1b`; the photo is not in the record.
+
+        Args:
+            record: the record.
+            hw: size (height, width) of the photo, which the mask must have; where None, see `masks.from_rle`.
 
         Raises:
             DataError: the record is not in this format, or its run lengths are malformed.
@@ -74,7 +78,7 @@ class FoundMask(Mask):
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"not a mask's record as `to_sa1b` writes it ({type(error).__name__}: {error})") from error
         return cls(
-            check_rle(segmentation),
+            check_rle(segmentation, hw),
             score,
             stability_score=stability,
             point_xy=(point_x, point_y),

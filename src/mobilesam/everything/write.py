@@ -31,7 +31,7 @@ from mobilesam.image import Rgb
 from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
 from mobilesam.names import relative, short_paths
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
-from mobilesam.rle import check_rle, is_whole
+from mobilesam.rle import is_whole
 from mobilesam.text import parse_json
 
 FORMS = get_args(Form)
@@ -198,9 +198,7 @@ def read_record(path: Path) -> tuple[str, tuple[int, int], list[FoundMask]]:
         if not (isinstance(photo, str) and is_whole(height) and is_whole(width) and isinstance(annotations, list)):
             raise DataError("its image needs a file name, a height and a width, its annotations a list")
         hw = (int(height), int(width))
-        masks = [FoundMask.from_sa1b(one) for one in annotations]
-        for mask in masks:
-            check_rle(mask.rle(), hw)
+        masks = [FoundMask.from_sa1b(one, hw) for one in annotations]
     except (OSError, KeyError, TypeError, DataError) as error:
         raise DataError(
             f"'{path}' is damaged ({first_line(error)}); delete it, and run the same command again"

@@ -44,7 +44,9 @@ class Mask:
     @property
     def array(self) -> NDArray[np.bool_]:
         """(H, W), True on the object; if stored as RLE, decoded at each access to save memory."""
-        return self.pixels if isinstance(self.pixels, np.ndarray) else masks.from_rle(self.pixels)
+        if isinstance(self.pixels, np.ndarray):
+            return self.pixels
+        return masks.from_rle(self.pixels, self.original_hw)  # as large as the photo that was opened
 
     @property
     def original_hw(self) -> tuple[int, int]:

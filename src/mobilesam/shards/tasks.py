@@ -99,19 +99,26 @@ class Task:
             raise DataError("the file changed after the run was planned; give a new output")
         return self.file.read()
 
-    def decode(self, encoded: bytes, max_pixels: int = MAX_PIXELS, unclear_frame: Frame = "upright") -> Rgb:
+    def decode(
+        self,
+        encoded: bytes,
+        max_pixels: int = MAX_PIXELS,
+        unclear_frame: Frame = "upright",
+        max_side: int | None = None,
+    ) -> Rgb:
         """Decode the photo as its annotation was drawn: (H, W, 3).
 
         Args:
             encoded: `read`.
             max_pixels: larger photos are refused.
             unclear_frame: the frame where nothing shows it; see `PhotoRef`.
+            max_side: the longest side that is needed; see `mobilesam.image.open_photo`.
 
         Raises:
             ImageError: it is damaged, too large or no photo.
         """
         photo = PhotoRef(self.photo, self.file, self.truth, unclear_frame=unclear_frame)
-        return photo.decode(encoded, max_pixels=max_pixels)
+        return photo.decode(encoded, max_pixels=max_pixels, max_side=max_side)
 
 
 @dataclass(frozen=True)

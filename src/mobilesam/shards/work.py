@@ -12,6 +12,7 @@ from typing import TypeVar
 from mobilesam.ahead import read_ahead
 from mobilesam.errors import MobileSamError, first_line
 from mobilesam.files import save_json
+from mobilesam.image import within_memory
 from mobilesam.memory import peak_mb
 from mobilesam.outputs import ALL
 from mobilesam.remote import is_lost, placing
@@ -75,7 +76,8 @@ def readable(
 
     def opened(task: Task) -> T | str:
         try:
-            return prepare(task, task.read())
+            with within_memory("the photo"):
+                return prepare(task, task.read())
         except (MobileSamError, OSError, ValueError) as error:
             if is_lost(error):
                 raise
