@@ -13,9 +13,11 @@ from PIL import Image
 
 from mobilesam import masks
 from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.work import decode
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
+from mobilesam.everything.write import COCO_FILE
 from mobilesam.files import replacing, save_picture
 from mobilesam.image import Rgb
 from mobilesam.outputs import ALL
@@ -101,10 +103,15 @@ def parquet_results(path: str, tasks: dict[str, Task]) -> Iterator[tuple[Task, t
 
 
 def write_coco(job: AnnotateJob) -> Path:
-    """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number."""
-    path = job.folder / "instances.json"
+    """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number.
+
+    Raises:
+        OutputError: the file was changed after it was written.
+    """
+    path = job.folder / COCO_FILE
     done, categories = job.finished(), {1}
-    with replacing(path, ALL) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
+    # Not as the other files of the run: people open this one in other programs and correct it there.
+    with replacing(path) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
         with partial.open("w", encoding="utf-8") as file, images.open("w", encoding="utf-8") as photos:
             file.write('{"annotations": [')
             number = count = 0
@@ -159,7 +166,7 @@ def write_sample(job: AnnotateJob) -> Path | None:
         results = list(results_of(job, index))
         for task, _, records in rng.sample(results, min(share, len(results))):
             try:
-                tiles.append(tile(task.decode(task.read(), job.settings.max_pixels), records))
+                tiles.append(tile(decode(task, task.read(), job.settings), records))
             except (MobileSamError, OSError):
                 continue  # the photo has gone since
     if not tiles:

@@ -79,7 +79,7 @@ def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None
     work = everything if settings.prompts == "everything" else answer_prompts
 
     def prepare(task: Task, encoded: bytes) -> tuple[bytes, Rgb]:
-        return encoded, task.decode(encoded, settings.max_pixels)
+        return encoded, decode(task, encoded, settings)
 
     with writing(job, shard, result) as path, open_writer(settings.form, path, job.identity) as writer:
         opened = readable(shard, result, prepare, threads=2, most=READ_AHEAD)
@@ -87,6 +87,11 @@ def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None
         for photo in work(photos, predictor, settings, result):
             add(result, photo, writer.add)
         result.worst = sorted(result.worst)[:5]
+
+
+def decode(task: Task, encoded: bytes, settings: AnnotateSettings) -> Rgb:
+    """Decode a photo of a run; see `Task.decode`."""
+    return task.decode(encoded, settings.max_pixels, settings.unclear_frame, settings.value_range)
 
 
 def add(result: MaskResult, photo: Annotated, write: Callable[[Annotated], None]) -> None:

@@ -30,7 +30,7 @@ from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.tar import NO_PHOTO, read_tar
 from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
-from mobilesam.image import SUFFIXES, Frame, is_photo_name
+from mobilesam.image import MAX_PIXELS, SUFFIXES, Frame, is_photo_name
 from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
@@ -39,21 +39,28 @@ MAX_NAME = 4096
 
 
 def read_all(
-    patterns: Sequence[str], *, photos: Path | None = None, unclear_frame: Frame = "upright"
+    patterns: Sequence[str],
+    *,
+    photos: Path | None = None,
+    unclear_frame: Frame = "upright",
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
 ) -> Iterator[Item]:
     """Read several data sets: every photo, and a `Problem` for everything that cannot be used.
 
     Args:
         patterns: shards, folders and annotation files; shell patterns are expanded.
         photos: folder of the photos of COCO and LVIS files; by default found near each file.
-        unclear_frame: see `PhotoRef.unclear_frame`.
+        unclear_frame, max_pixels, value_range: see `PhotoRef`.
 
     Raises:
         DataError: a data set is missing or of no known layout.
     """
     paths = expand(patterns)
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        yield from read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame)
+        for item in read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame):
+            is_photo = isinstance(item, PhotoRef)
+            yield replace(item, max_pixels=max_pixels, value_range=value_range) if is_photo else item
 
 
 def read(

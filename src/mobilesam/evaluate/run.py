@@ -32,7 +32,13 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
     if settings.images and not any(path.suffix == ".json" for path in expand(settings.data)):
         raise SettingsError("'images' (--images) does nothing here: only COCO and LVIS files (.json) use it")
     images = Path(settings.images) if settings.images else None
-    return read_all(settings.data, photos=images, unclear_frame=settings.unclear_frame)
+    return read_all(
+        settings.data,
+        photos=images,
+        unclear_frame=settings.unclear_frame,
+        max_pixels=settings.max_pixels,
+        value_range=settings.value_range,
+    )
 
 
 def run(

@@ -100,19 +100,25 @@ class Task:
             raise DataError("the file changed after the run was planned; give a new output")
         return self.file.read()
 
-    def decode(self, encoded: bytes, max_pixels: int = MAX_PIXELS, unclear_frame: Frame = "upright") -> Rgb:
+    def decode(
+        self,
+        encoded: bytes,
+        max_pixels: int = MAX_PIXELS,
+        unclear_frame: Frame = "upright",
+        value_range: tuple[float, float] | None = None,
+    ) -> Rgb:
         """Decode the photo as its annotation was drawn: (H, W, 3).
 
         Args:
             encoded: `read`.
-            max_pixels: larger photos are refused.
-            unclear_frame: the frame where nothing shows it; see `PhotoRef`.
+            max_pixels, unclear_frame, value_range: see `PhotoRef`.
 
         Raises:
             ImageError: it is damaged, too large or no photo.
         """
-        photo = PhotoRef(self.photo, self.file, self.truth, unclear_frame=unclear_frame)
-        return photo.decode(encoded, max_pixels=max_pixels)
+        frame, limit, shown = unclear_frame, max_pixels, value_range
+        photo = PhotoRef(self.photo, self.file, self.truth, None, frame, limit, shown)
+        return photo.decode(encoded)
 
 
 @dataclass(frozen=True)
