@@ -54,7 +54,9 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("verb", [*(v for v in VERBS if v != "detections"), pytest.param("detections", marks=needs_coco_eval)])
+@pytest.mark.parametrize(
+    "verb", [*(v for v in VERBS if v != "detections"), pytest.param("detections", marks=needs_coco_eval)]
+)
 def test_one_bad_photo_is_named_the_good_one_is_done_and_the_exit_code_is_1(run, folder: Path, verb: str) -> None:
     code, out, err = run(*VERBS[verb])
     assert code == 1, err

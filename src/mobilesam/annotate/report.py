@@ -47,6 +47,7 @@ def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco:
     rows = [
         ("masks", str(status.masks)),
         *second_look_rows(status),
+        *unclear_rows(job),
         ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.model_choice.backend}"),
     ]
     files += write_numbers(
@@ -59,6 +60,13 @@ def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco:
         parts=[*parts, "![A random sample](sample.jpg)"],
     )
     return [file for file in files if file is not None]
+
+
+def unclear_rows(job: AnnotateJob) -> list[tuple[str, str]]:
+    """How many photos had an orientation that was assumed, if any."""
+    count = sum(record.get("unclear_frames", 0) for _, record in all_done(job.folder))
+    frame = job.settings.unclear_frame
+    return [("turned photos", f"{count} whose prompts may be of other pixels; taken as {frame}")] if count else []
 
 
 def second_look_rows(status: Status) -> list[tuple[str, str]]:

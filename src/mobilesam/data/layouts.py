@@ -3,6 +3,7 @@
 read("eval.tar")                  SA-1B shard
 read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
 read("labelme/")                  LabelMe: likewise
+read("everything/")               what `mobilesam everything` or `segment` wrote, see results.py
 read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
 read("GrabCut/")                  data_GT + boundary_GT: 255 object, 128 ignored
 read("Berkeley/")                 images + masks: anything but 0 is the object; what is opaque; a JPEG's bright part
@@ -27,6 +28,7 @@ from pathlib import Path
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
+from mobilesam.data.results import holds_results, read_results
 from mobilesam.data.tar import NO_PHOTO, read_tar
 from mobilesam.data.truths import PixelTruth, RecordTruth, Rule, YoloTruth
 from mobilesam.errors import DataError
@@ -158,6 +160,8 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
     for (photos, truth), reader in LAYOUTS.items():
         if (path / photos).is_dir() and (path / truth).is_dir():
             return reader(path / photos, path / truth, dataset)
+    if holds_results(path):
+        return read_results(path, dataset)
     records = sorted(path.glob("*.json"))
     if not any(_photo_beside(record) for record in records):
         names = ", ".join(" + ".join(pair) for pair in LAYOUTS)
@@ -168,7 +172,7 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 def is_known(folder: Path) -> bool:
     """Whether a folder has one of the layouts; another one may hold photos alone."""
     pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
-    return pairs or any(map(_photo_beside, folder.glob("*.json")))
+    return pairs or any(map(_photo_beside, folder.glob("*.json"))) or holds_results(folder, has_masks=False)
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:

@@ -6,7 +6,6 @@ import json
 import os
 import zipfile
 import zlib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np

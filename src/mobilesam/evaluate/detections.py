@@ -155,9 +155,9 @@ def check_detection(box: Json) -> ImageKey | None:
     """
     # Checked before any photo is opened, so that a file of another kind fails now and not hours later.
     if not is_whole(box["category_id"]) or not fits(box["score"], float) or not fits(tuple(box["bbox"]), Box):
-        raise DataError(f"it cannot be {box!r:.80}")
+        raise DataError(f"a detection cannot be {box!r:.80}")
     if not all(map(math.isfinite, (*box["bbox"], box["score"]))):
-        raise DataError(f"its numbers must be finite, not {box!r:.80}")
+        raise DataError(f"the numbers of a detection must be finite: {box!r:.80}")
     return image_key(box["image_id"])
 
 

@@ -175,7 +175,7 @@ def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
 
 
 def _check(path: Path, outputs: Outputs) -> None:
-    """Refuse to replace what is not ours; a folder (CoreML's packages are) is ours where model.json lists all its files.
+    """Refuse to replace what is not ours; a folder (a package of CoreML) is ours where model.json lists its files.
 
     Raises:
         OutputError: another's file or folder is there, or a file in our folder that is not as we wrote it.

@@ -11,7 +11,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size, Truth
 from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth
 from mobilesam.errors import DataError
-from mobilesam.image import MAX_PIXELS, Frame, Rgb
+from mobilesam.image import MAX_PIXELS, Frame, Rgb, read_header
 from mobilesam.remote import is_remote, state_of
 from mobilesam.shards.cells import CellRef
 
@@ -116,9 +116,13 @@ class Task:
         Raises:
             ImageError: it is damaged, too large or no photo.
         """
-        frame, limit, shown = unclear_frame, max_pixels, value_range
-        photo = PhotoRef(self.photo, self.file, self.truth, None, frame, limit, shown)
+        photo = PhotoRef(self.photo, self.file, self.truth, None, unclear_frame, max_pixels, value_range)
         return photo.decode(encoded)
+
+    def has_clear_frame(self, encoded: bytes, max_pixels: int = MAX_PIXELS) -> bool:
+        """Whether it shows on which pixels the annotation was drawn; arguments and errors are those of `decode`."""
+        photo = PhotoRef(self.photo, self.file, self.truth, max_pixels=max_pixels)
+        return photo.framing_of(*read_header(encoded, "the photo", max_pixels)).is_certain
 
 
 @dataclass(frozen=True)
