@@ -107,6 +107,8 @@ def evaluate_detections(
         known.add(item.image_id)
         photo = replace(item, max_pixels=max_pixels, value_range=value_range)
         results += segment_boxes(sam, photo, by_image.get(item.image_id, []), problems, zoom)
+    if not results and problems:
+        raise DataError(f"no box could be answered, {len(problems)} problems; {problems[0].id}: {problems[0].reason}")
     ap, is_lvis = score(check_truth(truth, sizes_of(results), problems), results)
     return DetectionReport(
         style="LVIS" if is_lvis else "COCO",
