@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -154,3 +155,99 @@ def test_masks_and_embeddings_are_saved_by_the_same_rule(
         assert path.read_text() == "mine"
         save(path, overwrite=True)
         save(path)
+
+
+LABELME = {"version": "5", "shapes": [], "imagePath": "p.png", "imageData": None}
+COCO = {"images": [], "annotations": [], "categories": []}
+STUDIO = [{"data": {}, "meta": {"software": "written by mobilesam"}, "predictions": []}]
+CVAT = "<!-- written by mobilesam -->\n<annotations>\n</annotations>\n"
+OF_TOOLS = {"labelme.json": LABELME, "instances.json": COCO, "label_studio.json": STUDIO, "cvat.xml": CVAT}
+
+
+def write_of_tool(path: Path, extra: str = "") -> None:
+    """Write a file that a labelling tool opens, as our commands do."""
+    value = OF_TOOLS[path.name]
+    if isinstance(value, str):
+        save_text(value + extra, path)
+    elif isinstance(value, dict):
+        save_json({**value, "extra": extra}, path)
+    else:
+        save_json([*value, extra], path)
+
+
+@pytest.mark.parametrize("name", OF_TOOLS)
+def test_corrections_in_a_file_of_a_labelling_tool_are_not_written_over(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_of_tool(path)
+    write_of_tool(path, "again")
+    corrected = path.read_text().replace("again", "corrected by hand")
+    path.write_text(corrected)  # the mark is kept, as LabelMe and X-AnyLabeling keep keys that they do not know
+    assert "written by mobilesam" in corrected
+    with pytest.raises(OutputError, match="changed after mobilesam wrote it"):
+        write_of_tool(path, "third")
+    assert path.read_text() == corrected
+    path.write_text(corrected.replace("corrected by hand", "again"))  # as it was: nothing would be lost
+    write_of_tool(path, "third")
+
+
+def test_a_correction_of_the_same_length_in_the_middle_of_a_large_file_is_seen(tmp_path: Path) -> None:
+    points = [[round(i / 7, 3), 1.0] for i in range(3000)]
+    save_json({**LABELME, "shapes": [{"points": points}], "flags": {}}, tmp_path / "a.json")
+    text = (tmp_path / "a.json").read_text()
+    middle = text.index("200.0")
+    (tmp_path / "a.json").write_text(f"{text[:middle]}201.0{text[middle + 5 :]}")
+    with pytest.raises(OutputError, match="changed"):
+        save_json(LABELME, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", OF_TOOLS)
+def test_a_marked_file_of_a_tool_that_no_journal_knows_is_asked_about(tmp_path: Path, name: str) -> None:
+    write_of_tool(tmp_path / name)
+    (tmp_path / "moved").mkdir()
+    moved = (tmp_path / name).rename(tmp_path / "moved" / name)
+    before = moved.read_bytes()
+    with pytest.raises(OutputError, match="may hold corrections"):
+        write_of_tool(moved)
+    assert moved.read_bytes() == before
+
+
+def test_records_that_no_tool_edits_are_still_known_by_their_mark_alone(tmp_path: Path) -> None:
+    save_json({"image": {}, "annotations": [], "made_by": "x"}, tmp_path / "a.json")
+    assert not (tmp_path / JOURNAL).exists()
+    (tmp_path / "moved").mkdir()
+    assert is_ours((tmp_path / "a.json").rename(tmp_path / "moved" / "a.json"))
+
+
+def test_journals_of_earlier_versions_count(tmp_path: Path) -> None:
+    data = b"0 0.1 0.1 0.2 0.2 0.3 0.1\n"
+    (tmp_path / "a.txt").write_bytes(data)
+    digest = hashlib.sha256(data + data).hexdigest()[:32]  # of both ends of the file
+    (tmp_path / JOURNAL).write_text(json.dumps(["a.txt", len(data), digest]) + "\nno line\n[1, [2], 3]\n")
+    assert is_ours(tmp_path / "a.txt")
+    save_text("new", tmp_path / "a.txt")
+    assert is_ours(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_text("mine")
+    assert not is_ours(tmp_path / "a.txt")
+
+
+def test_a_journal_that_another_process_replaced_is_read_anew(tmp_path: Path) -> None:
+    save_text("one", tmp_path / "a.txt")
+    assert is_ours(tmp_path / "a.txt")
+    journal = (tmp_path / JOURNAL).read_text()
+    (tmp_path / JOURNAL).write_text(journal.replace("a.txt", "b.txt") * 3)
+    (tmp_path / "b.txt").write_text("one")
+    assert (is_ours(tmp_path / "a.txt"), is_ours(tmp_path / "b.txt")) == (False, True)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".png"])
+def test_a_mask_of_an_earlier_run_is_no_photo_in_whatever_format(photo: Path, tmp_path: Path, suffix: str) -> None:
+    from mobilesam.data.photo import PhotoRef
+    from mobilesam.image import find_photos
+    from mobilesam.shards.inputs import read_photos
+
+    mask = save_picture(MASK, tmp_path / f"p_mask{suffix}")
+    assert list(find_photos([tmp_path])) == [photo]
+    listed = [item.file.path for item in read_photos(tmp_path, "set") if isinstance(item, PhotoRef)]
+    assert listed == [str(photo)]
+    mask.write_bytes(photo.read_bytes())  # another picture under the same name
+    assert set(find_photos([tmp_path])) == {photo, mask}

@@ -27,6 +27,9 @@ from mobilesam.train.run_config import PhaseConfig, RunConfig, ValidationConfig
 # Ranges and choices
 
 WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
+    (DataConfig, {"max_pixels": 0}, "'max_pixels' must be an integer of at least 1, found 0"),
+    (DataConfig, {"value_range": (3.0, 1.0)}, "'value_range' takes two numbers, the value of black and a larger one"),
+    (DataConfig, {"value_range": (3.0,)}, "'value_range' must be a list (in Python a tuple) of 2 items"),
     (DataConfig, {"fraction": 2.0}, "'fraction' must be a number above 0 and at most 1, found 2.0"),
     (DataConfig, {"fraction": 0.0}, "'fraction' must be a number above 0 and at most 1, found 0.0"),
     (DataConfig, {"min_crop": 0.0}, "'min_crop' must be a number above 0 and at most 1, found 0.0"),

@@ -71,12 +71,17 @@ def all_runs() -> list[Run]:
     return runs
 
 
-def call(*words: str) -> None:
-    """Run a `mobilesam` command on one thread, its words shown only when it fails."""
+def call(*words: str, result: Path | None = None) -> None:
+    """Run a `mobilesam` command on one thread, its words shown only when it fails.
+
+    With its `result` written, an exit code of 1 says that photos could not be used, which the command named.
+    """
     command = (sys.executable, "-m", "mobilesam", *words)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode and result is not None and result.exists():
+        print(done.stderr, file=sys.stderr)
+    elif done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 
 
@@ -94,7 +99,9 @@ def train(run: Run, shards: str, more: Sequence[str] = ()) -> None:
         settings.append(f"start_from={RUNS / run.after}")
     resume = ["--resume"] if (run.folder / "state.pt").exists() else []
     options = [argument for setting in settings for argument in ("--set", setting)]
-    call("distill", "train", recipe, "--json", "-o", str(run.folder), *resume, *options)
+    call(
+        "distill", "train", recipe, "--json", "-o", str(run.folder), *resume, *options, result=run.folder / "report.md"
+    )
     print("trained", run.name, flush=True)
 
 
@@ -106,7 +113,7 @@ def evaluate(name: str, model: str, photos: list[str]) -> None:
     protocols = [argument for protocol in PROTOCOLS for argument in ("--protocol", protocol)]
     limits = ("--min-area", "1000", "--max-objects", "4", "--teacher", "embedded", "--zoom", "off")
     output.parent.mkdir(parents=True, exist_ok=True)
-    call("evaluate", *photos, *protocols, *limits, "--model", model, "--json", "-o", str(output))
+    call("evaluate", *photos, *protocols, *limits, "--model", model, "--json", "-o", str(output), result=output)
     print("measured", name, flush=True)
 
 

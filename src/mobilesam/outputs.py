@@ -1,28 +1,29 @@
 """The rule for which files may be written: no input, and no file of somebody else, is ever replaced.
 
 Everything that writes a result passes through `Outputs.check`, by way of `files.replacing`. A file is known to be ours
-by a mark in it (`is_ours`), or, where its format has no place for one, by a line of the journal `.mobilesam.jsonl` in
-its folder, which holds the name, the size and a checksum of each such file.
+by a mark in it (`is_ours`), or, where its format has no place for one or other programs save it too, by a line of the
+journal of its folder (`mobilesam.journal`), which holds the name, the size and a checksum of each such file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mobilesam import journal
 from mobilesam.errors import OutputError
 
 MARK = "written by mobilesam"
 """In each picture, record and report that this package writes."""
 SOFTWARE = {"software": MARK}
 """The mark as the first entry of a JSON object."""
-JOURNAL = ".mobilesam.jsonl"
+JOURNAL = journal.JOURNAL
 MARKED = frozenset({".json", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".md"})
 """Suffixes of files that can hold the mark."""
 ENDS = 4096  # bytes at both ends of a file that are searched for a mark
@@ -34,6 +35,9 @@ _SIGNATURES = (
     b"mobilesam-evaluate-",
 )
 """What files of ours hold; apart from the mark: weights, embeddings, ONNX files and reports, of every version."""
+_OF_TOOLS = re.compile(rb'"(?:shapes|images|predictions)"\s*:\s*\[|<annotations>')
+"""What COCO, LabelMe, Label Studio and CVAT files hold. Labelling tools keep our mark when they save an edited file."""
+_OVERLAP = 64  # bytes that two blocks of a file share, so that none of these words is cut in two
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,9 @@ class Outputs:
             raise OutputError(f"'{path}' is a folder or a device and cannot be replaced by a file; give another name")
         if (folder := self._folder_of(path)) and (not is_ours(path) or _has_annotations(path)):
             raise OutputError(f"'{path}' lies in the input folder '{folder}'; give another --output")
-        if not self.overwrite and not is_ours(path):
+        if not self.overwrite and (why := _not_ours(path)):
             raise OutputError(
-                f"'{path}' exists and was not written by mobilesam; move it, give another --output, or say "
-                "--overwrite (overwrite=True)"
+                f"'{path}' exists and {why}; move it, give another --output, or say --overwrite (overwrite=True)"
             )
 
     def _folder_of(self, path: Path) -> str | None:
@@ -110,36 +113,47 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether this package wrote a file: it holds a mark, or the journal of its folder lists it as it is now."""
+    """Whether this package wrote a file: it holds a mark, or the journal of its folder lists it as it is now.
+
+    One that the journal lists otherwise was edited and is not ours any more, whatever mark it holds. Annotation files
+    of tools that keep the mark are ours only by the journal.
+    """
+    return not _not_ours(path)
+
+
+def _not_ours(path: Path) -> str:
+    """Why a file is not ours, for a message; "" where it is."""
+    foreign = "was not written by mobilesam"
     try:
-        head, tail = _ends(path)
-        if any(sign in part for sign in _SIGNATURES for part in (head, tail)):
-            return True
-        journal = path.with_name(JOURNAL)
-        if journal.exists() and _line(path.name, path) in journal.read_text(encoding="utf-8").splitlines():
-            return True
-        return path.suffix == ".json" and _is_record(path)
+        listed = journal.is_listed(path)
+        if listed is not None:
+            return "" if listed else "was changed after mobilesam wrote it, perhaps corrected in another program"
+        is_marked = any(sign in part for sign in _SIGNATURES for part in _ends(path))
+        if not is_marked and not (path.suffix == ".json" and _is_record(path)):
+            return foreign
+        if _is_of_tools(path):
+            return f"may hold corrections: {JOURNAL} in its folder does not tell how mobilesam wrote it"
     except (OSError, ValueError, RecursionError):
-        return False
+        return foreign
+    return ""
 
 
 def is_picture_of_ours(path: Path) -> bool:
-    """Whether a picture has our mark, so that it is a result and not a photo."""
+    """Whether a picture has our mark or is listed in the journal, so that it is a result and not a photo."""
     try:
-        return any(MARK.encode() in part for part in _ends(path))
-    except OSError:
+        return any(MARK.encode() in part for part in _ends(path)) or journal.is_listed(path) is True
+    except (OSError, ValueError):
         return False
 
 
 def note(path: Path, partial: Path) -> None:
-    """List a file that can hold no mark in the journal of its folder, just before `partial` takes its name."""
-    if path.suffix.lower() in MARKED or any(sign in part for sign in _SIGNATURES for part in _ends(partial)):
-        return
-    journal, line = path.with_name(JOURNAL), _line(path.name, partial)
-    # A new file has no line yet: to look for it would read the whole journal once for each of many files.
-    if not path.exists() or not journal.exists() or line not in journal.read_text(encoding="utf-8").splitlines():
-        with journal.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    """List a file in the journal of its folder, just before `partial` takes its name.
+
+    Files whose mark is enough are left out: pictures, records and models, which no other program edits with the mark.
+    """
+    is_marked = path.suffix.lower() in MARKED or any(sign in part for sign in _SIGNATURES for part in _ends(partial))
+    if not is_marked or _is_of_tools(partial):
+        journal.add(path, partial)
 
 
 def marked(record: Any) -> Any:
@@ -154,6 +168,19 @@ def _is_record(path: Path) -> bool:
     return isinstance(record, dict) and isinstance(record.get("made_by"), str) and "annotations" in record
 
 
+def _is_of_tools(path: Path) -> bool:
+    """Whether a file is of a format in which labelling tools save too."""
+    if path.suffix.lower() not in (".json", ".xml"):
+        return False
+    before = b""
+    with path.open("rb") as file:
+        while block := file.read(journal.BLOCK):
+            if _OF_TOOLS.search(before + block):
+                return True
+            before = block[-_OVERLAP:]
+    return False
+
+
 def _has_annotations(path: Path) -> bool:
     """Whether a JSON file is a record of masks, of ours or of others, which a data set may consist of."""
     return path.suffix == ".json" and any(b'"annotations"' in part for part in _ends(path))
@@ -166,9 +193,3 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
         head = file.read(ENDS)
         file.seek(max(0, os.fstat(file.fileno()).st_size - ENDS))
         return head, file.read()
-
-
-def _line(name: str, path: Path) -> str:
-    head, tail = _ends(path)
-    digest = hashlib.sha256(head + tail).hexdigest()[:32]
-    return json.dumps([name, path.stat().st_size, digest])

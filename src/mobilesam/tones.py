@@ -96,7 +96,7 @@ def check_range(value_range: tuple[float, float]) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise SettingsError(f"value_range takes two numbers, the value of black and a larger one, not {value_range}")
+        raise SettingsError(f"'value_range' takes two numbers, the value of black and a larger one, not {value_range}")
     return low, high
 
 

@@ -10,11 +10,15 @@ from PIL import Image
 
 from mobilesam import masks
 from mobilesam.annotate.forms import member_names
-from mobilesam.annotate.report import results_of
-from mobilesam.annotate.work import annotate_shard
+from mobilesam.annotate.plan import make_plan
+from mobilesam.annotate.report import results_of, unclear_rows
+from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.annotate.work import annotate_shard, decode
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoId
-from tests.helpers.annotating import plan
+from mobilesam.image import open_photo, open_stored
+from mobilesam.shards.records import all_done
+from tests.helpers.annotating import CHOICE, plan
 from tests.helpers.scenes import write_shard
 
 
@@ -189,3 +193,24 @@ def test_boxes_of_a_shard_fit_a_photo_that_is_stored_sideways(small, tmp_path) -
     truth[20:50, 70:110] = True
     assert hw == (60, 120)
     assert iou(masks.from_rle(record["segmentation"]), truth) > 0.9
+
+
+def test_own_boxes_of_a_photo_that_is_upside_down_are_of_the_frame_that_is_chosen(small, tmp_path) -> None:
+    """An annotation of a photo turned by 180 degrees does not show on which pixels it was drawn."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    rgb = np.add.outer(np.arange(64), np.arange(96)).astype(np.uint8)
+    Image.fromarray(rgb).convert("RGB").save(tmp_path / "a.jpg", exif=exif.tobytes())
+    image = {"id": 1, "file_name": "a.jpg", "width": 96, "height": 64}
+    found = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 30, 20], "iscrowd": 0}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": [image], "annotations": found, "categories": []}))
+    for frame in ("upright", "stored"):
+        settings = AnnotateSettings(prompts="given", unclear_frame=frame)
+        job = make_plan([str(tmp_path / "c.json")], tmp_path / frame, small, CHOICE, settings)
+        (task,) = job.shard(0).tasks
+        expected = open_photo(tmp_path / "a.jpg") if frame == "upright" else open_stored(tmp_path / "a.jpg")[0]
+        np.testing.assert_array_equal(decode(task, task.read(), settings), expected)
+        annotate_shard(job, job.shard(0), small)
+        ((_, record),) = all_done(job.folder)
+        assert record["unclear_frames"] == 1
+        assert unclear_rows(job) == [("turned photos", f"1 whose prompts may be of other pixels; taken as {frame}")]

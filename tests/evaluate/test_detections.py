@@ -129,6 +129,35 @@ def test_the_verb_writes_a_report(files: tuple[Path, Path], run) -> None:
     assert set(written["ap"]) >= {"AP_all", "AP_50"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bbox": [float("nan"), 1, 2, 3]},
+        {"bbox": [1, 2, float("inf"), 3]},
+        {"bbox": "abcd"},
+        {"score": float("nan")},
+        {"score": None},
+        {"category_id": "dog"},
+        {"image_id": [1]},
+    ],
+)
+def test_one_broken_detection_is_named_by_its_index_and_the_others_are_measured(
+    files: tuple[Path, Path], run, changes: dict[str, object]
+) -> None:
+    truth, det = files
+    found = json.loads(det.read_text())
+    found[5] |= changes
+    det.write_text(json.dumps(found))
+    code, out, err = run("evaluate", "detections", truth, det, "--backend", "onnx", "-o", "ap.json", "--json")
+    assert code == 1
+    assert "problem: det/[5]: broken detection" in err
+    written = json.loads(out)
+    assert written["num_masks"] == 23
+    assert len(written["problems"]) == 1
+    assert written["ap"]["AP_50"] > 0
+    assert Path("ap.json").exists()
+
+
 def test_a_report_replaces_neither_the_truth_nor_the_boxes(files: tuple[Path, Path], run) -> None:
     truth, det = files
     before = (truth.read_bytes(), det.read_bytes())

@@ -203,7 +203,7 @@ def test_deep_photos_are_opened_by_the_range_asked_for_and_done_again_by_another
     narrow, wide, again, none = overlay((0, 100)), overlay((0, 9000)), overlay((0.0, 9000.0)), overlay(None)
     assert [skipped for skipped, _ in (narrow, wide, again, none)] == [False, False, True, False]
     assert narrow[1] != wide[1]
-    with pytest.raises(SettingsError, match="value_range takes two numbers"):
+    with pytest.raises(SettingsError, match="'value_range' takes two numbers"):
         segment_folder(embedded, tmp_path / "a.png", tmp_path / "other", value_range=(9, 1))
     assert not (tmp_path / "other").exists()
 

@@ -14,11 +14,12 @@ import torch
 
 import mobilesam
 from mobilesam import contract
-from mobilesam.errors import ExportError, MissingExtraError, ModelError, PromptError, SettingsError
+from mobilesam.errors import ExportError, MissingExtraError, ModelError, OutputError, PromptError, SettingsError
 from mobilesam.export.draft import drafting
 from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
+from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.backend import Floats
 from mobilesam.predict.fixed import FixedBackend, five_points
 from mobilesam.predict.predictor import Predictor
@@ -192,3 +193,34 @@ def test_another_process_opens_the_same_files(ours: Predictor, coffee: Path) -> 
     make, given = backend.__reduce__()
     assert make(*given).info == ours.info
     assert given[0] is TorchFixed
+
+
+def write_package(sam: Sam, folder: Path, text: str, outputs: Outputs = DEFAULT) -> None:
+    """As an export to CoreML does: a package is a folder."""
+    names = ("encoder.mlpackage",)
+    with drafting(
+        sam, folder, names=names, form="coreml", precision="float32", licence="Apache-2.0", outputs=outputs
+    ) as draft:
+        (draft.folder / names[0] / "Data").mkdir(parents=True)
+        (draft.folder / names[0] / "Data" / "weight.bin").write_text(text)
+
+
+def test_of_a_package_only_the_files_that_we_wrote_are_replaced(tiny_lite_checkpoint: Path, tmp_path: Path) -> None:
+    sam = checkpoint.load(tiny_lite_checkpoint)
+    write_package(sam, tmp_path, "one")
+    write_package(sam, tmp_path, "two")
+    package = tmp_path / "encoder.mlpackage"
+    weights = package / "Data" / "weight.bin"
+    assert weights.read_text() == "two"
+    (package / "Data" / "notes.txt").write_text("mine")
+    for outputs in (DEFAULT, Outputs(overwrite=True)):
+        with pytest.raises(OutputError, match=r"notes\.txt"):
+            write_package(sam, tmp_path, "three", outputs)
+    assert ((package / "Data" / "notes.txt").read_text(), weights.read_text()) == ("mine", "two")
+    (package / "Data" / "notes.txt").unlink()
+    weights.write_text("edited")
+    with pytest.raises(OutputError, match=r"weight\.bin"):
+        write_package(sam, tmp_path, "three")
+    assert weights.read_text() == "edited"
+    write_package(sam, tmp_path, "three", Outputs(overwrite=True))
+    assert weights.read_text() == "three"

@@ -46,6 +46,21 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
 
 
+def dds(fourcc: bytes) -> bytes:
+    """A DDS of 4 x 4 pixels in a compressed format."""
+    size, flags, height, width, pitch, depth, mipmaps = 124, 0x1007, 4, 4, 16, 0, 0
+    head = struct.pack("<7I44x", size, flags, height, width, pitch, depth, mipmaps)
+    return b"DDS " + head + struct.pack("<II4s20x", 32, 4, fourcc) + struct.pack("<I16x", 0x1000) + bytes(16)
+
+
+def yolo() -> list[Known]:
+    """Label files of YOLO-seg."""
+    return [
+        ("infinity", b"0 0 0 inf 0 0.5 0.5\n", "not a finite number"),
+        ("NaN", b"0 nan 0 0.1 0 0.5 0.5\n", "not a finite number"),
+    ]
+
+
 def photos() -> list[Known]:
     """Files of `tests/cases`, sizes that are only claimed, and formats that are not opened."""
     return [
@@ -56,6 +71,7 @@ def photos() -> list[Known]:
         ("a damaged AVIF", case("bad.avif"), "refused"),
         ("170 million pixels in one row", png_of(170_000_000, 1), "refused"),
         ("a size of 0", png_of(0, 5), "refused"),
+        ("a DDS of a pixel format that nobody knows", dds(b"\xff\xfe\x00Z"), "not a photo in a known format"),
         ("a DDS", b"DDS |\0\0\0" + bytes(120), "not a photo in a known format"),
         ("an EPS that would start another program", b"%!PS-Adobe-3.0 EPSF-3.0\n", "an EPS drawing"),
         ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
@@ -367,6 +383,7 @@ KNOWN: dict[str, Callable[[], list[Known]]] = {
     "tars": tars,
     "records": records,
     "polygons and run lengths": masks,
+    "YOLO labels": yolo,
     "COCO files": coco,
     "detections": detections,
     "recipes": recipes,

@@ -15,9 +15,11 @@ from PIL import Image
 from mobilesam import masks
 from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.naming import ImageNames
+from mobilesam.annotate.work import decode
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import MobileSamError
+from mobilesam.everything.write import COCO_FILE
 from mobilesam.files import replacing, save_picture
 from mobilesam.image import Rgb, within_memory
 from mobilesam.outputs import ALL
@@ -48,6 +50,7 @@ def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco:
     rows = [
         ("masks", str(status.masks)),
         *second_look_rows(status),
+        *unclear_rows(job),
         ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.model_choice.backend}"),
     ]
     files += write_numbers(
@@ -60,6 +63,13 @@ def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco:
         parts=[*parts, "![A random sample](sample.jpg)"],
     )
     return [file for file in files if file is not None]
+
+
+def unclear_rows(job: AnnotateJob) -> list[tuple[str, str]]:
+    """How many photos had an orientation that was assumed, if any."""
+    count = sum(record.get("unclear_frames", 0) for _, record in all_done(job.folder))
+    frame = job.settings.unclear_frame
+    return [("turned photos", f"{count} whose prompts may be of other pixels; taken as {frame}")] if count else []
 
 
 def second_look_rows(status: Status) -> list[tuple[str, str]]:
@@ -107,10 +117,14 @@ def write_coco(job: AnnotateJob) -> Path:
     """Merge all shards into one COCO file, photo by photo, so that only few masks are in memory at a time.
 
     Ids and names of photos are those of the inputs where no other photo of the run has them (`ImageNames`).
+
+    Raises:
+        OutputError: the file was changed after it was written.
     """
-    path = job.folder / "instances.json"
+    path = job.folder / COCO_FILE
     done, categories, names = job.finished(), {1}, ImageNames(job)
-    with replacing(path, ALL) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
+    # Not as the other files of the run: people open this one in other programs and correct it there.
+    with replacing(path) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
         with partial.open("w", encoding="utf-8") as file, images.open("w", encoding="utf-8") as photos:
             file.write('{"annotations": [')
             number = count = 0
@@ -171,7 +185,7 @@ def write_sample(job: AnnotateJob) -> Path | None:
         for task, hw, records in rng.sample(results, min(share, len(results))):
             try:
                 with within_memory("the photo"):
-                    rgb = task.decode(task.read(), job.settings.max_pixels, max_side=DRAWN_SIDE)
+                    rgb = decode(task, task.read(), job.settings, max_side=DRAWN_SIDE)
                     tiles.append(tile(rgb, hw, records))
             except (MobileSamError, OSError):
                 continue  # the photo has gone since

@@ -11,6 +11,8 @@ from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import begin
+from mobilesam.everything.write import COCO_FILE
+from mobilesam.outputs import DEFAULT
 from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
 
@@ -49,7 +51,10 @@ def annotate(
         DataError: an input cannot be read, the output's disk is full, or every worker ended with an error.
         SettingsError: the output holds a run of other inputs, settings or another model.
         MissingExtraError: an extra is needed.
+        OutputError: the COCO file is there and was changed after it was written.
     """
+    if coco:
+        DEFAULT.check(Path(output) / COCO_FILE)  # now, and not after hours of work
     predictor = choice.load(1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
     running = (running or Running()).on(choice.device.lower())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mobilesam.choices import AnnotatePrompts, ShardForm, ZoomWord
+from mobilesam.choices import AnnotatePrompts, Frame, ShardForm, ZoomWord
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
 from mobilesam.settings import Count, CountOrZero, Settings
+from mobilesam.tones import check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,5 +27,15 @@ class AnnotateSettings(Settings):
     """Regions of second looks in a call of the encoder, gathered across photos; 0: what is fastest with the backend."""
     max_pixels: Count = MAX_PIXELS
     """Larger photos are refused."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white in photos of more than 8 bits; see `mobilesam.image.open_photo`."""
+    unclear_frame: Frame = "upright"
+    """For photos with an EXIF orientation whose annotation does not show on which pixels it was drawn, such as one
+    turned by 180 degrees: assume the upright photo, or the pixels as the file stores them."""
     everything: EverythingSettings = field(default_factory=EverythingSettings)
     """Settings of the search where prompts is "everything"."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value_range is not None:
+            check_range(self.value_range)

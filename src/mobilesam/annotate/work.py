@@ -49,6 +49,8 @@ class MaskResult(ShardResult):
     masks: int = 0
     second_looks: int = 0
     second_look_seconds: float = 0.0
+    unclear_frames: int = 0
+    """Photos with prompts and an EXIF orientation for which `unclear_frame` was assumed."""
     worst: list[list[Any]] = field(default_factory=list)
     """(mean score, photo, number of masks) of the photos with the lowest scores."""
 
@@ -78,8 +80,12 @@ def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None
     result, settings = MaskResult(), job.settings
     work = everything if settings.prompts == "everything" else answer_prompts
 
+    unclear: list[Task] = []
+
     def prepare(task: Task, encoded: bytes) -> tuple[bytes, Rgb]:
-        return encoded, task.decode(encoded, settings.max_pixels)
+        if settings.prompts == "given" and not task.has_clear_frame(encoded, settings.max_pixels):
+            unclear.append(task)  # in threads, where a list is safe and a sum is not
+        return encoded, decode(task, encoded, settings)
 
     photo_ids = [task.photo for task in shard.tasks]
     with writing(job, shard, result) as path, open_writer(settings.form, path, job.identity, photo_ids) as writer:
@@ -88,6 +94,12 @@ def annotate_shard(job: AnnotateJob, shard: Shard, predictor: Predictor) -> None
         for photo in work(photos, predictor, settings, result):
             add(result, photo, writer.add)
         result.worst = sorted(result.worst)[:5]
+        result.unclear_frames = len(unclear)
+
+
+def decode(task: Task, encoded: bytes, settings: AnnotateSettings, *, max_side: int | None = None) -> Rgb:
+    """Decode a photo of a run; see `Task.decode`."""
+    return task.decode(encoded, settings.max_pixels, settings.unclear_frame, settings.value_range, max_side)
 
 
 def add(result: MaskResult, photo: Annotated, write: Callable[[Annotated], None]) -> None:

@@ -11,6 +11,7 @@ import typer
 from mobilesam import choices
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
+from mobilesam.cli.photos import Opening
 from mobilesam.cli.shards import RunFolder, tell, tell_status, told, unless_stopped
 
 annotate_app = typer.Typer(
@@ -54,7 +55,9 @@ def run_annotate(
         int | None,
         typer.Option(min=1, help="Regions of second looks in a call; default: what is fastest with the backend."),
     ] = None,
+    unclear_frame: options.UnclearFrame = "upright",
     max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     search: options.Search = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -63,10 +66,9 @@ def run_annotate(
     from mobilesam.annotate.run import annotate
     from mobilesam.annotate.settings import AnnotateSettings
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.image import MAX_PIXELS
     from mobilesam.shards.run import Running
 
-    asks = prompts is not None or own_boxes
+    asks, opening = prompts is not None or own_boxes, Opening.parse(max_pixels, value_range)
     check_options(asks, prompts is not None and own_boxes, zoom != "auto" or zoom_batch is not None, search)
     settings = AnnotateSettings(
         prompts="given" if asks else "everything",
@@ -74,7 +76,9 @@ def run_annotate(
         shard_photos=shard_photos,
         zoom=zoom,
         zoom_batch=zoom_batch or 0,
-        max_pixels=max_pixels or MAX_PIXELS,
+        max_pixels=opening.limit,
+        value_range=opening.value_range,
+        unclear_frame=unclear_frame,
         everything=options.read_settings(EverythingSettings, {}, search),
     )
     choice = ModelChoice(

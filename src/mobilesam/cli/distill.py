@@ -9,6 +9,7 @@ import typer
 
 from mobilesam import choices
 from mobilesam.cli import options
+from mobilesam.cli.photos import name_left_out
 from mobilesam.cli.shards import RunFolder, tell, tell_status, told, unless_stopped
 from mobilesam.extras import require
 
@@ -83,7 +84,10 @@ def train(
     from mobilesam.distill.config import DistillRecipe
     from mobilesam.distill.run import distill
     from mobilesam.recipe import load_recipe
+    from mobilesam.train.left_out import read_left_out
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
     weights = distill(loaded, resume=resume, show_progress=not as_json, overwrite=overwrite)
-    options.say({"weights": str(weights)}, f"wrote {weights}", as_json)
+    left_out = read_left_out(weights.parent)
+    options.say({"weights": str(weights), "left_out": left_out}, f"wrote {weights}", as_json)
+    name_left_out(left_out)

@@ -12,6 +12,7 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
+from mobilesam.cli.photos import Opening
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,8 @@ def run_protocols(
     teacher: Annotated[str, typer.Option(help="The model that the protocols teacher and two-point compare with.")] = "",
     images: Images = "",
     unclear_frame: options.UnclearFrame = "upright",
+    max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     min_area: Annotated[int, typer.Option(min=0, help="Skip objects with fewer pixels.")] = 1,
     max_objects: Annotated[int, typer.Option(min=0, help="Use only the N largest objects per photo; 0: all.")] = 0,
     zoom: options.ZoomName = "auto",
@@ -74,7 +77,7 @@ def run_protocols(
     """Prompt a model for annotated objects, and report how well its masks match them."""
     from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 
-    names = tuple(protocols or DEFAULT_PROTOCOLS)
+    names, opening = tuple(protocols or DEFAULT_PROTOCOLS), Opening.parse(max_pixels, value_range)
     # Checked here and not only in EvaluateSettings, where a --set that repeats a default cannot be seen.
     if overrides and EVERYTHING not in names:
         raise typer.BadParameter(f"--set {SECTION}NAME=VALUE does nothing without --protocol {EVERYTHING}")
@@ -89,6 +92,8 @@ def run_protocols(
         teacher=teacher,
         images=images,
         unclear_frame=unclear_frame,
+        max_pixels=opening.limit,
+        value_range=opening.value_range,
         min_area=min_area,
         max_objects=max_objects,
         everything=parse_search(overrides or []),
@@ -147,7 +152,9 @@ def measure(
         f"{to_markdown(built)}\nwrote {output} and {len(files) - 1} more",
         as_json,
     )
-    refuse_nothing(results)  # last, so that the report, which lists the problems, exists all the same
+    # Last, so that the report, which lists the problems, exists all the same.
+    refuse_nothing(results)
+    count_problems(built.problems)
 
 
 def refuse_nothing(results: Sequence[PhotoResult]) -> None:
@@ -171,6 +178,13 @@ def name_problems(problems: tuple[Problem, ...]) -> None:
     """Print photos and annotations that could not be used to standard error, so that --json output stays valid."""
     for problem in problems:
         typer.echo(f"problem: {problem.id}: {problem.reason}", err=True)
+
+
+def count_problems(problems: tuple[Problem, ...]) -> None:
+    """Count what was named as a problem, and exit with code 1 if it is anything: the numbers are of the rest."""
+    if problems:
+        typer.echo(f"{len(problems)} photos or objects could not be used; the numbers are of the others", err=True)
+        raise typer.Exit(1)
 
 
 class RunningMean:
@@ -208,6 +222,8 @@ def measure_detections(
     device: options.Device = "cpu",
     images: Images = "",
     unclear_frame: options.UnclearFrame = "upright",
+    max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     zoom: options.ZoomName = "auto",
     output: Annotated[Path, typer.Option("--output", "-o", help="The report.")] = Path("report.json"),
     overwrite: options.Overwrite = False,
@@ -221,6 +237,7 @@ def measure_detections(
     from mobilesam.outputs import Outputs
     from mobilesam.predict.load import load
 
+    opening = Opening.parse(max_pixels, value_range)
     outputs = Outputs.beside([truth, boxes, images, model], overwrite=overwrite)
     outputs.check(output)  # now, and not after hours of work
 
@@ -238,6 +255,8 @@ def measure_detections(
         Path(images) if images else None,
         zoom=options.parse_zoom(zoom),
         unclear_frame=unclear_frame,
+        max_pixels=opening.limit,
+        value_range=opening.value_range,
         progress=partial(tqdm, unit="photo", disable=None),  # None: no bar where the output is no terminal
     )
     save_json(result.to_dict(), output, outputs, indent=1)
@@ -248,6 +267,7 @@ def measure_detections(
     about = f"{result.style} AP, single mask, detector's score, boxes of {result.detections}"
     text = f"{about}\n{elsewhere if result.num_boxes_elsewhere else ''}{numbers}\nwrote {output}"
     options.say(result.to_dict(), text, as_json)
+    count_problems(result.problems)
 
 
 @evaluate_app.command("compare")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mobilesam.image import Rgb
 
 STDIN = "-"
+MOST_NAMED = 20  # problems that are printed; the run's folder lists all
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,13 @@ class Opening:
         """An `Opening` from the values of --max-pixels and --range."""
         return cls(max_pixels, None if value_range is None else parse_range(value_range))
 
+    @property
+    def limit(self) -> int:
+        """The value of --max-pixels, or its default."""
+        from mobilesam.image import MAX_PIXELS
+
+        return self.max_pixels or MAX_PIXELS
+
     def open(self, path: Path | str) -> Rgb:
         """Open a photo; "-" reads it from standard input.
 
@@ -36,7 +45,7 @@ class Opening:
             ImageError: it cannot be opened.
         """
         from mobilesam.errors import ImageError
-        from mobilesam.image import MAX_PIXELS, open_photo
+        from mobilesam.image import open_photo
 
         # Read only now, so that mistakes in other arguments are reported without waiting for the pipe.
         photo: Path | str | bytes = path
@@ -44,7 +53,7 @@ class Opening:
             if sys.stdin is None:  # as the shell's `<&-` leaves it
                 raise ImageError("standard input is closed; give a photo in place of -")
             photo = sys.stdin.buffer.read()
-        return open_photo(photo, max_pixels=self.max_pixels or MAX_PIXELS, value_range=self.value_range)
+        return open_photo(photo, max_pixels=self.limit, value_range=self.value_range)
 
 
 def source_name(photo: Path | str) -> str:
@@ -65,6 +74,19 @@ def check_recursive(photos: list[str], recursive: bool) -> None:
     """Refuse --recursive where no input is a folder: patterns with ** search subfolders by themselves."""
     if recursive and not any(Path(photo).is_dir() for photo in photos):
         raise SettingsError("--recursive does nothing here: none of the inputs is a folder")
+
+
+def name_left_out(problems: Sequence[str]) -> None:
+    """Name on standard error what a finished run could not use, count it, and exit with code 1 if it is anything."""
+    if not problems:
+        return
+    for problem in problems[:MOST_NAMED]:
+        typer.echo(f"problem: {problem}", err=True)
+    more = len(problems) - MOST_NAMED
+    if more > 0:
+        typer.echo(f"problem: ... and {more} more", err=True)
+    typer.echo(f"{len(problems)} photos could not be used; the others were", err=True)
+    raise typer.Exit(1)
 
 
 def count_failures(failed: int, total: int) -> None:

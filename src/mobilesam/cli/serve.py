@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.photos import parse_range
 from mobilesam.extras import require
 
 
@@ -34,6 +35,7 @@ def serve(
         typer.Option("--set", help="Any limit of docs/service.md, such as max_prompts=64; repeatable."),
     ] = None,
     max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     image_size: options.ImageSize = None,
@@ -54,6 +56,7 @@ def serve(
         "allow_url": tuple(allow_url or ()),
         "label_studio": label_studio,
         "max_pixels": max_pixels,
+        "value_range": None if value_range is None else parse_range(value_range),
         "model": model,
         "backend": backend,
         "image_size": image_size,

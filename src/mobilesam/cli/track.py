@@ -11,6 +11,7 @@ import typer
 
 from mobilesam.choices import TrackForm
 from mobilesam.cli import options
+from mobilesam.cli.photos import Opening
 from mobilesam.cli.segment import parse_prompt
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def track(
     image_size: options.ImageSize = None,
     device: options.Device = "cpu",
     max_pixels: options.MaxPixels = None,
+    value_range: options.Range = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -62,9 +64,8 @@ def track(
 
     Objects are numbered in the order given, those of --box before those of --point.
     """
-    objects = parse_objects(point or [], box or [])
+    objects, opening = parse_objects(point or [], box or []), Opening.parse(max_pixels, value_range)
 
-    from mobilesam.image import MAX_PIXELS
     from mobilesam.predict.load import load
     from mobilesam.tracking.folder import DEFAULT_FORMS, track_video
     from mobilesam.tracking.settings import TrackSettings
@@ -79,7 +80,8 @@ def track(
         frame=frame,
         settings=settings,
         forms=forms or DEFAULT_FORMS,
-        max_pixels=max_pixels or MAX_PIXELS,
+        max_pixels=opening.limit,
+        value_range=opening.value_range,
         overwrite=overwrite,
         on_frame=print_frame if as_json else None,
         show_progress=not as_json and sys.stderr.isatty(),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.photos import name_left_out
 from mobilesam.extras import require
 
 
@@ -27,6 +28,7 @@ def train(
     from mobilesam.outputs import Outputs
     from mobilesam.recipe import load_recipe
     from mobilesam.train.config import TrainRecipe
+    from mobilesam.train.left_out import read_left_out
     from mobilesam.train.loop import fit
     from mobilesam.train.supervised import inputs, supervised_job
 
@@ -36,4 +38,6 @@ def train(
     # set, so that runs of one recipe start from the same weights.
     job = partial(supervised_job, loaded)
     weights = fit(loaded, job, outputs=rule, resume=resume, show_progress=not as_json)
-    options.say({"weights": str(weights)}, f"wrote {weights}", as_json)
+    left_out = read_left_out(weights.parent)
+    options.say({"weights": str(weights), "left_out": left_out}, f"wrote {weights}", as_json)
+    name_left_out(left_out)  # last: the run is finished, and the exit code says that photos are missing in it

@@ -11,7 +11,7 @@ from mobilesam.data.store import Store, find_stores
 from mobilesam.data.survey import NAMED, Survey
 from mobilesam.errors import DataError
 
-AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_padding", "preprocessing")
+AGREE = ("image_size", "embed_dim", "dtype", "views", "view_seed", "keeps_padding", "preprocessing", "value_range")
 
 
 def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, Store]:
@@ -59,17 +59,18 @@ def open_stores(folder: Path, photos: Survey, *, teacher: str) -> dict[PhotoId, 
 
 
 def check_frame(store: Store, photo: PhotoRef) -> None:
-    """Refuse embeddings of photos that may have been opened in another orientation.
+    """Refuse embeddings of photos that may have been opened in another orientation or range of values.
 
     Raises:
         DataError: the settings differ.
     """
-    if store.header.unclear_frame != photo.unclear_frame:
-        raise DataError(
-            f"{store.path} was made with data.unclear_frame '{store.header.unclear_frame}', the recipe says "
-            f"'{photo.unclear_frame}'; use one of them, or delete that run's folder and run `mobilesam distill embed` "
-            "again"
-        )
+    for key in ("unclear_frame", "value_range"):
+        then, now = getattr(store.header, key), getattr(photo, key)
+        if then != now:
+            raise DataError(
+                f"{store.path} was made with data.{key} '{then}', the recipe says '{now}'; use one of them, or delete "
+                "that run's folder and run `mobilesam distill embed` again"
+            )
 
 
 def choose(candidates: Sequence[Store], photos: Sequence[PhotoRef]) -> list[Store]:

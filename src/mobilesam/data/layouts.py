@@ -3,6 +3,7 @@
 read("eval.tar")                  SA-1B shard
 read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
 read("labelme/")                  LabelMe: likewise
+read("everything/")               what `mobilesam everything` or `segment` wrote, see results.py
 read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
 read("GrabCut/")                  data_GT + boundary_GT: 255 object, 128 ignored
 read("Berkeley/")                 images + masks: anything but 0 is the object; what is opaque; a JPEG's bright part
@@ -28,10 +29,11 @@ from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
 from mobilesam.data.pairs import SECOND, SEVERAL, Pictures, first_photos, has_records, index_folder, pair_records
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
+from mobilesam.data.results import holds_results, read_results
 from mobilesam.data.tar import read_tar
 from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
 from mobilesam.errors import DataError, SettingsError
-from mobilesam.image import Frame, is_photo_name
+from mobilesam.image import MAX_PIXELS, Frame, is_photo_name
 from mobilesam.remote import is_remote
 from mobilesam.text import encodable
 
@@ -41,21 +43,28 @@ MAX_NAME = 4096
 
 
 def read_all(
-    patterns: Sequence[str], *, photos: Path | None = None, unclear_frame: Frame = "upright"
+    patterns: Sequence[str],
+    *,
+    photos: Path | None = None,
+    unclear_frame: Frame = "upright",
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
 ) -> Iterator[Item]:
     """Read several data sets: every photo, and a `Problem` for everything that cannot be used.
 
     Args:
         patterns: shards, folders and annotation files; shell patterns are expanded.
         photos: folder of the photos of COCO and LVIS files; by default found near each file.
-        unclear_frame: see `PhotoRef.unclear_frame`.
+        unclear_frame, max_pixels, value_range: see `PhotoRef`.
 
     Raises:
         DataError: a data set is missing or of no known layout.
     """
     paths = expand(patterns)
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        yield from read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame)
+        for item in read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame):
+            is_photo = isinstance(item, PhotoRef)
+            yield replace(item, max_pixels=max_pixels, value_range=value_range) if is_photo else item
 
 
 def read(
@@ -167,6 +176,8 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
     for (photos, truth), reader in LAYOUTS.items():
         if (path / photos).is_dir() and (path / truth).is_dir():
             return reader(path / photos, path / truth, dataset)
+    if holds_results(path):
+        return read_results(path, dataset)
     if not has_records(path):
         names = ", ".join(" + ".join(pair) for pair in LAYOUTS)
         raise DataError(f"'{path}' has no known layout: expected NAME.jpg beside NAME.json, or folders {names}")
@@ -176,7 +187,7 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 def is_known(folder: Path) -> bool:
     """Whether a folder has one of the layouts; another one may hold photos alone."""
     pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
-    return pairs or has_records(folder)
+    return pairs or has_records(folder) or holds_results(folder, has_masks=False)
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:

@@ -145,6 +145,10 @@ class PhotoRef:
     unclear_frame: Frame = "upright"
     """The frame assumed for an annotation that does not show it. Labelling tools show photos upright,
     and the files of `mobilesam everything` are made so."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels that are opened; a larger photo is refused."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white in a photo of more than 8 bits; see `mobilesam.image.open_photo`."""
 
     @property
     def name(self) -> str:
@@ -155,22 +159,20 @@ class PhotoRef:
         self,
         *,
         frame: Frame | None = None,
-        max_pixels: int = MAX_PIXELS,
         max_side: int | None = None,
-        value_range: tuple[float, float] | None = None,
     ) -> Rgb:
         """Open the photo as (H, W, 3) in the orientation that its annotation was drawn in, so that masks fit.
 
         Args:
             frame: "stored" or "upright" pixels instead; upright is what the predictor sees.
-            max_pixels, max_side, value_range: see `mobilesam.image.open_photo`.
+            max_side: see `mobilesam.image.open_photo`.
 
         Raises:
             DataError: it is missing, damaged, truncated or too large.
         """
         try:
             with self.file.open() as file:
-                return self.decode(file, frame=frame, max_pixels=max_pixels, max_side=max_side, value_range=value_range)
+                return self.decode(file, frame=frame, max_side=max_side)
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 
@@ -179,25 +181,27 @@ class PhotoRef:
         encoded: bytes | BinaryIO,
         *,
         frame: Frame | None = None,
-        max_pixels: int = MAX_PIXELS,
         max_side: int | None = None,
-        value_range: tuple[float, float] | None = None,
     ) -> Rgb:
         """Decode the photo as `open` does, from a file that has been read or opened already.
 
         Args:
             encoded: bytes of the photo's file, or the file.
-            frame, max_pixels, max_side, value_range: as of `open`.
+            frame, max_side: as of `open`.
 
         Raises:
             ImageError: it is damaged, truncated or too large.
         """
         rgb, orientation = open_stored(
-            encoded, what="the photo", max_pixels=max_pixels, max_side=max_side, value_range=value_range
+            encoded,
+            what="the photo",
+            max_pixels=self.max_pixels,
+            max_side=max_side,
+            value_range=self.value_range,
         )
         hw = (rgb.shape[0], rgb.shape[1])
         if orientation != 1 and frame is None and max_side is not None:
-            hw, _ = read_header(encoded, "the photo", max_pixels)  # the size before it was reduced
+            hw, _ = read_header(encoded, "the photo", self.max_pixels)  # the size before it was reduced
         if orientation == 1 or (frame or self.framing_of(hw, orientation).frame) == "stored":
             return rgb
         return turn(rgb, orientation)
@@ -210,7 +214,7 @@ class PhotoRef:
         """
         try:
             with self.file.open() as file:
-                return read_header(file, "the photo")
+                return read_header(file, "the photo", self.max_pixels)
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
 

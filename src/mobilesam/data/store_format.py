@@ -13,6 +13,7 @@ A store of format 1 lacks the members PHOTO.crc32 and can still be read.
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 from dataclasses import asdict, dataclass
@@ -56,6 +57,8 @@ class StoreHeader:
     keeps_padding: bool = False
     unclear_frame: Frame = "upright"
     """The frame assumed for unclear annotations; see `PhotoRef.unclear_frame`."""
+    value_range: tuple[float, float] | None = None
+    """Black and white of photos of more than 8 bits; see `PhotoRef.value_range`. Written only where it is given."""
     preprocessing: str = PREPROCESSING
     format: int = FORMAT
 
@@ -63,6 +66,11 @@ class StoreHeader:
     def listing(self) -> str:
         """Checksum of the names and sizes of the data set's photos."""
         return self.shard.rpartition(" ")[2]
+
+    def to_json(self) -> bytes:
+        """The first member of a store."""
+        record = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(record, indent=1).encode()
 
     def differences(self, other: StoreHeader) -> str:
         """Describe how two headers differ; empty if they are compatible. Data set name and format may differ."""
@@ -109,6 +117,8 @@ def parse_header(data: bytes, path: Path) -> StoreHeader:
     try:
         record = parse_json(data)
         format = record.get("format")
+        if isinstance(record.get("value_range"), list):
+            record["value_range"] = tuple(record["value_range"])
         header = None if fits(format, int) and format > FORMAT else StoreHeader(**record)
     except MALFORMED as error:
         raise DataError(f"{path}: no header of a store ({reason(error)})") from error

@@ -6,7 +6,6 @@ import json
 import os
 import zipfile
 import zlib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ class StoreWriter:
         self.members: list[zipfile.ZipInfo] = []
         # Unbuffered: every write reaches the system at once, so that closing the file on a full disk cannot fail.
         self.file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by __exit__
-        self._write(HEADER, json.dumps(asdict(header), indent=1).encode())
+        self._write(HEADER, header.to_json())
 
     def __enter__(self) -> StoreWriter:
         return self

@@ -19,13 +19,15 @@ from mobilesam.data.photo import ObjectRef, PhotoId, PhotoRef, Problem, Size
 from mobilesam.data.shapes import PixelShape, PolygonShape, RleShape, Shape, label_size
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError
-from mobilesam.image import Frame, open_stored
+from mobilesam.image import MAX_PIXELS, Frame, open_stored
 from mobilesam.pixels import SIDEWAYS
 
 JPEG_END = b"\xff\xd9"
 PNG_START = b"\x89PNG"
 OTHER_SIZE = "a mask of another size than the photo"
 OTHER_PHOTO = "its polygons were drawn on a photo of another size"
+NO_MASKS = "no masks"
+"""Why a photo is skipped that has an annotation without objects: nothing is wrong with it."""
 NAMED = 3  # how many skipped photos a message names per reason
 
 
@@ -53,6 +55,12 @@ class Survey:
         sources = [source for _, source in kept]
         return replace(self, photos=[p for p, _ in kept], sources=sources, unclear=unclear)
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The skipped photos that something is wrong with: all but those whose annotation lists no object."""
+        wrong = ((id, why) for why, photos in self.skipped.items() if why != NO_MASKS for id in photos)
+        return tuple(Problem(id, why) for id, why in wrong)
+
     def summary(self) -> str:
         """One line: how many photos, and what was skipped."""
         parts = [f"{len(self.photos)} photos"]
@@ -76,6 +84,8 @@ def survey(
     photos: Path | None = None,
     need_masks: bool = True,
     unclear_frame: Frame = "upright",
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
 ) -> Survey:
     """Check every photo of some data sets once, without decoding the pixels where that can be avoided.
 
@@ -83,7 +93,7 @@ def survey(
         patterns: shards, folders and annotation files of any layout (`layouts.read_all`).
         photos: folder of the photos of COCO and LVIS files; by default found near each file.
         need_masks: read the annotations too, and skip photos that have none.
-        unclear_frame: see `PhotoRef.unclear_frame`.
+        unclear_frame, max_pixels, value_range: see `PhotoRef`.
 
     Raises:
         DataError: a data set cannot be read, or no photo is left.
@@ -94,12 +104,14 @@ def survey(
     kept: list[PhotoRef] = []
     sources: list[str] = []
     unclear: list[PhotoId] = []
-    for item in read_all(patterns, photos=photos, unclear_frame=unclear_frame):
+    for item in read_all(
+        patterns, photos=photos, unclear_frame=unclear_frame, max_pixels=max_pixels, value_range=value_range
+    ):
         if isinstance(item, Problem):
             skipped[item.reason].append(item.id)
             continue
         listed[item.id.dataset].append(item)
-        source, reason = UNREAD, damage(item.file)
+        source, reason = UNREAD, damage(item.file, max_pixels)
         if need_masks and not reason:
             looked = look_at_annotation(item)
             source, reason = looked.source, looked.reason
@@ -119,7 +131,7 @@ def survey(
     return found
 
 
-def damage(file: FileRef) -> str | None:
+def damage(file: FileRef, max_pixels: int = MAX_PIXELS) -> str | None:
     """Say why a photo's file is damaged or incomplete, judged by its bytes; None where it seems fine.
 
     A JPEG that ends as it should is believed, and a PNG whose checksums are right; any other is decoded.
@@ -129,10 +141,10 @@ def damage(file: FileRef) -> str | None:
             return None
         encoded = file.read()
         if encoded.startswith(PNG_START):
-            with opened(encoded, "the photo") as photo:
+            with opened(encoded, "the photo", max_pixels) as photo:
                 photo.verify()
         else:
-            open_stored(encoded, what="the photo")
+            open_stored(encoded, what="the photo", max_pixels=max_pixels)
     except ImageError as error:
         return str(error).partition(" (")[0]  # without what the decoder says, so that equal reasons are counted as one
     except OSError:
@@ -159,7 +171,7 @@ def look_at_annotation(photo: PhotoRef) -> Look:
         annotation = photo.annotation()
         objects = [one for one in annotation.objects if not one.is_crowd and has_pixels(one.shape)]
         if not objects:
-            return Look(reason=f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else "no masks")
+            return Look(reason=f"no usable mask: {annotation.broken[0][1]}" if annotation.broken else NO_MASKS)
         hw, orientation = photo.header()
         framing = photo.framing_of(hw, orientation)
         unfit = misfits(objects, hw[::-1] if framing.frame == "upright" and orientation in SIDEWAYS else hw)

@@ -129,7 +129,8 @@ class PixelTruth:
     Rules, by which values become objects:
         object: everything but 0 and `ignore` is one object (GrabCut, Berkeley, DAVIS 2016).
         frames: as "instances"; where the picture holds only 0 and 255, as "object" (DAVIS).
-        instances: each value or colour but 0 is an object, 255 is ignored (Pascal VOC's SegmentationObject).
+        instances: each value or colour but 0 is an object, 255 is ignored (Pascal VOC's SegmentationObject); in a
+            picture of 16 bits, as `mobilesam everything` writes, 255 is an object too.
         cityscapes: each value from 1000 is an object; values of groups are crowds.
     """
 
@@ -160,7 +161,8 @@ class PixelTruth:
         Raises:
             DataError: it has more values than there can be objects.
         """
-        values = [int(value) for value in np.unique(label_pixels(self.file))]
+        pixels = label_pixels(self.file)
+        values = [int(value) for value in np.unique(pixels)]
         if max(values) > COLOURED and len(values) > MAX_COLOURS:
             raise DataError(
                 f"{self.file.path}: {len(values)} colours are more than {MAX_COLOURS} objects; save label pictures "
@@ -174,7 +176,7 @@ class PixelTruth:
         # A picture of 0 and 255 alone is DAVIS 2016's: 255 is its object, not something to ignore.
         if self.rule == "frames" and set(values) <= {0, VOID}:
             return [ObjectRef(name, PixelShape(self.file))]
-        void = VOID_COLOUR if max(values) > COLOURED else VOID
+        void = VOID_COLOUR if max(values) > COLOURED else VOID if pixels.dtype == np.uint8 else None
         return [ObjectRef(f"{name}/{v}", PixelShape(self.file, v, void)) for v in values if v not in (0, void)]
 
 

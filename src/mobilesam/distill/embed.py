@@ -26,7 +26,7 @@ from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.teacher import Teacher, load_teacher, memory_mb, store_header
 from mobilesam.errors import DataError, ModelError
-from mobilesam.image import Rgb, resize_long_side
+from mobilesam.image import MAX_PIXELS, Rgb, resize_long_side
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
 from mobilesam.remote import fetch, find, is_remote
@@ -103,11 +103,15 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
     """
     settings = {**asdict(store_header(teacher, recipe)), "batch_size": recipe.teacher.batch_size}
     settings["shard_photos"] = recipe.store.shard_photos
+    if settings["value_range"] is None:  # as in runs from before there was this setting
+        del settings["value_range"]
+    if recipe.data.max_pixels != MAX_PIXELS:
+        settings["max_pixels"] = recipe.data.max_pixels
     model = {key: settings.pop(key) for key in ("teacher", "image_size", "embed_dim")}
     choice = {
         "teacher": {**asdict(recipe.teacher), "checkpoint": absolute(recipe.teacher.checkpoint)},
         "store": asdict(recipe.store),
-        "data": {"unclear_frame": recipe.data.unclear_frame},
+        "data": {key: getattr(recipe.data, key) for key in ("unclear_frame", "max_pixels", "value_range")},
     }
     inputs = data_patterns(recipe.data)
 
@@ -173,7 +177,7 @@ def embed_shard(job: EmbedJob, shard: Shard, teacher: Teacher) -> None:
     result = ShardResult()
 
     def prepare(task: Task, encoded: bytes) -> list[View]:
-        return read_views(task, encoded, header)
+        return read_views(task, encoded, header, job.recipe.data.max_pixels)
 
     with writing(job, shard, result) as path, StoreWriter(path, header) as store:
         opened = readable(shard, result, prepare, threads=READERS, most=4 * READERS)
@@ -201,13 +205,13 @@ def add(store: StoreWriter, batch: list[View], teacher: Teacher, result: ShardRe
             result.errors.append([str(view.task.photo), str(error)])
 
 
-def read_views(task: Task, encoded: bytes, header: StoreHeader) -> list[View]:
+def read_views(task: Task, encoded: bytes, header: StoreHeader, max_pixels: int = MAX_PIXELS) -> list[View]:
     """The resized views of one photo.
 
     Raises:
         ImageError: it is damaged, too large or no photo.
     """
-    rgb = task.decode(encoded, unclear_frame=header.unclear_frame)
+    rgb = task.decode(encoded, max_pixels, header.unclear_frame, header.value_range)
     name, hw, checksum = task.photo.path, (rgb.shape[0], rgb.shape[1]), photo_checksum(encoded)
     views = [make_view(name, i, hw, header.view_seed) for i in range(header.views)]
     resized = [resize_long_side(np.ascontiguousarray(view.cut(rgb)), header.image_size) for view in views]

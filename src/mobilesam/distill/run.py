@@ -61,4 +61,4 @@ def make_job(recipe: DistillRecipe) -> Job:
         step: nn.Module = DecoupledStep(student, teacher if recipe.store.live else None, recipe)
     else:
         step = MaskStep(student, teacher, recipe)
-    return Job(student, step, dataset, photos.summary(), validation)
+    return Job(student, step, dataset, photos.summary(), validation, problems=photos.problems)

@@ -48,6 +48,7 @@ def store_header(model: Sam, recipe: DistillRecipe, shard: str = "") -> StoreHea
         view_seed=recipe.store.view_seed,
         keeps_padding=recipe.store.keep_padding,
         unclear_frame=recipe.data.unclear_frame,
+        value_range=recipe.data.value_range,
     )
 
 

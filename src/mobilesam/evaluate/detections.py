@@ -7,9 +7,10 @@ several points, so the report names it with its sha256.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pycocotools import mask as coco_mask
@@ -23,11 +24,13 @@ from mobilesam.data.shapes import to_shape
 from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.records import Json, problem_to_dict
+from mobilesam.image import MAX_PIXELS
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
 from mobilesam.rle import is_whole
 from mobilesam.settings import fits
 from mobilesam.text import parse_json
+from mobilesam.tones import check_range
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]
@@ -41,6 +44,8 @@ class DetectionReport:
     style: str
     """"COCO" or "LVIS"."""
     zoom: Zoom
+    value_range: tuple[float, float] | None
+    """Black and white of photos of more than 8 bits, where they were given."""
     detections: str
     """Name of the detection file."""
     detections_sha256: str
@@ -67,6 +72,8 @@ def evaluate_detections(
     *,
     zoom: Zoom = "auto",
     unclear_frame: Frame = "upright",
+    max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> DetectionReport:
     """Measure the COCO or LVIS AP of masks prompted by the boxes of one detection file.
@@ -78,6 +85,8 @@ def evaluate_detections(
         images: folder of the photos.
         zoom: second looks, as in `ImageEmbedding.predict`.
         unclear_frame: orientation of annotations that do not state it, for photos with an EXIF orientation.
+        max_pixels: larger photos are problems.
+        value_range: the values of black and white of photos of more than 8 bits; see `mobilesam.image.open_photo`.
         progress: wraps the list of photos, such as with a progress bar.
 
     Raises:
@@ -87,20 +96,24 @@ def evaluate_detections(
     require_coco_eval()  # before hours of work, not after
     if truth.suffix != ".json":
         raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
-    by_image = group_boxes(detections)
+    value_range = None if value_range is None else check_range(value_range)
+    by_image, problems = group_boxes(detections)
     results: list[Json] = []
-    problems: list[Problem] = []
     known = set()
     for item in progress(list(read(truth, photos=images, unclear_frame=unclear_frame))):
         if isinstance(item, Problem):
             problems.append(item)
             continue
         known.add(item.image_id)
-        results += segment_boxes(sam, item, by_image.get(item.image_id, []), problems, zoom)
+        photo = replace(item, max_pixels=max_pixels, value_range=value_range)
+        results += segment_boxes(sam, photo, by_image.get(item.image_id, []), problems, zoom)
+    if not results and problems:
+        raise DataError(f"no box could be answered, {len(problems)} problems; {problems[0].id}: {problems[0].reason}")
     ap, is_lvis = score(check_truth(truth, sizes_of(results), problems), results)
     return DetectionReport(
         style="LVIS" if is_lvis else "COCO",
         zoom=zoom,
+        value_range=value_range,
         detections=detections.name,
         detections_sha256=weights.file_sha256(detections),
         num_masks=len(results),
@@ -111,26 +124,43 @@ def evaluate_detections(
     )
 
 
-def group_boxes(path: Path) -> dict[ImageKey | None, list[Json]]:
-    """Read a detection file and group its boxes by image id.
+def group_boxes(path: Path) -> tuple[dict[ImageKey | None, list[Json]], list[Problem]]:
+    """Read a detection file: its boxes by image id, and a problem for each record that is no detection.
 
     Raises:
-        DataError: the file is not a list of detections.
+        DataError: the file is not a list of detections, or none of them can be used.
     """
     groups: dict[ImageKey | None, list[Json]] = defaultdict(list)
+    problems: list[Problem] = []
     try:
         records: list[Json] = parse_json(path.read_bytes())
-        for box in records:
-            # Checked once here, so that a malformed file fails now and not halfway through the photos.
-            if not is_whole(box["category_id"]) or not fits(box["score"], float) or not fits(tuple(box["bbox"]), Box):
-                raise DataError(f"a detection cannot be {box!r:.80}")
-            groups[image_key(box["image_id"])].append(box)
+        for i, box in enumerate(records):
+            try:
+                groups[check_detection(box)].append(box)
+            except MALFORMED as error:
+                problems.append(Problem(PhotoId(path.stem, f"[{i}]"), f"broken detection: {reason(error)}"))
+        if problems and not groups:
+            raise DataError(problems[0].reason)
     except (*MALFORMED, OSError) as error:
         raise DataError(
             f"'{path}' is not a COCO detection file: expected a list of objects with image_id, category_id, bbox and "
             f"score ({type(error).__name__}: {error})"
         ) from error
-    return groups
+    return groups, problems
+
+
+def check_detection(box: Json) -> ImageKey | None:
+    """The photo of a detection, whose numbers are checked.
+
+    Raises:
+        DataError, KeyError, TypeError: it cannot be used.
+    """
+    # Checked before any photo is opened, so that a file of another kind fails now and not hours later.
+    if not is_whole(box["category_id"]) or not fits(box["score"], float) or not fits(tuple(box["bbox"]), Box):
+        raise DataError(f"a detection cannot be {box!r:.80}")
+    if not all(map(math.isfinite, (*box["bbox"], box["score"]))):
+        raise DataError(f"the numbers of a detection must be finite: {box!r:.80}")
+    return image_key(box["image_id"])
 
 
 def segment_boxes(

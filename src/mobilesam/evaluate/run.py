@@ -31,7 +31,13 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
     if settings.images:
         check_folder(settings.data, "'images' (--images)")
     images = Path(settings.images) if settings.images else None
-    return read_all(settings.data, photos=images, unclear_frame=settings.unclear_frame)
+    return read_all(
+        settings.data,
+        photos=images,
+        unclear_frame=settings.unclear_frame,
+        max_pixels=settings.max_pixels,
+        value_range=settings.value_range,
+    )
 
 
 def run(

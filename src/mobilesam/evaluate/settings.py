@@ -10,8 +10,10 @@ from mobilesam.choices import BackendName, Frame, Precision
 from mobilesam.errors import SettingsError
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
+from mobilesam.image import MAX_PIXELS
 from mobilesam.predict.zoom import Zoom
-from mobilesam.settings import CountOrZero, Settings, Side
+from mobilesam.settings import Count, CountOrZero, Settings, Side
+from mobilesam.tones import check_range
 
 EVERYTHING = "everything"
 """Name of the protocol that searches a photo for all masks, without a prompt per object."""
@@ -42,6 +44,10 @@ class EvaluateSettings(Settings):
     """Folder with the photos of a COCO or LVIS file; found near the file if empty."""
     unclear_frame: Frame = "upright"
     """For photos with an EXIF orientation: the orientation of annotations that do not state it."""
+    max_pixels: Count = MAX_PIXELS
+    """Larger photos are problems; width times height."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white in photos of more than 8 bits; see `mobilesam.image.open_photo`."""
     min_area: CountOrZero = 1
     """Objects with fewer pixels are excluded."""
     max_objects: CountOrZero = 0
@@ -57,6 +63,8 @@ class EvaluateSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.value_range is not None:
+            check_range(self.value_range)
         known = (*PROTOCOLS, EVERYTHING)
         unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:

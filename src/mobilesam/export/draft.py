@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
-from mobilesam.errors import ExportError
+from mobilesam.errors import ExportError, OutputError
 from mobilesam.export.agreement import Agreement, Reference, example_photos
 from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.integrity import HASHES, file_sha256, read_card
@@ -192,7 +191,7 @@ def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
     (folder / contract.CARD_FILE).unlink(missing_ok=True)
     for name in names:
         if (folder / name).is_dir():
-            shutil.rmtree(folder / name)
+            _remove_package(folder / name)
     for name in names:
         if outputs is not ALL and (partial / name).is_file():
             note(folder / name, partial / name)
@@ -201,11 +200,28 @@ def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
 
 
 def _check(path: Path, outputs: Outputs) -> None:
-    """Refuse to replace what is not ours; a folder (CoreML's packages are) is ours where model.json lists its files.
+    """Refuse to replace what is not ours; a folder (a package of CoreML) is ours where model.json lists its files.
 
     Raises:
-        OutputError: another's file or folder is there.
+        OutputError: another's file or folder is there, or a file in our folder that is not as we wrote it.
     """
-    if path.is_dir() and any(name.startswith(f"{path.name}/") for name in read_card(path.parent).get(HASHES, {})):
+    listed: dict[str, str] = read_card(path.parent).get(HASHES, {})
+    if path.is_symlink() or not path.is_dir() or not any(name.startswith(f"{path.name}/") for name in listed):
+        outputs.check(path)
         return
-    outputs.check(path)
+    for file in _files_in(path):
+        digest = listed.get(file.relative_to(path.parent).as_posix())
+        if digest is None or not (outputs.overwrite or file_sha256(file) == digest):
+            raise OutputError(f"'{file}' is not as mobilesam wrote it, and '{path.name}' would be replaced; move it")
+
+
+def _files_in(package: Path) -> list[Path]:
+    return sorted(file for file in package.rglob("*") if file.is_symlink() or not file.is_dir())
+
+
+def _remove_package(package: Path) -> None:
+    """Remove the files of a package that has been checked, and the folders that are empty then, one by one."""
+    for file in _files_in(package):
+        file.unlink()
+    for name, _, _ in os.walk(package, topdown=False):
+        Path(name).rmdir()  # fails where a file has appeared meanwhile: it is kept

@@ -15,7 +15,7 @@ from mobilesam.errors import SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import FoundMask
 from mobilesam.everything.settings import EverythingSettings
-from mobilesam.image import open_photo, pad_to_square
+from mobilesam.image import Rgb, open_photo, pad_to_square
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.pair import PairBackend
 from mobilesam.predict.predictor import Predictor
@@ -105,14 +105,21 @@ class Service:
             return await asyncio.to_thread(self.fetcher.fetch, body.url)
         return content
 
+    def decode(self, content: bytes) -> Rgb:
+        """Open a photo by the service's limits.
+
+        Raises:
+            ImageError: it cannot be opened, or has too many pixels.
+        """
+        return open_photo(content, max_pixels=self.settings.max_pixels, value_range=self.settings.value_range)
+
     def encode(self, content: bytes) -> ImageEmbedding:
         """Encode a photo.
 
         Raises:
             ImageError: it cannot be opened, or has too many pixels.
         """
-        rgb = open_photo(content, max_pixels=self.settings.max_pixels)
-        return self.predictor.embed(rgb)
+        return self.predictor.embed(self.decode(content))
 
     async def embed(self, content: bytes) -> tuple[str, ImageEmbedding]:
         """Encode a photo and keep its embedding; returns its id too."""
@@ -254,7 +261,7 @@ class Service:
             photo: Any = embedding
             if photo is None:
                 assert content is not None
-                photo = open_photo(content, max_pixels=self.settings.max_pixels)
+                photo = self.decode(content)
             self._everything(job, photo, settings, request)
 
         return self.jobs.start(work)

@@ -10,6 +10,7 @@ from typing import Annotated
 from mobilesam.choices import BackendName
 from mobilesam.errors import SettingsError
 from mobilesam.settings import Count, CountOrZero, Positive, Range, Settings
+from mobilesam.tones import check_range
 
 Port = Annotated[int, Range(low=0, high=65535)]
 MEGABYTE = 2**20
@@ -51,6 +52,8 @@ class ServeSettings(Settings):
     """Bytes of all bodies that are being received; a request above that gets 503."""
     max_pixels: Count = 50_000_000
     """Largest photo, width times height; checked before it is decoded."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white in photos of more than 8 bits; see docs/photos.md."""
     max_prompts: Count = 256
     """Prompts of one request."""
     max_points: Count = 256
@@ -76,6 +79,8 @@ class ServeSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.value_range is not None:
+            check_range(self.value_range)
         if not self.is_loopback and not self.token and not self.no_auth:
             raise SettingsError(
                 f"'host' {self.host} can be reached from other machines: set a token (--token), or say that anybody "

@@ -10,7 +10,7 @@ from mobilesam.data.files import FileRef, file_state
 from mobilesam.data.photo import Annotation, PhotoId, PhotoRef, Size, Truth
 from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth
 from mobilesam.errors import DataError
-from mobilesam.image import MAX_PIXELS, Frame, Rgb
+from mobilesam.image import MAX_PIXELS, Frame, Rgb, read_header
 from mobilesam.remote import is_remote
 from mobilesam.shards.cells import CellRef
 
@@ -104,21 +104,26 @@ class Task:
         encoded: bytes,
         max_pixels: int = MAX_PIXELS,
         unclear_frame: Frame = "upright",
+        value_range: tuple[float, float] | None = None,
         max_side: int | None = None,
     ) -> Rgb:
         """Decode the photo as its annotation was drawn: (H, W, 3).
 
         Args:
             encoded: `read`.
-            max_pixels: larger photos are refused.
-            unclear_frame: the frame where nothing shows it; see `PhotoRef`.
+            max_pixels, unclear_frame, value_range: see `PhotoRef`.
             max_side: the longest side that is needed; see `mobilesam.image.open_photo`.
 
         Raises:
             ImageError: it is damaged, too large or no photo.
         """
-        photo = PhotoRef(self.photo, self.file, self.truth, unclear_frame=unclear_frame)
-        return photo.decode(encoded, max_pixels=max_pixels, max_side=max_side)
+        photo = PhotoRef(self.photo, self.file, self.truth, None, unclear_frame, max_pixels, value_range)
+        return photo.decode(encoded, max_side=max_side)
+
+    def has_clear_frame(self, encoded: bytes, max_pixels: int = MAX_PIXELS) -> bool:
+        """Whether it shows on which pixels the annotation was drawn; arguments and errors are those of `decode`."""
+        photo = PhotoRef(self.photo, self.file, self.truth, max_pixels=max_pixels)
+        return photo.framing_of(*read_header(encoded, "the photo", max_pixels)).is_certain
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def track_video(
     settings: TrackSettings | None = None,
     forms: Sequence[str] = DEFAULT_FORMS,
     max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
     overwrite: bool = False,
     on_frame: Callable[[TrackedFrame], None] | None = None,
     show_progress: bool = False,
@@ -72,19 +73,20 @@ def track_video(
         settings: of the search.
         forms: "indexed", "overlay", "masks", "coco".
         max_pixels: frames with more are refused.
+        value_range: the values of black and white of frames of more than 8 bits; see `mobilesam.image.open_photo`.
         overwrite: replace files that this package did not write too, but never a frame or the video.
         on_frame: called after each frame.
         show_progress: show a progress bar on the terminal.
 
     Raises:
         PromptError, ImageError: see `mobilesam.track`.
-        SettingsError: there is no such form.
+        SettingsError: there is no such form, or a range of values is given for a video file.
         OutputError: an input or another's file would be replaced.
     """
     chosen = check_forms(forms)
     if not os.fspath(output).strip():
         raise OutputError("the name of the output folder is empty; give a folder")
-    frames = open_frames(video, max_pixels=max_pixels)
+    frames = open_frames(video, max_pixels=max_pixels, value_range=value_range)
     outputs = Outputs.beside(frames.files, overwrite=overwrite)
     results = track(
         predictor, frames, points=points, labels=labels, box=box, objects=objects, frame=frame, settings=settings

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from mobilesam.errors import ImageError, MobileSamError, PromptError
+from mobilesam.errors import ImageError, MobileSamError, PromptError, SettingsError
 from mobilesam.image import MAX_PIXELS, SUFFIXES, PhotoLike, Rgb, is_photo_name, locate_photos, open_photo
 
 VideoLike: TypeAlias = str | os.PathLike[str] | Iterable[PhotoLike]
@@ -51,6 +51,7 @@ class Frames:
     files: tuple[Path, ...] = field(default=(), repr=False)
     """The pictures of a folder in order, or the video file."""
     max_pixels: int = MAX_PIXELS
+    value_range: tuple[float, float] | None = None
 
     def read(self, start: int = 0) -> Generator[Frame, None, None]:
         """Read the frames from `start` on; only one is in memory at a time.
@@ -84,14 +85,17 @@ class Frames:
             return ImageError(f"no frame of '{self.name}' can be read: it is empty or damaged")
         return PromptError(f"there is no frame {start} in '{self.name}'; the first is 0, give an earlier --frame")
 
+    def _open(self, photo: PhotoLike) -> Rgb:
+        return open_photo(photo, max_pixels=self.max_pixels, value_range=self.value_range)
+
     def _read_folder(self, start: int) -> Generator[Frame, None, None]:
         for index, path in enumerate(self.files[start:], start):
-            yield Frame(index, path.stem, open_photo(path, max_pixels=self.max_pixels))
+            yield Frame(index, path.stem, self._open(path))
 
     def _read_photos(self, photos: Iterable[PhotoLike], start: int) -> Generator[Frame, None, None]:
         for index, photo in enumerate(photos):
             if index >= start:
-                yield Frame(index, f"{index:05}", open_photo(photo, max_pixels=self.max_pixels))
+                yield Frame(index, f"{index:05}", self._open(photo))
 
     def _read_video(self, path: Path, start: int) -> Generator[Frame, None, None]:
         capture = _capture(path)
@@ -112,15 +116,19 @@ class Frames:
             _log.warning("'%s' ends after %d of %d frames; it may be damaged", path, index, self.count)
 
 
-def open_frames(video: VideoLike, *, max_pixels: int = MAX_PIXELS) -> Frames:
+def open_frames(
+    video: VideoLike, *, max_pixels: int = MAX_PIXELS, value_range: tuple[float, float] | None = None
+) -> Frames:
     """Open a video, without reading its frames yet.
 
     Args:
         video: a video file of any kind that OpenCV reads (mp4, mov, avi, mkv, webm), a folder of pictures, which are
             taken in the order of their names with numbers in them counted (2 before 10), or an iterable of photos.
         max_pixels: frames with more are refused.
+        value_range: the values of black and white of frames of more than 8 bits; see `mobilesam.image.open_photo`.
 
     Raises:
+        SettingsError: a range of values is given for a video file, whose values have 8 bits.
         ImageError: the file is missing or no video, or the folder holds no pictures or two of the same name.
     """
     if not isinstance(video, (str, os.PathLike)):
@@ -128,7 +136,7 @@ def open_frames(video: VideoLike, *, max_pixels: int = MAX_PIXELS) -> Frames:
         if isinstance(given, (bytes, bytearray)) or not isinstance(given, Iterable):
             raise ImageError(f"a video is a path or a list of photos, not {type(video).__name__}")
         count = len(video) if isinstance(video, (list, tuple)) else None
-        return Frames("video", count, DEFAULT_FPS, video, max_pixels=max_pixels)
+        return Frames("video", count, DEFAULT_FPS, video, (), max_pixels, value_range)
     text, path = os.fspath(video), Path(video)
     if not text.strip():
         raise ImageError("the path of the video is empty; give a video file or a folder of frames")
@@ -136,9 +144,11 @@ def open_frames(video: VideoLike, *, max_pixels: int = MAX_PIXELS) -> Frames:
         raise ImageError(f"'{text}' is an address; download the video first and give its path")
     if path.is_dir():
         files = _pictures(path)
-        return Frames(path.resolve().name, len(files), DEFAULT_FPS, path, tuple(files), max_pixels)
+        return Frames(path.resolve().name, len(files), DEFAULT_FPS, path, tuple(files), max_pixels, value_range)
     if is_photo_name(path.name):
         raise ImageError(f"'{path}' is one picture; give a video file, or the folder of its frames")
+    if value_range is not None:
+        raise SettingsError("'value_range' (--range) does nothing here: a video file has 8 bits per channel")
     capture = _capture(path)
     width, height = (int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), float(capture.get(cv2.CAP_PROP_FPS))

@@ -33,8 +33,9 @@ MAX_TRIES = 100
 class MaskPhotos(Dataset[dict[str, Any]]):
     """Data set of augmented photos with M masks each.
 
-    An item is `name` of data set and photo, `image` (3, S, S) uint8, `masks` (M, S, S) bool. Where a photo has fewer
-    than M usable masks they repeat: each is prompted differently.
+    An item is `name` of data set and photo, `image` (3, S, S) uint8, `masks` (M, S, S) bool, and `left_out`, a line
+    for each damaged photo that it stands in for. Where a photo has fewer than M usable masks they repeat: each is
+    prompted differently.
 
     Args:
         photos: what there is.
@@ -51,6 +52,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
         ask = index if isinstance(index, Ask) else Ask(index, self.image_size)
         rng = np.random.default_rng([self.seed, ask.number])
         trouble = "all too small"
+        left_out: list[str] = []
         for _ in range(MAX_TRIES):  # a photo may be damaged, or have no usable mask left after its crop
             read = Reader(self)
             try:
@@ -59,6 +61,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
             except DataError as error:
                 warn_left_out(error)
                 trouble = str(error)
+                left_out.append(trouble)
                 continue
             areas = masks.mean(axis=(1, 2))
             usable = (areas >= self.config.min_area) & (areas < 0.95)
@@ -69,6 +72,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
             raise DataError(f"no usable mask in {MAX_TRIES} photos ({trouble}); lower data.min_area")
         return {
             "name": read.name(plan),
+            "left_out": "\n".join(left_out),
             "image": torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))),
             "masks": torch.from_numpy(masks[chosen].astype(bool)),
         }

@@ -42,7 +42,8 @@ class Needs:
 class EpochPhotos(Dataset[dict[str, Any]]):
     """Photo number i.
 
-    An item is `name` of data set and photo, `input_hw` (2,) the part of the square that the photo covers, and as needed
+    An item is `name` of data set and photo, `left_out`, a line for each damaged photo that it stands in for,
+    `input_hw` (2,) the part of the square that the photo covers, and as needed
     `image` (3, S, S) uint8, `masks` (M, S, S) bool, `embedding` (C, g, g) with zeros where the store keeps nothing.
 
     Args:
@@ -81,6 +82,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
         order = permutation(count, self.seed, epoch)
         rng = np.random.default_rng([self.seed, index])
         view = int(rng.integers(self.views))
+        left_out: list[str] = []
         for i in range(count):  # the next one in order stands in for a photo that turns out to be damaged
             photo = self.photos[order[(position + i) % count]]
             encoded = read_bytes(photo)
@@ -89,8 +91,9 @@ class EpochPhotos(Dataset[dict[str, Any]]):
                 decoded = decode_photo(photo, encoded, need_masks=self.needs.masks)
             except DataError as error:
                 warn_left_out(error)
+                left_out.append(str(error))
                 continue
-            return self.show(photo, decoded, view, rng)
+            return {**self.show(photo, decoded, view, rng), "left_out": "\n".join(left_out)}
         raise DataError(f"none of {count} photos can be read")
 
     def check(self, photo: PhotoRef, encoded: bytes) -> None:

@@ -17,15 +17,17 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
+from mobilesam.data.photo import Problem
 from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
-from mobilesam.train import devices, memory, state
+from mobilesam.train import devices, left_out, memory, state
 from mobilesam.train.build import to_training_mode
 from mobilesam.train.config import Recipe
 from mobilesam.train.data import make_loader
 from mobilesam.train.half import keep_bfloat16
 from mobilesam.train.interactive import Draws, StepResult
+from mobilesam.train.left_out import LeftOut
 from mobilesam.train.log import Log
 from mobilesam.train.optim import Ema, Guard, build_optimizer, learning_rate, set_rate
 from mobilesam.train.report import write_report
@@ -50,6 +52,8 @@ class Job:
     """One line about the photos, for the log."""
     validate: Validation | None
     phases: tuple[PhaseConfig, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """Photos that the survey skipped because something is wrong with them."""
 
 
 def fit(
@@ -83,6 +87,7 @@ def fit(
     check_length(recipe.run)
     output = Path(recipe.run.output)
     has_checkpoint = state.begin(output, resume, outputs)
+    left_out.begin(output, is_resumed=has_checkpoint)
     devices.start(recipe, partial(train, recipe, make_job, has_checkpoint, show_progress))
     return output / RUN_WEIGHTS
 
@@ -114,6 +119,7 @@ def train_to_end(
 
     if fabric.is_global_zero:
         state.describe(output, recipe, job.data, where)
+        runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
@@ -198,6 +204,7 @@ class Runner:
         self.fabric, self.module, self.trained = fabric, module, trained
         self.recipe, self.schedule = recipe, schedule
         self.names: list[str] = []  # of the photos of the last step
+        self.left_out = LeftOut(Path(recipe.run.output))
         optimizer = getattr(trained.optimizer, "optimizer", trained.optimizer)
         self.guard = Guard(optimizer, fabric.device) if is_guarded(fabric.device, recipe) else None
 
@@ -229,6 +236,7 @@ class Runner:
             if i == 0:
                 self.trained.clock.data_arrived()
             self.names += batch.pop("name")
+            self.left_out.add(batch.pop("left_out", ()), done)
             draws = make_draws(self.recipe.run.seed, done * count + i, fabric, self.schedule)
             waits = nullcontext() if i + 1 == count else fabric.no_backward_sync(self.module)  # type: ignore[arg-type]
             with waits:

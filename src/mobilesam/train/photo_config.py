@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mobilesam.choices import Frame
 from mobilesam.errors import SettingsError
+from mobilesam.image import MAX_PIXELS
 from mobilesam.settings import (
     Count,
     Fraction,
@@ -15,6 +16,7 @@ from mobilesam.settings import (
     Range,
     Settings,
 )
+from mobilesam.tones import check_range
 
 DRAWING = frozenset(
     {
@@ -61,6 +63,11 @@ class DataConfig(Settings):
     unclear_frame: Frame = "upright"
     """For photos with an EXIF orientation whose annotation does not show on which pixels it was drawn: assume the
     upright photo, or the pixels as the file stores them."""
+    max_pixels: Count = MAX_PIXELS
+    """Larger photos are skipped; width times height."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white in photos of more than 8 bits; by default docs/photos.md's rules decide
+    for each photo."""
     only_sources: tuple[str, ...] = ()
     """Sources to use; all when empty."""
     fraction: Fraction = 1.0
@@ -95,6 +102,8 @@ class DataConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.value_range is not None:
+            check_range(self.value_range)
         if self.other_weight == 0 and not any(self.source_weights.values()):
             raise SettingsError("'other_weight' is 0 and so is every weight in source_weights: no photo would be drawn")
 

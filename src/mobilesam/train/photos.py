@@ -75,5 +75,7 @@ def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
         photos=photo_folder(config),
         need_masks=need_masks or bool(config.only_sources),
         unclear_frame=config.unclear_frame,
+        max_pixels=config.max_pixels,
+        value_range=config.value_range,
     )
     return keep_fraction(found, config.fraction, config.only_sources)

@@ -45,6 +45,8 @@ class Decoded(NamedTuple):
     bits: NDArray[np.uint8]
     """The masks (K, h, ceil(w / 8)), 8 pixels per byte."""
     facts: Facts
+    left_out: str = ""
+    """Why a damaged photo is not used."""
 
 
 class ResidentPhotos:
@@ -67,6 +69,7 @@ class ResidentPhotos:
         # An additional empty mask at the end, so that index -1 means "no mask".
         self.bits = torch.zeros(int(self.first[-1]) + 1, side, side // 8, dtype=torch.uint8, device=device)
         self.facts: list[Facts] = []
+        self.left_out: list[str] = []  # a line for each damaged photo
         for i, photo in enumerate(decode_all(photos, side, workers)):
             h, w = photo.facts.hw
             self.rgb[i, :, :h, :w] = torch.tensor(photo.rgb, device=device).permute(2, 0, 1)
@@ -76,6 +79,7 @@ class ResidentPhotos:
                 photo.bits, device=device
             )
             self.facts.append(photo.facts)
+            self.left_out += [photo.left_out] if photo.left_out else []
 
     def masks(self, numbers: Tensor) -> Tensor:
         """Look masks up by number (B, M), -1 for none, on the device: (B, M, R, R) of 0 and 1, uint8."""
@@ -119,7 +123,7 @@ def decode_one(reference: PhotoRef, side: int) -> Decoded:
     except DataError as error:
         warn_left_out(error)
         nothing = Facts((1, 1), np.zeros(0), np.zeros((0, 4)))
-        return Decoded(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 1, 1), np.uint8), nothing)
+        return Decoded(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 1, 1), np.uint8), nothing, str(error))
     h, w = photo.rgb.shape[:2]
     scale = min(1.0, side / max(h, w))
     hw = (max(1, round(h * scale)), max(1, round(w * scale)))
@@ -215,6 +219,9 @@ class ResidentBatches:
         )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        news = {"left_out": self.photos.left_out}  # in the first batch, since all photos were decoded before it
         for asked in self.loader:
             sides, plans = zip(*asked, strict=True)
-            yield self.photos.batch(list(plans), sides[0], self.config.masks_per_photo, self.config.min_area)
+            batch = self.photos.batch(list(plans), sides[0], self.config.masks_per_photo, self.config.min_area)
+            yield {**batch, **news}
+            news = {}

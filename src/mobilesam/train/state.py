@@ -4,6 +4,7 @@ state.pt              everything needed to resume
 weights.safetensors   the averaged weights
 recipe.json           the resolved recipe, versions, machine
 history.jsonl         numbers over time
+left_out.jsonl        photos that could not be used; missing if there are none
 report.md             curves and pictures, written at the end
 logs/                 TensorBoard
 """
@@ -39,7 +40,7 @@ STATE_FILE = "state.pt"
 LOG_FOLDER = "logs"
 RECIPE_FILE = "recipe.json"
 PICTURES_FOLDER = "pictures"
-RUN_FILES = (STATE_FILE, RECIPE_FILE, RUN_WEIGHTS, "history.jsonl", "report.md", "curves.png")
+RUN_FILES = (STATE_FILE, RECIPE_FILE, RUN_WEIGHTS, "history.jsonl", "left_out.jsonl", "report.md", "curves.png")
 """What a run writes into its folder, besides pictures and TensorBoard's logs."""
 
 

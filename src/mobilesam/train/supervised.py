@@ -83,7 +83,7 @@ def supervised_job(recipe: TrainRecipe) -> Job:
         dataset: Any = cached_photos(recipe, rest, size, identity)
     else:
         dataset = MaskPhotos(rest, recipe.data, size, seed)
-    return Job(model, SupervisedStep(model, recipe), dataset, rest.summary(), validation, recipe.phases)
+    return Job(model, SupervisedStep(model, recipe), dataset, rest.summary(), validation, recipe.phases, rest.problems)
 
 
 def check_sides(recipe: TrainRecipe, model: Sam) -> None:

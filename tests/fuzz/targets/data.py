@@ -58,7 +58,7 @@ def detections(data: bytes, folder: Path) -> None:
     """The boxes of a detector."""
     from mobilesam.evaluate.detections import group_boxes
 
-    for boxes in group_boxes(write(folder / "found.json", data)).values():
+    for boxes in group_boxes(write(folder / "found.json", data))[0].values():
         for x, y, w, h in (box["bbox"] for box in boxes):
             refusal(lambda box=(x, y, x + w, y + h): make_prompt(HW, box=box))  # type: ignore[misc]
 
