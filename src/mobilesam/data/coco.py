@@ -71,9 +71,7 @@ def read_coco(path: Path | str, dataset: str, photos: Path | str | None = None) 
         )
 
 
-def from_record(
-    record: Record, number: ImageKey, file: CocoFile, path: Path | str, dataset: str, find: Find
-) -> Item:
+def from_record(record: Record, number: ImageKey, file: CocoFile, path: Path | str, dataset: str, find: Find) -> Item:
     """Convert one image record of a COCO or LVIS file to a photo reference."""
     name = photo_name(record)
     if not name:

@@ -133,8 +133,8 @@ def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
         OSError: the folder is gone.
     """
     errors: list[OSError] = []
-    for path in files_in(folder, errors.append):
-        if is_photo_name(path.name) and not is_picture_of_ours(path):
+    for path in files_in(folder, is_photo_name, errors.append):
+        if not is_picture_of_ours(path):
             yield PhotoRef(PhotoId(dataset, path.relative_to(folder).as_posix()), FileRef(str(path)), None)
     for error in errors:
         if is_lost(error) or is_bare(folder):
@@ -145,17 +145,20 @@ def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
 
 def packed_in(folder: Path) -> Iterator[Path]:
     """The tars and Parquet files of a folder and its subfolders, sorted; those of runs are left out."""
-    return (path for path in files_in(folder) if path.suffix in PACKED)
+    return files_in(folder, lambda name: name.endswith(PACKED) and not name.startswith("."))
 
 
-def files_in(folder: Path, tell: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+def files_in(
+    folder: Path, wanted: Callable[[str], bool], tell: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
     """The files of a folder and its subfolders, sorted, without hidden folders and the results of runs.
 
     Args:
         folder: the folder.
+        wanted: says by the name of a file whether it is one of them.
         tell: gets the error of each folder that cannot be listed.
     """
     for name, folders, files in os.walk(folder, onerror=tell):
         is_run = JOB_FILE in files and MANIFEST_FILE in files
         folders[:] = sorted(one for one in folders if not (one.startswith(".") or (is_run and one == "shards")))
-        yield from (Path(name) / file for file in sorted(files))
+        yield from (Path(name) / file for file in sorted(filter(wanted, files)))

@@ -1,4 +1,4 @@
-"""Telling a store or a folder that is gone from a photo that is: a run waits for the one, and goes on without the other.
+"""Telling a lost store or folder from a lost photo: the one ends a run until it is there again, the other is an error.
 
 An error of one photo tells of a lost store if
 - the store does not answer, or has no such bucket;
