@@ -9,6 +9,7 @@ import errno
 import glob
 import io
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -201,7 +202,13 @@ def find(url: str) -> Iterator[str]:
         names = sorted(found.find(path))
     if not names:
         check_bucket(url)
-    yield from map(found.unstrip_protocol, names)
+    yield from (address(found, name, url) for name in names)
+
+
+def address(found: Any, name: str, url: str) -> str:
+    """The address of a name that a file system lists under another address, written as that one is."""
+    own, start = f"{url.partition('://')[0]}://{name.lstrip('/')}", re.split(r"[*?\[]", url)[0].rstrip("/")
+    return own if own.startswith(start) else str(found.unstrip_protocol(name))
 
 
 def matching(url: str) -> list[str]:
@@ -221,7 +228,7 @@ def matching(url: str) -> list[str]:
         names = sorted(found.glob(path))
     if not names:
         check_bucket(url)
-    return [str(found.unstrip_protocol(name)) for name in names]
+    return [address(found, name, url) for name in names]
 
 
 def names_in(url: str) -> set[str]:
