@@ -161,7 +161,9 @@ def proxied() -> Iterator[Proxy]:
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         patch.setattr(kind, "retries", 1)
         kind.clear_instance_cache()
-        yield proxy
-        proxy.shutdown()
-        proxy.server_close()
-    kind.clear_instance_cache()
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            proxy.server_close()
+            kind.clear_instance_cache()
