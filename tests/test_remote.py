@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import ClassVar
 
 import pytest
 
@@ -118,6 +119,9 @@ class Answers:
         assert path == "a"
         return self.has_bucket
 
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        raise FileNotFoundError("The specified bucket does not exist")
+
 
 @pytest.mark.parametrize(
     ("error", "has_bucket", "kind"),
@@ -139,6 +143,21 @@ def test_answers_of_a_store_are_told_from_faults_of_an_object(error, has_bucket,
     assert type(caught.value) is kind
     assert is_lost(caught.value) is issubclass(kind, StoreError)
     assert is_refusal(caught.value) is (kind is RefusedError)
+
+
+@pytest.mark.parametrize(("code", "kind"), [("NoSuchKey", FileNotFoundError), ("NoSuchBucket", StoreError)])
+def test_who_may_not_ask_for_a_bucket_learns_from_the_object_whether_it_is_there(code, kind, monkeypatch) -> None:
+    class AnswerError(Exception):
+        response: ClassVar = {"Error": {"Code": code}}
+
+    class Closed(Answers):
+        def cat_file(self, path: str, start: int, end: int) -> bytes:
+            raise FileNotFoundError(code) from AnswerError()
+
+    monkeypatch.setattr(remote, "filesystem", lambda url: (Closed(False), url.partition("://")[2]))
+    with pytest.raises(OSError, match=r".") as caught, answering("s3://a/b"):
+        raise FileNotFoundError("404, of an answer without a body")
+    assert type(caught.value) is kind
 
 
 def test_only_the_bytes_that_are_read_are_fetched(store, monkeypatch) -> None:

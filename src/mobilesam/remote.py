@@ -12,18 +12,16 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from mobilesam import temporaries
 from mobilesam.errors import MissingExtraError, first_line
 from mobilesam.files import replacing
 from mobilesam.outputs import ALL
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from mobilesam.ranges import RangeFile
 
 GONE = (errno.ESTALE, errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH)
 """Errors of a network folder that is gone."""
@@ -97,8 +95,19 @@ def check_bucket(url: str, error: BaseException | None = None) -> None:
     found, path = filesystem(url)
     bucket = path.partition("/")[0]
     found.invalidate_cache(bucket)  # its listing is of a time when it was there
-    if not found.exists(bucket):
+    if not (found.exists(bucket) or is_key_missing(found, path)):
         raise StoreError(f"'{url}': there is no bucket '{bucket}'") from error
+
+
+def is_key_missing(found: Any, path: str) -> bool:
+    """Whether the store says that it is the object that is missing; who may not ask for a bucket is told that."""
+    try:
+        found.cat_file(path, start=0, end=1)
+    except FileNotFoundError as error:
+        return bool(getattr(error.__cause__, "response", {}).get("Error", {}).get("Code") == "NoSuchKey")
+    except Exception:  # the libraries' errors share no base class
+        return False
+    return True
 
 
 def is_lost(error: BaseException | None) -> bool:
@@ -130,41 +139,6 @@ def read_range(url: str, start: int, end: int) -> bytes:
     found, path = filesystem(url)
     with answering(url):
         return bytes(found.cat_file(path, start=start, end=end))
-
-
-class RangeFile(io.RawIOBase):
-    """A file object whose bytes are fetched by ranges.
-
-    Args:
-        fetch: gives the bytes from one position up to another.
-        size: number of bytes.
-    """
-
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
-        super().__init__()
-        self.fetch, self.size, self.position = fetch, size, 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = max(0, start + offset)
-        return self.position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer, at most up to the end."""
-        view = memoryview(buffer)
-        data = self.fetch(self.position, max(self.position, min(self.size, self.position + len(view))))
-        view[: len(data)] = data
-        self.position += len(data)
-        return len(data)
 
 
 def open_url(url: str) -> BinaryIO:

@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 
+from mobilesam.annotate.prompts import annotated_boxes
 from mobilesam.annotate.work import begin
 from mobilesam.data.checksums import Listings
+from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef, Problem
+from mobilesam.data.truths import RecordTruth
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError
 from mobilesam.remote import RefusedError, StoreError
@@ -107,3 +110,18 @@ def test_a_readable_file_is_told_from_others(tmp_path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "empty").write_bytes(b"")
     assert [lost.is_readable(str(tmp_path / name)) for name in ("a", "empty", "none")] == [True, False, False]
+
+
+def test_a_store_that_is_lost_at_the_record_of_a_photo_is_lost(monkeypatch) -> None:
+    photo = PhotoRef(
+        PhotoId("b", "x"), FileRef("s3://b/x.tar", (0, 10)), RecordTruth(FileRef("s3://b/x.tar", (10, 10)))
+    )
+
+    def read(_: FileRef) -> bytes:
+        raise StoreError("does not answer")
+
+    monkeypatch.setattr(FileRef, "read", read)
+    with pytest.raises(StoreError):  # or the plan would ask nothing of this photo
+        annotated_boxes(photo, "s3://b/x.tar")
+    with pytest.raises(StoreError):  # or the photo could be turned wrongly
+        photo.framing_of((60, 120), 6)

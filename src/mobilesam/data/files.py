@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mobilesam.remote import RangeFile, is_remote, open_url, read_range, state_of
+from mobilesam.ranges import RangeFile
+from mobilesam.remote import is_remote, open_url, read_range, state_of
 
 
 @dataclass(frozen=True)
