@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mobilesam.annotate.work import begin
 from mobilesam.data.checksums import Listings
-from mobilesam.data.photo import Problem
+from mobilesam.data.files import FileRef
+from mobilesam.data.photo import PhotoId, PhotoRef, Problem
 from mobilesam.errors import DataError, MobileSamError
+from mobilesam.remote import RefusedError, StoreError
+from mobilesam.shards import inputs, lost, stores
 from mobilesam.shards.inputs import find_tasks, sources
 from mobilesam.shards.lists import NO_MATCH
+from mobilesam.shards.tasks import Task
 from mobilesam.shards.worker import run_worker
 from tests.helpers.annotating import plan
 from tests.helpers.scenes import write_shard
 
 
-def found_in(*inputs: Path | str, photos: Path | str | None = None) -> tuple[list[str], list[str]]:
+def found_in(*named: Path | str, photos: Path | str | None = None) -> tuple[list[str], list[str]]:
     """The photos and the problems of some inputs."""
-    items = list(find_tasks(sources([str(one) for one in inputs], photos), Listings()))
+    items = list(find_tasks(sources([str(one) for one in named], photos), Listings()))
     problems = [f"{one.id}: {one.reason}" for one in items if isinstance(one, Problem)]
     return [str(one.photo) for one in items if not isinstance(one, Problem)], problems
 
@@ -130,3 +135,37 @@ def test_a_list_of_no_text_in_a_store_is_an_error(tmp_path) -> None:
     fsspec.filesystem("memory").pipe_file("/binary/list.txt", b"a.png\n\xff\xfe\n")
     with pytest.raises(MobileSamError, match=r"list\.txt' cannot be read"):
         found_in("memory://binary/list.txt")
+
+
+def test_a_store_that_is_lost_inside_of_a_tar_is_no_fault_of_the_tar(monkeypatch) -> None:
+    def read(url: str, dataset: str) -> Iterator[PhotoRef]:
+        yield PhotoRef(PhotoId(dataset, "a"), FileRef(url, (0, 1)), None)
+        raise DataError("no tar") from StoreError("does not answer")
+
+    monkeypatch.setattr(stores, "read_tar", read)
+    found = stores.read_object("s3://b/x.tar", None)
+    assert next(found).id == PhotoId("b/x", "a")
+    with pytest.raises(StoreError, match=r"s3://b/x\.tar' cannot be read"):
+        next(found)
+
+
+@pytest.mark.parametrize("is_refused_alone", [True, False])
+def test_a_photo_that_a_store_refuses_is_a_problem_where_the_one_before_can_be_read(
+    is_refused_alone, monkeypatch
+) -> None:
+    def state(path: str) -> tuple[int, int]:
+        if path == "s3://b/2.jpg":
+            raise RefusedError("'s3://b/2.jpg' refuses")
+        return 10, 0
+
+    monkeypatch.setattr(inputs, "file_state", state)
+    monkeypatch.setattr(lost, "read_range", lambda *_: b"x" if is_refused_alone else b"")
+    items = [PhotoRef(PhotoId("b", f"{i}.jpg"), FileRef(f"s3://b/{i}.jpg"), None) for i in (1, 2, 3)]
+    found = find_tasks([("s3://b", iter(items))], Listings())
+    if not is_refused_alone:
+        with pytest.raises(RefusedError):
+            list(found)
+        return
+    _, problem, task = found
+    assert problem == Problem(items[1].id, "the photo is not there ('s3://b/2.jpg' refuses)")
+    assert isinstance(task, Task)
