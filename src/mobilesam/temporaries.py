@@ -81,12 +81,12 @@ def file_for(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_in(folder: Path) -> Iterator[Path]:
-    """Create a temporary folder inside `folder`; it is removed with its contents at the end.
+    """Create a temporary folder inside `folder`, for this user alone; it is removed with its contents at the end.
 
     Its file `lock` is held meanwhile; take no notice of it.
     """
     scratch = folder / f".mobilesam-{secrets.token_hex(8)}"
-    scratch.mkdir()
+    scratch.mkdir(mode=0o700)
     try:
         with (scratch / LOCK_FILE).open("wb") as lock:
             hold(lock)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,29 @@ def test_a_run_of_other_settings_prompts_or_inputs_is_refused(change, photos, de
     else:
         with pytest.raises(SettingsError, match="other inputs"):
             plan(photos / "sub", out, small, detections)
+
+
+def test_another_folder_of_photos_is_refused_and_a_plan_that_noted_none_is_opened(photos, small, tmp_path) -> None:
+    coco = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": []}
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    inputs, settings = [str(tmp_path / "coco.json")], AnnotateSettings()
+
+    def again(output: str, folder: Path) -> AnnotateJob:
+        return make_plan(inputs, tmp_path / output, small, CHOICE, settings, photos=folder)
+
+    first = again("out", photos)
+    assert again("out", photos) == first
+    with pytest.raises(SettingsError, match="other photos"):
+        again("out", photos / "sub")
+    (tmp_path / "mount").mkdir()
+    moved = photos.rename(tmp_path / "mount" / "photos")
+    assert again("other", moved).names == first.names
+    assert "photos" not in first.identity
+
+    record = json.loads((tmp_path / "out" / "job.json").read_text())
+    del record["asked"]["photos"]  # as version 0.1 wrote it
+    (tmp_path / "out" / "job.json").write_text(json.dumps(record))
+    assert again("out", moved).names == first.names
 
 
 def test_a_shard_whose_photo_changed_has_another_name(photos, detections, small, tmp_path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -227,6 +228,20 @@ def test_photos_and_embeddings_in_a_store_are_those_of_the_disk(recipes, store, 
     there = {name: Store(path).read(name) for path in find_stores(tmp_path / "got") for name in Store(path).photos}
     assert here.keys() == there.keys()
     assert all(np.array_equal(here[name], there[name]) for name in here)
+
+
+def test_photos_of_a_coco_file_may_be_in_a_store_and_another_folder_is_refused(recipes, tmp_path: Path) -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    save_picture(tmp_path / "a.png", draw_scene(np.random.default_rng(0))[0])
+    store.pipe_file("/embed-photos/a.png", (tmp_path / "a.png").read_bytes())
+    (tmp_path / "set").mkdir()
+    coco = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": []}
+    (tmp_path / "set" / "coco.json").write_text(json.dumps(coco))
+    data = {"paths": [str(tmp_path / "set" / "coco.json")], "photos": "memory://embed-photos"}
+    job = embed_here(recipes(data=data))
+    assert photos_of(job.folder) == {"a.png"}
+    with pytest.raises(SettingsError, match="other photos"):
+        planned(recipes(data={**data, "photos": str(tmp_path)}))
 
 
 def test_training_finds_every_photo_in_the_stores_of_its_data_set(recipes, shard: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from mobilesam.annotate.work import begin
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, ModelError
+from mobilesam.files import save_json
+from mobilesam.outputs import ALL
 from mobilesam.remote import StoreError
 from mobilesam.shards import worker
 from mobilesam.shards.job import Job
+from mobilesam.shards.work import ShardResult
 from tests.helpers.annotating import plan
 
 
@@ -144,6 +148,21 @@ def test_a_finished_shard_whose_file_is_gone_or_cut_off_is_made_again(damage, jo
     assert "the results of 1 finished shards are gone or cut off" in caplog.text
     assert worker.run_worker(job.folder, begin, threads=1) == 1
     assert shards(job) == before
+
+
+def test_a_shard_that_another_machine_finishes_while_the_store_is_listed_stays_finished(job, monkeypatch) -> None:
+    there = replace(job, results="memory://results")
+
+    def listing(_: str) -> dict[str, int]:
+        result = ShardResult(photos=2, bytes=10)
+        save_json({**asdict(result), "seconds": 1.0}, job.done_file(job.names[0]), ALL)  # just after its upload
+        return {}
+
+    monkeypatch.setattr(worker, "sizes_under", listing)
+    assert worker.redo_missing(there) == 0
+    assert job.finished() == {job.names[0]}
+    monkeypatch.setattr(worker, "sizes_under", lambda _: {})
+    assert worker.redo_missing(there) == 1
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path) -> None:

@@ -28,7 +28,7 @@ def make_plan(
     settings: AnnotateSettings,
     *,
     prompts: Path | None = None,
-    photos: Path | None = None,
+    photos: Path | str | None = None,
     results: str = "",
 ) -> AnnotateJob:
     """Plan a run, or open the plan that is there.
@@ -40,7 +40,7 @@ def make_plan(
         choice: how workers load it.
         settings: what to ask and how to write.
         prompts: the file of boxes or points; None for all masks, or for a COCO input's own boxes.
-        photos: folder of the photos of COCO inputs.
+        photos: folder of the photos of COCO inputs, or its address in an object store.
         results: address in an object store for the shards' results; "" for the folder `shards`.
 
     Raises:
@@ -77,6 +77,7 @@ def make_plan(
         choice=asdict(choice),
         suffix=SUFFIX[settings.form],
         shard_photos=settings.shard_photos,
+        photos=photos,
     )
 
 

@@ -21,6 +21,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
+from mobilesam.remote import is_lost
 from mobilesam.rle import is_whole
 from mobilesam.settings import Range, fits
 from mobilesam.shards.cells import RowTruth
@@ -229,13 +230,16 @@ def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
 
     Raises:
         DataError: the input is of another kind.
+        OSError: its store does not answer.
     """
     if isinstance(photo.truth, CocoTruth | RowTruth):
         records: Sequence[Any] = photo.truth.records
     elif isinstance(photo.truth, RecordTruth):
         try:
             records = parse_json(photo.truth.file.read())["annotations"]
-        except (*MALFORMED, OSError):
+        except (*MALFORMED, OSError) as error:
+            if is_lost(error):
+                raise
             return ()  # nothing is asked of this photo
     else:
         raise DataError(f"'{source}' comes with no boxes; give a file of them: --prompts FILE")

@@ -29,7 +29,7 @@ def annotate(
     choice: ModelChoice,
     settings: AnnotateSettings | None = None,
     prompts: Path | None = None,
-    photos: Path | None = None,
+    photos: Path | str | None = None,
     coco: bool = False,
     results: str = "",
     running: Running | None = None,
@@ -42,7 +42,7 @@ def annotate(
         choice: the model.
         settings: what to ask and how to write; None for the defaults.
         prompts: file of boxes or points.
-        photos: folder of the photos of COCO inputs.
+        photos: folder of the photos of COCO inputs, or its address in an object store.
         coco: merge all masks into one COCO file at the end.
         results: address in an object store for the shards' results; "" for the folder `shards` of the output.
         running: engine, workers and progress; None for the defaults.

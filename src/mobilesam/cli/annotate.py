@@ -39,7 +39,9 @@ def run_annotate(
     ] = "sa1b",
     results: options.Results = "",
     coco: Annotated[bool, typer.Option("--coco", help="Also merge all masks into instances.json at the end.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photos of COCO files.")] = None,
+    images: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Folder of the photos of COCO files, or an address as s3://...")
+    ] = None,
     shard_photos: Annotated[int, typer.Option(min=1, help="Most photos in a shard.")] = 256,
     engine: Annotated[choices.Engine, typer.Option("--engine", help="What runs the workers.")] = "local",
     workers: options.Workers = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,11 +12,14 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.truths import CocoTruth, record_id
 from mobilesam.errors import DataError
+from mobilesam.remote import is_lost, is_remote, names_in
 from mobilesam.rle import is_whole
 from mobilesam.text import parse_json
 
 Record = dict[str, Any]
 ImageKey: TypeAlias = int | str
+Find: TypeAlias = Callable[[str, Sequence[str]], "str | None"]
+"""Finds the file or the address of a photo by its name, or else by other names."""
 NOT_THERE = "the photo is not there; give the folder of the photos"
 SHARED = "the photo is not there under its whole path, and other photos of the file have its name without folders too"
 
@@ -36,18 +39,19 @@ class CocoFile:
     """Names without folders that photos of several paths have, so that they do not tell which of them is meant."""
 
 
-def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[Item]:
+def read_coco(path: Path | str, dataset: str, photos: Path | str | None = None) -> Iterator[Item]:
     """Read every photo of a COCO or LVIS file, and report annotations that belong to no photo.
 
     Args:
-        path: the JSON file.
+        path: the JSON file, or its address in an object store.
         dataset: name of the data set.
-        photos: folder of the photos; looked for near the JSON file where None.
+        photos: folder of the photos, or its address; looked for near the JSON file where None.
 
     Raises:
         DataError: the file is no COCO file.
+        OSError: the store of the photos does not answer.
     """
-    file = read_annotations(path)
+    file, find = read_annotations(path), finder(path, photos)
     seen: set[ImageKey] = set()
     for i, record in enumerate(file.images):
         try:
@@ -55,8 +59,10 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
             if number in seen:
                 raise DataError(f"another image has the id {number} too; annotations cannot be matched to either")
             seen.add(number)
-            yield from_record(record, number, file, path, dataset, photos)
+            yield from_record(record, number, file, path, dataset, find)
         except (*MALFORMED, OSError) as error:
+            if is_lost(error):
+                raise
             yield Problem(PhotoId(dataset, f"images[{i}]"), f"broken image record: {reason(error)}")
     for i, why in file.lost:
         yield Problem(PhotoId(dataset, f"annotations[{i}]"), why)
@@ -68,30 +74,28 @@ def read_coco(path: Path, dataset: str, photos: Path | None = None) -> Iterator[
         )
 
 
-def from_record(
-    record: Record, number: ImageKey, file: CocoFile, path: Path, dataset: str, photos: Path | None
-) -> Item:
+def from_record(record: Record, number: ImageKey, file: CocoFile, path: Path | str, dataset: str, find: Find) -> Item:
     """Convert one image record of a COCO or LVIS file to a photo reference."""
     name = photo_name(record)
     if not name:
         raise KeyError("file_name")
     id = PhotoId(dataset, name.replace("\\", "/"))
     bare = id.path.rpartition("/")[2]
-    found = find_photo(name, path.parent, photos, () if bare in file.shared else (bare,))
+    found = find(name, () if bare in file.shared else (bare,))
     if found is None:
         return Problem(id, SHARED if bare in file.shared else NOT_THERE)
-    truth = CocoTruth(path.stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
-    return PhotoRef(id, FileRef(str(found)), truth, image_id=number)
+    truth = CocoTruth(Path(path).stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
+    return PhotoRef(id, FileRef(found), truth, image_id=number)
 
 
-def read_annotations(path: Path) -> CocoFile:
+def read_annotations(path: Path | str) -> CocoFile:
     """Parse a COCO or LVIS file and group its annotations by image.
 
     Raises:
         DataError: the file is no COCO file.
     """
     try:
-        data = parse_json(path.read_bytes())
+        data = parse_json(FileRef(str(path)).read())
         images, annotations = data["images"], data["annotations"]
         if not isinstance(images, list) or not isinstance(annotations, list):
             raise DataError("its images and annotations must be lists")
@@ -131,6 +135,47 @@ def image_key(id: Any) -> ImageKey:
 def photo_name(record: Record) -> str:
     """File name of a photo; LVIS has no `file_name`, so its split folder and name come from the end of `coco_url`."""
     return str(record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:]))
+
+
+def finder(path: Path | str, photos: Path | str | None) -> Find:
+    """What finds the photos of a COCO file, in their folder or near the file; either may be in an object store."""
+    if is_remote(photos if photos is not None else path):
+        return RemoteFinder(path, photos)
+
+    def find(name: str, others: Sequence[str]) -> str | None:
+        found = find_photo(name, Path(path).parent, Path(photos) if photos else None, others)
+        return None if found is None else str(found)
+
+    return find
+
+
+class RemoteFinder:
+    """Finds photos in an object store; each prefix that may hold one is listed once.
+
+    Args:
+        path: of the COCO file, or its address.
+        photos: the prefix of the photos; near the file where None.
+    """
+
+    def __init__(self, path: Path | str, photos: Path | str | None) -> None:
+        here = str(path).rpartition("/")[0]
+        above = here.rpartition("/")[0]
+        near = [here, f"{here}/images"] + ([above, f"{above}/images"] if not above.endswith("/") else [])
+        self.folders = near if photos is None else [str(photos).rstrip("/")]
+        self.listed: dict[str, set[str]] = {}
+
+    def __call__(self, name: str, others: Sequence[str]) -> str | None:
+        """The address of a photo."""
+        names = (name.replace("\\", "/"), *others)
+        urls = [f"{folder}/{one}" for one in names for folder in self.folders]
+        return next(filter(self.is_there, urls), None)
+
+    def is_there(self, url: str) -> bool:
+        """Whether an object is in the listing of its prefix."""
+        folder, _, name = url.rpartition("/")
+        if folder not in self.listed:
+            self.listed[folder] = names_in(folder)
+        return name in self.listed[folder]
 
 
 def find_photo(name: str, beside: Path, folder: Path | None, others: Sequence[str] = ()) -> Path | None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
-from mobilesam.remote import is_remote, open_url, state_of
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from mobilesam.ranges import RangeFile
+from mobilesam.remote import is_remote, open_url, read_range, state_of
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,11 @@ class FileRef:
         """The last `count` bytes."""
         size = self.num_bytes
         offset = 0 if self.member is None else self.member[0]
+        start = offset + max(0, size - count)
+        if is_remote(self.path):
+            return read_range(self.path, start, offset + size)
         with open_file(self.path) as file:
-            file.seek(offset + max(0, size - count))
+            file.seek(start)
             return file.read(min(count, size))
 
     @contextmanager
@@ -61,8 +61,14 @@ class FileRef:
         with open_file(self.path) as file:
             if self.member is None:
                 yield file
-            else:
-                yield cast("BinaryIO", io.BufferedReader(Window(file, self.member[0], size)))
+                return
+            offset = self.member[0]
+
+            def fetch(start: int, end: int) -> bytes:
+                file.seek(offset + start)
+                return file.read(end - start)
+
+            yield cast("BinaryIO", io.BufferedReader(RangeFile(fetch, size)))
 
 
 def file_state(path: str) -> tuple[int, int]:
@@ -84,34 +90,3 @@ def open_file(path: str) -> BinaryIO:
         OSError: it is missing or cannot be read.
     """
     return open_url(path) if is_remote(path) else open(path, "rb")
-
-
-class Window(io.RawIOBase):
-    """A range of bytes of an open file, presented as a file object."""
-
-    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
-        super().__init__()
-        self.file, self.offset, self.size, self.position = file, offset, size, 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the part."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = max(0, start + offset)
-        return self.position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer, at most up to the end of the range."""
-        view = memoryview(buffer)
-        self.file.seek(self.offset + self.position)
-        data = self.file.read(max(0, min(len(view), self.size - self.position)))
-        view[: len(data)] = data
-        self.position += len(data)
-        return len(data)

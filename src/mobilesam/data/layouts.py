@@ -68,14 +68,14 @@ def read_all(
 
 
 def read(
-    path: Path, *, dataset: str = "", photos: Path | None = None, unclear_frame: Frame = "upright"
+    path: Path, *, dataset: str = "", photos: Path | str | None = None, unclear_frame: Frame = "upright"
 ) -> Iterator[Item]:
     """Read one data set: every photo, and a `Problem` for everything that cannot be used.
 
     Args:
         path: a shard, a folder or an annotation file, as listed above.
         dataset: its name in the identity of its photos; the file's or folder's own where empty.
-        photos: folder of the photos of a COCO or LVIS file; by default found near it.
+        photos: folder of the photos of a COCO or LVIS file, or its address; by default found near it.
         unclear_frame: see `PhotoRef.unclear_frame`.
 
     Raises:
@@ -104,7 +104,7 @@ def named(item: Item) -> Item:
     return item if id == item.id else replace(item, id=id)
 
 
-def _read(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+def _read(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
     if path.suffix == ".tar":
         return read_tar(path, dataset)
     if path.suffix == ".json":

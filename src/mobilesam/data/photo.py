@@ -17,6 +17,7 @@ from mobilesam.data.shapes import Shape, check_mask_size
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
 from mobilesam.pixels import SIDEWAYS, turn
+from mobilesam.remote import is_lost
 
 MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)
 """The exceptions that reading a malformed record raises."""
@@ -223,10 +224,16 @@ class PhotoRef:
         return self.framing_of(*self.header())
 
     def framing_of(self, stored_hw: Size, orientation: int) -> Framing:
-        """As `framing`, for a photo whose header has been read."""
+        """As `framing`, for a photo whose header has been read.
+
+        Raises:
+            OSError: the store of the annotation does not answer.
+        """
         try:
             sizes = () if self.truth is None or orientation not in SIDEWAYS else self.truth.sizes()
-        except (*MALFORMED, OSError):  # `annotation` names what is wrong
+        except (*MALFORMED, OSError) as error:  # `annotation` names what is wrong
+            if is_lost(error):
+                raise
             sizes = ()
         return frame_of(stored_hw, orientation, sizes, self.unclear_frame)
 

@@ -40,7 +40,7 @@ from mobilesam.shards.tasks import Task
 from mobilesam.shards.work import ShardResult, readable, writing
 from mobilesam.shards.worker import Write
 from mobilesam.train.build import pick_device
-from mobilesam.train.photos import data_patterns, photo_folder
+from mobilesam.train.photos import data_patterns
 
 READERS = 4  # threads that decode photos while the teacher computes
 
@@ -113,21 +113,22 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
         "store": asdict(recipe.store),
         "data": {key: getattr(recipe.data, key) for key in ("unclear_frame", "max_pixels", "value_range")},
     }
-    inputs = data_patterns(recipe.data)
+    inputs, folder = data_patterns(recipe.data), recipe.data.photos or None
 
-    def reader(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+    def reader(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
         return read_photos(path, dataset, photos, recipe)
 
     return make_plan(
         Path(recipe.store.path),
         EmbedJob,
-        lambda listings: find_tasks(sources(inputs, photo_folder(recipe.data), reader), listings),
+        lambda listings: find_tasks(sources(inputs, folder, reader), listings),
         inputs=inputs,
         results=results,
         asked={"model": model, "device": recipe.teacher.device, "threads": threads, "settings": settings},
         choice=choice,
         suffix=SUFFIX,
         shard_photos=recipe.store.shard_photos,
+        photos=folder,
     )
 
 
@@ -136,7 +137,7 @@ def absolute(checkpoint: str) -> str:
     return str(Path(checkpoint).absolute()) if Path(checkpoint).exists() else checkpoint
 
 
-def read_photos(path: Path, dataset: str, photos: Path | None, recipe: DistillRecipe) -> Iterator[Item]:
+def read_photos(path: Path, dataset: str, photos: Path | str | None, recipe: DistillRecipe) -> Iterator[Item]:
     """The photos of an input as training names them, so that it finds their embeddings; of any other input, all."""
     if path.suffix in (".tar", ".json") or (path.is_dir() and is_known(path)):
         return read(path, dataset=dataset, photos=photos, unclear_frame=recipe.data.unclear_frame)

@@ -29,6 +29,10 @@ PROMPT_COLUMNS = ("objects", "bbox", "point")
 ROWS = 16  # photos that are read at once, and stay in memory
 
 
+class NoPhotosError(DataError):
+    """A Parquet file without a column of photos."""
+
+
 @dataclass(frozen=True)
 class CellRef(FileRef):
     """The bytes in one row of a Parquet file."""
@@ -122,15 +126,23 @@ class RowTruth:
         return Annotation("", ())
 
 
-def read_parquet(path: Path | str, dataset: str) -> Iterator[Item]:
+def read_parquet(path: Path | str, dataset: str, *, encoded: bool = False) -> Iterator[Item]:
     """The photos of a Parquet file: those in a column of bytes, or those that a column of paths names.
 
     A photo is identified by its path where the row has one, else by the row's key, else by its number.
 
+    Args:
+        path: of the file, or its address in an object store.
+        dataset: name of the data set.
+        encoded: take no file with paths alone.
+
     Raises:
-        DataError: the file has no such column, or it is no Parquet file.
+        NoPhotosError: the file has no such column.
+        DataError: it is no Parquet file.
     """
     table = Table(path, dataset, open_parquet(path))
+    if encoded and table.image is None:
+        raise NoPhotosError(f"'{path}' holds no encoded photos")
     for group in range(table.file.metadata.num_row_groups):
         yield from table.read(group)
 
@@ -153,7 +165,7 @@ class Table:
         self.paths = next((name for name in PATH_COLUMNS if name in names), None)
         if self.image is None and self.paths is None:
             wanted = f"no column of encoded photos ({', '.join(IMAGE_COLUMNS[:3])}, ...) nor of paths"
-            raise DataError(f"'{self.path}' has {wanted} ({', '.join(PATH_COLUMNS)}), but {', '.join(names)}")
+            raise NoPhotosError(f"'{self.path}' has {wanted} ({', '.join(PATH_COLUMNS)}), but {', '.join(names)}")
         columns = [self.paths, *KEY_COLUMNS, *PROMPT_COLUMNS]
         if self.image is not None and self.image.endswith(".bytes"):
             within = self.file.schema_arrow.field(self.image.removesuffix(".bytes")).type
@@ -231,7 +243,7 @@ def image_column(schema: Any, *, has_paths: bool) -> str | None:
 
 def beside(path: Path | str, name: str) -> str:
     """A path that is relative to the file that names it, unless it is absolute."""
-    if is_remote(name):
+    if is_remote(name) or Path(name).is_absolute():
         return name
     return f"{str(path).rpartition('/')[0]}/{name}" if is_remote(path) else str(Path(path).parent / name)
 

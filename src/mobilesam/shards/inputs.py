@@ -5,7 +5,6 @@ They are listed one at a time, so that memory does not grow with their number; o
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,19 +15,18 @@ from mobilesam.data.files import FileRef, file_state
 from mobilesam.data.layouts import expand, name_datasets, named
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import read_tar
-from mobilesam.errors import DataError
+from mobilesam.errors import DataError, first_line
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
-from mobilesam.remote import find, is_lost, is_object, is_remote
+from mobilesam.remote import StoreError, is_lost, is_remote
 from mobilesam.shards.cells import CellRef, read_parquet
+from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE
+from mobilesam.shards.lists import read_list
+from mobilesam.shards.lost import check_store, is_bare, root_of
+from mobilesam.shards.stores import KINDS, PACKED, or_problem, remote_sources, with_photos
 from mobilesam.shards.tasks import Ask, Task
-from mobilesam.text import decode_text
 
-REMOTE: dict[str, Callable[[str, str], Iterator[Item]]] = {".tar": read_tar, ".parquet": read_parquet}
-"""Readers of files in object stores that hold photos."""
-
-
-Reader = Callable[[Path, str, "Path | None"], Iterator[Item]]
+Reader = Callable[[Path, str, "Path | str | None"], Iterator[Item]]
 """Reads a local input: its path, the name of its data set, and the folder of the photos of COCO files."""
 
 
@@ -46,8 +44,9 @@ def find_tasks(
 
     Raises:
         DataError: an input is missing or of no known kind.
-        OSError: a store does not answer.
+        OSError: a store does not answer, or a folder is gone.
     """
+    last: list[str] = []  # the photo that was looked up before
     for source, items in found:
         for item in map(named, items):
             if isinstance(item, Problem):
@@ -56,11 +55,11 @@ def find_tasks(
             try:
                 state = file_state(item.file.path)
             except OSError as error:
-                if is_lost(error):
-                    raise
+                check_plan(error, item, last)
                 listings.add(item, -1)
-                yield Problem(item.id, f"the photo is not there ({error.strerror})")
+                yield Problem(item.id, f"the photo is not there ({error.strerror or first_line(error)})")
                 continue
+            last = [item.file.path]
             # Photos in a Parquet file are not read for their sizes.
             inner = 0 if isinstance(item.file, CellRef) else item.file.member and item.file.member[1]
             listings.add(item, state[0] if inner is None else inner)
@@ -68,47 +67,46 @@ def find_tasks(
             yield Task(item.id, item.file, state, asked, item.image_id, item.truth)
 
 
+def check_plan(error: OSError, photo: PhotoRef, last: Sequence[str]) -> None:
+    """Raise an error of a photo that tells of a lost store; a list may name folders that were never there."""
+    if is_lost(error):
+        check_store(error, photo.id, photo.file.path, last)
+    root = None if is_remote(photo.file.path) else root_of(photo.id, photo.file.path)
+    if root is not None and is_bare(root):
+        raise StoreError(f"the folder '{root}' is gone or empty") from error
+
+
 def sources(
-    inputs: Sequence[str], photos: Path | None, reader: Reader | None = None
+    inputs: Sequence[str], photos: Path | str | None, reader: Reader | None = None
 ) -> Iterator[tuple[str, Iterator[Item]]]:
     """Each input with its photos: those on disk first, then those in object stores.
 
     Args:
         inputs: folders (searched with their subfolders), .tar shards, COCO .json files, .txt lists of paths, .parquet
-            files with a column of photos or of paths; shell patterns are expanded. Also addresses in object stores, of
-            a .tar or .parquet file, or of a prefix with photos and such files under it.
-        photos: folder of the photos of COCO files; by default found near each file.
+            files with a column of photos or of paths; shell patterns are expanded. Also addresses of the same in
+            object stores. Of a folder or a prefix, the tars and the Parquet files with photos are read too.
+        photos: folder of the photos of COCO files, or its address; by default found near each file.
         reader: of inputs on disk; `read_input` by default.
+
+    Raises:
+        DataError: an input is missing.
     """
-    paths = expand([one for one in inputs if not is_remote(one)])
+    paths, read = expand([one for one in inputs if not is_remote(one)]), reader or read_input
+    named_too = {path.resolve() for path in paths}
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
-        yield str(path), (reader or read_input)(path, dataset, photos)
-    for url in dict.fromkeys(one.rstrip("/") for one in inputs if is_remote(one)):
-        if url.endswith(tuple(REMOTE)) and is_object(url):
-            yield url, _read_remote(url)
-            continue
-        for one in find(url):
-            if one.endswith(tuple(REMOTE)):
-                yield one, _read_remote(one)
-        yield url, read_objects(url)
+        packed = [one for one in packed_in(path) if one.resolve() not in named_too] if path.is_dir() else []
+        for inner in packed:
+            name = f"{dataset}/{inner.relative_to(path).with_suffix('').as_posix()}"
+            if inner.suffix == ".parquet":
+                yield str(inner), with_photos(inner, name)
+            else:
+                yield str(inner), or_problem(read(inner, name, photos), PhotoId(name, inner.name))
+        items = read(path, dataset, photos)
+        yield str(path), items if packed else or_problem(items, PhotoId(dataset, path.name))
+    yield from remote_sources([one for one in inputs if is_remote(one)], photos)
 
 
-def _read_remote(url: str) -> Iterator[Item]:
-    """The photos inside of an object."""
-    suffix = f".{url.rpartition('.')[2]}"
-    return REMOTE[suffix](url, url.partition("://")[2].removesuffix(suffix))
-
-
-def read_objects(url: str) -> Iterator[Item]:
-    """The photos under a prefix of an object store, sorted."""
-    dataset = url.partition("://")[2]  # its whole place, which no other data set has
-    for one in find(url):
-        name = one[len(url) :].lstrip("/")
-        if is_photo_name(name.rpartition("/")[2]):
-            yield PhotoRef(PhotoId(dataset, name), FileRef(one), None)
-
-
-def read_input(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
+def read_input(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
     """The photos of an input on disk.
 
     Raises:
@@ -119,37 +117,48 @@ def read_input(path: Path, dataset: str, photos: Path | None) -> Iterator[Item]:
     readers: dict[str, Callable[[], Iterator[Item]]] = {
         ".tar": lambda: read_tar(path, dataset),
         ".json": lambda: read_coco(path, dataset, photos),
-        ".txt": lambda: from_paths(_lines(path), path, dataset),
+        ".txt": lambda: read_list(path, dataset),
         ".parquet": lambda: read_parquet(path, dataset),
     }
     if path.suffix not in readers:
-        known = ", ".join(readers)
-        raise DataError(f"'{path}' holds no photos that are known; give a folder of photos, or a file of {known}")
+        raise DataError(f"'{path}' holds no photos that are known; give a folder of photos, or a file of {KINDS}")
     return readers[path.suffix]()
 
 
 def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
     """The photos of a folder and its subfolders, sorted; hidden files, and pictures that this package wrote, are left
     out.
+
+    Raises:
+        OSError: the folder is gone.
     """
-    for name, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            path = Path(name) / file
-            if is_photo_name(file) and not is_picture_of_ours(path):
-                yield PhotoRef(PhotoId(dataset, path.relative_to(folder).as_posix()), FileRef(str(path)), None)
+    errors: list[OSError] = []
+    for path in files_in(folder, is_photo_name, errors.append):
+        if not is_picture_of_ours(path):
+            yield PhotoRef(PhotoId(dataset, path.relative_to(folder).as_posix()), FileRef(str(path)), None)
+    for error in errors:
+        if is_lost(error) or is_bare(folder):
+            raise StoreError(f"the folder '{folder}' is gone or empty ({first_line(error)})") from error
+        name = Path(error.filename).relative_to(folder).as_posix()
+        yield Problem(PhotoId(dataset, name), f"the folder cannot be listed ({error.strerror})")
 
 
-def from_paths(paths: Iterator[str], source: Path, dataset: str) -> Iterator[Item]:
-    """Photos by their paths, which are relative to the file that lists them unless absolute."""
-    for text in paths:
-        for found in sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]:
-            yield PhotoRef(PhotoId(dataset, Path(found).as_posix()), FileRef(str(source.parent / found)), None)
+def packed_in(folder: Path) -> Iterator[Path]:
+    """The tars and Parquet files of a folder and its subfolders, sorted; those of runs are left out."""
+    return files_in(folder, lambda name: name.endswith(PACKED) and not name.startswith("."))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        text = decode_text(path.read_bytes())
-    except DataError as error:
-        raise DataError(f"the list '{path}' cannot be read: {error}") from error
-    yield from (line.strip() for line in text.splitlines() if line.strip())
+def files_in(
+    folder: Path, wanted: Callable[[str], bool], tell: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """The files of a folder and its subfolders, sorted, without hidden folders and the results of runs.
+
+    Args:
+        folder: the folder.
+        wanted: says by the name of a file whether it is one of them.
+        tell: gets the error of each folder that cannot be listed.
+    """
+    for name, folders, files in os.walk(folder, onerror=tell):
+        is_run = JOB_FILE in files and MANIFEST_FILE in files
+        folders[:] = sorted(one for one in folders if not (one.startswith(".") or (is_run and one == "shards")))
+        yield from (Path(name) / file for file in sorted(filter(wanted, files)))

@@ -87,7 +87,8 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the results besides the photos."""
-        return {key: value for key, value in self.asked.items() if key not in ("inputs", "prompts", "results", "job")}
+        others = ("inputs", "photos", "prompts", "results", "job")
+        return {key: value for key, value in self.asked.items() if key not in others}
 
     def shard(self, index: int) -> Shard:
         """Read one line of the manifest."""

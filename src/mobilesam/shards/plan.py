@@ -48,6 +48,7 @@ def make_plan(
     choice: dict[str, Any],
     suffix: str,
     shard_photos: int,
+    photos: str | Path | None = None,
 ) -> AnyJob:
     """Plan a run, or open the plan that is there.
 
@@ -61,6 +62,7 @@ def make_plan(
         choice: how workers load the model.
         suffix: of the files of results.
         shard_photos: most photos in a shard.
+        photos: folder of the photos of COCO files, or its address in an object store; None where none is named.
 
     Raises:
         DataError: an input cannot be read, there are no photos or no prompts, or the folder holds something else.
@@ -69,7 +71,8 @@ def make_plan(
     check_output(output)
     asked = {
         "job": kind.kind,
-        "inputs": [one if is_remote(one) else str(Path(one).absolute()) for one in inputs],
+        "inputs": [placed(one) for one in inputs],
+        "photos": placed(str(photos)) if photos else None,
         "results": results.rstrip("/"),
         **asked,
     }
@@ -98,6 +101,11 @@ def make_plan(
     return open_job(output, kind)
 
 
+def placed(path: str) -> str:
+    """A path as it is found from any folder; an address as it is."""
+    return path if is_remote(path) else str(Path(path).absolute())
+
+
 def write_manifest(
     output: Path, found: Iterable[Task | Problem], shard_photos: int, asked: dict[str, Any]
 ) -> dict[str, Any]:
@@ -105,7 +113,8 @@ def write_manifest(
     counts = {"num_photos": 0, "num_prompts": 0, "num_problems": 0}
     names: list[str] = []
     offsets: list[int] = []
-    salt = json.dumps({**asked, "inputs": None, "results": None}, sort_keys=True)
+    salted = {key: value for key, value in asked.items() if key != "photos"}
+    salt = json.dumps({**salted, "inputs": None, "results": None}, sort_keys=True)
     with replacing(output / MANIFEST_FILE, ALL) as partial, replacing(output / PROBLEMS_FILE, ALL) as aside:
         with partial.open("wb") as file, aside.open("w", encoding="utf-8") as problems:
 
@@ -153,6 +162,8 @@ def check_same(there: dict[str, Any], asked: dict[str, Any], output: Path) -> No
         SettingsError: names what differs.
     """
     asked = json.loads(json.dumps(asked))
+    if "photos" not in there:  # a plan of a version that did not note them
+        asked.pop("photos", None)
     different = [key for key in asked if there.get(key) != asked[key]]
     if "settings" in different:
         old, new = there["settings"], asked["settings"]

@@ -15,8 +15,9 @@ from mobilesam.files import save_json
 from mobilesam.image import within_memory
 from mobilesam.memory import peak_mb
 from mobilesam.outputs import ALL
-from mobilesam.remote import is_lost, placing
+from mobilesam.remote import placing
 from mobilesam.shards.job import Job, Shard
+from mobilesam.shards.lost import check_store
 from mobilesam.shards.tasks import Task
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def readable(
         most: photos that wait prepared.
 
     Raises:
-        OSError: all photos are gone, with their store or their network folder.
+        OSError: all photos are gone, with their store or their folder; see `mobilesam.shards.lost`.
     """
 
     def opened(task: Task) -> T | str:
@@ -79,8 +80,7 @@ def readable(
             with within_memory("the photo"):
                 return prepare(task, task.read())
         except (MobileSamError, OSError, ValueError) as error:
-            if is_lost(error):
-                raise
+            check_store(error, task.photo, task.file.path, [one.file.path for one in shard.tasks])
             return first_line(error)
 
     for task, found in read_ahead(shard.tasks, opened, threads=threads, most=most):

@@ -151,10 +151,15 @@ def tidy(job: Job) -> None:
 
 
 def redo_missing(job: Job) -> int:
-    """Forget finished shards whose results are gone or cut off, so that they are made again; returns their number."""
+    """Forget finished shards whose results are gone or cut off, so that they are made again; returns their number.
+
+    Raises:
+        OSError: the store of the results does not answer, or has no such bucket.
+    """
+    names = job.finished()  # before the results are listed: other machines go on finishing shards
     there = sizes_under(job.results) if is_remote(job.results) else None
     lost = 0
-    for name in job.finished():
+    for name in names:
         path = job.result(name)
         try:
             record = read_done(job.done_file(name))
