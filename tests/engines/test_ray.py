@@ -89,12 +89,16 @@ def run_on(address: str, job: Job) -> None:
         "from mobilesam.engines.ray import run_ray\n"
         "run_ray(ShardCrew(Path(sys.argv[1]), begin), 2, 1, lambda: None, address=sys.argv[2])"
     )
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(job.folder), address],
+    done = in_process(code, str(job.folder), address)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def in_process(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
         env=environment, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("victim", ["worker", "node"])
@@ -120,3 +124,90 @@ def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
     assert killed
     assert shards(job) == shards(alone)
     assert read_status(job.folder).is_complete
+
+
+def test_a_worker_that_dies_while_it_loads_its_model_is_not_started_for_ever(tmp_path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mobilesam.engines.ray import run_ray\n"
+        "from tests.helpers.crews import Dying\n"
+        "run_ray(Dying(Path(sys.argv[1])), 1, 1, lambda: None, address=None)"
+    )
+    done = in_process(code, str(tmp_path))
+    assert done.returncode == 1
+    assert "a worker died 3 times before it finished a shard" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_more_threads_than_any_node_has_are_refused() -> None:
+    code = (
+        "from mobilesam.engines.ray import run_ray\n"
+        "run_ray(None, 1, 4000, lambda: None, address=None)"
+    )
+    done = in_process(code)
+    assert done.returncode == 1
+    assert "no node of the Ray cluster has the 4000 CPUs and 0 GPUs that a worker asks for" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_on_ray_that_is_stopped_leaves_no_claim_and_no_counted_try(number, photos, small, tmp_path) -> None:
+    """Once while its actor writes the first shard; three such stops would set the shard aside if they counted."""
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "mobilesam", "annotate", str(photos), "-o", str(out), "--image-size", "256"]
+    words += ["--engine", "ray", "--workers", "1", "--set", "points_per_side=64"]
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    limit = time.monotonic() + 120
+    while not (out / "claims").is_dir() or not list((out / "claims").glob("*.tries")):
+        assert time.monotonic() < limit
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else 1), told
+    assert "stopped: what is finished stays" in told
+    assert [path.read_text() for path in (out / "claims").iterdir()] == [""]  # no claim, and no try
+    assert not list((out / "shards").iterdir())
+
+
+def test_each_worker_gets_a_gpu_where_its_model_runs_on_one(tmp_path) -> None:
+    """The GPU is only a number of the node; Ray hides GPUs from actors that do not ask for one."""
+    port = free_port()
+    head = start_node("--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false",
+        f"--temp-dir=/tmp/ray{port}", "--num-gpus=2")  # fmt: skip
+    code = (
+        "import sys; from pathlib import Path; from mobilesam.engines.ray import run_ray\n"
+        "from tests.helpers.crews import Seeing\n"
+        "run_ray(Seeing(Path(sys.argv[1])), 1, 1, lambda: None, address=sys.argv[2], device='auto')"
+    )
+    try:
+        wait_for_port(port)
+        done = in_process(code, str(tmp_path), f"127.0.0.1:{port}")
+    finally:
+        end_node(head)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "seen").read_text() in ("0", "1")
+
+
+def test_what_a_worker_asks_for_depends_on_its_device() -> None:
+    from mobilesam.engines.ray import needs
+
+    assert needs(2, "cpu", {"GPU": 8}) == {"CPU": 2, "GPU": 0}
+    assert needs(1, "cuda", {}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "cuda:0", {}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "auto", {"GPU": 8}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "auto", {"CPU": 8}) == {"CPU": 1, "GPU": 0}
+
+
+def node(cpus: float, gpus: float, alive: bool = True) -> dict[str, object]:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+def test_a_node_that_is_busy_or_starts_late_is_waited_for_and_others_are_no_room(monkeypatch) -> None:
+    from mobilesam.engines import ray
+    from mobilesam.errors import SettingsError
+
+    monkeypatch.setattr(ray, "POLL", 0.0)
+    looks = iter([[node(2, 0)], [node(2, 0), node(8, 1, alive=False)], [node(2, 0), node(8, 1)]])
+    ray.wait_for_room(lambda: next(looks), {"CPU": 4, "GPU": 1}, 60)
+    with pytest.raises(SettingsError, match=r"the 4 CPUs and 1 GPUs .* no node has more than 16 CPUs and 1 GPUs"):
+        ray.wait_for_room(lambda: [node(2, 1), node(16, 0)], {"CPU": 4, "GPU": 1}, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -47,11 +46,10 @@ def run_local(crew: Crew, workers: int, threads: int | None, watch: Callable[[],
     """
     context = multiprocessing.get_context("spawn")  # runtimes with threads of their own do not survive a fork
     threads = threads or max(1, cores() // workers)
-    rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))  # torchrun, Slurm
     members: dict[int, Member] = {}
 
     def begin(number: int, lives: int) -> None:
-        process = context.Process(target=worker_main, args=(crew, rank * workers + number, threads))
+        process = context.Process(target=worker_main, args=(crew, threads))
         process.start()
         members[number] = Member(process, time.monotonic(), lives)
 
@@ -114,12 +112,13 @@ def stop(processes: list[BaseProcess]) -> None:
             process.join()
 
 
-def worker_main(crew: Crew, number: int, threads: int | None) -> None:
+def worker_main(crew: Crew, threads: int | None) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that claims are given back
     try:
-        crew.work(number, threads)
+        for _ in crew.work(threads):
+            pass
     except (MobileSamError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
