@@ -186,7 +186,9 @@ def engines(arguments: argparse.Namespace, folder: Path) -> None:
     print(machine(os.cpu_count() or 1, ("onnxruntime", *(("ray",) if find_spec("ray") else ()))))
     reference = "plain loop" if "plain loop" in ways else ways[0]
     print(f"{count} photos at {arguments.image_size} px, all ways wrote the same masks, in shards the same bytes\n")
-    print(f"| way | seconds | not working | photos/s | photos/s, working | time against {reference} | worker's memory |")
+    print(
+        f"| way | seconds | not working | photos/s | photos/s, working | time against {reference} | worker's memory |"
+    )
     print("|---|---|---|---|---|---|---|")
     for way in ways:
         print_row(way, taken[way], taken[reference], count)

@@ -1,6 +1,6 @@
 """A thousand workers on a fake clock: the real claims, in a real folder, with workers that fail.
 
-    python -m benchmarks.scale_simulation [--workers 1000] [--shards 20000] [--seconds 150] [--fail-hours 50] [--deadly 3]
+    python -m benchmarks.scale_simulation [--workers 1000] [--shards 20000] [--fail-hours 50] [--deadly 3]
 
 Only the work on a shard is made up: it takes a lognormal time; 3 % of the machines are three times as slow; a worker
 dies in the middle now and then and starts again ten minutes later; a few deadly shards kill every worker that does

@@ -91,9 +91,9 @@ def test_what_could_not_be_planned_is_counted_beside_the_errors_of_shards(photos
     assert "1 photos or prompts could not be planned" in status.text()
     write_report(made, status, wall_seconds=2.0, new_photos=0, coco=None)
     assert json.loads((made.folder / "report.json").read_text())["problems"] == 1
-    assert "| photos and prompts that could not be planned | 1 (errors.jsonl) |" in (
-        made.folder / "report.md"
-    ).read_text()
+    assert (
+        "| photos and prompts that could not be planned | 1 (errors.jsonl) |" in (made.folder / "report.md").read_text()
+    )
     (error,) = map(json.loads, (made.folder / "errors.jsonl").read_text().splitlines())
     assert error == {"photo": "detections.json/gone.jpg", "reason": "1 prompts match no photo of the inputs"}
 

@@ -75,11 +75,12 @@ class PromptFile:
             if name in self.by_name:
                 self.used.add(("name", name))
                 return tuple(self.by_name[name])
-        if photo.file.member is not None:  # photos of a tar have no suffix in their identity
-            if (stem := self._stems.get(path)) is not None:
-                self.used.add(("name", stem))
-                return tuple(self.by_name[stem])
-        return ()
+        # Photos of a tar have no suffix in their identity.
+        stem = None if photo.file.member is None else self._stems.get(path)
+        if stem is None:
+            return ()
+        self.used.add(("name", stem))
+        return tuple(self.by_name[stem])
 
     def unmatched(self) -> Iterator[Problem]:
         """The ids and names for which `of` was asked for no photo."""

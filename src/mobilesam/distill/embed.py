@@ -220,9 +220,7 @@ def write_report(job: EmbedJob, status: Status, seconds: float, new_photos: int)
         ("size of a photo's embeddings", f"{each:.2f} MB"),
         ("teacher", f"{job.recipe.teacher.checkpoint} at {job.model['image_size']} px"),
     ]
-    numbers = write_numbers(
-        job, status, title="Embedding run", wall_seconds=seconds, new_photos=new_photos, rows=rows
-    )
+    numbers = write_numbers(job, status, title="Embedding run", wall_seconds=seconds, new_photos=new_photos, rows=rows)
     return [write_errors(job), *numbers]
 
 

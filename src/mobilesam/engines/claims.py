@@ -128,7 +128,7 @@ class Claims:
                 os.close(handle)
 
     def is_stale(self, path: Path) -> bool:
-        """Whether a claim has stood still for too long since it was first looked at, or its worker died on this machine.
+        """Whether a claim has stood still for too long while it was watched, or its worker died on this machine.
 
         A claim that has moved is not watched further, until it is looked at again.
         """

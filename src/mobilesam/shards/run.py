@@ -25,7 +25,7 @@ LOOK_SHARE = 20  # time between two looks at the folder, for each second that a 
 
 
 Report = Callable[[Status, float, int], "list[Path]"]
-"""Writes the report of a state, the seconds of this call and the photos that were finished in them; returns the files."""
+"""Writes the report of a state, the seconds of this call and the photos finished in them; returns the files."""
 
 
 @dataclass(frozen=True)
