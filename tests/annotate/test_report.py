@@ -65,7 +65,7 @@ def test_the_report_counts_and_names(job) -> None:
 
 
 def test_the_rate_of_a_call_is_of_the_photos_of_this_call(photos, detections, small, tmp_path) -> None:
-    made = plan(photos, tmp_path / "out", small, detections)
+    made = plan(photos, tmp_path / "out", small, detections, zoom_batch=1)
     run_worker(made.folder, begin, threads=1)
     made.done_file(made.names[2]).unlink()  # a shard of one photo is missing
     again = annotate(

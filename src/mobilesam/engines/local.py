@@ -21,6 +21,7 @@ SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
 LIVES = 3  # times in a row that a worker may die so soon
 FINISH = 1.0  # seconds that workers get to end by themselves when nothing is left; some may be waiting for others
 GRACE = 30.0  # seconds that workers get to stop
+TERMINATED = 128 + 15  # the exit code after SIGTERM, as shells give it
 
 
 @dataclass
@@ -87,7 +88,7 @@ def terminating() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         yield
     finally:
@@ -115,7 +116,7 @@ def stop(processes: list[BaseProcess]) -> None:
 def worker_main(crew: Crew, threads: int | None) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that claims are given back
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # as an exception, so that claims are given back
     try:
         for _ in crew.work(threads):
             pass

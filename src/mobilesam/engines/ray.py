@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilesam.engines.job import Crew
-from mobilesam.engines.local import GRACE, LIVES, terminating
+from mobilesam.engines.local import GRACE, LIVES, TERMINATED, terminating
 from mobilesam.errors import DataError, MobileSamError, SettingsError, first_line
 from mobilesam.extras import require
 
@@ -145,8 +145,10 @@ class Team:
                     self.hear(member)
             if not self.crew.is_over():
                 raise DataError(f"every worker has ended: {'; '.join(dict.fromkeys(self.failures))}")
-        except BaseException:
+        except BaseException as error:
             self.stop()
+            if isinstance(error, SystemExit):  # of SIGTERM, whose code Ray's own calls turn into 1
+                raise SystemExit(TERMINATED) from error
             raise
 
     def start(self, lives: int) -> None:
