@@ -128,7 +128,7 @@ def problems_of(job) -> dict[str, str]:
 
 def test_prompts_that_match_no_photo_are_counted_and_named(photos, small, tmp_path) -> None:
     file = {
-        "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "elsewhere\\b.png"}],
+        "images": [{"id": 7, "file_name": "c.png"}, {"id": 8, "file_name": "elsewhere\\b.png"}],
         "annotations": [{"image_id": i, "bbox": [1, 2, 30, 40]} for i in (7, 8, 8, 9)],
         "categories": [],
     }

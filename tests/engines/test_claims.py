@@ -94,8 +94,10 @@ def test_the_claim_of_another_machine_is_not_judged_by_process_numbers(tmp_path)
 
 
 @pytest.mark.parametrize("skew", [-7200, 7200])
-def test_a_living_claim_of_a_machine_whose_clock_is_wrong_is_never_taken_over(skew, two, clock, monkeypatch) -> None:
-    first, second = two
+def test_a_living_claim_of_a_machine_whose_clock_is_wrong_is_never_taken_over(
+    skew, two, clock, tmp_path, monkeypatch
+) -> None:
+    first, second = Claims(tmp_path, lambda: clock.now + skew), two[1]
     now = time.time_ns()
     monkeypatch.setattr(claims.time, "time_ns", lambda: now + int((skew + clock.now) * 1e9))
     first.take("s")
