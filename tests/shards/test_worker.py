@@ -168,7 +168,7 @@ def test_a_shard_that_another_machine_finishes_while_the_store_is_listed_stays_f
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path) -> None:
     crew = worker.ShardCrew(tmp_path / "elsewhere", begin)
     with pytest.raises(DataError, match="every worker needs it under this path"):
-        crew.work(0, 1)
+        next(crew.work(1))
 
 
 def test_what_dead_workers_left_is_removed_at_the_end(job) -> None:

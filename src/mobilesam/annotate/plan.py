@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice
@@ -54,9 +55,11 @@ def make_plan(
         if photos is not None:
             check_folder(inputs, "'photos' (--images)")
         file = PromptFile(prompts) if settings.prompts == "given" and prompts is not None else None
-        asks = annotated_boxes if settings.prompts == "given" and file is None else None
+        dropped: list[Problem] = []
+        own = settings.prompts == "given" and file is None
+        asks = partial(annotated_boxes, drop=dropped.append) if own else None
         found = find_tasks(sources(inputs, photos), listings, asks)
-        return found if file is None else file.give(found, output)
+        return with_dropped(found, dropped) if file is None else file.give(found, output)
 
     asked = {
         "prompts": source if settings.prompts == "given" else None,
@@ -79,6 +82,14 @@ def make_plan(
         shard_photos=settings.shard_photos,
         photos=photos,
     )
+
+
+def with_dropped(found: Iterator[Task | Problem], dropped: list[Problem]) -> Iterator[Task | Problem]:
+    """Photos, each followed by the problems that were found in its own prompts."""
+    for item in found:
+        yield item
+        yield from dropped
+        dropped.clear()
 
 
 def file_sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,7 @@ class PromptFile:
                 else:
                     dataset, path, why = record
                     yield Problem(PhotoId(dataset, path), why)
+        yield from self._unmatched(claims)
 
     def places(self, task: Task) -> Iterator[tuple[Place, int]]:
         """The places that a photo fits, and how: by its id, and by the best of its names."""
@@ -159,6 +160,13 @@ class PromptFile:
                     f"file_name with the name of the data set, such as '{claim.photo}', or annotate each input into an "
                     "output of its own"
                 )
+
+    def _unmatched(self, claims: dict[Place, Claim]) -> Iterator[Problem]:
+        """The ids and names that no photo has."""
+        for (kind, name), asks in self.asks.items():
+            if (kind, name) not in claims:
+                what = f"image_id {name}" if kind == "id" else str(name)
+                yield Problem(PhotoId(self.path.name, what), f"{len(asks)} prompts match no photo of the inputs")
 
     def _owned(self, task: Task, claims: dict[Place, Claim]) -> tuple[Ask, ...]:
         """The prompts of a photo."""
@@ -225,8 +233,13 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
     )
 
 
-def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
+def annotated_boxes(photo: PhotoRef, source: str, drop: Callable[[Problem], None]) -> tuple[Ask, ...]:
     """The boxes that an input itself is annotated with: those of a COCO file, a shard's records or a Parquet file.
+
+    Args:
+        photo: one of the input.
+        source: the input.
+        drop: gets annotations that ask for nothing because they cannot be read, or have no usable box.
 
     Raises:
         DataError: the input is of another kind.
@@ -237,16 +250,20 @@ def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
     elif isinstance(photo.truth, RecordTruth):
         try:
             records = parse_json(photo.truth.file.read())["annotations"]
+            if not isinstance(records, list):
+                raise DataError("'annotations' must be a list")
         except (*MALFORMED, OSError) as error:
             if is_lost(error):
                 raise
-            return ()  # nothing is asked of this photo
+            drop(Problem(photo.id, f"its boxes cannot be read: {reason(error)}"))
+            return ()
     else:
         raise DataError(f"'{source}' comes with no boxes; give a file of them: --prompts FILE")
     asks = []
     for i, record in enumerate(records):
         try:
             asks.append(to_ask(record, i))
-        except MALFORMED:
-            continue  # an annotation without a usable box asks for nothing
+        except MALFORMED as error:
+            number = record.get("id", i) if isinstance(record, dict) else i
+            drop(Problem(PhotoId(photo.id.dataset, f"{photo.id.path}#{number}"), f"no usable box: {reason(error)}"))
     return tuple(asks)
