@@ -161,7 +161,7 @@ def test_prompts_that_match_no_photo_are_counted_and_named(photos, small, tmp_pa
     job = plan(photos, tmp_path / "out", small, tmp_path / "boxes.json")
     assert (job.num_prompts, job.num_problems) == (2, 3)
     assert problems_of(job) == {
-        "boxes.json/image_id 8": "2 prompts match no photo of the inputs",
+        "boxes.json/elsewhere/b.png": "2 prompts match no photo of the inputs",
         "boxes.json/image_id 9": "1 prompts match no photo of the inputs",
         "boxes.json/old/c.jpg": "1 prompts match no photo of the inputs",
     }

@@ -14,7 +14,7 @@ from mobilesam.data.decoded import read_photo
 from mobilesam.data.files import FileRef
 from mobilesam.data.survey import damage, survey
 from mobilesam.errors import DataError
-from mobilesam.evaluate.photo import decode_objects
+from mobilesam.evaluate.photo import read_objects
 from mobilesam.masks import to_rle
 from tests.helpers.scenes import add_member, draw_scene, save_picture
 
@@ -211,7 +211,7 @@ def test_a_mask_of_another_size_costs_its_object_in_training_and_in_evaluation(t
     assert "left out 1 objects: a mask of another size" in found.summary()
     with pytest.warns(UserWarning, match="left out: .*99"):
         assert len(read_photo(photo).run_lengths) == 9
-    truths, problems = decode_objects(photo.id, photo.annotation(), (96, 96))
+    truths, problems = read_objects(photo.id, photo.annotation(), (96, 96))
     assert len(truths) == 9
     assert [problem.reason.partition(":")[0].rpartition("/")[2].rpartition(" ")[2] for problem in problems] == ["99"]
 

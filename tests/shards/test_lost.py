@@ -122,6 +122,6 @@ def test_a_store_that_is_lost_at_the_record_of_a_photo_is_lost(monkeypatch) -> N
 
     monkeypatch.setattr(FileRef, "read", read)
     with pytest.raises(StoreError):  # or the plan would ask nothing of this photo
-        annotated_boxes(photo, "s3://b/x.tar")
+        annotated_boxes(photo, "s3://b/x.tar", pytest.fail)
     with pytest.raises(StoreError):  # or the photo could be turned wrongly
         photo.framing_of((60, 120), 6)
