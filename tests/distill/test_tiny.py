@@ -60,7 +60,9 @@ def test_verify_reads_the_stores_where_results_went(run, recipes) -> None:
         found, out, err = run(*words, "--results", "memory://verified")
         assert found == code, err
         ((file, damaged),) = json.loads(out)["damaged"].items()
-        assert (file, len(damaged)) == (f"memory://{place}/{path.name}".replace("///", "//"), code)
+        assert file.startswith("memory://")
+        assert file.endswith(f"verified/{path.name}")
+        assert len(damaged) == code
     files.pipe_file(f"{place}/{path.name}", b"no store")
     assert "verified/" in run(*words, "--results", "memory://verified")[2]
     assert "holds no store of embeddings" in run(*words, "--results", "memory://empty")[2]

@@ -10,6 +10,9 @@ from mobilesam.serve import run as service
 from mobilesam.serve.settings import ServeSettings
 
 
+TOKEN = "0123456789abcdef"
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
     """The settings of the services that would have been started."""
@@ -23,11 +26,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
 
 
 def test_a_setting_with_an_option_of_its_own_can_be_set_too(run, started) -> None:
-    words = ("port=9000", "model=x", "backend=onnx", "workers=2", "cors=http://a", "label_studio_key=k", "token=t")
+    words = ("port=9000", "model=x", "backend=onnx", "workers=2", "cors=http://a", "label_studio_key=k", f"token={TOKEN}")
     code, _, err = run("serve", *(word for text in words for word in ("--set", text)))
     assert code == 0, err
     (found,) = started
-    expected = (9000, "x", "onnx", 2, ("http://a",), "k", "t")
+    expected = (9000, "x", "onnx", 2, ("http://a",), "k", TOKEN)
     names = ("port", "model", "backend", "workers", "cors", "label_studio_key", "token")
     assert tuple(getattr(found, name) for name in names) == expected
 
@@ -41,7 +44,7 @@ def test_a_setting_that_is_given_both_ways_is_refused(run, started, monkeypatch:
     code, _, err = run("serve", "--port", "8000", "--set", "port=9000")
     assert code == 2
     assert "'port' is set twice: by its own option, and by --set port=..." in err
-    monkeypatch.setenv("MOBILESAM_TOKEN", "s")
+    monkeypatch.setenv("MOBILESAM_TOKEN", TOKEN)
     assert "'token' is set twice" in run("serve", "--set", "token=t")[2]
     assert run("serve")[0] == 0
-    assert [settings.token for settings in started] == ["s"]
+    assert [settings.token for settings in started] == [TOKEN]
