@@ -102,6 +102,8 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "JPEG 2000 grey": ("L", "jp2", {}),
     "JPEG 2000 with alpha": ("RGBA", "jp2", {}),
     "JPEG 2000, 16-bit grey": ("I;16", "jp2", {}),
+    "JPEG 2000, 16-bit colour": ("RGB;16", "jp2", {}),
+    "JPEG 2000, 16-bit colour with alpha": ("RGBA;16", "jp2", {}),
     "JPEG 2000 in tiles": ("RGB", "jp2", {"tile_size": (1024, 1024)}),
     "HEIC": ("RGB", "heic", {}),
     "HEIC with alpha": ("RGBA", "heic", {}),

@@ -74,9 +74,9 @@ def tiff_bytes(image: Image.Image) -> float:
 
 
 def deep_bytes(image: Image.Image) -> float:
-    """Colours of 16 bits may have to be decoded twice."""
+    """Colours of 16 bits may have to be decoded twice, and those with transparency are where any is dark."""
     is_deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-    return DEEP_COLOUR if image.mode == "RGB" and is_deep else BYTES
+    return DEEP_COLOUR if image.mode in ("RGB", "RGBA") and is_deep else BYTES
 
 
 def ppm_bytes(image: Image.Image) -> float:

@@ -22,7 +22,7 @@ from mobilesam.lean import on_white
 from mobilesam.pixels import Bytes, ValueRange, decode, lend_memory
 from mobilesam.tones import Deep, strips
 
-DEEP_ALPHA = 11.0  # bytes per pixel while both bytes of colours and transparency are decoded, the result included
+DEEP_ALPHA = 12.0  # bytes per pixel while both bytes of colours and transparency are decoded, the result included
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[ImageFile.ImageFile]]
 """Opens the photo once more."""

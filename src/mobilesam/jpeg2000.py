@@ -61,6 +61,6 @@ def _colour(
     for part in strips(*hw):
         result[part] = scale(deep.rows(part))
         if values.shape[2] == 4:
-            alpha = (values[part][..., 3:] >> (bits - 8)).astype(np.uint8)
+            alpha = (np.asarray(values[part][..., 3:], np.uint16) >> (bits - 8)).astype(np.uint8)
             result[part] = on_white(np.concatenate([result[part], alpha], axis=2))
     return result

@@ -173,7 +173,7 @@ def darkness(values: NDArray[np.generic], white: float) -> str:
     """Say that a photo is shown dark, though a few of its values (N,) are bright; "" where it is not."""
     if not values.size or values.min() == values.max():
         return ""
-    bright = float(np.percentile(values, PERCENTILES[1]))
+    bright = float(np.percentile(values.astype(np.float32), PERCENTILES[1]))
     if bright > DARK * white:
         return ""
     return f"by its largest values, though {PERCENTILES[1]:g} % of all are at most {bright:g}, so that it is dark"

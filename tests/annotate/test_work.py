@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam import masks
+from mobilesam import EverythingSettings, masks
 from mobilesam.annotate.forms import member_names
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of, unclear_rows
@@ -65,7 +65,7 @@ def test_training_reads_the_shards_back(photos, detections, small, tmp_path) -> 
 
 
 def test_all_masks_are_those_of_segment_everything(photos, small, tmp_path) -> None:
-    from mobilesam import EverythingSettings, segment_everything
+    from mobilesam import segment_everything
 
     few = EverythingSettings(points_per_side=4)
     job = plan(photos, tmp_path / "out", small, None, everything=few)
@@ -73,6 +73,28 @@ def test_all_masks_are_those_of_segment_everything(photos, small, tmp_path) -> N
     task, _, records = next(results_of(job, 0))
     expected = segment_everything(small, photos / task.photo.path, settings=few)
     assert [record["segmentation"] for record in records] == [mask.rle() for mask in expected]
+
+
+@pytest.mark.parametrize("are_given", [True, False])
+def test_a_photo_that_uses_up_the_memory_costs_itself_and_not_its_shard(
+    are_given, photos, detections, small, tmp_path, monkeypatch
+) -> None:
+    embed, calls = type(small).embed, []
+
+    def failing(self, photo):
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return embed(self, photo)
+
+    few = EverythingSettings(points_per_side=2)
+    job = plan(photos, tmp_path / "out", small, detections if are_given else None, everything=few)
+    monkeypatch.setattr(type(small), "embed", failing)
+    annotate_shard(job, job.shard(0), small)
+    assert [task.photo.path for task, _, _ in results_of(job, 0)] == ["b.jpg"]
+    record = json.loads(job.done_file(job.names[0]).read_text())
+    assert record["photos_failed"] == 1
+    assert record["errors"] == [["photos/a.png", "the photo needs more memory than there is; make it smaller"]]
 
 
 def test_a_bad_photo_costs_its_row_and_not_its_shard(photos, detections, small, tmp_path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import IO
 
 from PIL import ImageFile
 
@@ -27,7 +27,7 @@ def is_lossy(image: ImageFile.ImageFile) -> bool:
     return image.format in ("JPEG", "MPO", "AVIF", "HEIF")
 
 
-def _is_lossless_webp(file: BinaryIO) -> bool:
+def _is_lossless_webp(file: IO[bytes]) -> bool:
     """Whether the pixels of a WebP (of its first picture, if it is animated) are in a lossless chunk."""
     position = file.tell()
     try:
