@@ -77,3 +77,29 @@ def test_an_annotation_beside_the_photo_is_an_input_and_stays(run, coffee: Path)
     assert code == 1
     assert "cup.json" in err
     assert Path("cup.json").read_text() == '{"version": "5.5.0", "shapes": []}'
+
+
+def test_corrections_that_were_made_in_labelme_survive_the_next_run(run, coffee: Path) -> None:
+    words = ["segment", coffee, *CUP, "-w", "labelme", "-o", "out", "--backend", "onnx"]
+    assert run(*words)[0] == 0
+    path = Path("out/coffee.json")
+    record = json.loads(path.read_text())
+    record["shapes"][0]["label"] = "corrected"
+    # LabelMe saves its own keys first, and those that it does not know behind them.
+    known = {key: record.pop(key) for key in ("version", "flags", "shapes", "imagePath", "imageData")}
+    path.write_text(json.dumps({**known, **record}, indent=2))
+    assert "written by mobilesam" in path.read_text()
+    before = path.read_bytes()
+    code, _, err = run(*words)
+    assert (code, path.read_bytes() == before) == (1, True)
+    assert "was changed after mobilesam wrote it" in err
+    assert "--overwrite" in err
+    assert run(*words, "--overwrite")[0] == 0
+    assert "corrected" not in path.read_text()
+
+
+def test_the_folder_of_labelme_files_is_a_data_set_with_its_photos_elsewhere(run, coffee: Path) -> None:
+    assert run("segment", coffee, *CUP, "-w", "labelme", "-o", "out", "--backend", "onnx")[0] == 0
+    code, out, err = run("evaluate", "out", "-p", "box", "--backend", "onnx", "--json")
+    assert code == 0, err
+    assert json.loads(out)["summary"]["box"]["mean_iou"] > 0.8

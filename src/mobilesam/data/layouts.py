@@ -63,8 +63,9 @@ def read_all(
     paths = expand(patterns)
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
         for item in read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame):
-            is_photo = isinstance(item, PhotoRef)
-            yield replace(item, max_pixels=max_pixels, value_range=value_range) if is_photo else item
+            if isinstance(item, PhotoRef):
+                item = replace(item, max_pixels=max_pixels, value_range=value_range)
+            yield item
 
 
 def read(

@@ -46,7 +46,13 @@ def plans() -> list[bytes]:
     numbers = ("photos", "photos_failed", "masks", "bytes", "seconds", "second_looks", "second_look_seconds", "peak_mb")
     done = {**dict.fromkeys(numbers, 1), "errors": [["d/a.jpg", "damaged"]], "worst": [[0.5, "d/a.jpg", 3]]}
     task = {"photo": ["d", "a.jpg"], "path": "a.jpg", "state": [9, 9], "asks": [["0", [1, 2, 3, 4], None, 1, 0.5]]}
-    job = {"format": 2, "choice": {"model": "embedded", "backend": "auto"}, "num_photos": 1, "num_prompts": 0}
+    job = {
+        "format": 2,
+        "choice": {"model": "embedded", "backend": "auto"},
+        "num_photos": 1,
+        "num_prompts": 0,
+        "num_problems": 0,
+    }
     asked = {"job": "annotate", "settings": {}, "model": {"name": "x"}, "results": None}
     job |= {"asked": asked, "suffix": ".tar", "names": [SHARD], "offsets": [0], "listings": {"d": "0"}}
     return seeds.as_json(
