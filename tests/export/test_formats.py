@@ -197,20 +197,24 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_mobile_file_of_weights_in_a_byte_each_does_not_grow(wide: Path) -> None:
     pair, mobile = ((wide / form / f"encoder.{form}").stat().st_size for form in ("onnx", "ort"))
-    assert mobile < 1.3 * pair
+    assert mobile < pair + 2 * 196 * 196 * 4 / 2  # written out, the biases of two heads take twice that
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_small_weights_of_a_mobile_file_need_no_step_in_every_call(wide: Path, half: str, tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(tmp_path / "same.onnx")  # the mobile format, written as a graph to read
     onnxruntime.InferenceSession(str(wide / "ort" / f"{half}.ort"), options)
     graph = onnx.load(tmp_path / "same.onnx").graph
-    weights = {weight.name: weight for weight in graph.initializer}
-    steps = [(node.op_type, weights[node.input[0]]) for node in graph.node if node.input and node.input[0] in weights]
-    unpacking = [(kind, weight) for kind, weight in steps if kind in ("Cast", "Split", "Reshape")]
-    assert not [kind for kind, _ in unpacking if kind == "Split"]
-    assert all(np.prod(weight.dims) >= 1024 for _, weight in unpacking)
+    sizes = {weight.name: np.prod(weight.dims) for weight in graph.initializer}
+    known, steps = set(sizes), []
+    for node in graph.node:  # what depends on weights alone is computed in every call
+        if known.issuperset(node.input):
+            known.update(node.output)
+            steps.append(node)
+    assert "Split" not in {node.op_type for node in steps}
+    assert all(sizes.get(node.input[0], 0) >= 1024 for node in steps if node.op_type == "Cast")
 
 
 def test_a_mobile_file_that_no_reader_could_open_is_refused_early(

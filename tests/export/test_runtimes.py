@@ -264,7 +264,7 @@ def test_weights_of_a_package_take_a_byte_each(exported: Exported, tiny_lite_che
     assert bytes_each["operators"]["constexpr_affine_dequantize"] > 5
     large = sum(value.numel() for name, value in sam.state_dict().items()
                 if value.ndim > 1 and value.numel() >= 1024 and "decoder" in name)  # fmt: skip
-    assert halves["weight_bytes"] - bytes_each["weight_bytes"] > 0.8 * large
+    assert halves["weight_bytes"] - bytes_each["weight_bytes"] > 0.7 * large
 
 
 @needs_coreml

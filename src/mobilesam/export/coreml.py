@@ -63,7 +63,7 @@ def with_int8_weights(model: Any, smallest: int) -> Any:
     from coremltools.optimize import coreml as tools
 
     layer = tools.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=smallest
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=smallest - 1
     )
     return tools.linear_quantize_weights(model, tools.OptimizationConfig(op_type_configs=dict.fromkeys(LAYERS, layer)))
 

@@ -62,7 +62,7 @@ class Attention(nn.Module):
     def position_bias(self, q: Tensor, h: int, w: int) -> Tensor:
         """Compute the additive attention bias: (B, h, H*W, d) queries → (B, h, H*W, H*W)."""
         _, heads, _, d = static_shape(q)
-        q = q.reshape(-1, h, w, d)  # (B * h, H, W, d), lest an array have six dimensions
+        q = q.reshape(-1, h, w, d)  # (B * h, H, W, d); heads join the batch: six dimensions are too many for CoreML
         rows = relative_positions(self.rel_pos_h, h).to(q.dtype)
         columns = relative_positions(self.rel_pos_w, w).to(q.dtype)
         bias_h = torch.einsum("bhwd,hkd->bhwk", q, rows)  # (B * h, H, W, H)
