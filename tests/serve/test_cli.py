@@ -9,7 +9,6 @@ import pytest
 from mobilesam.serve import run as service
 from mobilesam.serve.settings import ServeSettings
 
-
 TOKEN = "0123456789abcdef"
 
 
