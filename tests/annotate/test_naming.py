@@ -16,6 +16,7 @@ from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_coco
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
+from mobilesam.choices import AnnotatePrompts
 from tests.helpers.annotating import CHOICE
 from tests.helpers.scenes import draw_scene
 
@@ -36,7 +37,7 @@ def write_input(folder: Path, ids: dict[str, int | str] | None = None, *, seed: 
     return path
 
 
-def plan_of(small, output: Path, *inputs: Path, prompts: str = "everything") -> AnnotateJob:
+def plan_of(small, output: Path, *inputs: Path, prompts: AnnotatePrompts = "everything") -> AnnotateJob:
     settings = AnnotateSettings(prompts=prompts, shard_photos=2)
     return make_plan([str(one) for one in inputs], output, small, CHOICE, settings)
 

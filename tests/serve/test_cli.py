@@ -25,15 +25,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
 
 
 def test_a_setting_with_an_option_of_its_own_can_be_set_too(run, started) -> None:
-    words = (
-        "port=9000",
-        "model=x",
-        "backend=onnx",
-        "workers=2",
-        "cors=http://a",
-        "label_studio_key=k",
-        f"token={TOKEN}",
-    )
+    given = "port=9000 model=x backend=onnx workers=2 cors=http://a label_studio_key=k"
+    words = (*given.split(), f"token={TOKEN}")
     code, _, err = run("serve", *(word for text in words for word in ("--set", text)))
     assert code == 0, err
     (found,) = started
