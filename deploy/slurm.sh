@@ -1,23 +1,22 @@
 #!/bin/bash
-# Masks for a data set on a Slurm cluster: every task of the array has a worker for each of its cores, and all share the
-# output folder.
+# A job in shards on a Slurm cluster: every task of the array has a worker for each of its cores, and all tasks share
+# the output folder. The arguments are those of `mobilesam`:
 #
-#   sbatch --array=0-63 deploy/slurm.sh /data/shards /data/masks
+#   sbatch --array=0-63 deploy/slurm.sh annotate '/data/shards/*.tar' --output /data/masks
+#   sbatch --array=0-63 deploy/slurm.sh annotate val.json --output /data/masks --prompts detections.json
 #
-# Embeddings of a teacher have the same shape:
+# WORKERS and THREADS of a task may be set, as for a teacher's embeddings, which take more memory:
 #
-#   sbatch --array=0-63 --cpus-per-task=4 --mem=32G --wrap 'mobilesam distill embed recipe.toml --output /data/embeddings'
+#   WORKERS=1 THREADS=4 sbatch --array=0-63 --mem=32G deploy/slurm.sh distill embed recipe.toml --output /data/embeddings
 #
-# The shards that a task held when it was ended are taken over by the others; submit again to finish what is left.
+# A minute before its time is over a task gives back what it has not finished; submit again to do the rest.
 #SBATCH --job-name=mobilesam
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=8G
 #SBATCH --time=24:00:00
 #SBATCH --requeue
-#SBATCH --signal=TERM@60
+#SBATCH --signal=B:TERM@60
 
 set -euo pipefail
-input=$1
-output=$2
-export SLURM_PROCID=${SLURM_ARRAY_TASK_ID:-0} # the number of this worker: where in the list of shards it begins
-exec mobilesam annotate "$input"/*.tar --output "$output" --workers "${SLURM_CPUS_PER_TASK:-4}" --threads 1
+# B: above sends the signal to this shell alone, so the command takes the shell's place.
+exec mobilesam "$@" --workers "${WORKERS:-${SLURM_CPUS_PER_TASK:-1}}" --threads "${THREADS:-1}"
