@@ -1,16 +1,21 @@
-"""Masks for a data set: the plain loop, `annotate` with one and two workers, and Ray in turn; a plan of many photos.
+"""Masks for a data set: loops, `annotate` with one and two workers, and Ray in turn; a plan of many photos.
 
     python -m benchmarks.scale [--photos 1000] [--repeat 3] [--image-size 256] [--data 'PATH/instances.json']
     python -m benchmarks.scale --ways 'plain loop,local 2,ray 1,ray 2' --photos 2000 --image-size 512 --repeat 1
     python -m benchmarks.scale --listing 100000
 
 Each way runs in processes of its own, and every repeat runs all ways. Photos are drawn, with two boxes each, unless
-`--data` gives a COCO file or a shard, whose own boxes are the prompts. The plain loop works on one shard after the
-other in one process, with as many threads as there are cores; workers divide the cores, one alone has all. Seconds
-count everything from start to exit, "working" only from the begin of the first shard to the end of the last; what is
-left is loading, planning, starting the engine and the report. All ways must write the same bytes. Memory is the peak
-of the worker that took most. Ray runs where it is installed. `--listing` measures planning, and what a second start
-costs before it works, for photos of 8 x 8 pixels whose shards are declared done.
+`--data` gives a COCO file or a shard, whose own boxes are the prompts.
+
+"Python API loop" is what a user writes with the Python API: for each photo of a COCO file embed, predict its boxes and
+write a line of JSON, one after the other; nothing overlaps, and the photos are not copied. "plain loop" calls
+`annotate_shard` for one shard after the other, which decodes photos ahead while the model runs: what the engines add to
+it is their overhead. Both have one process with as many threads as there are cores; workers divide the cores, one alone
+has all. Seconds count everything from start to exit, "working" only from the begin of the first shard to the end of the
+last, or from the first photo to the last; what is left is loading, planning, starting the engine and the report. All
+ways must write the same masks, and all but the first the same bytes. Memory is the peak of the worker that took most.
+Ray runs where it is installed. `--listing` measures planning, and what a second start costs before it works, for photos
+of 8 x 8 pixels whose shards are declared done.
 """
 
 from __future__ import annotations
@@ -32,10 +37,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import mobilesam
 from benchmarks.common import ROOT, in_process, machine, make_parser, parse
 from benchmarks.everything import peak_memory_mb
 from mobilesam.annotate.job import AnnotateJob, ModelChoice
 from mobilesam.annotate.plan import make_plan
+from mobilesam.annotate.report import results_of
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import MaskResult, annotate_shard
 from mobilesam.shards.job import Job, open_job
@@ -43,6 +50,9 @@ from mobilesam.shards.status import Counter
 from mobilesam.shards.worker import redo_missing
 from tests.helpers.scenes import draw_scene
 
+API_FILE = "masks.jsonl"
+LOOPS = {"Python API loop": "--api", "plain loop": "--plain"}
+"""Ways that are a mode of this module."""
 BOXES = ([10, 20, 50, 60], [50, 10, 40, 70])
 
 
@@ -73,12 +83,46 @@ def plan(data: str, output: Path, image_size: int | None) -> AnnotateJob:
     return make_plan([data], output, choice.load(1), choice, AnnotateSettings(prompts="given", zoom_batch=1))
 
 
+def api_loop(arguments: argparse.Namespace) -> None:
+    """What a user would write: one photo after the other, its boxes at once, a line of JSON for its masks."""
+    data = json.loads(Path(arguments.data).read_text())
+    boxes: dict[int, list[list[float]]] = {}
+    for record in data["annotations"]:
+        x, y, w, h = record["bbox"]
+        boxes.setdefault(record["image_id"], []).append([x, y, x + w, y + h])
+    predictor = mobilesam.load(backend="onnx", image_size=arguments.image_size, threads=os.cpu_count())
+    output = Path(arguments.output)
+    output.mkdir()
+    started = time.perf_counter()
+    with (output / API_FILE).open("w") as file:
+        for photo in (one for one in data["images"] if one["id"] in boxes):
+            image = predictor.embed(Path(arguments.data).parent / photo["file_name"])
+            found = [answer.best for answer in image.predict_batch(boxes=boxes[photo["id"]])]
+            file.write(json.dumps(mobilesam.to_coco(found, photo["file_name"], image_id=photo["id"])) + "\n")
+    told = {"working": time.perf_counter() - started, "worker_mb": peak_memory_mb(), "count": len(data["images"])}
+    (output / "told.json").write_text(json.dumps(told))
+
+
 def plain_loop(arguments: argparse.Namespace) -> None:
-    """What a user would write: one shard after the other in one process, with all cores."""
+    """The work of the engines without an engine: one shard after the other in one process, with all cores."""
     job = plan(arguments.data, Path(arguments.output), arguments.image_size)
     predictor = job.model_choice.load(os.cpu_count())
     for index in range(job.num_shards):
         annotate_shard(job, job.shard(index), predictor)
+
+
+def masks_of(output: Path) -> set[tuple[str, str]]:
+    """Photo and run lengths of each mask that a way has written."""
+    if (output / API_FILE).exists():
+        lines = [json.loads(line) for line in (output / API_FILE).read_text().splitlines()]
+        return {
+            (line["images"][0]["file_name"], one["segmentation"]["counts"])
+            for line in lines
+            for one in line["annotations"]
+        }
+    job = open_job(output, AnnotateJob)
+    results = (result for index in range(job.num_shards) for result in results_of(job, index))
+    return {(task.photo.path, record["segmentation"]["counts"]) for task, _, records in results for record in records}
 
 
 @dataclass(frozen=True)
@@ -93,8 +137,8 @@ class Taken:
 
 def run_way(way: str, data: str, output: Path, image_size: int) -> Taken:
     """Run one way."""
-    words = [sys.executable, "-m", "benchmarks.scale", "--plain", "--data", data, "--output", str(output)]
-    if way != "plain loop":
+    words = [sys.executable, "-m", "benchmarks.scale", LOOPS.get(way, ""), "--data", data, "--output", str(output)]
+    if way not in LOOPS:
         engine, workers = way.split()
         words = [sys.executable, "-m", "mobilesam", "annotate", data, "-o", str(output), "--own-boxes"]
         words += ["--engine", engine, "--workers", workers, "--backend", "onnx"]
@@ -105,6 +149,9 @@ def run_way(way: str, data: str, output: Path, image_size: int) -> Taken:
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stderr)
+    if (output / "told.json").exists():
+        told = json.loads((output / "told.json").read_text())
+        return Taken(seconds, told["working"], told["worker_mb"])
     records = [(path.stat().st_mtime, json.loads(path.read_text())) for path in (output / "done").glob("*.json")]
     working = max(end for end, _ in records) - min(end - record["seconds"] for end, record in records)
     return Taken(seconds, working, max(record["peak_mb"] for _, record in records))
@@ -113,25 +160,38 @@ def run_way(way: str, data: str, output: Path, image_size: int) -> Taken:
 def engines(arguments: argparse.Namespace, folder: Path) -> None:
     """Print photos/s of each way."""
     data = arguments.data or str(draw_into(folder / "photos", arguments.photos))
-    ways = [way for way in arguments.ways.split(",") if "ray" not in way or find_spec("ray")]
+    # A loop over a COCO file; of a shard the user would have to read the records first.
+    ways = [way for way in arguments.ways.split(",") if way != "Python API loop" or data.endswith(".json")]
+    ways = [way for way in ways if "ray" not in way or find_spec("ray")]
     taken: dict[str, list[Taken]] = {way: [] for way in ways}
     first: dict[str, bytes] = {}
+    masks: set[tuple[str, str]] = set()
     for _ in range(arguments.repeat):
         for way in ways:
             output = folder / "out"
             taken[way].append(run_way(way, data, output, arguments.image_size))
-            count = open_job(output, Job).num_photos
-            shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
-            first = first or shards
-            if shards != first:
-                raise SystemExit(f"{way} wrote other bytes than {ways[0]}")
+            found = masks_of(output)
+            masks = masks or found
+            if found != masks:
+                raise SystemExit(f"{way} found other masks than {ways[0]}")
+            if (output / "shards").is_dir():
+                count = open_job(output, Job).num_photos
+                shards = {path.name: path.read_bytes() for path in sorted((output / "shards").iterdir())}
+                first = first or shards
+                if shards != first:
+                    raise SystemExit(f"{way} wrote other bytes than the way before it")
+            else:
+                count = json.loads((output / "told.json").read_text())["count"]
             shutil.rmtree(output)
     print(machine(os.cpu_count() or 1, ("onnxruntime", *(("ray",) if find_spec("ray") else ()))))
-    print(f"{count} photos at {arguments.image_size} px, all ways wrote the same bytes\n")
-    print(f"| way | seconds | not working | photos/s | photos/s, working | time against {ways[0]} | worker's memory |")
+    reference = "plain loop" if "plain loop" in ways else ways[0]
+    print(f"{count} photos at {arguments.image_size} px, all ways wrote the same masks, in shards the same bytes\n")
+    print(
+        f"| way | seconds | not working | photos/s | photos/s, working | time against {reference} | worker's memory |"
+    )
     print("|---|---|---|---|---|---|---|")
     for way in ways:
-        print_row(way, taken[way], taken[ways[0]], count)
+        print_row(way, taken[way], taken[reference], count)
 
 
 def print_row(way: str, taken: list[Taken], reference: list[Taken], count: int) -> None:
@@ -202,15 +262,17 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--ways", default="plain loop,local 1,local 2,ray 1,ray 2")
+    parser.add_argument("--ways", default="Python API loop,plain loop,local 1,local 2,ray 1,ray 2")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--data", default="")
     parser.add_argument("--listing", type=int, default=0, help="number of photos to plan; nothing else is measured")
     parser.add_argument("--output", default="", help=argparse.SUPPRESS)
-    for hidden in ("--plain", "--one-listing"):
+    for hidden in ("--api", "--plain", "--one-listing"):
         parser.add_argument(hidden, action="store_true", help=argparse.SUPPRESS)
     arguments = parse(parser, lambda _: ("--photos", "4", "--repeat", "1"))
-    if arguments.plain:
+    if arguments.api:
+        api_loop(arguments)
+    elif arguments.plain:
         plain_loop(arguments)
     elif arguments.one_listing:
         listing_one(arguments)

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -55,6 +60,45 @@ def test_an_output_in_a_store_is_refused_and_says_where_claims_live(run, photos,
         assert code != 0
         assert "the plan and the claims are in it; give a folder, and --results s3://BUCKET/PREFIX" in err
     assert {path.name for path in tmp_path.iterdir()} <= {"photos", "detections.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("stage", ["plan", "report"])
+def test_sigterm_outside_of_the_engines_ends_with_a_message_and_nothing_half_written(
+    stage, run, photos, detections, tmp_path, monkeypatch
+) -> None:
+    import mobilesam.annotate.plan as plan
+    import mobilesam.annotate.report as report
+
+    def ended(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    monkeypatch.setattr(*((plan, "find_tasks", ended) if stage == "plan" else (report, "to_coco", ended)))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("nobody has taken the signal"))
+    try:
+        words = ("annotate", photos, "-o", tmp_path / "out", "--prompts", detections, "--coco")
+        code, _, err = run(*words, *FAST)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert code == 143
+    assert "stopped: what is finished stays" in err
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not [name for name in left if name.startswith(".") or name.startswith("instances")]
+    assert ("job.json" in left) == (stage == "report")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+def test_sigterm_while_prompts_are_read_ends_with_a_message(photos, tmp_path) -> None:
+    os.mkfifo(tmp_path / "boxes.json")  # a network folder that does not answer
+    words = [sys.executable, "-m", "mobilesam", "annotate", str(photos), "-o", str(tmp_path / "out")]
+    words += ["--prompts", str(tmp_path / "boxes.json"), "--image-size", "256"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    with open(tmp_path / "boxes.json", "w"):  # opens when it is read
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    with process.stderr as told:
+        assert "stopped: what is finished stays" in told.read()
 
 
 def test_a_second_start_makes_what_was_deleted(run, photos, detections, tmp_path) -> None:

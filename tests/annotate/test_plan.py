@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from mobilesam.annotate.job import AnnotateJob
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
+from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.shards.job import MANIFEST_FILE, open_job
 from tests.helpers.annotating import CHOICE, plan
-from tests.helpers.scenes import write_shard
+from tests.helpers.scenes import add_member, write_shard
 
 
 def names(job) -> list[list[str]]:
@@ -93,6 +95,23 @@ def test_a_plan_that_failed_can_be_made_again(photos, detections, small, tmp_pat
     assert plan(photos, tmp_path / "out", small, detections).num_photos == 5
 
 
+def test_a_plan_that_another_process_finished_between_two_looks_is_not_made_again(
+    photos, detections, small, tmp_path, monkeypatch
+) -> None:
+    """Its workers may be at work already, and a photo may have come meanwhile."""
+    original = Claims.take
+
+    def late(self, name):
+        if name == ".planning" and not (tmp_path / "out" / "job.json").exists():
+            monkeypatch.setattr(Claims, "take", original)
+            plan(photos, tmp_path / "out", small, detections)
+            Image.new("RGB", (8, 8)).save(photos / "new.png")
+        return original(self, name)
+
+    monkeypatch.setattr(Claims, "take", late)
+    assert plan(photos, tmp_path / "out", small, detections).num_photos == 5
+
+
 @pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, float("nan"), 4], ["a", 1, 2, 3], None])
 def test_a_malformed_prompt_is_named(box, photos, detections, small, tmp_path) -> None:
     detections.write_text(
@@ -100,6 +119,64 @@ def test_a_malformed_prompt_is_named(box, photos, detections, small, tmp_path) -
     )
     with pytest.raises(DataError, match="prompt 1 is malformed"):
         plan(photos, tmp_path / "out", small, detections)
+
+
+def problems_of(job) -> dict[str, str]:
+    lines = map(json.loads, (job.folder / "problems.jsonl").read_text().splitlines())
+    return {one["photo"]: one["reason"] for one in lines}
+
+
+def test_prompts_that_match_no_photo_are_counted_and_named(photos, small, tmp_path) -> None:
+    file = {
+        "images": [{"id": 7, "file_name": "c.png"}, {"id": 8, "file_name": "elsewhere\\b.png"}],
+        "annotations": [{"image_id": i, "bbox": [1, 2, 30, 40]} for i in (7, 8, 8, 9)],
+        "categories": [],
+    }
+    file["annotations"] += [{"file_name": name, "bbox": [1, 2, 3, 4]} for name in ("sub/d.jpg", "old/c.jpg")]
+    (tmp_path / "boxes.json").write_text(json.dumps(file))
+    job = plan(photos, tmp_path / "out", small, tmp_path / "boxes.json")
+    assert (job.num_prompts, job.num_problems) == (2, 3)
+    assert problems_of(job) == {
+        "boxes.json/image_id 8": "2 prompts match no photo of the inputs",
+        "boxes.json/image_id 9": "1 prompts match no photo of the inputs",
+        "boxes.json/old/c.jpg": "1 prompts match no photo of the inputs",
+    }
+
+
+def test_prompts_of_a_tar_that_match_no_photo_are_named(small, tmp_path) -> None:
+    records = [{"file_name": f"photo_{i}.jpg", "bbox": [1, 2, 3, 4]} for i in ("00", "77")]
+    (tmp_path / "boxes.json").write_text(json.dumps(records))
+    job = plan(write_shard(tmp_path / "s.tar", 2), tmp_path / "out", small, tmp_path / "boxes.json")
+    assert problems_of(job) == {"boxes.json/photo_77.jpg": "1 prompts match no photo of the inputs"}
+
+
+def test_own_boxes_that_cannot_be_used_are_counted_and_named(photos, small, tmp_path) -> None:
+    good = {"id": 4, "image_id": 7, "bbox": [1, 2, 30, 40]}
+    file = {
+        "images": [{"id": 7, "file_name": "a.png"}],
+        "annotations": [good, {"id": 5, "image_id": 7}, {"id": 6, "image_id": 7, "bbox": [1, 2, None, 4]}],
+        "categories": [],
+    }
+    (photos / "set.json").write_text(json.dumps(file))
+    settings = AnnotateSettings(prompts="given")
+    job = make_plan([str(photos / "set.json")], tmp_path / "out", small, CHOICE, settings)
+    assert (job.num_prompts, job.num_problems) == (1, 2)
+    assert list(problems_of(job)) == ["set/a.png#5", "set/a.png#6"]
+    assert "no usable box" in problems_of(job)["set/a.png#5"]
+
+
+@pytest.mark.parametrize("contents", [b"no json", b'{"annotations": 5}'])
+def test_own_boxes_in_a_record_that_cannot_be_read_are_named(contents, photos, small, tmp_path) -> None:
+    good = json.dumps({"annotations": [{"id": 1, "bbox": [1, 2, 30, 40]}]}).encode()
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name, record in (("a", good), ("b", contents)):
+            add_member(tar, f"{name}.png", (photos / "a.png").read_bytes())
+            add_member(tar, f"{name}.json", record)
+    settings = AnnotateSettings(prompts="given")
+    job = make_plan([str(tmp_path / "s.tar")], tmp_path / "out", small, CHOICE, settings)
+    assert (job.num_photos, job.num_prompts) == (2, 1)
+    (reason,) = problems_of(job).values()
+    assert reason.startswith("its boxes cannot be read")
 
 
 def test_coco_files_tars_and_lists_are_inputs(photos, small, tmp_path) -> None:

@@ -9,15 +9,20 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mobilesam.annotate.categories import Categories
 from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_coco, write_report
+from mobilesam.annotate.run import annotate
+from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import begin
 from mobilesam.errors import DataError
 from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE, PROBLEMS_FILE, open_job
 from mobilesam.shards.report import write_errors
+from mobilesam.shards.run import Running
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import redo_missing, run_worker
-from tests.helpers.annotating import plan
+from tests.helpers.annotating import CHOICE, plan
 
 
 @pytest.fixture(params=["sa1b", "parquet"])
@@ -41,13 +46,13 @@ def test_the_coco_file_holds_every_mask(job, small, photos, capsys) -> None:
     assert np.array_equal(coco.annToMask(first).astype(bool), expected.array)
     assert first["bbox"] == list(expected.to_dict()["bbox"])
     assert {annotation["category_id"] for annotation in coco.loadAnns(coco.getAnnIds())} == {3, 4}
-    assert not list(job.folder.glob("*.part.json"))
+    assert not [path for path in job.folder.iterdir() if path.name.startswith(".") or ".part" in path.name]
 
 
 def test_the_report_counts_and_names(job) -> None:
     status = read_status(job.folder)
     assert (status.photos, status.photos_done, status.masks, status.errors) == (5, 4, 8, 1)
-    files = write_report(job, status, wall_seconds=2.0, coco=False)
+    files = write_report(job, status, wall_seconds=2.0, new_photos=4, coco=None)
     report = json.loads((job.folder / "report.json").read_text())
     assert (report["photos_per_second"], report["masks"]) == (2.0, 8)
     assert len(report["worst"]) == 4
@@ -59,12 +64,101 @@ def test_the_report_counts_and_names(job) -> None:
     assert "| photos | 4 of 5 |" in (job.folder / "report.md").read_text()
 
 
+def test_the_rate_of_a_call_is_of_the_photos_of_this_call(photos, detections, small, tmp_path) -> None:
+    made = plan(photos, tmp_path / "out", small, detections, zoom_batch=1)
+    run_worker(made.folder, begin, threads=1)
+    made.done_file(made.names[2]).unlink()  # a shard of one photo is missing
+    again = annotate(
+        [str(photos)],
+        tmp_path / "out",
+        choice=CHOICE,
+        settings=AnnotateSettings(prompts="given", shard_photos=2),
+        prompts=detections,
+        running=Running(workers=1),
+    )
+    assert again.status.photos_done == 5
+    report = json.loads((made.folder / "report.json").read_text())
+    # Both are rounded: 1 photo in the seconds of this call, of which a run of 5 would be five times as much.
+    assert report["photos_per_second"] * report["wall_seconds"] == pytest.approx(1, abs=0.4)
+
+
+def test_what_could_not_be_planned_is_counted_beside_the_errors_of_shards(photos, detections, small, tmp_path) -> None:
+    records = json.loads(detections.read_text())
+    detections.write_text(json.dumps([*records, {"file_name": "gone.jpg", "bbox": [1, 2, 3, 4]}]))
+    made = plan(photos, tmp_path / "out", small, detections)
+    status = read_status(made.folder)
+    assert (status.errors, status.problems) == (0, 1)
+    assert "1 photos or prompts could not be planned" in status.text()
+    write_report(made, status, wall_seconds=2.0, new_photos=0, coco=None)
+    assert json.loads((made.folder / "report.json").read_text())["problems"] == 1
+    assert (
+        "| photos and prompts that could not be planned | 1 (errors.jsonl) |" in (made.folder / "report.md").read_text()
+    )
+    (error,) = map(json.loads, (made.folder / "errors.jsonl").read_text().splitlines())
+    assert error == {"photo": "detections.json/gone.jpg", "reason": "1 prompts match no photo of the inputs"}
+
+
+PEOPLE = [{"id": 1, "name": "person", "supercategory": "animal"}, {"id": 3, "name": "car"}]
+
+
+@pytest.fixture
+def coco_input(photos):
+    """A COCO file of one photo with a person and something of a category without a record."""
+    boxes = [{"id": i, "image_id": 7, "bbox": [1, 2, 30, 40], "category_id": i} for i in (1, 2)]
+    file = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": boxes, "categories": PEOPLE}
+    (photos / "instances.json").write_text(json.dumps(file))
+    return photos / "instances.json"
+
+
+def named(job, *files) -> dict[int, str]:
+    written = json.loads(write_coco(job, [str(file) for file in files]).read_text())
+    names = {one["id"]: one["name"] for one in written["categories"]}
+    assert {one["category_id"] for one in written["annotations"]} <= names.keys()
+    assert [one for one in written["categories"] if one in PEOPLE] == (PEOPLE if files else [])
+    return names
+
+
+def test_the_coco_file_keeps_the_categories_of_a_coco_input(coco_input, small, tmp_path) -> None:
+    settings = AnnotateSettings(prompts="given")
+    made = make_plan([str(coco_input)], tmp_path / "out", small, CHOICE, settings)
+    run_worker(made.folder, begin, threads=1)
+    assert named(made, coco_input) == {1: "person", 2: "category 2", 3: "car"}
+    assert named(made) == {1: "object", 2: "category 2"}
+
+
+def test_a_mask_without_a_category_is_no_person(coco_input, photos, small, tmp_path) -> None:
+    (tmp_path / "points.json").write_text(json.dumps([{"image_id": 7, "point": [20, 20]}]))
+    made = plan(coco_input, tmp_path / "out", small, tmp_path / "points.json")
+    run_worker(made.folder, begin, threads=1)
+    assert named(made, coco_input) == {1: "person", 3: "car", 4: "object"}
+    assert json.loads((made.folder / "instances.json").read_text())["annotations"][0]["category_id"] == 4
+
+
+def test_categories_that_cannot_be_read_or_differ_are_told(coco_input, tmp_path, caplog) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"categories": [{"id": 3, "name": "bus"}, {"id": 4, "name": "tree"}, {"id": "x"}]}))
+    (tmp_path / "list.json").write_text("[]")
+    found = Categories([str(coco_input), str(other), str(tmp_path / "*.json"), str(tmp_path / "gone.json"), "s3://a/b"])
+    assert {one["id"]: one["name"] for one in found.all()} == {1: "person", 3: "car", 4: "tree"}
+    assert "category 3 is 'car' and" in caplog.text
+    assert "cannot be read" in caplog.text
+    assert "gone.json" in caplog.text
+
+
+def test_the_command_gives_the_merged_file_the_categories(run, coco_input, tmp_path) -> None:
+    words = ("annotate", coco_input, "-o", tmp_path / "out", "--own-boxes", "--coco", "--workers", "1")
+    code, _, err = run(*words, "--image-size", 256, "--backend", "onnx")
+    assert code == 0, err
+    written = json.loads((tmp_path / "out" / "instances.json").read_text())
+    assert {one["name"] for one in written["categories"]} == {"person", "car", "category 2"}
+
+
 def test_the_report_tells_memory_and_the_cost_of_second_looks(job) -> None:
     status = read_status(job.folder)
-    write_report(job, status, wall_seconds=2.0, coco=False)
+    write_report(job, status, wall_seconds=2.0, new_photos=4, coco=None)
     assert "second looks" not in (job.folder / "report.md").read_text()  # both boxes are large
     costly = replace(status, second_looks=6, second_look_seconds=3.0, seconds=4.0, photos_done=4)
-    write_report(job, costly, wall_seconds=2.0, coco=False)
+    write_report(job, costly, wall_seconds=2.0, new_photos=4, coco=None)
     text = (job.folder / "report.md").read_text()
     assert "| second looks | 6, 75% of the time of workers |" in text
     assert "| photos/s of a worker | 1.00; without second looks it would be 4.00 |" in text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import mobilesam.distill.embed as module
 from mobilesam.data.photo import PhotoId
 from mobilesam.data.store import Store, find_stores
 from mobilesam.data.tar import index_tar
@@ -134,6 +135,19 @@ def test_worker_processes_write_what_one_process_writes(recipes, shard: Path, tm
     stores = store_bytes(tmp_path / "alone")
     assert len(stores) == alone.num_shards > 2
     assert store_bytes(tmp_path / "shared") == stores
+
+
+def test_a_cluster_is_told_the_device_of_the_teacher(recipes, tmp_path: Path, monkeypatch) -> None:
+    """With "auto" its nodes may have GPUs where the machine that plans has none."""
+    asked: list[Running] = []
+    monkeypatch.setattr(module, "run_job", lambda _job, _begin, running, *_, **__: asked.append(running))
+    shard = wide_shard(tmp_path / "wide.tar")
+    for device in ("auto", "cpu"):
+        recipe = recipes(
+            data={"paths": [str(shard)]}, teacher={"device": device}, store={"path": str(tmp_path / device)}
+        )
+        embed(recipe, running=Running(engine="ray", workers=3))
+    assert [(running.device, running.workers) for running in asked] == [("auto", 3), ("cpu", 3)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

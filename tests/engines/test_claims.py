@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.scale_simulation import simulate
+from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims, Pauses
 
 
@@ -36,9 +40,13 @@ def test_one_shard_has_one_worker(two) -> None:
 def test_a_claim_without_signs_of_life_is_taken_over(two, clock) -> None:
     first, second = two
     first.take("s")
+    assert not second.take("s")  # from here on it is watched
     clock.now += 59
     assert not second.take("s")
     first.beat("s")
+    clock.now += 59
+    assert not second.take("s")
+    assert not second.take("s")  # it has moved, so this is the first look of another watch
     clock.now += 59
     assert not second.take("s")
     clock.now += 2
@@ -50,6 +58,7 @@ def test_a_claim_without_signs_of_life_is_taken_over(two, clock) -> None:
 def test_a_worker_that_was_thought_dead_does_not_free_the_claim_of_its_successor(two, clock) -> None:
     first, second = two
     first.take("s")
+    second.take("s")
     clock.now += 61
     second.take("s")
     first.release("s")
@@ -84,26 +93,67 @@ def test_the_claim_of_another_machine_is_not_judged_by_process_numbers(tmp_path)
     assert not Claims(tmp_path).take("s")
 
 
-def test_held_says_whose_worker_lives(two, clock) -> None:
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_living_claim_of_a_machine_whose_clock_is_wrong_is_never_taken_over(
+    skew, two, clock, tmp_path, monkeypatch
+) -> None:
+    first, second = Claims(tmp_path, lambda: clock.now + skew), two[1]
+    now = time.time_ns()
+    monkeypatch.setattr(claims.time, "time_ns", lambda: now + int((skew + clock.now) * 1e9))
+    first.take("s")
+    for _ in range(100):
+        clock.now += 10
+        first.beat("s")
+        assert not second.take("s")
+    assert first.is_mine("s")
+
+
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_dead_claim_of_a_machine_whose_clock_is_wrong_is_taken_over(skew, two, clock, tmp_path) -> None:
+    first, second = two
+    first.take("s")
+    os.utime(tmp_path / "s", (time.time() + skew,) * 2)
+    assert not second.take("s")
+    clock.now += 61
+    assert second.take("s")
+
+
+def test_held_says_whose_worker_seems_to_live(two, tmp_path) -> None:
     first, second = two
     first.take("old")
-    clock.now += 61
+    os.utime(tmp_path / "old", (time.time() - 61,) * 2)
     second.take("new")
     assert first.held() == {"old": False, "new": True}
 
 
-def test_signs_of_life_are_given_while_work_goes_on(tmp_path) -> None:
-    import os
-    import time
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="containers of Linux")
+@pytest.mark.parametrize("other", ["boot", "container"])
+def test_process_numbers_of_another_container_or_start_of_the_machine_mean_nothing_here(
+    other, tmp_path, monkeypatch
+) -> None:
+    """Containers of a pod, or of one image, can share the host name; nobody here has the number of the first one."""
+    with monkeypatch.context() as there:
+        if other == "container":
+            there.setattr(claims.os, "readlink", lambda _: "pid:[1]")
+        else:
+            there.setattr(claims.Path, "read_text", lambda *_: "0123456789abcdef\n")
+        there.setattr(claims.os, "getpid", lambda: 2**22 + 5)  # above the largest number there can be
+        first = Claims(tmp_path)
+    first.take("s")
+    assert not Claims(tmp_path).take("s")
+    monkeypatch.setattr(claims.os, "getpid", lambda: 2**22 + 5)
+    Claims(tmp_path).take("here")
+    assert Claims(tmp_path).take("here")
 
-    claims = Claims(tmp_path, stale_after=0.4)
-    claims.take("s")
-    with claims.holding("s"):
-        os.utime(tmp_path / "s", (0, 0))
-        limit = time.monotonic() + 10
-        while claims.is_stale(tmp_path / "s") and time.monotonic() < limit:
+
+def test_signs_of_life_are_given_while_work_goes_on(tmp_path) -> None:
+    held, watcher = (Claims(tmp_path, stale_after=0.4) for _ in range(2))
+    held.take("s")
+    with held.holding("s"):
+        limit = time.monotonic() + 1.2
+        while time.monotonic() < limit:
+            assert not watcher.take("s")
             time.sleep(0.02)
-        assert not claims.is_stale(tmp_path / "s")
 
 
 NAMES = [f"s{i}" for i in range(640)]
@@ -126,6 +176,30 @@ def test_held_shards_are_tried_only_when_no_other_is_left_and_only_the_stale_one
     assert list(second.choose(NAMES, [0])) == [0]
 
 
+def test_claims_that_stand_still_stay_watched_and_those_that_move_make_room_for_others(two, clock) -> None:
+    """Eight of forty are looked at first, at random; a few looks later the one dead worker is found."""
+    first, second = two
+    for name in NAMES[:40]:
+        first.take(name)
+    found: list[int] = []
+    for _ in range(40):
+        found += second.choose(NAMES, list(range(40)))
+        clock.now += 15
+        for name in NAMES[1:40]:
+            first.beat(name)
+        assert len(second.still) <= 32
+    assert set(found) == {0}
+
+
 def test_pauses_grow_up_to_half_of_what_makes_a_claim_stale() -> None:
     pauses = Pauses()
     assert [pauses.next() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_the_simulation_of_many_workers_finishes_all_but_what_kills_every_worker(tmp_path) -> None:
+    """The real claims on a fake clock: a deadly shard is begun three times, set aside, and nothing of it stays."""
+    found = simulate(12, 40, 150.0, 50.0, 60.0, 2, tmp_path)
+    assert (found["aside"], found["left"], found["twice"]) == (2, 0, 0)
+    assert found["deaths"] >= 6
+    assert len(list((tmp_path / "done").iterdir())) == len(list((tmp_path / "shards").iterdir())) == 38
+    assert len(list((tmp_path / "failed").iterdir())) == 2

@@ -55,9 +55,9 @@ def test_two_ranks_share_a_run(job, expected) -> None:
         "import sys; from pathlib import Path; from mobilesam.shards.worker import ShardCrew\n"
         "from mobilesam.annotate.work import begin\n"
         "from mobilesam.engines.local import worker_main\n"
-        "worker_main(ShardCrew(Path(sys.argv[1]), begin), int(sys.argv[2]), 1)"
+        "worker_main(ShardCrew(Path(sys.argv[1]), begin), 1)"
     )
-    ranks = [subprocess.Popen([sys.executable, "-c", code, str(job.folder), str(i)]) for i in range(2)]
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(job.folder)]) for _ in range(2)]
     assert [rank.wait(120) for rank in ranks] == [0, 0]
     assert shards(job) == expected
 

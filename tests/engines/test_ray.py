@@ -33,9 +33,8 @@ def start_node(*words: str) -> subprocess.Popen[bytes]:
     """Start a node of one core that stays in the foreground, in a process group of its own."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
     command += ["--object-store-memory=100000000", *words]
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
@@ -89,12 +88,20 @@ def run_on(address: str, job: Job) -> None:
         "from mobilesam.engines.ray import run_ray\n"
         "run_ray(ShardCrew(Path(sys.argv[1]), begin), 2, 1, lambda: None, address=sys.argv[2])"
     )
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(job.folder), address],
-        env=environment, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    done = in_process(code, str(job.folder), address)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def environment() -> dict[str, str]:
+    """Of a process that runs this package and the tests' helpers."""
+    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def in_process(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment(), capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("victim", ["worker", "node"])
@@ -120,3 +127,93 @@ def test_two_nodes_write_what_one_process_writes_whatever_is_killed(
     assert killed
     assert shards(job) == shards(alone)
     assert read_status(job.folder).is_complete
+
+
+@pytest.fixture(scope="module")
+def gpu_node() -> Iterator[str]:
+    """The address of a cluster of one node with two GPUs, which are only a number: Ray believes it."""
+    port = free_port()
+    words = ("--head", "--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir=/tmp/ray{port}", "--num-gpus=2")
+    head = start_node(*words, "--include-dashboard=false")
+    wait_for_port(port)
+    yield f"127.0.0.1:{port}"
+    end_node(head)
+
+
+def run_crew(crew: str, folder: Path, address: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    """`run_ray` with a job of `tests.helpers.crews`."""
+    code = (
+        "import sys; from pathlib import Path; from mobilesam.engines import ray\n"
+        "from tests.helpers import crews\n"
+        "ray.PATIENCE = 0\n"
+        f"ray.run_ray(crews.{crew}(Path(sys.argv[1])), 1, address=sys.argv[2], watch=lambda: None, {more})"
+    )
+    return in_process(code, str(folder), address)
+
+
+def test_a_worker_that_dies_while_it_loads_its_model_is_not_started_for_ever(gpu_node, tmp_path) -> None:
+    done = run_crew("Dying", tmp_path, gpu_node, "threads=1")
+    assert done.returncode == 1
+    assert "a worker died 3 times before it finished a shard" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_more_threads_than_any_node_has_are_refused(gpu_node, tmp_path) -> None:
+    done = run_crew("Dying", tmp_path, gpu_node, "threads=2")
+    assert done.returncode == 1
+    assert "no node of the Ray cluster has the 2 CPUs and 0 GPUs that a worker asks for" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_worker_gets_a_gpu_where_its_model_runs_on_one(gpu_node, tmp_path) -> None:
+    done = run_crew("Seeing", tmp_path, gpu_node, "threads=1, device='auto'")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "seen").read_text() in ("0", "1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_on_ray_that_is_stopped_leaves_no_claim_and_no_counted_try(
+    number, gpu_node, photos, small, tmp_path
+) -> None:
+    """While its actor writes the first shard; three such stops would set the shard aside if they counted."""
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "mobilesam", "annotate", str(photos), "-o", str(out), "--image-size", "256"]
+    words += ["--engine", "ray", "--workers", "1", "--set", "points_per_side=64"]
+    words += ["--address", gpu_node] if number == signal.SIGTERM else []  # once with a Ray of its own
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    limit = time.monotonic() + 120
+    while not (out / "claims").is_dir() or not list((out / "claims").glob("*.tries")):
+        assert time.monotonic() < limit
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert "stopped: what is finished stays" in told
+    assert [path.read_text() for path in (out / "claims").iterdir()] == [""]  # no claim, and no try
+    assert not list((out / "shards").iterdir())
+
+
+def test_what_a_worker_asks_for_depends_on_its_device() -> None:
+    from mobilesam.engines.ray import needs
+
+    assert needs(2, "cpu", {"GPU": 8}) == {"CPU": 2, "GPU": 0}
+    assert needs(1, "cuda", {}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "cuda:0", {}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "auto", {"GPU": 8}) == {"CPU": 1, "GPU": 1}
+    assert needs(1, "auto", {"CPU": 8}) == {"CPU": 1, "GPU": 0}
+
+
+def node(cpus: float, gpus: float, alive: bool = True) -> dict[str, object]:
+    return {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}}
+
+
+def test_a_node_that_is_busy_or_starts_late_is_waited_for_and_others_are_no_room(monkeypatch) -> None:
+    from mobilesam.engines import ray
+    from mobilesam.errors import SettingsError
+
+    monkeypatch.setattr(ray, "POLL", 0.0)
+    looks = iter([[node(2, 0)], [node(2, 0), node(8, 1, alive=False)], [node(2, 0), node(8, 1)]])
+    ray.wait_for_room(lambda: next(looks), {"CPU": 4, "GPU": 1}, 60)
+    with pytest.raises(SettingsError, match=r"the 4 CPUs and 1 GPUs .* no node has more than 16 CPUs and 1 GPUs"):
+        ray.wait_for_room(lambda: [node(2, 1), node(16, 0)], {"CPU": 4, "GPU": 1}, 0)

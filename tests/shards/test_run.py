@@ -13,7 +13,7 @@ from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import SettingsError
 from mobilesam.shards import run
-from mobilesam.shards.run import Progress, Running
+from mobilesam.shards.run import Progress, Running, run_job
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import run_worker
 from tests.helpers.annotating import plan
@@ -101,6 +101,20 @@ def test_a_gpu_has_one_worker_unless_another_number_is_given() -> None:
     assert Running().on("cpu").workers is None
     assert Running().on("cuda").workers == 1
     assert Running(workers=3).on("cuda").workers == 3
+
+
+def test_the_device_that_was_asked_for_goes_to_ray_and_not_what_it_means_here(
+    photos, small, tmp_path, monkeypatch
+) -> None:
+    """The machine that plans may have no GPU, those of the cluster have some."""
+    from mobilesam.engines import ray
+
+    asked: list[str] = []
+    monkeypatch.setattr(ray, "run_ray", lambda *_, device, address: asked.append(device))
+    running = Running(engine="ray").on("auto", "cpu")
+    assert running.workers is None
+    run_job(plan(photos, tmp_path / "out", small, None), begin, running, lambda *_: [], worker_mb=1.0)
+    assert asked == ["auto"]
 
 
 def test_looking_at_a_slow_folder_takes_a_twentieth_of_the_time(photos, small, tmp_path, monkeypatch) -> None:

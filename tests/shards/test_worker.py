@@ -149,7 +149,7 @@ def test_a_finished_shard_whose_file_is_gone_or_cut_off_is_made_again(damage, jo
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path) -> None:
     crew = worker.ShardCrew(tmp_path / "elsewhere", begin)
     with pytest.raises(DataError, match="every worker needs it under this path"):
-        crew.work(0, 1)
+        next(crew.work(1))
 
 
 def test_what_dead_workers_left_is_removed_at_the_end(job) -> None:

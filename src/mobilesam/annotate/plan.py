@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice
@@ -50,10 +51,16 @@ def make_plan(
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
         asks: Callable[[PhotoRef, str], tuple[Ask, ...]] | None = None
+        file, dropped = None, list[Problem]()
         if settings.prompts == "given":
             file = None if prompts is None else PromptFile(prompts)
-            asks = annotated_boxes if file is None else lambda photo, _: file.of(photo)
-        return find_tasks(sources(inputs, photos), listings, asks)
+            asks = partial(annotated_boxes, drop=dropped.append) if file is None else lambda photo, _: file.of(photo)
+        for item in find_tasks(sources(inputs, photos), listings, asks):
+            yield item
+            yield from dropped
+            dropped.clear()
+        if file is not None:
+            yield from file.unmatched()
 
     asked = {
         "prompts": source if settings.prompts == "given" else None,

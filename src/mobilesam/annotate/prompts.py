@@ -7,13 +7,13 @@ of the upright photo; `category_id`, `score` and `id` are kept where given.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from mobilesam.data.coco import image_key
-from mobilesam.data.photo import MALFORMED, PhotoRef, reason
+from mobilesam.data.photo import MALFORMED, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.truths import CocoTruth, RecordTruth
 from mobilesam.errors import DataError
 from mobilesam.rle import is_whole
@@ -42,7 +42,10 @@ class PromptFile:
         self.path = path
         self.by_image: dict[int | str, list[Ask]] = defaultdict(list)
         self.by_name: dict[str, list[Ask]] = defaultdict(list)
+        self.used: set[tuple[str, int | str]] = set()
+        """Ids and names by which photos were found."""
         records, names = read_records(path)
+        self.names = {key: name.replace("\\", "/") for key, name in names.items()}
         for i, record in enumerate(records):
             try:
                 self._add(record, names)
@@ -65,14 +68,32 @@ class PromptFile:
     def of(self, photo: PhotoRef) -> tuple[Ask, ...]:
         """The prompts of a photo: by its COCO id, else by its path in the data set, else by its bare file name."""
         if photo.image_id is not None and photo.image_id in self.by_image:
+            self.used.add(("id", photo.image_id))
             return tuple(self.by_image[photo.image_id])
         path = photo.id.path
         for name in (path, path.rpartition("/")[2]):
             if name in self.by_name:
+                self.used.add(("name", name))
                 return tuple(self.by_name[name])
-        if photo.file.member is not None:  # photos of a tar have no suffix in their identity
-            return tuple(self.by_name.get(self._stems.get(path, ""), ()))
-        return ()
+        # Photos of a tar have no suffix in their identity.
+        stem = None if photo.file.member is None else self._stems.get(path)
+        if stem is None:
+            return ()
+        self.used.add(("name", stem))
+        return tuple(self.by_name[stem])
+
+    def unmatched(self) -> Iterator[Problem]:
+        """The ids and names for which `of` was asked for no photo."""
+        places: dict[tuple[str, int | str], int] = {}
+        for key, asks in self.by_image.items():
+            if ("name", self.names.get(key, "")) not in self.used:
+                places["id", key] = len(asks)
+        for name in self.by_name.keys() - set(self.names.values()):
+            places["name", name] = len(self.by_name[name])
+        for (kind, place), count in sorted(places.items(), key=str):
+            if (kind, place) not in self.used:
+                what = f"image_id {place}" if kind == "id" else str(place)
+                yield Problem(PhotoId(self.path.name, what), f"{count} prompts match no photo of the inputs")
 
     @cached_property
     def _stems(self) -> dict[str, str]:
@@ -123,8 +144,13 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
     )
 
 
-def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
+def annotated_boxes(photo: PhotoRef, source: str, drop: Callable[[Problem], None]) -> tuple[Ask, ...]:
     """The boxes that an input itself is annotated with: those of a COCO file, a shard's records or a Parquet file.
+
+    Args:
+        photo: one of the input.
+        source: the input.
+        drop: gets annotations that ask for nothing because they cannot be read, or have no usable box.
 
     Raises:
         DataError: the input is of another kind.
@@ -134,14 +160,18 @@ def annotated_boxes(photo: PhotoRef, source: str) -> tuple[Ask, ...]:
     elif isinstance(photo.truth, RecordTruth):
         try:
             records = parse_json(photo.truth.file.read())["annotations"]
-        except (*MALFORMED, OSError):
-            return ()  # nothing is asked of this photo
+            if not isinstance(records, list):
+                raise DataError("'annotations' must be a list")
+        except (*MALFORMED, OSError) as error:
+            drop(Problem(photo.id, f"its boxes cannot be read: {reason(error)}"))
+            return ()
     else:
         raise DataError(f"'{source}' comes with no boxes; give a file of them: --prompts FILE")
     asks = []
     for i, record in enumerate(records):
         try:
             asks.append(to_ask(record, i))
-        except MALFORMED:
-            continue  # an annotation without a usable box asks for nothing
+        except MALFORMED as error:
+            number = record.get("id", i) if isinstance(record, dict) else i
+            drop(Problem(PhotoId(photo.id.dataset, f"{photo.id.path}#{number}"), f"no usable box: {reason(error)}"))
     return tuple(asks)

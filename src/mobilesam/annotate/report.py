@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mobilesam import masks
+from mobilesam.annotate.categories import Categories
 from mobilesam.annotate.job import AnnotateJob
 from mobilesam.data.tar import read_tar
 from mobilesam.draw import overlay_labels
@@ -25,6 +26,7 @@ from mobilesam.shards.report import write_errors, write_numbers
 from mobilesam.shards.status import Status
 from mobilesam.shards.tasks import Task
 from mobilesam.tables import table
+from mobilesam.temporaries import file_for
 
 SAMPLES = 25  # photos on the contact sheet, 5 x 5
 TILE = 320  # pixels
@@ -32,11 +34,18 @@ WORST = 10
 Record = dict[str, Any]
 
 
-def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco: bool) -> list[Path]:
-    """Write report.json, report.md, errors.jsonl, sample.jpg and, if asked, instances.json; returns the files."""
+def write_report(
+    job: AnnotateJob, status: Status, *, wall_seconds: float, new_photos: int, coco: Sequence[str] | None
+) -> list[Path]:
+    """Write report.json, report.md, errors.jsonl, sample.jpg and, if asked, instances.json; returns the files.
+
+    Args:
+        job, status, wall_seconds, new_photos: as of `shards.report.write_numbers`.
+        coco: inputs and prompt files, whose categories instances.json gets; None for no such file.
+    """
     files = [write_errors(job), write_sample(job)]
-    if coco:
-        files.append(write_coco(job))
+    if coco is not None:
+        files.append(write_coco(job, coco))
     worst = sorted(one for _, record in all_done(job.folder) for one in record["worst"])[:WORST]
     parts = []
     if worst:
@@ -52,6 +61,7 @@ def write_report(job: AnnotateJob, status: Status, *, wall_seconds: float, coco:
         status,
         title="Annotation run",
         wall_seconds=wall_seconds,
+        new_photos=new_photos,
         rows=rows,
         more={"worst": worst},
         parts=[*parts, "![A random sample](sample.jpg)"],
@@ -100,11 +110,11 @@ def parquet_results(path: str, tasks: dict[str, Task]) -> Iterator[tuple[Task, t
         yield tasks[current], hw, records
 
 
-def write_coco(job: AnnotateJob) -> Path:
+def write_coco(job: AnnotateJob, named: Sequence[str] = ()) -> Path:
     """Merge all shards into one COCO file, photo by photo, so that memory does not grow with their number."""
     path = job.folder / "instances.json"
-    done, categories = job.finished(), {1}
-    with replacing(path, ALL) as partial, replacing(path.with_suffix(".part.json"), ALL) as images:
+    done, categories = job.finished(), Categories(named)
+    with replacing(path, ALL) as partial, file_for(path) as images:
         with partial.open("w", encoding="utf-8") as file, images.open("w", encoding="utf-8") as photos:
             file.write('{"annotations": [')
             number = count = 0
@@ -116,29 +126,25 @@ def write_coco(job: AnnotateJob) -> Path:
                     photos.write(("," if count > 1 else "") + "\n" + json.dumps(image))
                     for record in records:
                         number += 1
-                        annotation = to_coco(record, number, image_id)
-                        categories.add(annotation["category_id"])
+                        annotation = to_coco(record, number, image_id, categories)
                         file.write(("," if number > 1 else "") + "\n" + json.dumps(annotation))
-            named = [{"id": id, "name": f"category {id}" if id > 1 else "object"} for id in sorted(categories)]
-            file.write('\n], "categories": ' + json.dumps(named) + ', "images": [')
+            file.write('\n], "categories": ' + json.dumps(categories.all()) + ', "images": [')
         with partial.open("a", encoding="utf-8") as file, images.open(encoding="utf-8") as photos:
             file.writelines(photos)
             file.write('\n], "info": {"software": "written by mobilesam"}}\n')
-    path.with_suffix(".part.json").unlink(missing_ok=True)
     return path
 
 
-def to_coco(record: Record, id: int, image_id: int | str) -> Record:
+def to_coco(record: Record, id: int, image_id: int | str, categories: Categories) -> Record:
     """A mask as an annotation of a COCO file."""
     from mobilesam.boxes import from_rle, xyxy_to_xywh
 
     rle = record["segmentation"]
     score = record.get("predicted_iou", record.get("score"))
-    category = record.get("category_id")
     return {
         "id": id,
         "image_id": image_id,
-        "category_id": 1 if category is None else category,
+        "category_id": categories.of(record.get("category_id")),
         "iscrowd": 0,
         "segmentation": rle,
         "area": record["area"],

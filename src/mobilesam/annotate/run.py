@@ -63,8 +63,10 @@ def annotate(
     side = predictor.info.image_size
     del predictor  # each worker has its own
 
-    def report(status: Status, seconds: float) -> list[Path]:
-        return write_report(job, status, wall_seconds=seconds, coco=coco)
+    def report(status: Status, seconds: float, new_photos: int) -> list[Path]:
+        named = [*inputs, *([] if prompts is None else [str(prompts)])]
+        merged = named if coco else None
+        return write_report(job, status, wall_seconds=seconds, new_photos=new_photos, coco=merged)
 
     return run_job(job, begin, running, report, worker_mb=worker_mb(side, settings))
 

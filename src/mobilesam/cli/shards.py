@@ -33,9 +33,12 @@ def told(as_json: bool) -> Told:
 
 
 def unless_stopped(run: Callable[[], Outcome]) -> Outcome:
-    """Run it; Ctrl-C and SIGTERM end it with a message."""
+    """Run it; Ctrl-C and SIGTERM end it with a message, also while it plans or writes its report."""
+    from mobilesam.engines.local import terminating
+
     try:
-        return run()
+        with terminating():
+            return run()
     except (KeyboardInterrupt, SystemExit):
         typer.echo("stopped: what is finished stays, the rest is done by the same command", err=True)
         raise

@@ -79,14 +79,15 @@ def embed(recipe: DistillRecipe, *, results: str = "", running: Running | None =
         ModelError: the teacher does not load.
         SettingsError: the folder holds a run of other photos, settings or another teacher.
     """
-    running = (running or Running()).on(pick_device(recipe.teacher.device).type)
+    device = recipe.teacher.device
+    running = (running or Running()).on(device, pick_device(device).type)
     running = replace(running, threads=running.threads or 1)
     teacher, threads = load_teacher(recipe.teacher), running.threads or 1
     job, megabytes = plan(recipe, teacher, results, threads), memory_mb(teacher, recipe.teacher.batch_size)
     del teacher  # each worker has its own
 
-    def report(status: Status, seconds: float) -> list[Path]:
-        return write_report(job, status, seconds)
+    def report(status: Status, seconds: float, new_photos: int) -> list[Path]:
+        return write_report(job, status, seconds, new_photos)
 
     return run_job(job, begin, running, report, worker_mb=megabytes)
 
@@ -212,14 +213,15 @@ def read_views(task: Task, encoded: bytes, header: StoreHeader) -> list[View]:
     return [View(task, i, seen, checksum) for i, seen in enumerate(resized)]
 
 
-def write_report(job: EmbedJob, status: Status, seconds: float) -> list[Path]:
+def write_report(job: EmbedJob, status: Status, seconds: float, new_photos: int) -> list[Path]:
     """Write report.json, report.md and errors.jsonl; returns them."""
     each = status.bytes / status.photos_done / 1e6 if status.photos_done else 0.0
     rows = [
         ("size of a photo's embeddings", f"{each:.2f} MB"),
         ("teacher", f"{job.recipe.teacher.checkpoint} at {job.model['image_size']} px"),
     ]
-    return [write_errors(job), *write_numbers(job, status, title="Embedding run", wall_seconds=seconds, rows=rows)]
+    numbers = write_numbers(job, status, title="Embedding run", wall_seconds=seconds, new_photos=new_photos, rows=rows)
+    return [write_errors(job), *numbers]
 
 
 def verify(folder: Path) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ def run_crew(
     threads: int | None,
     address: str | None = None,
     watch: Callable[[], None] = lambda: None,
+    device: str = "cpu",
 ) -> None:
     """Run the workers of a job until it is over.
 
@@ -26,9 +27,10 @@ def run_crew(
         threads: of each; None divides the cores among local processes, and gives a Ray actor one.
         address: of a running Ray cluster; None starts Ray on this machine.
         watch: called twice a second.
+        device: of the models, for which Ray reserves a GPU where it is one.
 
     Raises:
-        SettingsError: an address is given without Ray.
+        SettingsError: an address is given without Ray, or no node of the cluster has what a worker asks for.
         MissingExtraError: Ray is not installed.
         DataError: every worker ended with an error.
     """
@@ -37,7 +39,7 @@ def run_crew(
     if engine == "ray":
         from mobilesam.engines.ray import run_ray
 
-        run_ray(crew, workers, threads, watch, address=address)
+        run_ray(crew, workers, threads, watch, address=address, device=device)
     else:
         from mobilesam.engines.local import run_local
 

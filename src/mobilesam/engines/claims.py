@@ -1,8 +1,9 @@
 """Claims: which worker writes which shard, as files in a folder that all workers see.
 
 A claim is a file that only one worker can create. While it works, the worker sets the file's time again and again; a
-claim whose time stands still belongs to a worker that died, and is taken over. Two workers can hold one shard only in
-the moment of a takeover; then both write the same bytes, and the second replaces the first.
+claim whose time stands still belongs to a worker that died, and is taken over. How long it stands still is measured by
+the clock of the worker that watches it, since the clocks of two machines may differ. Two workers can hold one shard
+only in the moment of a takeover; then both write the same bytes, and the second replaces the first.
 """
 
 from __future__ import annotations
@@ -25,12 +26,28 @@ STALE = 60.0  # seconds without one after which a worker counts as dead: twelve 
 MAX_TRIES = 3
 WAIT = 1.0  # seconds of the first pause of a worker that waits for others
 CHOSEN = 64  # shards to try after one look at the folder; later it would be out of date
-LOOKS = 8  # claims that are looked at in one such look
+LOOKS = 8  # claims that such a look begins to watch
+WATCHED = 32  # most claims that are watched, of those that have stood still so far
 
 
-def wall_clock() -> float:
-    """Seconds since the epoch."""
-    return time.time()
+def steady_clock() -> float:
+    """Seconds that never jump, of no meaning on other machines."""
+    return time.monotonic()
+
+
+def here() -> str:
+    """This machine, and in it the container, if processes have numbers of their own there: what tells whether a process
+    number of another worker means the same here."""
+    place = socket.gethostname()
+    with suppress(OSError):  # Linux; elsewhere there are no containers of this kind
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        place += f"-{boot[:8]}-{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+    return place
+
+
+def new_worker() -> str:
+    """A name for a worker that no other one has."""
+    return f"{here()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)
@@ -39,16 +56,18 @@ class Claims:
 
     Args:
         folder: seen by all workers.
-        clock: seconds; files get the times of this clock, so a simulation can use its own.
+        clock: seconds, for how long a claim stands still; a simulation can use its own.
         stale_after: seconds without a sign of life after which a claim may be taken over.
         has_heartbeat: whether a thread gives signs of life; a simulation calls `beat` itself.
     """
 
     folder: Path
-    clock: Callable[[], float] = wall_clock
+    clock: Callable[[], float] = steady_clock
     stale_after: float = STALE
     has_heartbeat: bool = True
-    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    worker: str = field(default_factory=new_worker)
+    still: dict[str, tuple[int, float]] = field(default_factory=dict, repr=False, compare=False)
+    """Watched claim → its time in ns, and since when by this clock it has been that."""
 
     def take(self, name: str) -> bool:
         """Claim a shard, or take over the claim of a dead worker; False if a living one holds it."""
@@ -73,8 +92,8 @@ class Claims:
     def choose(self, names: Sequence[str], todo: Sequence[int]) -> Iterator[int]:
         """Which shards a worker should try to claim next, such that a thousand workers rarely try the same ones.
 
-        Some of those that nobody holds, at random. If there are none, a few of the held ones are looked at, for one
-        whose worker died.
+        Some of those that nobody holds, at random. If there are none, a few of the held ones are watched, for one whose
+        worker died: those that have stood still so far, and some others.
 
         Args:
             names: of all shards.
@@ -88,14 +107,16 @@ class Claims:
         if free:
             yield from random.sample(free, min(len(free), CHOSEN))
             return
-        some = random.sample(list(todo), min(len(todo), LOOKS))
+        watched = [i for i in todo if names[i] in self.still][:WATCHED]
+        others = [i for i in todo if names[i] not in self.still]
+        some = watched + random.sample(others, min(len(others), LOOKS, WATCHED - len(watched)))
         yield from (i for i in some if self.is_stale(self.folder / names[i]))
 
     def beat(self, name: str) -> None:
         """Give a sign of life; nothing happens if the claim was taken over."""
-        now = self.clock()
+        now = time.time_ns()  # always another one than before; nobody compares it with a clock
         with suppress(FileNotFoundError):
-            os.utime(self.folder / name, (now, now))
+            os.utime(self.folder / name, ns=(now, now))
 
     def note(self, name: str, count: int) -> None:
         """Write down how far the work on a claimed shard is; nothing happens if the claim was taken over."""
@@ -107,11 +128,21 @@ class Claims:
                 os.close(handle)
 
     def is_stale(self, path: Path) -> bool:
-        """Whether a claim exists whose worker has given no sign of life for too long, or has died on this machine."""
+        """Whether a claim has stood still for too long while it was watched, or its worker died on this machine.
+
+        A claim that has moved is not watched further, until it is looked at again.
+        """
         try:
-            return self.clock() - path.stat().st_mtime > self.stale_after or died_here(owner_of(path))
+            time_ns = path.stat().st_mtime_ns
         except FileNotFoundError:
+            self.still.pop(path.name, None)
             return False
+        now = self.clock()
+        seen, since = self.still.setdefault(path.name, (time_ns, now))
+        if seen != time_ns:
+            del self.still[path.name]
+            return False
+        return now - since > self.stale_after or died_here(owner_of(path))
 
     def release(self, name: str, *, counts: bool = True) -> None:
         """Give a shard back.
@@ -147,8 +178,20 @@ class Claims:
                 path.unlink()
 
     def held(self) -> dict[str, bool]:
-        """Each claimed shard, and whether its worker lives."""
-        return {name: not self.is_stale(self.folder / name) for name in sorted(self._names())}
+        """Each claimed shard, and whether its worker seems to live.
+
+        For those who look once: a claim's time is compared with the clock of this machine, so the answer is wrong where
+        clocks differ by more than `stale_after`. Nothing is taken over because of it.
+        """
+        return {name: self.seems_alive(self.folder / name) for name in sorted(self._names())}
+
+    def seems_alive(self, path: Path) -> bool:
+        """Whether the last sign of life is new, and the worker has not died on this machine; True of no claim."""
+        try:
+            age = time.time() - path.stat().st_mtime
+        except FileNotFoundError:
+            return True
+        return age <= self.stale_after and not died_here(owner_of(path))
 
     def _names(self) -> set[str]:
         """The claimed shards."""
@@ -214,11 +257,11 @@ def count_in(path: Path) -> int:
 
 def died_here(worker: str) -> bool:
     """Whether a worker is known to be dead, because it ran on this machine and its process is gone."""
-    host, _, rest = worker.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdecimal() or sys.platform == "win32":
+    place, _, process = worker.rpartition("-")[0].rpartition("-")
+    if not process.isdecimal() or sys.platform == "win32" or place != here():
         return False
     try:
-        os.kill(int(rest), 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return True
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -11,12 +12,14 @@ class Crew(Protocol):
     Workers share nothing but the job's folder, and divide the work by the claims in it.
     """
 
-    def work(self, number: int, threads: int | None) -> None:
+    def work(self, threads: int | None) -> Iterator[None]:
         """Work until nothing is left that another worker does not do; called once in each worker.
 
         Args:
-            number: of the worker, from 0.
             threads: that it may use; None lets the runtime choose.
+
+        Yields:
+            Whenever a part of the work is finished.
         """
         ...
 

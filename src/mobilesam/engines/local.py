@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -22,6 +21,7 @@ SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
 LIVES = 3  # times in a row that a worker may die so soon
 FINISH = 1.0  # seconds that workers get to end by themselves when nothing is left; some may be waiting for others
 GRACE = 30.0  # seconds that workers get to stop
+TERMINATED = 128 + 15  # the exit code after SIGTERM, as shells give it
 
 
 @dataclass
@@ -47,11 +47,10 @@ def run_local(crew: Crew, workers: int, threads: int | None, watch: Callable[[],
     """
     context = multiprocessing.get_context("spawn")  # runtimes with threads of their own do not survive a fork
     threads = threads or max(1, cores() // workers)
-    rank = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))  # torchrun, Slurm
     members: dict[int, Member] = {}
 
     def begin(number: int, lives: int) -> None:
-        process = context.Process(target=worker_main, args=(crew, rank * workers + number, threads))
+        process = context.Process(target=worker_main, args=(crew, threads))
         process.start()
         members[number] = Member(process, time.monotonic(), lives)
 
@@ -89,7 +88,7 @@ def terminating() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         yield
     finally:
@@ -114,12 +113,13 @@ def stop(processes: list[BaseProcess]) -> None:
             process.join()
 
 
-def worker_main(crew: Crew, number: int, threads: int | None) -> None:
+def worker_main(crew: Crew, threads: int | None) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that claims are given back
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # as an exception, so that claims are given back
     try:
-        crew.work(number, threads)
+        for _ in crew.work(threads):
+            pass
     except (MobileSamError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -87,6 +87,8 @@ def make_plan(
             time.sleep(WAIT)
             continue
         try:
+            if (output / JOB_FILE).exists():  # another one finished it between the two looks
+                break
             with claims.holding(PLANNING):
                 listings = Listings()
                 counts = write_manifest(output, find(listings), shard_photos, asked)

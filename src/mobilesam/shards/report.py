@@ -38,6 +38,7 @@ def write_numbers(
     *,
     title: str,
     wall_seconds: float,
+    new_photos: int,
     rows: Sequence[Row] = (),
     more: dict[str, Any] | None = None,
     parts: Sequence[str] = (),
@@ -49,17 +50,19 @@ def write_numbers(
         status: its state.
         title: of the report for people.
         wall_seconds: of this call.
+        new_photos: that were finished during this call, by whomever.
         rows: of its table, beside what all runs tell.
         more: entries of the JSON, likewise.
         parts: paragraphs behind the table.
     """
-    rate = status.photos_done / wall_seconds if wall_seconds else 0.0
+    rate = new_photos / wall_seconds if wall_seconds else 0.0
     record = {**asdict(status), "wall_seconds": round(wall_seconds, 1), "photos_per_second": round(rate, 2)}
     record["worker_rates"] = [round(one, 2) for one in status.worker_rates]
     record |= {"identity": job.identity, **(more or {})}
     all_rows = [
         ("photos", f"{status.photos_done} of {status.photos}"),
         ("errors", f"{status.errors} (errors.jsonl)"),
+        ("photos and prompts that could not be planned", f"{status.problems} (errors.jsonl)"),
         ("shards set aside", str(len(status.set_aside))),
         ("size", f"{status.bytes / 1e6:.1f} MB"),
         ("photos/s of this call", str(record["photos_per_second"])),

@@ -24,6 +24,10 @@ LOG_EVERY = 60.0  # seconds between two lines of the log
 LOOK_SHARE = 20  # time between two looks at the folder, for each second that a look takes
 
 
+Report = Callable[[Status, float, int], "list[Path]"]
+"""Writes the report of a state, the seconds of this call and the photos finished in them; returns the files."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of a call."""
@@ -33,7 +37,7 @@ class Outcome:
     files: list[Path]
     """What was written about the run as a whole, such as its report."""
     problems: int
-    """Photos that could not even be planned."""
+    """Photos and prompts that could not even be planned."""
 
     @property
     def is_whole(self) -> bool:
@@ -58,26 +62,32 @@ class Running:
     """Draw a progress bar."""
     log: Callable[[str], None] | None = None
     """Takes one JSON line a minute."""
+    device: str = "cpu"
+    """Of the models, as the user named it."""
 
     def __post_init__(self) -> None:
         if self.address is not None and self.engine != "ray":
             raise SettingsError("an address is of a Ray cluster; it needs the engine ray")
 
-    def on(self, device: str) -> Running:
-        """The same for models on a device; a GPU has one worker unless the user gives another number."""
-        return self if self.workers or device == "cpu" else replace(self, workers=1)
+    def on(self, device: str, found: str | None = None) -> Running:
+        """The same for models on a device; a GPU has one worker unless the user gives another number.
+
+        Args:
+            device: as the user named it; on a cluster "auto" may mean something else than here.
+            found: what it is on this machine; None for the same.
+        """
+        is_many = self.workers or (found or device) == "cpu"
+        return replace(self, device=device, workers=self.workers if is_many else 1)
 
 
-def run_job(
-    job: Job, begin: Begin, running: Running, report: Callable[[Status, float], list[Path]], *, worker_mb: float
-) -> Outcome:
+def run_job(job: Job, begin: Begin, running: Running, report: Report, *, worker_mb: float) -> Outcome:
     """Do what is missing of a planned run, and write its report.
 
     Args:
         job: the run.
         begin: what each worker calls first.
         running: engine and workers.
-        report: writes the report of a state and the seconds of this call; returns the files.
+        report: writes the report of the run.
         worker_mb: memory that a worker is expected to take in megabytes, for the number of workers.
 
     Raises:
@@ -92,13 +102,13 @@ def run_job(
     workers = running.workers or (1 if running.address else default_workers(worker_mb, todo))
     try:
         if todo:
-            run_crew(crew, running.engine, workers, running.threads, running.address, progress.update)
+            run_crew(crew, running.engine, workers, running.threads, running.address, progress.update, running.device)
         status = progress.finish()
     finally:
         progress.bar.close()
         with suppress(OSError):  # of a disk that is gone, which is told already
             tidy(job)
-    files = report(status, time.monotonic() - started)
+    files = report(status, time.monotonic() - started, status.photos_done - progress.done_before)
     return Outcome(job, status, files, job.num_problems)
 
 
@@ -120,7 +130,8 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.counter = Counter(self.job)
-        self.first = past(self.counter.status())
+        before = self.counter.status()
+        self.first, self.done_before = past(before), before.photos_done
         total = self.job.num_photos
         self.bar = tqdm(total=total, initial=self.first, unit="photo", disable=not self.show, file=sys.stderr)
 

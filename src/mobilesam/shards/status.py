@@ -29,10 +29,12 @@ class Status:
     photos_done: int
     """In finished shards."""
     errors: int
-    """Photos and prompts without a result."""
+    """Photos and prompts of finished shards without a result."""
     bytes: int
     seconds: float
     """Time that workers spent on finished shards, together."""
+    problems: int = 0
+    """Photos and prompts that could not even be planned."""
     photos_failed: int = 0
     """Photos of finished shards that could not be read."""
     photos_running: int = 0
@@ -65,6 +67,8 @@ class Status:
         masks = f", {self.masks} masks" if self.job == "annotate" else ""
         begun = f" and {self.photos_running} in running shards" if self.photos_running else ""
         lines += [f"{self.photos_done} of {self.photos} photos{begun}{masks}, {self.errors} errors{rate}"]
+        if self.problems:
+            lines += [f"{self.problems} photos or prompts could not be planned, see problems.jsonl"]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)
 
@@ -99,6 +103,7 @@ class Counter:
             set_aside={name: record["reason"] for name, record in all_failed(self.job.folder)},
             photos=self.job.num_photos,
             photos_done=sum(r["photos"] for r in done),
+            problems=self.job.num_problems,
             photos_failed=sum(r["photos_failed"] for r in done),
             photos_running=sum(count_in(self.job.folder / "claims" / name) for name in alive),
             masks=sum(r.get("masks", 0) for r in done),

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,14 +41,14 @@ class ShardCrew:
     """Of the run; absolute, because workers may start in other folders."""
     begin: Begin
 
-    def work(self, number: int, threads: int | None) -> None:
+    def work(self, threads: int | None) -> Iterator[None]:
         """See `mobilesam.engines.job.Crew`."""
         if not (self.folder / JOB_FILE).exists():
             raise DataError(
                 f"'{self.folder}' is not to be seen from {socket.gethostname()}: the plan and the claims are in it, so "
                 "every worker needs it under this path, as a network folder; only results and photos may be in a store"
             )
-        run_worker(self.folder, self.begin, threads=threads)
+        yield from finishing(self.folder, self.begin, threads=threads)
 
     def is_over(self) -> bool:
         """Whether every shard is done or set aside."""
@@ -61,6 +61,14 @@ class ShardCrew:
 
 
 def run_worker(folder: Path, begin: Begin, *, threads: int | None) -> int:
+    """Work on a run until every shard is done or set aside; returns the number of shards that this worker wrote.
+
+    Arguments and errors are those of `finishing`.
+    """
+    return sum(1 for _ in finishing(folder, begin, threads=threads))
+
+
+def finishing(folder: Path, begin: Begin, *, threads: int | None) -> Iterator[None]:
     """Work on a run until every shard is done or set aside, by whomever.
 
     Args:
@@ -68,8 +76,8 @@ def run_worker(folder: Path, begin: Begin, *, threads: int | None) -> int:
         begin: opens the run and loads its model.
         threads: of the model, per operator; None lets the runtime choose.
 
-    Returns:
-        The number of shards that this worker wrote.
+    Yields:
+        After each shard that this worker wrote.
 
     Raises:
         ModelError: the model here is not the one of the plan.
@@ -78,15 +86,17 @@ def run_worker(folder: Path, begin: Begin, *, threads: int | None) -> int:
     job, write = begin(folder, threads)
     claims = Claims(folder / "claims")
     sweep(folder / "shards")
-    written, pauses = 0, Pauses()
+    pauses = Pauses()
     while todo := job.unfinished():
-        taken = sum(work_on(job, i, write, claims) for i in claims.choose(job.names, todo))
-        written += taken
-        if taken:
+        has_written = False
+        for index in claims.choose(job.names, todo):
+            if work_on(job, index, write, claims):
+                has_written = True
+                yield
+        if has_written:
             pauses = Pauses()
         else:
             time.sleep(pauses.next())  # others hold what is left; should one die, its shard is taken over
-    return written
 
 
 def work_on(job: Job, index: int, write: Write, claims: Claims) -> bool:
