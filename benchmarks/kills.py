@@ -158,9 +158,10 @@ def torn(folder: Path) -> list[str]:
     """The files under their final names that are not whole."""
     found = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and TEMPORARY not in str(path.relative_to(folder)):
+        reader = READERS.get(path.suffix)
+        if reader is not None and path.is_file() and TEMPORARY not in str(path.relative_to(folder)):
             try:
-                READERS.get(path.suffix, lambda _: None)(path)
+                reader(path)
             except Exception as error:
                 found.append(f"{path.name}: {error}")
     return found

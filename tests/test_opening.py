@@ -21,6 +21,7 @@ from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.survey import survey
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.image import open_photo
+from mobilesam.image import open_stored as original
 from mobilesam.tracking.frames import open_frames
 
 needs_coco_eval = pytest.mark.skipif(not find_spec("faster_coco_eval"), reason="the extra eval is not installed")
@@ -75,16 +76,13 @@ def test_detections_are_measured_on_photos_in_the_range_that_is_given(run, deep:
 
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """How photos of data sets are opened from now on."""
-    from mobilesam.data import photo
-
     seen: list[dict[str, Any]] = []
-    original = photo.open_stored
 
     def open_stored(encoded: Any, **options: Any) -> Any:
         seen.append({key: options[key] for key in ("value_range", "max_pixels")})
         return original(encoded, **options)
 
-    monkeypatch.setattr(photo, "open_stored", open_stored)
+    monkeypatch.setattr("mobilesam.data.photo.open_stored", open_stored)
     return seen
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,11 +158,16 @@ def test_masks_and_embeddings_are_saved_by_the_same_rule(
         save(path)
 
 
-LABELME = {"version": "5", "shapes": [], "imagePath": "p.png", "imageData": None}
-COCO = {"images": [], "annotations": [], "categories": []}
-STUDIO = [{"data": {}, "meta": {"software": "written by mobilesam"}, "predictions": []}]
+LABELME: dict[str, Any] = {"version": "5", "shapes": [], "imagePath": "p.png", "imageData": None}
+COCO: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+STUDIO: list[Any] = [{"data": {}, "meta": {"software": "written by mobilesam"}, "predictions": []}]
 CVAT = "<!-- written by mobilesam -->\n<annotations>\n</annotations>\n"
-OF_TOOLS = {"labelme.json": LABELME, "instances.json": COCO, "label_studio.json": STUDIO, "cvat.xml": CVAT}
+OF_TOOLS: dict[str, Any] = {
+    "labelme.json": LABELME,
+    "instances.json": COCO,
+    "label_studio.json": STUDIO,
+    "cvat.xml": CVAT,
+}
 
 
 def write_of_tool(path: Path, extra: str = "") -> None:

@@ -290,3 +290,13 @@ def test_openapi_describes_every_route_with_schemas_that_exist(call) -> None:
     body = document["paths"]["/v1/segment"]["post"]["requestBody"]["content"]
     assert body["application/json"]["examples"]
     assert "multipart/form-data" in body
+
+
+def test_deep_photos_are_opened_in_the_range_of_the_service(make) -> None:
+    deep = (np.add.outer(np.arange(60), np.arange(80)) * 10 + 300).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(deep).save(file, "PNG")
+    found = make(value_range=(300.0, 2500.0)).service.decode(file.getvalue())
+    np.testing.assert_array_equal(found[..., 0], np.round(np.clip((deep - 300.0) / 2200, 0, 1) * 255))
+    with pytest.raises(mobilesam.SettingsError, match="'value_range' takes two numbers"):
+        make(value_range=(9.0, 1.0))
