@@ -110,7 +110,7 @@ def test_the_miniature_recipe_runs_to_its_tables(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "photos.tar", 12)  # a tenth may be held out
     few = write_shard(tmp_path / "few.tar", 2, scale=2)  # the recipe measures objects of 1000 pixels and more
     folder = ROOT / "recipes" / "miniature"
-    tiny = ("run.steps=2", "run.batch_size=2", "data.masks_per_photo=1", "validation.every=1")
+    tiny = ("run.steps=2", "run.batch_size=2", "validation.every=1")
     settings = [word for setting in tiny for word in ("--set", setting)]
     embed = ("-m", "mobilesam", "distill", "embed", str(folder / "decoupled.toml"), "--set", f"data.shards={shard}")
     call(tmp_path, *embed)
