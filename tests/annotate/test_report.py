@@ -193,9 +193,10 @@ def test_a_damaged_plan_is_named(job) -> None:
     with pytest.raises(DataError, match=r"manifest\.jsonl' is damaged"):
         job.shard(0)
     record = json.loads((job.folder / JOB_FILE).read_text())
-    (job.folder / JOB_FILE).write_text(json.dumps({**record, "choice": 5}))
-    with pytest.raises(DataError, match=r"job\.json' is damaged"):
-        open_job(job.folder, AnnotateJob)
+    for damaged in ({"choice": 5}, {"offsets": []}, {"suffix": "/x"}, {"num_problems": None}):
+        (job.folder / JOB_FILE).write_text(json.dumps({**record, **damaged}))
+        with pytest.raises(DataError, match=r"job\.json' is damaged"):
+            open_job(job.folder, AnnotateJob)
 
 
 def test_a_list_of_problems_that_is_not_utf8_is_copied(job) -> None:

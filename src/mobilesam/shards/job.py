@@ -186,7 +186,7 @@ def _open_job(output: Path, record: dict[str, Any], kind: type[AnyJob]) -> AnyJo
     if size != record["manifest_bytes"]:
         raise DataError(f"'{output / MANIFEST_FILE}' is missing or cut off; give a new folder")
     asked = record["asked"]
-    is_plan = has(record, PLAN) and has(asked, ASKED)
+    is_plan = has(record, PLAN) and has(asked, ASKED) and len(record["names"]) == len(record["offsets"])
     is_plan = is_plan and max(record["offsets"], default=0) <= size  # each line begins inside the manifest
     is_plan = is_plan and all(map(FILE_NAME.fullmatch, record["names"]))
     if not (is_plan and SUFFIX.fullmatch(record["suffix"])):
