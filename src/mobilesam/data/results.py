@@ -54,7 +54,6 @@ def holds_results(folder: Path, *, has_masks: bool = True) -> bool:
 def read_results(folder: Path, dataset: str) -> Iterator[Item]:
     """Every photo with the result that counts; a result without a photo, and a photo without one, are problems."""
     names = _files(folder)
-    present = set(names)
     results: dict[str, list[str]] = {}
     for ending in ENDINGS:
         for name in names:
@@ -62,13 +61,14 @@ def read_results(folder: Path, dataset: str) -> Iterator[Item]:
             is_longer = ending == RECORD and name.endswith(LABELME)
             if name.endswith(ending) and stem and name not in OF_ALL and not is_longer:
                 results.setdefault(stem, []).append(name)
-    beside = {Path(name).stem: name for name in reversed(names) if _is_photo(folder / name, results)}
+    taken = {name for found in results.values() for name in found}
+    beside = {Path(name).stem: name for name in reversed(names) if name not in taken and _is_photo(folder / name)}
     for stem in sorted(results | beside):
         id = PhotoId(dataset, stem)
         if stem not in results:
             yield Problem(id, NO_RESULT)
             continue
-        files = [folder / name for name in results[stem] if name in present]
+        files = [folder / name for name in results[stem]]
         photo = folder / beside[stem] if stem in beside else _first_photo(files)
         if photo is None:
             yield Problem(id, NO_PHOTO)
@@ -82,10 +82,9 @@ def _truth(file: Path, dataset: str) -> Truth:
     return PixelTruth(dataset, FileRef(str(file)), "instances" if file.name.endswith(LABELS) else "object")
 
 
-def _is_photo(path: Path, results: dict[str, list[str]]) -> bool:
-    """Whether a file is a photo rather than a result, or another picture that we wrote, such as an overlay."""
-    is_result = any(path.name in names for names in results.values())
-    return is_photo_name(path.name) and not is_result and not is_picture_of_ours(path)
+def _is_photo(path: Path) -> bool:
+    """Whether a file is a photo rather than a picture that we wrote, such as an overlay."""
+    return is_photo_name(path.name) and not is_picture_of_ours(path)
 
 
 def _first_photo(files: list[Path]) -> Path | None:
