@@ -68,7 +68,7 @@ def attention(steps: int, batch: int, side: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in ATTENTIONS}
     for number in range(steps + WARM_UP):
         for name, function in ATTENTIONS.items():
-            transformer.attention = function  # type: ignore[attr-defined]
+            transformer.attention = function
             seconds[name].append(time_step(step, batch, side, number))
     return {name: values[WARM_UP:] for name, values in seconds.items()}
 

@@ -153,7 +153,7 @@ def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPa
     class Published:
         info = replace(sam.info, name="mobile_sam")
 
-    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, device: mobilesam.Predictor(Published()))  # type: ignore[arg-type]
+    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, device: mobilesam.Predictor(Published()))
     assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
     with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
         sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")
@@ -312,7 +312,7 @@ def test_what_sam_refuses_is_refused_and_the_next_prompt_works(coffee: Path, pro
     predictor = SamPredictor(sam_model_registry["embedded"]())
     predictor.set_image(open_photo(coffee))
     with pytest.raises(PromptError):
-        predictor.predict(**prompt)  # type: ignore[arg-type]
+        predictor.predict(**prompt)
     masks_, _, _ = predictor.predict(box=np.array([170, 15, 410, 310]), multimask_output=False)
     assert masks_[0].sum() > 10_000
 
@@ -350,7 +350,7 @@ def test_features_are_a_tensor_where_torch_is_installed(
 def test_an_image_that_sam_fails_on_is_refused_in_words(predictor: SamPredictor, image: object, why: str) -> None:
     before = predictor.original_size
     with pytest.raises(ImageError, match=why):
-        predictor.set_image(image)  # type: ignore[arg-type]
+        predictor.set_image(image)
     assert predictor.original_size == before
 
 
@@ -379,7 +379,7 @@ def test_an_embedding_that_a_script_kept_is_used_again(predictor: SamPredictor, 
     change = {"tensor": lambda x: x, "half": lambda x: x.half(), "array": lambda x: x.numpy(), "list": lambda x: x}
     restored["features"] = change[kind](restored["features"])
     if kind == "list":
-        restored |= {"original_size": list(kept["original_size"]), "input_size": list(kept["input_size"])}
+        restored |= {"original_size": list(kept["original_size"]), "input_size": list(kept["input_size"])}  # type: ignore[call-overload]
     other = SamPredictor(predictor.model)
     for name, value in restored.items():
         setattr(other, name, value)
@@ -434,9 +434,9 @@ WRONG_PROMPTS = {
 
 @pytest.mark.parametrize("message", WRONG_PROMPTS)
 def test_a_prompt_of_another_shape_or_kind_is_refused_in_words(predictor: SamPredictor, message: str) -> None:
-    for prompt in WRONG_PROMPTS[message]:
+    for prompt in WRONG_PROMPTS[message]:  # type: ignore[attr-defined]
         with pytest.raises(PromptError, match=re.escape(message)):
-            predictor.predict(**prompt)  # type: ignore[arg-type]
+            predictor.predict(**prompt)
 
 
 def test_tensors_and_batches_of_another_shape_are_refused_in_words(predictor: SamPredictor) -> None:
@@ -448,4 +448,4 @@ def test_tensors_and_batches_of_another_shape_are_refused_in_words(predictor: Sa
             predictor.model([record])  # type: ignore[list-item]
     for photo in (None, 3, torch.zeros(3, 4, 4)):
         with pytest.raises(ImageError, match="a photo is a path, bytes, a PIL image or an array, not"):
-            open_photo(photo)  # type: ignore[arg-type]
+            open_photo(photo)

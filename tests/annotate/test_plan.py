@@ -156,7 +156,7 @@ def test_prompts_that_match_no_photo_are_counted_and_named(photos, small, tmp_pa
         "annotations": [{"image_id": i, "bbox": [1, 2, 30, 40]} for i in (7, 8, 8, 9)],
         "categories": [],
     }
-    file["annotations"] += [{"file_name": name, "bbox": [1, 2, 3, 4]} for name in ("sub/d.jpg", "old/c.jpg")]
+    file["annotations"] += [{"file_name": name, "bbox": [1, 2, 3, 4]} for name in ("sub/d.jpg", "old/c.jpg")]  # type: ignore[operator]
     (tmp_path / "boxes.json").write_text(json.dumps(file))
     job = plan(photos, tmp_path / "out", small, tmp_path / "boxes.json")
     assert (job.num_prompts, job.num_problems) == (2, 3)

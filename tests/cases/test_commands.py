@@ -116,10 +116,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "image_id of nobody": (second(image_id=99), "images that the file does not list"),
 }
 RIGHT: dict[str, Callable[[dict[str, Any]], None]] = {
-    "sizes are left out": lambda record: [image.pop(key) for image in record["images"] for key in ("width", "height")],
+    "sizes are left out": lambda record: [image.pop(key) for image in record["images"] for key in ("width", "height")],  # type: ignore[dict-item]
     "backslashes": of_image(file_name="images\\p2.jpg"),
-    "ids are texts": lambda record: (of_image(id="b")(record), second(image_id="b")(record)),
-    "ids are fractions": lambda record: (of_image(id=2.0)(record), second(image_id="2")(record)),
+    "ids are texts": lambda record: (of_image(id="b")(record), second(image_id="b")(record)),  # type: ignore[dict-item]
+    "ids are fractions": lambda record: (of_image(id=2.0)(record), second(image_id="2")(record)),  # type: ignore[dict-item]
     "the far end of the world": second(segmentation=[outline(), [-1e9, -1e9, -1e9 + 9, -1e9, -1e9, -1e9 + 9]]),
 }
 

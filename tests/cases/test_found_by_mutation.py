@@ -81,4 +81,4 @@ def test_a_changed_embedding_file_is_refused(
 def test_settings_of_another_kind_are_refused() -> None:
     for value in ("x", 2.5):
         with pytest.raises(SettingsError, match="points_per_side"):
-            mobilesam.EverythingSettings(points_per_side=value)  # type: ignore[arg-type]
+            mobilesam.EverythingSettings(points_per_side=value)

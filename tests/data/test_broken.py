@@ -304,7 +304,7 @@ def test_a_yolo_line_that_we_write_is_read_back_as_the_same_mask(tmp_path: Path,
     class Found:
         array, original_hw = mask, HW
 
-    annotation = yolo(tmp_path, yolo_line(Found()))  # type: ignore[arg-type]
+    annotation = yolo(tmp_path, yolo_line(Found()))
     np.testing.assert_array_equal(annotation.objects[0].mask(HW), mask)
 
 
@@ -348,7 +348,7 @@ def test_a_jpeg_keeps_the_band_that_does_not_count(tmp_path: Path) -> None:
     save(tmp_path / "data_GT" / "a.jpg", RGB)
     save(tmp_path / "boundary_GT" / "a.jpg", labels, quality=95)
     (one,) = only(tmp_path).objects
-    ignored = one.shape.ignored()  # type: ignore[union-attr]
+    ignored = one.shape.ignored()
     inside = slice(32, 38)
     assert ignored[:, inside].all()
     assert not one.mask(HW)[:, inside].any()

@@ -138,7 +138,7 @@ def test_davis_has_an_object_per_index_and_ignores_255(tmp_path: Path) -> None:
     save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", labels)
     sample = only(tmp_path)
     check_masks(sample, [labels == 1, labels == 2])
-    np.testing.assert_array_equal(sample.annotation().objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(sample.annotation().objects[0].shape.ignored(), labels == 255)
     save(tmp_path / "Annotations" / "480p" / "bear" / "00000.png", OBJECTS[0].astype(np.uint8) * 255)
     check_masks(only(tmp_path), [OBJECTS[0]])
 
@@ -176,7 +176,7 @@ def test_a_photo_that_does_not_decode_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"annotations": []}')
     (sample,) = read(tmp_path)
     with pytest.raises(DataError, match=r"a\.jpg: photo 'a' cannot be read"):
-        sample.open()  # type: ignore[union-attr]
+        sample.open()
 
 
 def test_what_is_no_data_set_says_so(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_voc_reads_the_segmented_photos_alone_though_it_has_boxes_in_a_folder_an
     assert isinstance(photo, PhotoRef)
     assert photo.name == "a.jpg"
     check_masks(photo, [labels == 1, labels == 2])
-    np.testing.assert_array_equal(photo.annotation().objects[0].shape.ignored(), labels == 255)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(photo.annotation().objects[0].shape.ignored(), labels == 255)
     assert isinstance(problem, Problem)
     assert "no photo" in problem.reason
 

@@ -173,4 +173,4 @@ def test_of_two_members_of_one_name_the_last_counts_as_when_a_tar_is_extracted(t
             add_member(tar, "a.jpg", data)
         add_member(tar, "a.json", record())
     (photo,) = read(tmp_path / "s.tar")
-    assert photo.open().shape == RGB.shape  # type: ignore[union-attr]
+    assert photo.open().shape == RGB.shape

@@ -44,7 +44,7 @@ def test_a_label_picture_is_decoded_once_for_all_its_objects(tmp_path: Path, mon
     for value in (0, 40, 80, 120, 160, 200, 255, 7):
         shape = PixelShape(FileRef(str(tmp_path / "a.png")), value, 255)
         np.testing.assert_array_equal(from_rle(cache.rle(shape, labels.shape)), labels == value)
-        np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 255)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 255)
     assert len(calls) == 1
 
 
@@ -53,5 +53,5 @@ def test_a_mask_of_one_object_has_its_band_that_does_not_count(tmp_path: Path) -
     Image.fromarray(labels).save(tmp_path / "a.png")
     shape, cache = PixelShape(FileRef(str(tmp_path / "a.png")), None, 128), Pictures()
     np.testing.assert_array_equal(from_rle(cache.rle(shape, (2, 3))), (labels > 0) & (labels != 128))
-    np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 128)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 128)
     assert cache.ignored(PixelShape(shape.file)) is None

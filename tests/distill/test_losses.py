@@ -10,7 +10,7 @@ EVERYWHERE = torch.ones(2, 1, 3, 3, dtype=torch.bool)
 
 
 def only(**weights: float) -> EmbeddingLossConfig:
-    return EmbeddingLossConfig(**{"mse": 0.0, **weights})  # type: ignore[arg-type]
+    return EmbeddingLossConfig(**{"mse": 0.0, **weights})
 
 
 @pytest.mark.parametrize(

@@ -39,5 +39,5 @@ def test_ray_is_started_with_its_usage_statistics_off_unless_the_user_asks_for_t
     else:
         monkeypatch.setenv(SWITCH, given)
     with pytest.raises(StartedError):
-        engine.run_ray(Crew.__new__(Crew), 1, None, lambda: None, address=None)
+        engine.run_ray(Crew.__new__(Crew), 1, None, lambda: None, address=None)  # type: ignore[type-abstract]
     assert seen == [given or "0"]

@@ -33,7 +33,7 @@ def rows(ious: Sequence[float], dataset: str = "d", name: str = "p") -> list[Row
 def test_reports_are_paired_by_object_and_strangers_refused() -> None:
     result = compare(rows([0.5] * 9), rows([0.6] * 9))["box"]
     assert result.difference == pytest.approx(0.1)
-    assert (result.low, result.high) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert (result.low, result.high) == (pytest.approx(0.1), pytest.approx(0.1))  # type: ignore[comparison-overlap]
     with pytest.raises(DataError, match="share no object"):
         compare(rows([0.5]), rows([0.5], name="q"))
 
@@ -43,7 +43,7 @@ def test_photos_of_one_name_in_two_data_sets_are_paired_each_with_its_own() -> N
     b = rows([0.4, 0.4], "two") + rows([0.1, 0.3], "one")
     result = compare(a, b)["box"]
     assert result.num_objects == 4
-    assert (result.a, result.b) == (pytest.approx(0.25), pytest.approx(0.3))
+    assert (result.a, result.b) == (pytest.approx(0.25), pytest.approx(0.3))  # type: ignore[comparison-overlap]
     with pytest.raises(DataError, match="share no object"):
         compare(rows([0.5], "one"), rows([0.5], "two"))
 

@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = run_module.evaluate_photo
 
     def noted(models: Models, photo: object, settings: EvaluateSettings) -> PhotoResult:
-        result = original(models, photo, settings)  # type: ignore[arg-type]
+        result = original(models, photo, settings)
         paths.append(result.photo.path)
         return result
 
@@ -54,7 +54,7 @@ class OtherWeights:
 def set_weights(models: Models, role: str, sha256: str) -> Models:
     """The models, one of them with other weights."""
     other = OtherWeights(getattr(models, role).backend, sha256)
-    return replace(models, **{role: Predictor(other)})  # type: ignore[arg-type]
+    return replace(models, **{role: Predictor(other)})
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ def test_random_draws_depend_on_protocol_and_object_alone() -> None:
     answer = ask("box-jitter", truth, images, "auto")
     assert answer is not None
     assert answer.box == (18.996257724979515, 15.252182853646417, 42.515181980488975, 40.84274340755422)
-    assert ask("box-jitter", truth, images, "auto").box == answer.box  # type: ignore[union-attr]
-    assert ask("box-jitter", replace(truth, id="photo/8"), images, "auto").box != answer.box  # type: ignore[union-attr]
+    assert ask("box-jitter", truth, images, "auto").box == answer.box
+    assert ask("box-jitter", replace(truth, id="photo/8"), images, "auto").box != answer.box
 
 
 def test_questions_that_a_protocol_cannot_ask_are_counted_as_left_out(
@@ -134,13 +134,13 @@ def test_the_masks_of_a_photo_are_not_in_memory_all_at_once(
         assert truth.mask.shape == hw
         return Answer(truth.mask, 1.0)
 
-    monkeypatch.setattr(photo_module, "embed", lambda models, photo: Images(Student(), None))  # type: ignore[arg-type]
+    monkeypatch.setattr(photo_module, "embed", lambda models, photo: Images(Student(), None))
     monkeypatch.setattr(photo_module, "ask", answer)
     monkeypatch.setattr(photo_module, "boundary_iou", lambda *_: 1.0)
     monkeypatch.setattr(PhotoRef, "annotation", lambda self: annotation)
     photo = PhotoRef(PhotoId("d", "p"), FileRef("p"), None)
     tracemalloc.start()
-    result = evaluate_photo(Models(None, None), photo, replace(settings, protocols=("box",), max_objects=5))  # type: ignore[arg-type]
+    result = evaluate_photo(Models(None, None), photo, replace(settings, protocols=("box",), max_objects=5))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert asked == [f"p/{i}" for i in range(55, 60)]
@@ -162,7 +162,7 @@ def test_a_label_picture_is_decoded_once_for_the_objects_of_a_photo(
     assert len(calls) == 1
     for i, one in enumerate(found, 1):
         np.testing.assert_array_equal(one.decode().mask, labels == i)
-        np.testing.assert_array_equal(one.decode().ignored, labels == 3)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(one.decode().ignored, labels == 3)
     _, problems = read_objects(PhotoId("d", "p"), Annotation("s", tuple(objects)), (40, 60))
     assert "object p/1: the mask is 30x20, the photo 60x40" in problems[0].reason
 
@@ -176,7 +176,7 @@ def test_a_photo_that_uses_up_the_memory_is_a_problem_of_its_own(
     def failing(protocol: str, truth: Truth, images: Images, zoom: object) -> Answer | None:
         if truth.id.startswith("photo_03/"):
             raise error
-        return original(protocol, truth, images, zoom)  # type: ignore[arg-type]
+        return original(protocol, truth, images, zoom)
 
     monkeypatch.setattr(photo_module, "ask", failing)
     results, _ = run(replace(settings, protocols=("box",)), tmp_path / "j")

@@ -34,7 +34,7 @@ def test_a_perfect_model_scores_one_and_an_empty_one_zero(name: str) -> None:
 def test_box_asks_with_the_tight_box_and_takes_the_single_mask() -> None:
     image = ask(lambda _: [square(), EMPTY, EMPTY, EMPTY])
     answer = PROTOCOLS["box"](question(image))
-    asked = image.backend.asked[-1]
+    asked = image.backend.asked[-1]  # type: ignore[attr-defined]
     assert asked["coords"][0].tolist() == [[16, 16], [40, 40]]
     assert asked["labels"][0].tolist() == [2, 3]
     assert (answer.mask == square()).all()
@@ -83,7 +83,7 @@ def test_corrections_click_the_deepest_error_and_feed_the_mask_back() -> None:
     x, y = answer.points[1]
     assert 50 <= x <= 53
     assert 50 <= y <= 53
-    assert [float(asked["has_mask_input"][0]) for asked in image.backend.asked] == [0, 1, 1]
+    assert [float(asked["has_mask_input"][0]) for asked in image.backend.asked] == [0, 1, 1]  # type: ignore[attr-defined]
     assert len(set(answer.points)) == 3, "no pixel is clicked twice"
     assert ious == pytest.approx([576 / 832] * 3)
 
@@ -92,8 +92,8 @@ def test_a_missed_part_deeper_than_a_wrong_one_is_clicked_first() -> None:
     truth = square(side=40, x=0, y=0)
     predicted = square(side=10, x=50, y=50)
     free = np.ones_like(truth)
-    assert next_click(predicted, truth, free, None)[1] == 1  # type: ignore[index]
-    assert next_click(truth | predicted, truth, free, None)[1] == 0  # type: ignore[index]
+    assert next_click(predicted, truth, free, None)[1] == 1
+    assert next_click(truth | predicted, truth, free, None)[1] == 0
     assert next_click(truth, truth, free, None) is None
     assert next_click(truth | predicted, truth, free, predicted) is None, "ignored pixels are no errors"
 
@@ -102,7 +102,7 @@ def test_a_missed_part_deeper_than_a_wrong_one_is_clicked_first() -> None:
 def test_noc_of_a_model_that_needs_k_clicks_is_k(k: int) -> None:
     image = ask(lambda count: [square() if count >= k else square(side=12)])
     assert PROTOCOLS["noc"](question(image)).clicks_needed == ClicksNeeded(k, k, False, False)
-    assert len(image.backend.asked) == k
+    assert len(image.backend.asked) == k  # type: ignore[attr-defined]
 
 
 def test_noc_counts_failures_as_twenty() -> None:

@@ -31,7 +31,7 @@ def test_impossible_settings_and_those_that_do_nothing_are_refused(changed: dict
 
 def test_settings_are_named_and_never_counted_off() -> None:
     with pytest.raises(TypeError):
-        EvaluateSettings(("x",), ("box",))  # type: ignore[misc]
+        EvaluateSettings(("x",), ("box",))  # type: ignore[call-arg]
 
 
 def test_other_settings_have_another_fingerprint() -> None:

@@ -56,7 +56,7 @@ def test_small_holes_are_filled_and_small_islands_removed_but_never_the_last() -
     assert cleaned.sum() == 99
     assert remove_small_regions(mask, 1, holes=True)[1] is False
     assert remove_small_regions(mask, 1000, holes=False)[0].sum() == 99
-    assert remove_small_regions(np.zeros((4, 4), bool), 5, holes=False) == (pytest.approx(np.zeros((4, 4))), False)
+    assert remove_small_regions(np.zeros((4, 4), bool), 5, holes=False) == (pytest.approx(np.zeros((4, 4))), False)  # type: ignore[comparison-overlap]
 
 
 def test_points_lie_in_the_middle_of_their_cells() -> None:

@@ -181,7 +181,7 @@ def test_what_is_asked_otherwise_is_done_again(embedded: mobilesam.Predictor) ->
         info = embedded.info.at(256)
 
     settings = EverythingSettings()
-    others = [mobilesam.Predictor(backend()) for backend in (Coarser, Smaller)]  # type: ignore[arg-type]
+    others = [mobilesam.Predictor(backend()) for backend in (Coarser, Smaller)]
     prints = {fingerprint(sam, settings, ALL) for sam in (embedded, *others)}
     prints |= {fingerprint(embedded, replace(settings, refine=True), ALL), fingerprint(embedded, settings, ALL[1:])}
     assert len(prints) == 5

@@ -163,7 +163,7 @@ def test_the_second_pass_asks_around_what_is_small(
             embedded,
             coffee_embedding,
             settings=replace(settings, small_share=share),
-            progress=lambda done, total, asked=asked: asked.append(total),
+            progress=lambda done, total, asked=asked: asked.append(total),  # type: ignore[misc]
         )
         assert asked[0] == 64
         assert fewest <= (asked[-1] if asked[-1] != 64 else 0) <= most
@@ -226,7 +226,7 @@ def test_impossible_settings_are_refused(setting: str, value: int) -> None:
     with pytest.raises(SettingsError, match=setting):
         EverythingSettings(**{setting: value})
     with pytest.raises(SettingsError, match='one of "small", "uncovered", found'):
-        EverythingSettings(dense_where="nowhere")  # type: ignore[arg-type]
+        EverythingSettings(dense_where="nowhere")
 
 
 LARGE = """
@@ -275,7 +275,7 @@ def test_what_is_given_in_another_shape_is_refused(
     message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        mobilesam.segment_everything(embedded, coffee_embedding, settings=QUICK, **arguments)  # type: ignore[arg-type]
+        mobilesam.segment_everything(embedded, coffee_embedding, settings=QUICK, **arguments)
 
 
 def test_a_region_may_be_a_list_and_a_picture(
@@ -308,11 +308,11 @@ def test_a_region_may_be_a_list_and_a_picture(
 def test_settings_that_make_no_sense_are_named(setting: dict[str, object]) -> None:
     (name,) = setting
     with pytest.raises(SettingsError, match=name):
-        mobilesam.EverythingSettings(**setting)  # type: ignore[arg-type]
+        mobilesam.EverythingSettings(**setting)
 
 
 def test_numbers_of_numpy_are_settings_too() -> None:
-    settings = mobilesam.EverythingSettings(points_per_side=np.int64(4), pred_iou_thresh=np.float32(0.5))  # type: ignore[arg-type]
+    settings = mobilesam.EverythingSettings(points_per_side=np.int64(4), pred_iou_thresh=np.float32(0.5))
     assert settings.points_per_side == 4
 
 

@@ -28,11 +28,11 @@ def test_the_mean_output_of_a_rounded_layer_is_that_before(layer: nn.Linear | nn
     before = {name: value.clone() for name, value in network.state_dict().items()}
     dims = (0,) if is_linear else (0, 2, 3)
     sums: dict[str, tuple[torch.Tensor, int]] = {}
-    with torch.no_grad(), watching(network, sums):  # type: ignore[arg-type]
+    with torch.no_grad(), watching(network, sums):
         expected = network(x).mean(dims)
         layer.weight.copy_((layer.weight * 4).round() / 4)
         shifted = network(x).mean(dims)
-        correct_biases(network, before, {name: (total / count).float() for name, (total, count) in sums.items()})  # type: ignore[arg-type]
+        correct_biases(network, before, {name: (total / count).float() for name, (total, count) in sums.items()})
         found = network(x).mean(dims)
     assert (shifted - expected).abs().max() > 0.01
     assert (found - expected).abs().max() < 2e-3, "the bias is rounded to float16"

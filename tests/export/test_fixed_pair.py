@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused_in_words(
     monkeypatch.setattr("mobilesam.extras.find_spec", lambda name: None)
     for backend in ("auto", "litert"):
         with pytest.raises(MissingExtraError, match=r"the litert backend needs .*\[litert\]"):
-            mobilesam.load(folder, backend=backend)  # type: ignore[arg-type]
+            mobilesam.load(folder, backend=backend)
 
 
 def test_another_process_opens_the_same_files(ours: Predictor, coffee: Path) -> None:

@@ -63,7 +63,7 @@ def test_masks_are_made_only_for_prompts_that_are_sure_enough(published: Sam) ->
         masks, scores = folded.decode(published, *inputs)
         best = scores.amax(dim=1)
         threshold = best.sort().values[3:5].mean()  # between two scores, so that rounding decides nothing
-        some, same_scores = folded.decode(published, *inputs, threshold)
+        some, same_scores = folded.decode(published, *inputs, threshold)  # type: ignore[call-arg]
     assert_same_function(same_scores, scores)
     assert_same_function(some, masks[best > threshold])
     assert len(some) == 2

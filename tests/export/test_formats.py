@@ -191,7 +191,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide")
     for form in ("ort", "onnx"):
         sam = with_positions(Sam(replace(TINY, encoder=encoder)))
-        export_as(sam, folder / form, form, licence="x", precision="int8-weights", check=ANY)  # type: ignore[arg-type]
+        export_as(sam, folder / form, form, licence="x", precision="int8-weights", check=ANY)
     return folder
 
 
@@ -232,7 +232,7 @@ def test_openvinos_own_files_keep_a_byte_for_each_weight(tiny_checkpoint: Path, 
     sizes = {}
     for precision in ("float32", "int8-weights"):
         sam, folder = checkpoint.load(tiny_checkpoint), tmp_path / precision
-        export_as(sam, folder, "openvino", licence="x", precision=precision, check=ANY)  # type: ignore[arg-type]
+        export_as(sam, folder, "openvino", licence="x", precision=precision, check=ANY)
         sizes[precision] = sum(path.stat().st_size for path in folder.glob("*.bin"))
     weights = sum(value.numel() for value in sam.state_dict().values() if value.numel() >= 1024)
     assert sizes["int8-weights"] < sizes["float32"] - 2.5 * weights

@@ -28,7 +28,7 @@ def exact() -> Sam:
 def test_the_low_rank_decoder_computes_the_plain_one(published: Sam, num_prompts: int, num_points: int) -> None:
     inputs = [torch.from_numpy(a) for a in decoder_feed(published, num_prompts, num_points, 0.0).values()]
     with torch.inference_mode():
-        plain, low = published.decode(*inputs), low_rank.decode(published, *inputs[:3], EVERYONE)
+        plain, low = published.decode(*inputs), low_rank.decode(published, *inputs[:3], EVERYONE)  # type: ignore[call-arg]
     for a, b in zip(plain, low, strict=True):
         assert_same_function(b, a)
 
@@ -36,7 +36,7 @@ def test_the_low_rank_decoder_computes_the_plain_one(published: Sam, num_prompts
 def test_the_low_rank_decoder_is_the_plain_one_exactly(exact: Sam) -> None:
     inputs = [torch.from_numpy(a).double() for a in decoder_feed(exact, 3, 4, 0.0).values()]
     with torch.inference_mode():
-        plain, low = exact.decode(*inputs), low_rank.decode(exact, *inputs[:3], EVERYONE.double())
+        plain, low = exact.decode(*inputs), low_rank.decode(exact, *inputs[:3], EVERYONE.double())  # type: ignore[call-arg]
     for a, b in zip(plain, low, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-9)
 
@@ -44,11 +44,11 @@ def test_the_low_rank_decoder_is_the_plain_one_exactly(exact: Sam) -> None:
 def test_masks_are_made_only_for_prompts_that_are_sure_enough(published: Sam) -> None:
     inputs = [torch.from_numpy(a) for a in decoder_feed(published, 6, 2, 0.0).values()][:3]
     with torch.inference_mode():
-        masks, scores = low_rank.decode(published, *inputs, EVERYONE)
+        masks, scores = low_rank.decode(published, *inputs, EVERYONE)  # type: ignore[call-arg]
         best = scores.amax(dim=1)
         threshold = best.sort().values[3:5].mean()  # between two scores, so that rounding decides nothing
-        some, same_scores = low_rank.decode(published, *inputs, threshold)
-        none, _ = low_rank.decode(published, *inputs, -EVERYONE)
+        some, same_scores = low_rank.decode(published, *inputs, threshold)  # type: ignore[call-arg]
+        none, _ = low_rank.decode(published, *inputs, -EVERYONE)  # type: ignore[call-arg]
     assert_same_function(same_scores, scores)
     assert_same_function(some, masks[best > threshold])
     assert len(some) == 2
@@ -63,6 +63,6 @@ def test_a_layer_norm_of_cells_that_are_never_built(published: Sam) -> None:
     cells = low_rank.Cells(torch.randn(k, c), torch.rand(n, 1, k) + 0.5, (written,), torch.zeros(c))
     norm = published.mask_decoder.transformer.layers[0].norm4
     with torch.inference_mode():
-        expected = norm(low_rank.times(cells, torch.eye(c), torch.zeros(c)))
+        expected = norm(low_rank.times(cells, torch.eye(c), torch.zeros(c)))  # type: ignore[operator]
         found = low_rank.times(low_rank.normalise(norm, cells), torch.eye(c), torch.zeros(c))
     assert_same_function(found, expected)

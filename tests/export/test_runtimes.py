@@ -35,7 +35,7 @@ ALL = [*RUNTIMES, pytest.param("coreml", marks=needs_coreml)]
 PRECISIONS = [
     pytest.param(form, precision, marks=mark)
     for form, mark in (("litert", needs_litert), ("executorch", needs_executorch), ("coreml", needs_coreml))
-    for precision in FORMATS[form].precisions  # type: ignore[index]
+    for precision in FORMATS[form].precisions
     if precision != "float32"
 ]
 ATTENTIVE = {"tiny": TINY, "tiny_vit": TINY_VIT}
@@ -75,7 +75,7 @@ def attentive(name: str) -> Sam:
 def test_the_runtime_answers_the_prompts_as_onnxruntime_does(
     form: BackendName, name: str, exported: Exported, coffee: Path
 ) -> None:
-    folder = exported(form, name)  # type: ignore[arg-type]
+    folder = exported(form, name)
     card = json.loads((folder / "model.json").read_text())
     assert max(card["verified"].values()) < 1e-5
     images = [
@@ -88,13 +88,13 @@ def test_the_runtime_answers_the_prompts_as_onnxruntime_does(
         {"box": (170, 15, 410, 310)},
         {"points": [(300, 180)], "zoom": True},
     ):
-        found, expected = (image.predict(**prompt) for image in images)  # type: ignore[arg-type]
+        found, expected = (image.predict(**prompt) for image in images)
         assert_same_masks(found.masks, expected.masks)
 
 
 @pytest.mark.parametrize("form", RUNTIMES)
 def test_the_command_segments_with_it(form: str, run: Any, exported: Exported, coffee: Path) -> None:
-    folder = exported(form)  # type: ignore[arg-type]
+    folder = exported(form)
     code, out, err = run("segment", coffee, "-m", folder, "--backend", form, "--point", "300,180", "-o", "m.png")
     assert (code, Path("m.png").is_file()) == (0, True), out + err
     code, _, err = run("segment", coffee, "-m", folder, "--backend", form, *["--point", "300,180"] * 6, "-o", "n.png")
@@ -113,7 +113,7 @@ def test_the_benchmark_has_its_row(form: str, run: Any, tiny_lite_checkpoint: Pa
 
 @pytest.mark.parametrize("form", RUNTIMES)
 def test_the_files_are_verified_in_the_runtime(form: BackendName, run: Any, exported: Exported) -> None:
-    code, out, err = run("models", "verify", exported(form))  # type: ignore[arg-type]
+    code, out, err = run("models", "verify", exported(form))
     assert code == 0, err
     assert out.rstrip().endswith("and load")
 
@@ -144,7 +144,7 @@ def test_executorch_computes_with_the_threads_that_it_is_given(exported: Exporte
 
 @pytest.mark.parametrize("form", RUNTIMES)
 def test_a_file_that_is_no_model_is_refused(form: BackendName, exported: Exported, tmp_path: Path) -> None:
-    folder = exported(form)  # type: ignore[arg-type]
+    folder = exported(form)
     card = json.loads((folder / "model.json").read_text())
     del card["sha256"]
     (tmp_path / "model.json").write_text(json.dumps(card))
@@ -249,7 +249,7 @@ def test_a_package_of_an_encoder_with_attention_is_one_that_coreml_takes(exporte
     biases = [part for part in attentive(name).image_encoder.modules() if hasattr(part, "attention_biases")]
     assert bool(biases) == (name == "tiny")
     for part in biases:  # gathered before the export, for each pair of cells
-        assert part.attention_biases[:, part.bias_index].numpy(force=True).tobytes() in weights
+        assert part.attention_biases[:, part.bias_index].numpy(force=True).tobytes() in weights  # type: ignore[operator]
 
 
 @needs_coreml

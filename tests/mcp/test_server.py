@@ -163,7 +163,7 @@ def test_a_photo_is_never_replaced_by_a_result(ask: Callable[..., Any], folder: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs rights there")
-def test_a_link_where_a_result_would_go_is_refused(ask: Callable[..., Any], folder: Path, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+def test_a_link_where_a_result_would_go_is_refused(ask: Callable[..., Any], folder: Path, tmp_path_factory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (folder / "mobilesam").symlink_to(elsewhere)
     calls = [(name, {"photo": "coffee.png"}) for name in ("segment", "everything", "cut_out")]

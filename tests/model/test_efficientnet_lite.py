@@ -38,7 +38,7 @@ def test_sizes_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize("side", [32, 64, 96, 256])
 def test_any_multiple_of_32_gives_a_cell_per_16_pixels(side: int) -> None:
-    encoder = EfficientNetLite(TINY_LITE.encoder, 32).eval()  # type: ignore[arg-type]
+    encoder = EfficientNetLite(TINY_LITE.encoder, 32).eval()
     assert encoder(torch.rand(2, 3, side, side)).shape == (2, 32, side // 16, side // 16)
 
 
@@ -47,13 +47,18 @@ def test_a_folded_convolution_is_the_convolution_and_its_batch_norm(kernel: int,
     layer = randomised(ConvNorm(8, 8, kernel, stride, groups)).eval()
     x = torch.randn(2, 8, 12, 12)
     expected = F.batch_norm(
-        layer.conv(x), layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=NORM_EPS
+        layer.conv(x),  # type: ignore[operator]
+        layer.running_mean,
+        layer.running_var,
+        layer.weight,
+        layer.bias,
+        eps=NORM_EPS,
     )
     assert_same_function(layer(x).detach(), expected.detach())
 
 
 def test_batch_statistics_stay_as_they_are_in_training() -> None:
-    encoder = randomised(EfficientNetLite(TINY_LITE.encoder, 32)).train()  # type: ignore[arg-type]
+    encoder = randomised(EfficientNetLite(TINY_LITE.encoder, 32)).train()
     before = {key: value.clone() for key, value in encoder.named_buffers()}
     encoder(torch.rand(2, 3, 64, 64)).sum().backward()
     assert before
@@ -70,7 +75,7 @@ def test_the_gradient_of_a_bfloat16_depthwise_convolution_is_the_float32_one(str
         if fast:
             y = FastDepthwise.apply(leaves[0].bfloat16(), leaves[1], leaves[2], stride).float()
         else:
-            y = F.conv2d(*leaves, stride, 1, 1, 6)
+            y = F.conv2d(*leaves, stride, 1, 1, 6)  # type: ignore[call-overload]
         (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape).bfloat16().float()).sum().backward()
         grads.append([leaf.grad for leaf in leaves])
     for fast_grad, grad in zip(*grads, strict=True):

@@ -27,8 +27,8 @@ def published(encoder: EfficientNetLite) -> dict[str, Tensor]:
     theirs: dict[str, Tensor] = {"_fc.weight": torch.zeros(3, 3), "_conv_head.weight": torch.zeros(1)}
     for ours, (conv, norm) in imagenet.names(encoder).items():
         layer = encoder.get_submodule(ours)
-        theirs[f"{conv}.weight"] = torch.randn(layer.conv.weight.shape, generator=generator)  # type: ignore[union-attr,operator]
-        theirs |= {f"{norm}.{key}": torch.rand(layer.weight.shape, generator=generator) + 0.5 for key in NORM}  # type: ignore[operator]
+        theirs[f"{conv}.weight"] = torch.randn(layer.conv.weight.shape, generator=generator)
+        theirs |= {f"{norm}.{key}": torch.rand(layer.weight.shape, generator=generator) + 0.5 for key in NORM}
         theirs[f"{norm}.num_batches_tracked"] = torch.tensor(1)
     return theirs
 

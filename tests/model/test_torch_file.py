@@ -14,7 +14,7 @@ from mobilesam.model.sam import Sam
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (Path.touch, (tmp_path / "owned",))
+            return (Path.touch, (tmp_path / "owned",))  # type: ignore[return-value]
 
     torch.save({"x": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ModelError, match="weights_only"):

@@ -14,7 +14,7 @@ HW = (120, 160)
 
 def lowered(box: tuple[float, ...], hw: tuple[int, int], photo_hw: tuple[int, int], origin=(0, 0)) -> np.ndarray:
     logits = np.zeros(hw, np.float32)
-    Enclosure(box, 3.0).lower(logits, photo_hw, origin)  # type: ignore[arg-type]
+    Enclosure(box, 3.0).lower(logits, photo_hw, origin)
     return logits
 
 

@@ -21,7 +21,7 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
 
 def test_an_unknown_backend_lists_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="auto, onnx, openvino, litert, executorch, coreml, torch"):
-        mobilesam.load(backend="tensorrt")  # type: ignore[arg-type]
+        mobilesam.load(backend="tensorrt")
 
 
 def test_onnx_refuses_a_checkpoint_and_says_what_to_do() -> None:
@@ -75,7 +75,7 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
     for arguments in ({"backend": "torch"}, {"model": "mobile_sam"}):
         with pytest.raises(MissingExtraError, match=r"pip install .*\[torch\]"):
-            mobilesam.load(**arguments)  # type: ignore[arg-type]
+            mobilesam.load(**arguments)
     assert not any(tmp_path.iterdir())  # asked before anything was downloaded
 
 
@@ -130,4 +130,4 @@ def test_a_checkpoint_loads_in_torch_and_a_missing_one_is_named(tmp_path: Path, 
 @pytest.mark.parametrize("model", [None, 5, ["a"]])
 def test_a_model_that_is_neither_a_name_nor_a_path_is_refused(model: object) -> None:
     with pytest.raises(ModelError, match="a model is a name or a path"):
-        mobilesam.load(model)  # type: ignore[arg-type]
+        mobilesam.load(model)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.parametrize(
 
 
 def load(folder: Path, backend: str) -> mobilesam.Predictor:
-    return mobilesam.load(folder, backend=backend, threads=1)  # type: ignore[arg-type]
+    return mobilesam.load(folder, backend=backend, threads=1)
 
 
 def copy(folder: Path, *left_out: str) -> Path:
@@ -61,7 +61,7 @@ def test_a_click_does_not_open_it_and_many_prompts_do(backend: str, coffee: Path
 def test_threads_that_come_at_once_open_it_once(backend: str, coffee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = load(BUILTIN, backend).embed(coffee)
     opened: list[str] = []
-    really_open = type(image.backend)._open
+    really_open = type(image.backend)._open  # type: ignore[attr-defined]
 
     def open_slowly(self: Any, path: Path, grid: int | None) -> Any:
         opened.append(path.name)

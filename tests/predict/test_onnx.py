@@ -30,7 +30,7 @@ class NoEmptyArrays:
 @pytest.fixture
 def old_image(coffee_embedding: mobilesam.ImageEmbedding) -> mobilesam.ImageEmbedding:
     backend = OnnxBackend(pair_folder(MODELS["embedded"]), threads=1)
-    backend._decoder = NoEmptyArrays(backend._decoder)  # type: ignore[assignment]
+    backend._decoder = NoEmptyArrays(backend._decoder)
     return mobilesam.Predictor(backend).embed(coffee_embedding.photo)
 
 

@@ -162,7 +162,7 @@ def test_what_is_damaged_missing_or_not_offered_is_refused(tmp_path: Path) -> No
     with pytest.raises(ModelError, match="runs on the CPU"):
         mobilesam.load(backend="openvino", device="cuda")
     with pytest.raises(SettingsError, match="known: float32, bfloat16"):
-        mobilesam.load(backend="openvino", precision="int4")  # type: ignore[arg-type]
+        mobilesam.load(backend="openvino", precision="int4")
     with pytest.raises(SettingsError, match="needs torch or openvino"):
         mobilesam.load(backend="onnx", precision="bfloat16")
     with pytest.raises(SettingsError, match="needs torch or openvino"):

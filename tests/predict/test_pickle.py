@@ -88,6 +88,6 @@ def test_a_backend_that_cannot_be_sent_says_what_to_do(embedded: mobilesam.Predi
             self.info = embedded.info
             self.lock = threading.Lock()
 
-    for held in (mobilesam.Predictor(Foreign()), mobilesam.ImageEmbedding(Foreign(), np.zeros(1), (1, 1), (1, 1))):  # type: ignore[arg-type]
+    for held in (mobilesam.Predictor(Foreign()), mobilesam.ImageEmbedding(Foreign(), np.zeros(1), (1, 1), (1, 1))):
         with pytest.raises(ModelError, match=r"Foreign cannot be pickled.*load the model in the other process"):
             pickle.dumps(held)

@@ -122,7 +122,7 @@ def test_an_embedding_of_another_model_is_refused(
     path = tmp_path / "coffee.emb"
     coffee_embedding.save(path)
     with pytest.raises(ModelError, match=r"made by 'embedded'.*this model is 'other'"):
-        mobilesam.ImageEmbedding.load(path, Other())  # type: ignore[arg-type]
+        mobilesam.ImageEmbedding.load(path, Other())
 
 
 @pytest.mark.parametrize("content", [b"", b"not a file", b"PK\x03\x04 cut off"])
@@ -162,7 +162,7 @@ def test_an_empty_mask_has_no_cutout() -> None:
 def test_points_that_are_not_sure_enough_are_left_out_and_the_others_answered_alike(backend: str, coffee: Path) -> None:
     if not is_installed(backend.replace("onnx", "onnxruntime")):
         pytest.skip(f"{backend} is not installed")
-    image = mobilesam.load(backend=backend).embed(coffee)  # type: ignore[arg-type]
+    image = mobilesam.load(backend=backend).embed(coffee)
     points = np.array([(x, y) for x in range(30, 600, 90) for y in range(20, 400, 60)])
     everyone = image.predict_batch(points=points[:, None], multimask=True)
     threshold = float(np.median([p.scores.max() for p in everyone]))
@@ -180,7 +180,7 @@ def test_points_that_are_not_sure_enough_are_left_out_and_the_others_answered_al
 def test_arrays_that_do_not_belong_together_are_refused_alike_and_spoil_nothing(backend: str, coffee: Path) -> None:
     if not is_installed(backend.replace("onnx", "onnxruntime")):
         pytest.skip(f"{backend} is not installed")
-    sam = mobilesam.load(backend=backend)  # type: ignore[arg-type]
+    sam = mobilesam.load(backend=backend)
     image, side = sam.embed(coffee), sam.info.low_res
     before = image.predict(points=[POINT]).low_res
 
@@ -215,7 +215,7 @@ def test_a_prior_that_is_none_is_refused(
     coffee_embedding: mobilesam.ImageEmbedding, prior: object, message: str
 ) -> None:
     with pytest.raises(PromptError, match=message):
-        coffee_embedding.predict(points=[POINT], prior=prior)  # type: ignore[arg-type]
+        coffee_embedding.predict(points=[POINT], prior=prior)
     broken = replace(coffee_embedding.predict(points=[POINT]), low_res=np.full((3, 128, 128), np.nan, np.float32))
     with pytest.raises(PromptError, match="finite"):
         coffee_embedding.predict(points=[POINT], prior=broken)
@@ -224,7 +224,7 @@ def test_a_prior_that_is_none_is_refused(
 def test_prompts_of_another_shape_are_refused(coffee_embedding: mobilesam.ImageEmbedding) -> None:
     for points in ([], np.zeros((0, 2)), ()):
         with pytest.raises(PromptError, match="no points"):
-            coffee_embedding.predict_points(points, min_score=0.5)  # type: ignore[arg-type]
+            coffee_embedding.predict_points(points, min_score=0.5)
     with pytest.raises(PromptError, match=r"\(N, 2\)"):
         coffee_embedding.predict_points(np.zeros((3, 3)), min_score=0.5)
     with pytest.raises(PromptError, match="min_score must be a number"):
@@ -233,7 +233,7 @@ def test_prompts_of_another_shape_are_refused(coffee_embedding: mobilesam.ImageE
         coffee_embedding.predict_batch(boxes=[(1, 2, 3)])
     for wrong in (5, np.array(5)):
         with pytest.raises(PromptError, match="one entry per prompt"):
-            coffee_embedding.predict_batch(boxes=wrong)  # type: ignore[arg-type]
+            coffee_embedding.predict_batch(boxes=wrong)
     with pytest.raises(PromptError, match="one entry per prompt"):
-        coffee_embedding.predict_batch(points=[POINT], labels=1)  # type: ignore[arg-type]
+        coffee_embedding.predict_batch(points=[POINT], labels=1)
     assert coffee_embedding.predict_batch(boxes=[]) == []

@@ -59,5 +59,5 @@ def test_a_prior_alone_is_a_prompt_and_makes_a_point_unambiguous() -> None:
 )
 def test_a_bad_prompt_says_how_to_mend_it(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(PromptError, match=message):
-        make_prompt(HW, **arguments)  # type: ignore[arg-type]
+        make_prompt(HW, **arguments)
     assert issubclass(PromptError, ValueError)

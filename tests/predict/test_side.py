@@ -96,7 +96,7 @@ def test_a_pair_of_contract_2_is_still_read(backend: str, tiny_pair: Path, coffe
             default = onnx.numpy_helper.from_array(np.array(-np.inf, np.float32), contract.DECODER_MIN_SCORE)
             model.graph.initializer.append(default)
         onnx.save(model, tmp_path / name)
-    old, new = (mobilesam.load(folder, backend=backend).embed(coffee) for folder in (tmp_path, tiny_pair))  # type: ignore[arg-type]
+    old, new = (mobilesam.load(folder, backend=backend).embed(coffee) for folder in (tmp_path, tiny_pair))
     assert_same_function(old.predict(points=[POINT]).low_res, new.predict(points=[POINT]).low_res)
     boxes = [(30, 40, 90, 100), (300, 200, 380, 300)]  # second looks take several photos a call, which it cannot
     for a, b in zip(*(image.predict_batch(boxes=boxes, zoom=True) for image in (old, new)), strict=True):

@@ -50,7 +50,7 @@ def iou(found: np.ndarray, truth: np.ndarray) -> float:
     ],
 )
 def test_the_region_holds_the_box_and_lies_in_the_photo(box: tuple[float, ...], hw: tuple[int, int]) -> None:
-    x0, y0, x1, y1 = zoom.region_around(box, NO_POINTS, hw)  # type: ignore[arg-type]
+    x0, y0, x1, y1 = zoom.region_around(box, NO_POINTS, hw)
     assert 0 <= x0 <= box[0]
     assert 0 <= y0 <= box[1]
     assert box[2] <= x1 <= hw[1]
@@ -124,7 +124,7 @@ def test_the_prior_is_the_first_looks_and_the_scores_are_the_seconds(noise: np.n
 
 def test_masks_logits_best_and_items_agree(noise: np.ndarray) -> None:
     for prompt in ({"box": SMALL, "multimask": True}, {"points": [(220, 115)]}):
-        found = see(noise).predict(**prompt, zoom=True)  # type: ignore[arg-type]
+        found = see(noise).predict(**prompt, zoom=True)
         alone = [found[i].array for i in range(len(found))]  # each by itself
         best = found.best.array
         np.testing.assert_array_equal(found.masks, np.stack(alone))
@@ -171,17 +171,17 @@ def test_prompts_of_different_lengths_keep_their_order(noise: np.ndarray) -> Non
 def test_regions_are_encoded_in_batches_that_memory_bounds(noise: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     image = see(noise)
     image.predict_batch(boxes=SMALL_BOXES, zoom=True)
-    assert [len(batch) for batch in image.backend.encoded] == [11]
+    assert [len(batch) for batch in image.backend.encoded] == [11]  # type: ignore[attr-defined]
     monkeypatch.setattr(zoom, "regions_per_call", lambda info: 4)
-    image.backend.encoded.clear()
+    image.backend.encoded.clear()  # type: ignore[attr-defined]
     image.predict_batch(boxes=SMALL_BOXES, zoom=True)
-    assert [len(batch) for batch in image.backend.encoded] == [4, 4, 3]
+    assert [len(batch) for batch in image.backend.encoded] == [4, 4, 3]  # type: ignore[attr-defined]
 
 
 def test_a_region_is_filled_up_with_what_normalisation_makes_zero() -> None:
     image = see(dark_photo((50, 900), (100, 10, 300, 40)))
     image.predict(box=(100, 10, 300, 40), zoom=True)
-    (batch,) = image.backend.encoded
+    (batch,) = image.backend.encoded  # type: ignore[attr-defined]
     assert batch.shape == (1, 3, SIZE, SIZE)
     np.testing.assert_array_equal(batch[0, :, -1, -1], np.array(contract.PIXEL_MEAN, np.float32))
 
@@ -195,12 +195,12 @@ def test_a_point_is_mapped_into_its_region(hw: tuple[int, int], at: tuple[float,
     x, y = int(at[0] * hw[1]), int(at[1] * hw[0])
     image = see(dark_photo(hw), scores=(0.1, 0.9, 0.2, 0.3))  # the disc is the best
     found = image.predict(points=[(x, y)], zoom=True)
-    assert len(image.backend.encoded) == 1
+    assert len(image.backend.encoded) == 1  # type: ignore[attr-defined]
     assert found.best.array[y, x]
     closeup = found.closeups[found.best_index]
     assert closeup is not None
     left, top, right, bottom = closeup.region_xyxy
-    asked_x, asked_y = image.backend.asked[-1]["coords"][0, 0]
+    asked_x, asked_y = image.backend.asked[-1]["coords"][0, 0]  # type: ignore[attr-defined]
     height, width = closeup.input_hw
     assert left + asked_x / width * (right - left) == pytest.approx(x, abs=1e-3)
     assert top + asked_y / height * (bottom - top) == pytest.approx(y, abs=1e-3)
@@ -223,13 +223,13 @@ def test_a_click_that_found_nothing_gets_no_second_look() -> None:
     found = image.predict(points=[(220, 115)], zoom=True)  # what is bright scores best, and nothing is
     assert not found.best.area
     assert found.closeups == ()
-    assert not image.backend.encoded
+    assert not image.backend.encoded  # type: ignore[attr-defined]
 
 
 def test_a_second_look_at_the_whole_photo_is_none() -> None:
     image = see(dark_photo(HW, SMALL))
     image.predict(box=(0, 0, 400, 300), zoom=True)
-    assert not image.backend.encoded
+    assert not image.backend.encoded  # type: ignore[attr-defined]
 
 
 def test_a_box_with_points_has_one_region_for_both() -> None:
@@ -263,14 +263,14 @@ def test_auto_looks_again_after_clicks_that_found_something_small() -> None:
 def test_auto_is_off_where_the_model_says_nothing(noise: np.ndarray) -> None:
     image = see(noise)
     assert image.predict(box=SMALL).closeups == ()
-    assert not image.backend.encoded
+    assert not image.backend.encoded  # type: ignore[attr-defined]
     mixed = see(noise, zoom_below=0.1).predict_batch(boxes=[SMALL_BOXES[0], (10, 10, 300, 200)])
     assert [bool(found.closeups) for found in mixed] == [True, False]
 
 
 def test_what_zoom_may_be_is_said(noise: np.ndarray) -> None:
     with pytest.raises(PromptError, match=r'"auto", True or False; found \'on\''):
-        see(noise).predict(box=SMALL, zoom="on")  # type: ignore[arg-type]
+        see(noise).predict(box=SMALL, zoom="on")
 
 
 # With a prior
@@ -281,8 +281,9 @@ def test_with_a_prior_the_region_gives_the_mask_most_like_the_refined_one(zoom: 
     image = see(dark_photo(HW, SMALL), zoom_below=1.0, click_zoom_below=1.0)
     prior = image.predict(points=[(220, 115)])
     for prompt in ({"points": [(220, 115)]}, {"box": SMALL}):
-        refined = image.predict(**prompt, prior=prior, zoom=zoom)  # type: ignore[arg-type]
-        assert not image.backend.asked[-1]["has_mask_input"].any()  # of the region there is no rough mask
+        refined = image.predict(**prompt, prior=prior, zoom=zoom)
+        asked = image.backend.asked[-1]  # type: ignore[attr-defined]
+        assert not asked["has_mask_input"].any()  # of the region there is no rough mask
         assert refined.closeups
         assert np.abs(np.subtract(refined.best.box_xyxy, SMALL)).max() <= 2
     with pytest.raises(PromptError, match="add the points or the box"):
@@ -330,7 +331,7 @@ def test_every_backend_looks_again(backend: str, coffee: Path) -> None:
 
     if not is_installed(backend.replace("onnx", "onnxruntime")):
         pytest.skip(f"{backend} is not installed")
-    image = mobilesam.load(backend=backend).embed(coffee)  # type: ignore[arg-type]
+    image = mobilesam.load(backend=backend).embed(coffee)
     given = [(170, 15, 260, 90), (300, 200, 330, 290), (10, 300, 200, 390)]
     together = image.predict_batch(boxes=given, zoom=True)
     for box, found in zip(given, together, strict=True):

@@ -84,7 +84,7 @@ def test_after_an_overload_bursts_may_wait_again() -> None:
     assert service.admission.is_overloaded
     service.load(0.5, 2)
     assert not service.admission.is_overloaded
-    service.finish_until(service.now + 1)
+    service.finish_until(service.now + 1)  # type: ignore[unreachable]
     before = service.refused
     for _ in range(5):
         service.arrive(service.now)

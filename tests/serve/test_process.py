@@ -77,11 +77,11 @@ def test_clients_that_die_while_they_send_do_no_harm(coffee: Path) -> None:
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
             )  # as the kernel does for the dead
             client.close()
-        with httpx.Client(base_url=address, timeout=30) as client:
-            made = client.post("/v1/embeddings", files={"photo": coffee.read_bytes()})
+        with httpx.Client(base_url=address, timeout=30) as client:  # type: ignore[assignment]
+            made = client.post("/v1/embeddings", files={"photo": coffee.read_bytes()})  # type: ignore[attr-defined]
             assert made.status_code == 201
             time.sleep(0.1)
-            text = client.get("/metrics").text
+            text = client.get("/metrics").text  # type: ignore[attr-defined]
             assert "mobilesam_upload_bytes 0" in text
             assert "mobilesam_requests_in_progress 1" in text
         assert process.poll() is None

@@ -69,7 +69,9 @@ def test_a_batch_gives_what_single_prompts_give(call, coffee, coffee_embedding) 
     assert len(record["results"]) == 3
     for prompt, result in zip(prompts, record["results"], strict=True):
         alone = coffee_embedding.predict(
-            points=prompt.get("points"), labels=prompt.get("labels"), box=prompt.get("box")
+            points=prompt.get("points"),  # type: ignore[attr-defined]
+            labels=prompt.get("labels"),  # type: ignore[attr-defined]
+            box=prompt.get("box"),  # type: ignore[attr-defined]
         )
         for mask, item in zip(alone, result["masks"], strict=True):
             found = masks.from_rle(item["segmentation"])

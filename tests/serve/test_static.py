@@ -21,7 +21,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "secret").write_text("secret")
     (folder / "link").symlink_to(folder / "index.html")
     module = SimpleNamespace(static_folder=lambda: folder)
-    monkeypatch.setitem(sys.modules, "mobilesam.web", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "mobilesam.web", module)
     return folder
 
 
@@ -49,7 +49,7 @@ def test_a_compressed_file_is_sent_where_the_browser_takes_it(make, page: Path) 
 
 
 def test_an_installation_without_a_page_says_so(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mobilesam.web", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "mobilesam.web", None)
     answer = make()("GET", "/")
     assert answer.status_code == 404
     assert "not part of this installation" in answer.text

@@ -85,7 +85,7 @@ print(jobs.start(lambda job: time.sleep(60)), flush=True)
         assert jobs.state(key)["state"] in ("queued", "running")
         child.kill()
     assert jobs.state(key)["state"] == "failed"
-    _, end = jobs.read(key)
+    _, end = jobs.read(key)  # type: ignore[misc]
     assert jobs.read(key, end)[0][0]["event"] == "failed"
     jobs.close()
 

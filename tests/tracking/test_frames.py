@@ -110,7 +110,7 @@ def test_a_video_with_fewer_frames_than_it_says_is_told(clip: Path, caplog: pyte
 )
 def test_what_is_no_video_is_refused(video: object, message: str) -> None:
     with pytest.raises(ImageError, match=message):
-        open_frames(video)  # type: ignore[arg-type]
+        open_frames(video)
 
 
 def test_large_frames_are_refused_before_they_are_read(clip: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_process_ends_when_the_one_that_started_it_is_killed() -> None:
     ],
 )
 def test_errors_are_read_from_the_traceback(text: str, kind: type[Exception]) -> None:
-    error = own_error(RuntimeError(f"-- Process 1 --\nTraceback:\n{text}\n"))  # type: ignore[arg-type]
+    error = own_error(RuntimeError(f"-- Process 1 --\nTraceback:\n{text}\n"))
     assert type(error) is kind
     assert not isinstance(error, MissingExtraError)
     assert str(error) == text.split(": ", 1)[1]

@@ -23,7 +23,7 @@ def config(shard: Path) -> DataConfig:
 
 def dataset(config: DataConfig, **kwargs: object) -> EpochPhotos:
     settings = {"stores": None, "needs": Needs(masks=True)} | kwargs
-    return EpochPhotos(find_photos(config), config, 64, 0, **settings)  # type: ignore[arg-type]
+    return EpochPhotos(find_photos(config), config, 64, 0, **settings)
 
 
 def test_every_epoch_shows_every_photo_once_in_another_order(config: DataConfig) -> None:

@@ -158,7 +158,7 @@ def test_the_label_picture_numbers_the_objects(coffee_page: Opened, tmp_path: Pa
     records = json.loads(coffee_page.download("coco"))["annotations"]
     found = [mobilesam.Mask(record["segmentation"], record["score"]) for record in records]
     with Image.open(tmp_path / "labels.png") as picture:
-        assert np.array_equal(np.asarray(picture), label_image(found, (400, 600)))  # type: ignore[arg-type]
+        assert np.array_equal(np.asarray(picture), label_image(found, (400, 600)))
 
 
 def test_a_turned_photo_is_opened_upright(loaded: Opened, tmp_path: Path) -> None:

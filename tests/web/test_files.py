@@ -58,7 +58,7 @@ def test_the_example_photos_are_those_of_the_repository() -> None:
         assert (STATIC / "examples" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_folder_holds_the_page_and_the_model(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_folder_holds_the_page_and_the_model(run, tmp_path: Path) -> None:
     code, out, _ = run("page", "-o", "site", "--json")
     assert code == 0
     files = json.loads(out)["files"]

@@ -257,7 +257,7 @@ def test_a_service_worker_that_comes_late_keeps_the_model_too(
                 time.sleep(6)  # longer than the page waits for it
             super().do_GET()
 
-    host.RequestHandlerClass = functools.partial(Late, directory=str(page_folder))  # type: ignore
+    host.RequestHandlerClass = functools.partial(Late, directory=str(page_folder))
     opened = open_page(browser, f"http://127.0.0.1:{host.server_port}/")
     assert opened.page.evaluate("navigator.serviceWorker.controller === null"), "the model was there first"
     kept = "caches.open('mobilesam-page-2').then((c) => c.keys()).then((k) => k.map(({ url }) => url).join())"

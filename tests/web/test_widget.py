@@ -66,7 +66,7 @@ class Notebook:
             self.clicker.objects = value
             return None
         sent: list[Any] = []
-        self.clicker.send = lambda content, buffers=(): sent.append((content, buffers))  # type: ignore[method-assign]
+        self.clicker.send = lambda content, buffers=(): sent.append((content, buffers))
         self.clicker._handle_custom_msg(value, [])
         content, buffers = sent.pop()
         return {"content": content, "buffers": [base64.b64encode(one).decode() for one in buffers]}

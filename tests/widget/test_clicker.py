@@ -75,4 +75,4 @@ def test_python_encodes_the_photo_and_its_regions(
 
 def test_a_model_that_a_browser_cannot_run_is_refused(coffee: Path) -> None:
     with pytest.raises(SettingsError, match="backend='onnx'"):
-        Clicker(coffee, mobilesam.Predictor(object()))  # type: ignore[arg-type]
+        Clicker(coffee, mobilesam.Predictor(object()))
