@@ -61,10 +61,10 @@ def test_a_pinned_commit_loads_again_without_asking_anybody(server: Hub, pair: d
     assert server.asked == []
 
 
+@pytest.mark.torch
 def test_a_branch_that_moved_gives_the_new_files_and_a_pin_the_old_ones(
     server: Hub, tmp_path: Path, tiny_pair: Path, embedded: mobilesam.Predictor, pair: dict[str, bytes]
 ) -> None:
-    pytest.importorskip("torch")
     old = server.publish(NAME, pair)
     server.publish(NAME, pair, "v1")
     load(f"hf://{NAME}")
