@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 import mobilesam
 from mobilesam import contract
+from mobilesam.choices import BackendName
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.predict.backend import Precision
 from tests.helpers.closeness import assert_same_function
@@ -38,6 +41,20 @@ def test_it_answers_as_onnxruntime_does(
         ours, theirs = (image.predict(**prompt) for image in images)
         assert_same_function(ours.low_res, theirs.low_res)
         assert_same_function(ours.scores, theirs.scores)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_the_memory_of_a_model_is_free_as_soon_as_nobody_has_it(backend: BackendName, coffee: Path) -> None:
+    gc.collect()
+    gc.disable()  # which would find a cycle, sooner or later
+    try:
+        sam = mobilesam.load(backend=backend, threads=1)
+        sam.embed(coffee).predict(points=[(290, 120)])
+        gone = weakref.ref(sam.backend)
+        del sam
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_bfloat16_is_close(embedded: mobilesam.Predictor, coffee: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -138,25 +138,11 @@ class OpenVinoBackend(PairBackend[Renewable]):
         return low_res[scores.max(axis=1)[made[0]] > min_score], scores
 
     def _open(self, path: Path, grid: int | None) -> tuple[Renewable, Mapping[str, str]]:
-        compiled, metadata = self._compile(path, grid)
-        return Renewable(compiled, lambda: self._compile(path, grid)[0]), metadata
-
-    def _compile(self, path: Path, grid: int | None) -> tuple[ov.CompiledModel, Mapping[str, str]]:
-        try:
-            graph = shared_core().read_model(path)
-            keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, contract.MANY_DECODER_SHA256)
-            known = {key: ["framework", key] for key in keys}
-            metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
-            open_optional_input(graph)
-            if grid is not None:
-                fix_grid(graph, grid)
-            add_made_output(graph)
-            fold_constants(graph)
-            return shared_core().compile_model(graph, "CPU", self._settings), metadata
-        except RuntimeError as error:
-            raise ModelError(
-                f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})"
-            ) from error
+        # A graph keeps nothing that leads back to the backend: such a cycle would hold the memory of both until Python
+        # looks for cycles again.
+        compile_again = partial(compile_graph, path, grid, self._settings)
+        compiled, metadata = compile_again()
+        return Renewable(compiled, lambda: compile_again()[0]), metadata
 
     def _run(self, graph: Renewable, feed: Feed, outputs: tuple[str, ...]) -> list[Floats]:
         used = graph.compiled
@@ -194,6 +180,27 @@ def shared_core() -> ov.Core:
     process.
     """
     return ov.Core()
+
+
+def compile_graph(path: Path, grid: int | None, settings: dict[str, Any]) -> tuple[ov.CompiledModel, Mapping[str, str]]:
+    """Compile a graph of a pair for the CPU; returns it and its metadata. Arguments are those of `PairBackend._open`.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        graph = shared_core().read_model(path)
+        keys = (*contract.METADATA_KEYS, *contract.OPTIONAL_KEYS, contract.MANY_DECODER_SHA256)
+        known = {key: ["framework", key] for key in keys}
+        metadata = {key: graph.get_rt_info(at).astype(str) for key, at in known.items() if graph.has_rt_info(at)}
+        open_optional_input(graph)
+        if grid is not None:
+            fix_grid(graph, grid)
+        add_made_output(graph)
+        fold_constants(graph)
+        return shared_core().compile_model(graph, "CPU", settings), metadata
+    except RuntimeError as error:
+        raise ModelError(f"{path} is damaged or not an ONNX model{described(path)} ({first_line(error)})") from error
 
 
 def open_optional_input(graph: ov.Model) -> None:
