@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib.util import find_spec
@@ -80,6 +81,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     from mobilesam.cli import main
 
     monkeypatch.chdir(tmp_path)
+    # What the command line does to the library's logger ends with the test: others read its messages through `caplog`.
+    log = logging.getLogger("mobilesam")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(log, name, getattr(log, name))
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mobilesam", *map(str, arguments)])
