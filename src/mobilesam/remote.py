@@ -123,9 +123,16 @@ def is_lost(error: BaseException | None) -> bool:
 
 def is_refusal(error: BaseException | None) -> bool:
     """Whether an error tells of a refused request, which may be the fault of one object."""
-    while error is not None and not isinstance(error, StoreError):
+    return isinstance(cause_of(error, StoreError), RefusedError)
+
+
+def cause_of(
+    error: BaseException | None, kinds: type[BaseException] | tuple[type[BaseException], ...]
+) -> BaseException | None:
+    """The first of some kinds among an error and its causes."""
+    while error is not None and not isinstance(error, kinds):
         error = error.__cause__ or error.__context__
-    return isinstance(error, RefusedError)
+    return error
 
 
 def read_range(url: str, start: int, end: int) -> bytes:

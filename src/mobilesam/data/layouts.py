@@ -27,7 +27,7 @@ from pathlib import Path
 
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
-from mobilesam.data.pairs import SECOND, SEVERAL, Pictures, first_photos, has_records, index_folder, pair_records
+from mobilesam.data.pairs import SECOND, SEVERAL, FolderPictures, first_photos, has_records, index_folder, pair_records
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.results import holds_results, read_results
 from mobilesam.data.tar import read_tar
@@ -220,7 +220,7 @@ def pair_up(
 
 def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
     """Photos with label pictures of the same relative name under another folder."""
-    source, labels = photos.parent.name.lower(), Pictures()
+    source, labels = photos.parent.name.lower(), FolderPictures()
 
     def find(photo: Path) -> tuple[Path | None, str]:
         files = labels.pictures(truth / photo.relative_to(photos).parent, photo.stem)
@@ -231,7 +231,7 @@ def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: 
 
 def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
     """Pascal VOC: only a part of its photos was segmented, so the label pictures say which."""
-    source, listed = photos.parent.name.lower(), Pictures()
+    source, listed = photos.parent.name.lower(), FolderPictures()
     pictures = photos_in(truth)
     repeated = Counter(picture.with_suffix("") for picture in pictures)
     for picture in pictures:

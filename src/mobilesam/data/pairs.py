@@ -34,7 +34,7 @@ def photo_order(name: str) -> tuple[bool, str]:
     return not name.lower().endswith(JPEG), name
 
 
-class Pictures:
+class FolderPictures:
     """The pictures of folders by their stems; each folder is listed once, however many photos ask for it."""
 
     def __init__(self) -> None:

@@ -10,12 +10,12 @@ The photo of a name lies beside them, or where the JSON file says: LabelMe's ima
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mobilesam.data.files import FileRef
+from mobilesam.data.pairs import list_files
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.truths import PixelTruth, RecordTruth
 from mobilesam.image import is_photo_name
@@ -41,7 +41,7 @@ def holds_results(folder: Path, *, has_masks: bool = True) -> bool:
         folder: any.
         has_masks: a mask of one photo is enough.
     """
-    names = _files(folder)
+    names = list_files(folder)
     if any(name.endswith((LABELME, LABELS, *((MASK,) if has_masks else ()))) for name in names):
         return True
     photos = {Path(name).stem for name in names if is_photo_name(name)}
@@ -53,7 +53,7 @@ def holds_results(folder: Path, *, has_masks: bool = True) -> bool:
 
 def read_results(folder: Path, dataset: str) -> Iterator[Item]:
     """Every photo with the result that counts; a result without a photo, and a photo without one, are problems."""
-    names = _files(folder)
+    names = list_files(folder)
     results: dict[str, list[str]] = {}
     for ending in ENDINGS:
         for name in names:
@@ -106,9 +106,3 @@ def _named_photo(record: Path) -> Path | None:
         return next((path for path in found if is_photo_name(path.name) and path.is_file()), None)
     except (*MALFORMED, OSError):
         return None
-
-
-def _files(folder: Path) -> list[str]:
-    """The names of a folder's files that are not hidden, sorted."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())

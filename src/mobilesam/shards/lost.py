@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId
-from mobilesam.remote import StoreError, is_lost, is_refusal, is_remote, read_range
+from mobilesam.remote import StoreError, cause_of, is_lost, is_refusal, is_remote, read_range
 
 OTHERS = 8  # other photos that are tried
 
@@ -46,9 +46,7 @@ def check_store(error: Exception, photo: PhotoId, path: str, others: Sequence[st
 
 def is_absence(error: BaseException | None) -> bool:
     """Whether an error comes from a file that is missing or must not be opened."""
-    while error is not None and not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    return cause_of(error, (FileNotFoundError, NotADirectoryError, PermissionError)) is not None
 
 
 def root_of(photo: PhotoId, path: str) -> Path | None:
