@@ -121,12 +121,12 @@ async def arriving(load: Load, server: Server, path: str, clients: int, seconds:
 
 async def measured(name: str, server: Server, work: Callable[[Load], Awaitable[None]]) -> Load:
     """Run a load and watch the service's memory."""
-    load = Load(name)
+    load = Load(name, memory=[server.memory()])  # at least one: a short open load may have no request to wait for
 
     async def watch() -> None:
         while True:
-            load.memory.append(server.memory())
             await asyncio.sleep(0.1)
+            load.memory.append(server.memory())
 
     watcher = asyncio.ensure_future(watch())
     start = time.perf_counter()
