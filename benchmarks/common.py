@@ -85,11 +85,26 @@ def pick_photos(pattern: str, count: int) -> Iterator[Rgb]:
 def make_pair(model: str, folder: Path) -> None:
     """Export a model as a pair, which is a checkpoint too.
 
+    If the environment names a folder in MOBILESAM_BENCHMARK_PAIRS, the pair is exported to it once, and copied from
+    there by every benchmark that asks for it again. Empty this folder when the export or the weights change.
+
     Args:
         model: "embedded"; "mobile_sam", which is MobileSAM's size with the made-up weights of the tests; or "tiny",
             the smallest size, with random weights.
         folder: where to.
     """
+    kept = os.environ.get("MOBILESAM_BENCHMARK_PAIRS")
+    if not kept:
+        _export(model, folder)
+        return
+    if not (Path(kept) / model).is_dir():
+        with tempfile.TemporaryDirectory(dir=kept) as draft:
+            _export(model, Path(draft) / model)
+            (Path(draft) / model).rename(Path(kept) / model)
+    shutil.copytree(Path(kept) / model, folder, dirs_exist_ok=True)
+
+
+def _export(model: str, folder: Path) -> None:
     import torch
 
     from mobilesam.export.onnx import export_pair

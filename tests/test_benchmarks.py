@@ -19,6 +19,7 @@ import pytest
 from packaging.version import Version
 
 import mobilesam
+from benchmarks.common import make_pair
 from benchmarks.second_looks import Asked, default_second, margin
 from mobilesam.predict import zoom
 from mobilesam.predict.prompts import make_prompt
@@ -33,10 +34,10 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchma
 needs_openvino = pytest.mark.skipif(not find_spec("openvino"), reason="openvino is not installed")
 
 
-def call(folder: Path, *words: str) -> str:
+def call(folder: Path, *words: str, **more: str) -> str:
     """What a Python command of the repository prints, run in a folder."""
     paths = (str(ROOT), str(ROOT / "src"))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | more
     done = subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -45,11 +46,16 @@ def call(folder: Path, *words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def printed_by(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
-    """What each benchmark of this session prints; two at a time, because they mostly import."""
+def printed_by(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """What each benchmark of this session prints; two at a time, because they mostly import. They share their pairs."""
+    pairs = tmp_path_factory.mktemp("pairs")
+    make_pair("tiny", pairs / "tiny")
+    kept = {"MOBILESAM_BENCHMARK_PAIRS": str(pairs)}
     wanted = {item.callspec.params["name"] for item in request.session.items if RUNS in item.name}  # type: ignore[attr-defined]
     with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(call, ROOT, "-m", f"benchmarks.{name}", "--smoke") for name in sorted(wanted)}
+        yield {name: pool.submit(call, ROOT, "-m", f"benchmarks.{name}", "--smoke", **kept) for name in sorted(wanted)}
 
 
 @pytest.mark.torch
