@@ -10,7 +10,12 @@ import pytest
 
 from tests.web.driver import Opened, iou, open_page
 
-PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 CUP = (290, 120)
 FINGER = 40  # pixels of the screen between a finger and the middle of the two, at the start
 
