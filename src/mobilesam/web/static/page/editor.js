@@ -265,7 +265,7 @@ export class Editor {
   /** @param {Thing} thing */
   announce(thing) {
     const percent = Math.round(100 * Math.min(1, Math.max(0, thing.answer.scores[thing.choice])));
-    const remedy = percent < SURE && this.hasExtents && this.page.remedy ? `. ${this.page.remedy}` : "";
+    const remedy = percent < SURE && thing.areas.length === 4 && this.page.remedy ? `. ${this.page.remedy}` : "";
     this.page.say(`${thing.name}: the model is ${percent} % sure${remedy}`);
   }
 
