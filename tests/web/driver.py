@@ -56,6 +56,7 @@ class Opened:
 
     def example(self, name: str) -> None:
         """Open one of the example photos afresh, and wait until it is encoded at both sides."""
+        self.page.evaluate("document.getElementById('clear').click()")  # or the page would ask about unsaved objects
         self.page.evaluate(
             f"document.body.dataset.ready = ''; document.querySelector('[data-example*={name}]').click()"
         )

@@ -102,15 +102,34 @@ def test_the_cat_is_the_same_cat_and_so_is_its_small_ear(
     assert iou(loaded.mask(), ear.best.array) >= SAME
 
 
-def test_three_extents_are_those_of_the_library(
+def test_three_extents_are_those_of_the_library_from_the_smallest_to_the_largest(
     coffee_page: Opened, coffee_embedding: mobilesam.ImageEmbedding
 ) -> None:
+    page = coffee_page.page
     coffee_page.click(290, 120)
-    found = coffee_embedding.predict(points=[(290, 120)], zoom=False)
+    extents = sorted(coffee_embedding.predict(points=[(290, 120)], zoom=False), key=lambda mask: mask.area)
+    assert extents[0].area < extents[1].area < extents[2].area
     for i in range(3):
-        coffee_page.page.keyboard.press(str(i + 1))
-        coffee_page.page.wait_for_selector(f'[data-choice="{i + 1}"][aria-pressed=true]')
-        assert iou(coffee_page.mask(), found[i].array) >= SAME
+        page.keyboard.press(str(i + 1))
+        page.wait_for_selector(f'[data-choice="{i + 1}"][aria-pressed=true]')
+        assert iou(coffee_page.mask(), extents[i].array) >= SAME
+    page.mouse.wheel(0, 100)
+    page.wait_for_selector('[data-choice="2"][aria-pressed=true]')
+    page.wait_for_timeout(200)  # between two steps of the wheel
+    page.mouse.wheel(0, -100)
+    page.wait_for_selector('[data-choice="3"][aria-pressed=true]')
+    assert iou(coffee_page.mask(), extents[2].array) >= SAME, "the wheel away from the user enlarges"
+
+
+def test_an_extent_wished_before_the_click_is_that_of_the_click(
+    coffee_page: Opened, coffee_embedding: mobilesam.ImageEmbedding
+) -> None:
+    extents = sorted(coffee_embedding.predict(points=[(290, 120)], zoom=False), key=lambda mask: mask.area)
+    for i in (1, 3):
+        coffee_page.start_anew()
+        coffee_page.page.keyboard.press(str(i))
+        coffee_page.click(290, 120)
+        assert iou(coffee_page.mask(), extents[i - 1].array) >= SAME
 
 
 def filled(points: list[list[int]], hw: tuple[int, int]) -> Any:

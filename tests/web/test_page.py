@@ -121,6 +121,23 @@ def test_the_keyboard_alone_is_enough(coffee_page: Opened) -> None:
     assert coffee_page.objects == []
 
 
+def test_the_tools_are_one_row_on_screens_of_laptops_and_the_help_is_about_the_mouse(coffee_page: Opened) -> None:
+    page = coffee_page.page
+    for width in (1024, 1200, 1280, 1366, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        tops = page.evaluate(
+            """[...document.getElementById("toolbar").children].filter((one) => one.offsetWidth)
+                .map((one) => one.offsetTop)"""
+        )
+        assert max(tops) - min(tops) < 20, width
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.keyboard.press("?")
+    rows = page.inner_text("#help dl")
+    assert "Wheel" in rows
+    assert "Long press" not in rows
+    page.keyboard.press("Escape")
+
+
 def test_every_control_has_a_name(coffee_page: Opened) -> None:
     coffee_page.click(290, 120)
     nameless = coffee_page.page.evaluate(

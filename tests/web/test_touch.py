@@ -10,13 +10,18 @@ import pytest
 
 from tests.web.driver import Opened, iou, open_page
 
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 CUP = (290, 120)
 FINGER = 40  # pixels of the screen between a finger and the middle of the two, at the start
 
 
-@pytest.fixture
-def phone(browser: Any, site: str) -> Iterator[Opened]:
+@pytest.fixture(scope="module")
+def loaded_phone(browser: Any, site: str) -> Iterator[Opened]:
     """The page on a phone, with coffee.png open."""
     opened = open_page(browser, site, **PHONE)
     opened.page.tap("[data-example*=coffee]")
@@ -24,6 +29,16 @@ def phone(browser: Any, site: str) -> Iterator[Opened]:
     yield opened
     assert opened.complaints == []
     opened.close()
+
+
+@pytest.fixture
+def phone(loaded_phone: Opened) -> Opened:
+    """The same page with nothing cut out, all of the photo shown, and nothing measured."""
+    page = loaded_phone.page
+    page.set_viewport_size(PHONE["viewport"])
+    page.evaluate("document.getElementById('clear').click(); document.getElementById('zoom-fit').click()")
+    page.evaluate("performance.clearMarks()")
+    return loaded_phone
 
 
 class Fingers:
@@ -123,3 +138,45 @@ def test_taking_a_photo_asks_for_the_camera_at_the_back(browser: Any, site: str)
         opened.page.tap("#camera")
     assert chooser.value.element.get_attribute("id") == "shot"
     opened.close()
+
+
+OFF_SCREEN = """(where) => [...document.querySelectorAll(where)].filter((one) => {
+    const { left, top, right, bottom, width } = one.getBoundingClientRect();
+    return width && (left < 0 || top < 0 || right > innerWidth || bottom > innerHeight);
+}).map((one) => one.outerHTML)"""
+
+
+def test_a_phone_shows_photo_tools_and_errors_whole_however_it_is_held(phone: Opened) -> None:
+    page = phone.page
+    tap(phone, phone.at(*CUP))
+    for width, height in ((320, 568), (360, 740), (390, 844), (844, 390), (667, 375)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate(OFF_SCREEN, "#toolbar button, .bar button, #handle") == [], (width, height)
+        seen = page.locator("#canvas").bounding_box()
+        assert seen["height"] > 200
+        page.tap("#handle")
+        page.wait_for_timeout(100)
+        if width > height:
+            frame = page.locator("#canvas").bounding_box()
+            assert frame["height"] > 190
+            assert frame["width"] > 0.55 * width
+        page.set_input_files("#file", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"no photo"})
+        page.wait_for_selector("#trouble", state="visible")
+        assert page.evaluate(OFF_SCREEN, "#trouble, #trouble h2, #trouble p, #trouble button") == []
+        page.tap("#dismiss")
+        page.tap("#handle")
+
+
+def test_a_phone_names_the_remedy_and_helps_with_what_fingers_do(phone: Opened) -> None:
+    page = phone.page
+    page.touchscreen.tap(*phone.at(440, 60))
+    page.wait_for_selector("#objects li", state="attached")
+    assert "Try 1, 2, 3" in page.inner_text("#status"), "the model is not sure about the table"
+    phone.settled()
+    page.tap("#help-open")
+    rows = page.inner_text("#help dl")
+    for absent in ("Wheel", "Ctrl", "Space", "Right click", "Arrow"):
+        assert absent not in rows
+    for present in ("Tap", "Long press", "1, 2, 3", "Next", "Everything", "Pinch"):
+        assert present in rows
+    page.tap("#help .icon")

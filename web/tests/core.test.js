@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { contours } from "../../src/mobilesam/web/static/core/contours.js";
 import { enclosureOf, lowerOutside } from "../../src/mobilesam/web/static/core/enclosure.js";
+import { areasOf, extentOf, indexOf, nextExtent, roughAreas } from "../../src/mobilesam/web/static/core/extents.js";
 import { stability, suppress } from "../../src/mobilesam/web/static/core/filters.js";
 import { History } from "../../src/mobilesam/web/static/core/history.js";
 import { boxOf } from "../../src/mobilesam/web/static/core/logits.js";
@@ -127,4 +128,42 @@ test("a point of the object outside its box means that the object goes on there"
   assert.equal(enclosureOf({ points: [[30, 12]], labels: [1], box }, 3), null);
   assert.equal(enclosureOf({ points: [[12, 12]], labels: [1], box: null }, 3), null);
   assert.equal(enclosureOf({ points: [], labels: [], box }, 0), null);
+});
+
+/**
+ * An answer of 4 masks, of so many rows of logits each, to a photo that is as large as its input.
+ * @param {number[]} rows
+ * @param {number} [factor]  of the photo's size
+ */
+function answerOf(rows, factor = 1) {
+  const lowRes = Float32Array.from(rows.flatMap((count) => Array.from({ length: 256 }, (_, i) => (i < 16 * count ? 4 : -4))));
+  const photoHw = /** @type {[number, number]} */ ([64 * factor, 64 * factor]);
+  return {
+    side: 64, inputHw: /** @type {[number, number]} */ ([64, 64]), photoHw, lowRes, scores: new Float32Array(4), enclosure: null,
+    closeup: /** @type {import("../../src/mobilesam/web/static/core/types.js").Closeup | null} */ (null),
+  };
+}
+
+test("extents go from the smallest mask to the largest, equal ones in the decoder's order", () => {
+  const areas = areasOf(answerOf([5, 12, 3, 3]));
+  assert.deepEqual([1, 2, 3].map((extent) => indexOf(areas, extent)), [2, 3, 1]);
+  assert.deepEqual([0, 1, 2, 3].map((index) => extentOf(areas, index)), [0, 3, 1, 2]);
+  assert.deepEqual(roughAreas(answerOf([5, 12, 3, 3])), [80, 192, 48, 48]);
+});
+
+test("a step to a larger or smaller extent starts from the mask that is shown, and ends at the last one", () => {
+  const areas = [50, 120, 30, 80];
+  assert.deepEqual([1, 2, 3].map((index) => nextExtent(areas, index, 1)), [3, 2, 3]);
+  assert.deepEqual([1, 2, 3].map((index) => nextExtent(areas, index, -1)), [2, 1, 1]);
+  assert.deepEqual([nextExtent(areas, 0, 1), nextExtent(areas, 0, -1)], [2, 1], "the single mask lies between two of them");
+  assert.deepEqual([nextExtent([9, 1, 2, 3], 0, 1), nextExtent([0, 1, 2, 3], 0, -1)], [3, 1]);
+});
+
+test("areas are those of the photo, and of second looks where there are", () => {
+  const [, large] = areasOf(answerOf([5, 12, 3, 3], 16));
+  assert.ok(Math.abs(large / (1024 * 1024) - 12 / 16) < 0.02);
+  const { lowRes } = answerOf([0, 0, 0, 16]);
+  const closeup = { region: /** @type {any} */ ([512, 512, 1024, 1024]), inputHw: /** @type {any} */ ([64, 64]), lowRes, from: [-1, 3, -1, -1], goesOn: false };
+  const areas = areasOf({ ...answerOf([5, 12, 3, 3], 16), closeup });
+  assert.equal(areas[1], 512 * 512, "all of the region, nothing outside");
 });

@@ -52,7 +52,9 @@ def segment(
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write the photo with the mask tinted.")] = False,
     cutout: Annotated[bool, typer.Option("--cutout", help="Write the object on a transparent background.")] = False,
-    all_masks: Annotated[bool, typer.Option("--all", help="Keep all three masks, not only the best.")] = False,
+    all_masks: Annotated[
+        bool, typer.Option("--all", help="Keep all three masks, in the model's order, not only the best.")
+    ] = False,
     forms: Annotated[
         list[str] | None,
         typer.Option(

@@ -37,6 +37,7 @@ Box = Annotated[
 Results = Annotated[
     str | None, Field(description=f"Folder of the results, relative to the folder of the photos; default '{RESULTS}'.")
 ]
+ALL_MASKS = "Three masks of different extent, not only the best; not sorted by size, so compare their areas."
 T = TypeVar("T")
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 """Files are written, but none of somebody else is replaced, and nothing is reached but the folder."""
@@ -52,7 +53,7 @@ def make_server(tools: Tools) -> MCPServer:
         points: Points = None,
         labels: Labels = None,
         box: Box = None,
-        all_masks: Annotated[bool, Field(description="Three masks of different extent, not only the best.")] = False,
+        all_masks: Annotated[bool, Field(description=ALL_MASKS)] = False,
         results: Results = None,
     ) -> dict[str, Any]:
         """Segment the object at some points, in a box, or both.

@@ -216,6 +216,9 @@ class Mask:
 class Prediction:
     """The masks and scores for one prompt: three for an ambiguous prompt, else one.
 
+    Masks and scores are in the decoder's order, which is none by size: `sorted(found, key=lambda mask: mask.area)` puts
+    the smallest first.
+
     Predictions are equal if their logits, scores, sizes and zoomed masks are equal; the photo is not compared. They
     cannot be hashed, because their arrays are writable.
     """

@@ -1,5 +1,6 @@
 /** A photo in a notebook whose objects are cut out by clicks: the page's editor, with Python as its encoder. */
 
+import { areasOf, roughAreas } from "../web/static/core/extents.js";
 import { bestIndex } from "../web/static/core/logits.js";
 import { isAmbiguous } from "../web/static/core/prompts.js";
 import { Model, outlineOf } from "../web/static/engine/predict.js";
@@ -105,11 +106,12 @@ class Tasks {
     const model = await this.model;
     if (task === "look") {
       const better = await model.lookAgain(prompt, answer, hasPrior);
-      return better === answer ? null : { answer: better, outline: outlineOf(better, choice, false) };
+      return better === answer ? null : { answer: better, areas: areasOf(better), outline: outlineOf(better, choice, false) };
     }
     const found = await model.predict(prompt, this.side, prior);
     const index = bestIndex(found.scores, isAmbiguous(prompt, Boolean(prior)));
-    return { answer: found, choice: index, outline: outlineOf(found, index, task === "hover") };
+    const isHover = task === "hover";
+    return { answer: found, areas: isHover ? roughAreas(found) : areasOf(found), index, choice: index, outline: outlineOf(found, index, isHover) };
   }
 }
 

@@ -1,6 +1,7 @@
 /** The worker: opens photos and runs the model, so that the page never waits. One message, one answer. */
 
 import { isAmbiguous } from "../core/prompts.js";
+import { areasOf, indexOf, roughAreas } from "../core/extents.js";
 import { bestIndex } from "../core/logits.js";
 import { openPhoto } from "./photo.js";
 import { Model, outlineOf } from "./predict.js";
@@ -15,6 +16,8 @@ const port = self;
 let loading = null;
 /** @type {import("../core/types.js").Pixels | null} */
 let pixels = null;
+/** @type {import("../core/types.js").Pixels | null} */
+let candidate = null; // opened, but the user may stay with the photo before
 /** @type {Promise<any>} */
 let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
 /** @type {"wasm" | "webgpu"} */
@@ -65,8 +68,13 @@ const TASKS = {
 
   async open({ blob }) {
     const opened = await openPhoto(blob);
-    pixels = opened.pixels;
-    return { width: pixels.width, height: pixels.height, shown: opened.shown };
+    candidate = opened.pixels;
+    return { width: candidate.width, height: candidate.height, shown: opened.shown };
+  },
+
+  async use({ isWanted }) {
+    if (isWanted && candidate) pixels = candidate;
+    candidate = null;
   },
 
   async embed({ side }) {
@@ -75,21 +83,23 @@ const TASKS = {
     await model.decoder(side);
   },
 
-  async hover({ prompt, side, prior, choice }) {
+  async hover({ prompt, side, prior, extent }) {
     const answer = await (await ready()).predict(prompt, side, prior);
-    const index = choice ?? bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
-    return { outline: outlineOf(answer, index, true), score: answer.scores[index], index };
+    const areas = roughAreas(answer);
+    const index = extent ? indexOf(areas, extent) : bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
+    return { outline: outlineOf(answer, index, true), areas, index };
   },
 
-  async predict({ prompt, side, prior, choice }) {
+  async predict({ prompt, side, prior, extent }) {
     const answer = await (await ready()).predict(prompt, side, prior);
-    const index = choice ?? bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
-    return { answer, choice: index, outline: outlineOf(answer, index, false) };
+    const areas = areasOf(answer);
+    const index = extent ? indexOf(areas, extent) : bestIndex(answer.scores, isAmbiguous(prompt, Boolean(prior)));
+    return { answer, areas, choice: index, outline: outlineOf(answer, index, false) };
   },
 
   async look({ prompt, answer, hasPrior, choice }) {
     const better = await (await ready()).lookAgain(prompt, answer, hasPrior);
-    return better === answer ? null : { answer: better, outline: outlineOf(better, choice, false) };
+    return better === answer ? null : { answer: better, areas: areasOf(better), outline: outlineOf(better, choice, false) };
   },
 
   async outline({ answer, choice }) {
@@ -113,7 +123,7 @@ const TASKS = {
   },
 };
 
-const IMMEDIATE = new Set(["cancel", "load", "open", "place"]);
+const IMMEDIATE = new Set(["cancel", "load", "open", "place", "use"]);
 
 async function ready() {
   if (!loading) throw new Error("The model is not loaded.");

@@ -1,5 +1,6 @@
 /** What the user has made of a photo, and what happens on hover, click, box and key. */
 
+import { extentOf, indexOf, nextExtent } from "../core/extents.js";
 import { History } from "../core/history.js";
 import { plane } from "../core/logits.js";
 
@@ -17,6 +18,7 @@ import { plane } from "../core/logits.js";
  * @property {Prompt} prompt
  * @property {boolean} hasPrior
  * @property {Answer} answer
+ * @property {number[]} areas  of the answer's masks
  * @property {number} choice  which of the answer's masks
  * @property {Outline} outline
  */
@@ -24,6 +26,7 @@ import { plane } from "../core/logits.js";
 
 // The library's colours (Okabe and Ito), which colour-blind people can tell apart too.
 const COLOURS = ["#009e73", "#e69f00", "#56b4e9", "#d55e00", "#0072b2", "#cc79a7", "#f0e442"];
+const SURE = 90; // percent, from which on no help is offered
 const HOVER_SIDE = 384; // pixels; the side at which hovering keeps up with the pointer
 const EVERYTHING = { side: HOVER_SIDE, minScore: 0.4, minStability: 0.7, maxOverlap: 0.7 };
 
@@ -31,7 +34,7 @@ export class Editor {
   /**
    * @param {import("./client.js").Client} client
    * @param {import("./stage.js").Stage} stage
-   * @param {{changed: () => void, say: (text: string) => void, failed: (error: Error) => void}} page
+   * @param {{changed: () => void, say: (text: string) => void, failed: (error: Error) => void, remedy?: string}} page  remedy: what helps against a mask that is not right
    */
   constructor(client, stage, page) {
     this.client = client;
@@ -69,7 +72,9 @@ export class Editor {
     this.isHovering = false;
     this.isAnswering = false;
     /** @type {number | null} */
-    this.wishedChoice = null;
+    this.wishedExtent = null;
+    /** @type {{areas: number[], index: number} | null} */
+    this.hovered = null; // the masks at the pointer, and the one that is shown
   }
 
   get doc() {
@@ -131,9 +136,10 @@ export class Editor {
     this.isHovering = true;
     const { prompt, prior } = this.extended(place, this.label);
     try {
-      const wish = { prompt, side: HOVER_SIDE, prior, choice: this.activeObject ? null : this.wishedChoice };
-      const { outline } = await this.client.call("hover", wish);
+      const wish = { prompt, side: HOVER_SIDE, prior, extent: this.activeObject ? null : this.wishedExtent };
+      const { outline, areas, index } = await this.client.call("hover", wish);
       if (session !== this.session) return;
+      this.hovered = { areas, index };
       if (this.pointer && !this.aimed && !this.isAnswering) this.preview = outline;
       performance.mark("mobilesam:hover");
       this.stage.draw();
@@ -182,7 +188,7 @@ export class Editor {
     if (taken) return this.take(taken);
     if (!label && !this.activeObject) return this.page.say("First click the object, then what is not part of it");
     const { prompt, prior } = this.extended(place, label);
-    await this.answer(prompt, prior, this.activeObject, this.activeObject ? null : this.wishedChoice);
+    await this.answer(prompt, prior, this.activeObject, this.activeObject ? null : this.wishedExtent);
   }
 
   /** @param {Box} box */
@@ -194,18 +200,18 @@ export class Editor {
    * @param {Prompt} prompt
    * @param {import("../core/types.js").Prior | null} prior
    * @param {Thing | null} base  the object that it extends
-   * @param {number | null} wished
+   * @param {number | null} extent  wished, 1-3
    */
-  async answer(prompt, prior, base, wished) {
+  async answer(prompt, prior, base, extent) {
     const session = this.session;
     this.stopSearch();
     this.isAnswering = true;
     this.page.changed();
     try {
-      const { answer, choice, outline } = await this.client.call("predict", { prompt, side: this.side, prior, choice: wished });
+      const { answer, areas, choice, outline } = await this.client.call("predict", { prompt, side: this.side, prior, extent });
       if (session !== this.session) return;
       performance.mark("mobilesam:mask");
-      const thing = { ...(base || this.newThing()), prompt, answer, choice, outline, hasPrior: Boolean(prior) };
+      const thing = { ...(base || this.newThing()), prompt, answer, areas, choice, outline, hasPrior: Boolean(prior) };
       this.put(thing, Boolean(base));
       this.announce(thing);
       if (this.looksAgain) await this.refine(thing, session);
@@ -214,7 +220,7 @@ export class Editor {
     } finally {
       if (session === this.session) {
         this.isAnswering = false;
-        this.wishedChoice = null;
+        this.wishedExtent = null;
         this.changed();
       }
     }
@@ -228,9 +234,11 @@ export class Editor {
     const { prompt, answer, hasPrior, choice } = thing;
     const better = await this.client.call("look", { prompt, answer, hasPrior, choice });
     if (!better || session !== this.session) return;
+    const finer = (/** @type {Thing} */ one) =>
+      ({ ...one, answer: better.answer, areas: better.areas, outline: one.choice === choice ? better.outline : one.outline });
     this.history.mend((doc) => ({
       ...doc,
-      objects: doc.objects.map((one) => (one.answer === answer ? { ...one, answer: better.answer, outline: better.outline } : one)),
+      objects: doc.objects.map((one) => (one.answer === answer ? finer(one) : one)),
     }));
     this.changed();
   }
@@ -256,7 +264,9 @@ export class Editor {
 
   /** @param {Thing} thing */
   announce(thing) {
-    this.page.say(`${thing.name}: the model is ${Math.round(100 * Math.min(1, Math.max(0, thing.answer.scores[thing.choice])))} % sure`);
+    const percent = Math.round(100 * Math.min(1, Math.max(0, thing.answer.scores[thing.choice])));
+    const remedy = percent < SURE && thing.areas.length === 4 && this.page.remedy ? `. ${this.page.remedy}` : "";
+    this.page.say(`${thing.name}: the model is ${percent} % sure${remedy}`);
   }
 
   /** @param {Found} found  a suggestion of "everything" */
@@ -264,33 +274,50 @@ export class Editor {
     const prompt = { points: [], labels: [], box: null };
     this.suggestions = this.suggestions.filter((one) => one !== found);
     this.aimed = null;
-    const thing = { ...this.newThing(), prompt, answer: found.answer, choice: 0, outline: found.outline, hasPrior: false };
+    const thing = { ...this.newThing(), prompt, answer: found.answer, areas: [found.area], choice: 0, outline: found.outline, hasPrior: false };
     this.push({ objects: [...this.doc.objects, thing], active: this.suggestions.length ? null : thing.id });
     this.announce(thing);
   }
 
+  /** The extent of the chosen object, or the one wished for the next; null where neither is one of the three. */
+  get extent() {
+    const thing = this.activeObject;
+    return (thing ? extentOf(thing.areas, thing.choice) : this.wishedExtent) || null;
+  }
+
+  /** Whether there are three extents to choose from: of the chosen object, or for the next one. */
+  get hasExtents() {
+    const thing = this.activeObject;
+    return this.isReady && (!thing || thing.areas.length === 4);
+  }
+
   /**
    * Choose one of the three extents, of the chosen object or of what hovering shows.
-   * @param {number} choice  1-3
+   * @param {number} extent  1 the smallest to 3 the largest
    */
-  async choose(choice) {
+  async choose(extent) {
     const thing = this.activeObject;
+    if (!this.hasExtents) return;
     if (!thing) {
-      this.wishedChoice = choice;
+      this.wishedExtent = extent;
       this.page.changed();
       if (this.pointer) this.ask(this.pointer);
       return;
     }
-    if (thing.answer.scores.length < 4 || thing.choice === choice) return;
+    const choice = indexOf(thing.areas, extent);
+    if (thing.choice === choice) return;
     const session = this.session;
     const outline = await this.client.call("outline", { answer: thing.answer, choice });
     if (session === this.session && this.activeObject === thing) this.put({ ...thing, choice, outline }, true);
   }
 
-  /** @param {number} step  1 or -1 */
+  /** @param {number} step  1 to a larger extent, -1 to a smaller one */
   chooseNext(step) {
-    const now = this.activeObject ? this.activeObject.choice : this.wishedChoice || 0;
-    this.choose(Math.min(3, Math.max(1, now + step)));
+    const { areas, index } = this.hovered || { areas: [], index: 0 };
+    const thing = this.activeObject;
+    if (thing) this.choose(nextExtent(thing.areas, thing.choice, step));
+    else if (this.wishedExtent) this.choose(Math.min(3, Math.max(1, this.wishedExtent + step)));
+    else this.choose(nextExtent(areas, index, step));
   }
 
   // Objects

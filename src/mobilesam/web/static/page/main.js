@@ -8,12 +8,14 @@ import { keepFiles, startServiceWorker } from "./offline.js";
 import { byId, Panel } from "./panel.js";
 import { Privacy } from "./privacy.js";
 import { Stage } from "./stage.js";
+import { Unsaved } from "./unsaved.js";
 
 const BASE = new URL("../", import.meta.url).href;
 const HOVER_SIDE = 384;
 const hasWebgpu = Boolean(/** @type {HTMLMetaElement | null} */ (document.querySelector("meta[name=webgpu]"))?.content);
 const MEGABYTES = hasWebgpu && "gpu" in navigator ? 22.9 : 20.0; // of model and runtime, for the progress bar
-const SAID = 2600; // milliseconds
+const SAID = 2600; // milliseconds at least; longer texts stay longer
+const SAID_PER_LETTER = 65;
 
 const canvas = byId("canvas");
 const stage = new Stage(/** @type {HTMLCanvasElement} */ (canvas));
@@ -24,10 +26,14 @@ let waiting = null;
 let said = 0;
 let opening = 0;
 
-const page = { changed, say, failed, fileName: () => fileName };
+const page = {
+  changed, say, failed, remedy: "Too much or too little? Try 1, 2, 3",
+  fileName: () => fileName, saved: (/** @type {import("./editor.js").Thing[]} */ objects) => unsaved.keep(objects),
+};
 const editor = new Editor(client, stage, page);
 stage.editor = editor;
 const gestures = new Gestures(stage, editor);
+const unsaved = new Unsaved(editor);
 const panel = new Panel(editor, client, page);
 const privacy = new Privacy(client);
 
@@ -41,27 +47,27 @@ function say(text) {
   byId("status").textContent = text;
   byId("status").classList.add("on");
   clearTimeout(said);
-  said = window.setTimeout(() => byId("status").classList.remove("on"), SAID);
+  said = window.setTimeout(() => byId("status").classList.remove("on"), Math.max(SAID, SAID_PER_LETTER * text.length));
 }
 
 /** @param {Error} error */
 function failed(error) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("trouble"));
   byId("busy").hidden = true;
   byId("trouble-text").textContent = error.message;
-  byId("trouble").hidden = false;
-  byId(waiting ? "retry" : "dismiss").focus();
   byId("retry").hidden = !waiting;
+  if (!dialog.open) dialog.showModal();
+  byId(waiting ? "retry" : "dismiss").focus();
 }
 
 function changed() {
   document.body.toggleAttribute("data-busy", editor.isAnswering);
   panel.update();
   const thing = editor.activeObject;
-  const choice = thing ? thing.choice : editor.wishedChoice;
   for (const button of document.querySelectorAll("[data-choice]")) {
-    const is = Number(/** @type {HTMLElement} */ (button).dataset.choice) === choice;
+    const is = Number(/** @type {HTMLElement} */ (button).dataset.choice) === editor.extent;
     button.setAttribute("aria-pressed", String(is));
-    /** @type {HTMLButtonElement} */ (button).disabled = !editor.isReady || Boolean(thing && thing.answer.scores.length < 4);
+    /** @type {HTMLButtonElement} */ (button).disabled = !editor.hasExtents;
   }
   const set = (/** @type {string} */ id, /** @type {boolean} */ isOn) =>
     (/** @type {HTMLButtonElement} */ (byId(id)).disabled = !isOn);
@@ -128,7 +134,6 @@ function showLoading() {
  */
 async function openPhoto(blob, name) {
   const turn = ++opening;
-  byId("trouble").hidden = true;
   busy("Opening the photo");
   let photo;
   try {
@@ -138,7 +143,10 @@ async function openPhoto(blob, name) {
     if (turn === opening) failed(/** @type {Error} */ (error));
     return;
   }
-  if (turn !== opening) return;
+  if (turn === opening) byId("busy").hidden = true;
+  const isWanted = turn === opening && (await unsaved.mayGo(fileName));
+  if (turn === opening) await client.call("use", { isWanted });
+  if (turn !== opening || !isWanted) return photo.shown.close();
   editor.reset();
   waiting = blob;
   fileName = name || "photo.png";
@@ -221,10 +229,7 @@ function connectOpeners() {
     openFirst(event.dataTransfer?.files);
   });
   byId("retry").addEventListener("click", () => waiting && openPhoto(waiting, fileName));
-  byId("dismiss").addEventListener("click", () => {
-    byId("trouble").hidden = true;
-    canvas.focus();
-  });
+  byId("trouble").addEventListener("close", () => canvas.focus());
 }
 
 /** @param {import("./gestures.js").Tool} tool */

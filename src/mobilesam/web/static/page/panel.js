@@ -19,7 +19,7 @@ export class Panel {
   /**
    * @param {Editor} editor
    * @param {import("./client.js").Client} client
-   * @param {{say: (text: string) => void, failed: (error: Error) => void, fileName: () => string}} page
+   * @param {{say: (text: string) => void, failed: (error: Error) => void, fileName: () => string, saved: (objects: Thing[]) => void}} page
    */
   constructor(editor, client, page) {
     this.editor = editor;
@@ -94,19 +94,21 @@ export class Panel {
     const chosen = onlyActive && activeObject ? [activeObject] : doc.objects;
     const isWhole = !(/** @type {HTMLInputElement} */ (byId("cropped")).checked);
     const objects = chosen.map(({ name, colour, answer, choice }) => ({ name, colour, answer, choice }));
-    return { form: form === "cutout" && isWhole ? "cutout-full" : form, fileName: this.page.fileName(), objects };
+    return { form: form === "cutout" && isWhole ? "cutout-full" : form, fileName: this.page.fileName(), objects, chosen };
   }
 
   /** @param {string} form */
   async save(form) {
     if (!this.editor.doc.objects.length) return;
     try {
-      const { blob, name } = await this.client.call("write", this.wish(form));
+      const { chosen, ...wish } = this.wish(form);
+      const { blob, name } = await this.client.call("write", wish);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = name;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      this.page.saved(chosen);
       this.page.say(`Saved ${name}`);
     } catch (error) {
       this.page.failed(/** @type {Error} */ (error));
@@ -116,8 +118,10 @@ export class Panel {
   async copy() {
     if (!this.editor.doc.objects.length) return;
     try {
-      const made = this.client.call("write", this.wish("cutout")).then(({ blob }) => blob);
+      const { chosen, ...wish } = this.wish("cutout");
+      const made = this.client.call("write", wish).then(({ blob }) => blob);
       await navigator.clipboard.write([new ClipboardItem({ "image/png": made })]);
+      this.page.saved(chosen);
       this.page.say("Copied. Paste it anywhere");
     } catch {
       this.page.say("This browser does not let the page copy pictures; save the cut-out instead");
