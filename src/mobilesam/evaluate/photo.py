@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mobilesam.data.checksums import content_checksum
+from mobilesam.data.checksums import bytes_checksum, content_checksum
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef, Problem
 from mobilesam.data.pictures import Pictures
 from mobilesam.errors import DataError, ImageError, first_line
@@ -90,13 +90,13 @@ class Encoded:
 
 def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
     """Run all protocols on one photo; a photo or an object that cannot be read is reported as a problem."""
-    content = content_checksum(photo)
+    content, content_bytes = content_checksum(photo), bytes_checksum(photo)
     try:
         with within_memory("the photo"):
             result = measure(models, photo, settings)
     except ImageError as error:
         result = unread(photo.id, error)
-    return replace(result, content=content)
+    return replace(result, content=content, content_bytes=content_bytes)
 
 
 def unread(photo: PhotoId, error: Exception) -> PhotoResult:

@@ -61,6 +61,7 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
         ),
         rows=rows,
         data=data_checksums((result.photo, result.content) for result in results if result.content),
+        data_bytes=data_checksums((result.photo, result.content_bytes) for result in results if result.content_bytes),
     )
 
 
