@@ -50,7 +50,7 @@ def listing_checksum(photos: Iterable[PhotoRef]) -> str:
 
 def _size(photo: PhotoRef) -> int:
     try:
-        return photo.file.num_bytes
+        return photo.file.listed_bytes
     except OSError:  # a broken link: reading the photo reports it as damaged
         return -1
 
