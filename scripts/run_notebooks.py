@@ -1,4 +1,4 @@
-"""Runs the notebooks of examples/notebooks and keeps their outputs small: python scripts/run_notebooks.py
+"""Runs the notebooks of examples/notebooks and keeps their outputs small: python scripts/run_notebooks.py [NAME ...]
 
 Pictures stay as the notebooks made them; messages on standard error, times and what names this machine are removed.
 `tests/examples/test_notebooks.py` runs them too, and compares the kinds of their outputs with what is committed.
@@ -6,6 +6,7 @@ Pictures stay as the notebooks made them; messages on standard error, times and 
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,15 @@ def clean(output: Any) -> Any:
 
 
 def main() -> None:
-    """Run all notebooks where they lie, so that they find the example photos."""
+    """Run the notebooks beside copies of the example photos."""
     import tempfile
 
-    for path in notebooks():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as everything; all notebooks by default")
+    names = parser.parse_args().names
+    if wrong := set(names) - {path.stem for path in notebooks()}:
+        parser.error(f"no such notebook: {', '.join(sorted(wrong))}")
+    for path in (path for path in notebooks() if not names or path.stem in names):
         with tempfile.TemporaryDirectory() as folder:
             for photo in FOLDER.parent.glob("*.png"):
                 Path(folder, photo.name).symlink_to(photo)
