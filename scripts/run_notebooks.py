@@ -1,7 +1,8 @@
 """Runs the notebooks of examples/notebooks and keeps their outputs small: python scripts/run_notebooks.py [NAME ...]
 
 Pictures stay as the notebooks made them; messages on standard error, times and what names this machine are removed.
-`tests/examples/test_notebooks.py` runs them too, and compares the kinds of their outputs with what is committed.
+`tests/examples/test_notebooks.py` runs them too, and compares their outputs with what is
+committed.
 """
 
 from __future__ import annotations
@@ -34,9 +35,20 @@ def run(path: Path, folder: Path) -> Any:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [clean(output) for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = joined([clean(output) for output in cell.outputs if output.get("name") != "stderr"])
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return notebook
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with successive prints as one; a kernel cuts them wherever its clock says so."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream":
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def clean(output: Any) -> Any:
