@@ -23,13 +23,13 @@ UNKNOWN = (OSError, ValueError, RecursionError)  # a missing file, an impossible
 
 
 class Listings:
-    """Checksums of the names and sizes of the photos of several data sets, which are told one after the other."""
+    """Computes `listing_checksum` for several data sets while their photos are listed one by one."""
 
     def __init__(self) -> None:
         self._sums: dict[str, int] = {}
 
     def add(self, photo: PhotoRef, size: int) -> None:
-        """Take the next photo of a data set, and its size in bytes."""
+        """Add the next photo of a data set, with its size in bytes."""
         before = self._sums.get(photo.id.dataset)
         line = f"{photo.name} {size}" if before is None else f"\n{photo.name} {size}"
         self._sums[photo.id.dataset] = zlib.crc32(line.encode(), before or 0)

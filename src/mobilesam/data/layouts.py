@@ -99,7 +99,7 @@ def read(
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:
-    """Items under names that files can hold; a photo whose name another one has is a problem."""
+    """Rename photos whose names files cannot hold, and replace each further photo of one name by a `Problem`."""
     seen: set[PhotoId] = set()
     for item in map(named, items):
         if isinstance(item, PhotoRef) and item.id in seen:
@@ -110,7 +110,7 @@ def once(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def named(item: Item) -> Item:
-    """The photo under a name that files and messages can hold, or the problem that its name is too long."""
+    """Replace what files and messages cannot hold in a photo's name; a name that is too long makes it a `Problem`."""
     id = PhotoId(encodable(item.id.dataset), encodable(item.id.path))
     if len(id.path.encode()) > MAX_NAME:
         return Problem(PhotoId(id.dataset, f"{id.path[:40]}..."), f"its name is longer than {MAX_NAME} bytes")
@@ -128,7 +128,7 @@ def _read(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
-    """Shell patterns → paths, in order; a data set that is named in two ways counts once.
+    """Expand shell patterns to paths, in order, without repetitions.
 
     Raises:
         DataError: a pattern matches nothing.
@@ -144,7 +144,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 
 def check_folder(patterns: Sequence[str], option: str) -> None:
-    """Refuse a folder of photos where no data set uses one.
+    """Refuse a folder of photos if none of the data sets is a COCO or LVIS file, which alone use it.
 
     Args:
         patterns: paths, shell patterns, and addresses in object stores.
@@ -198,20 +198,20 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 
 
 def is_known(folder: Path) -> bool:
-    """Whether a folder has one of the layouts; another one may hold photos alone."""
+    """Whether a folder has one of the known layouts."""
     pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
     return pairs or has_records(folder) or holds_results(folder, has_masks=False)
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
-    """An SA-1B shard that was unpacked, or LabelMe's files: NAME.jpg beside NAME.json."""
+    """Read an unpacked SA-1B shard, or LabelMe's files: NAME.jpg beside NAME.json."""
     return pair_records(dataset, *index_folder(path))
 
 
 def pair_up(
     photos: Path, dataset: str, labels: FolderFiles, to_truth: Callable[[FileRef], Truth], *, ending: str = ""
 ) -> Iterator[Item]:
-    """Photos of a folder, each with the file that holds its annotation; a file is of one photo of its stem alone.
+    """Pair each photo of a folder with the annotation file of the same name; no file is given to two photos.
 
     Args:
         photos: the folder.
@@ -237,13 +237,13 @@ def pair_up(
 
 
 def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
-    """Photos with label pictures of the same relative name under another folder."""
+    """Read a layout of photos in one folder and label pictures of the same relative names in another."""
     source, labels = photos.parent.name.lower(), FolderFiles(truth, is_photo_name)
     return pair_up(photos, dataset, labels, lambda file: PixelTruth(source, file, rule, ignore))
 
 
 def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
-    """Pascal VOC: only a part of its photos was segmented, so the label pictures say which."""
+    """Read Pascal VOC: the photos that have a label picture; the others were not segmented."""
     source, listed = photos.parent.name.lower(), FolderFiles(photos, is_photo_name)
     pictures = files_below(truth, is_photo_name)
     repeated = Counter(picture.with_suffix("") for picture in pictures)
@@ -259,18 +259,18 @@ def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
 
 
 def read_cityscapes(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
-    """Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
+    """Read Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
     source, labels = photos.parent.name.lower(), FolderFiles(truth, is_photo_name, "_gtFine_instanceIds")
     return pair_up(photos, dataset, labels, lambda file: PixelTruth(source, file, "cityscapes"), ending="_leftImg8bit")
 
 
 def is_label_name(name: str) -> bool:
-    """Whether a file is a photo's label; LabelImg writes the list of all classes beside the labels."""
+    """Whether a file is the label of a photo: any .txt but classes.txt, the list of classes that LabelImg writes."""
     return name.lower().endswith(".txt") and name.lower() != "classes.txt"
 
 
 def read_yolo(photos: Path, labels: Path, dataset: str) -> Iterator[Item]:
-    """YOLO-seg: a text file per photo."""
+    """Read YOLO-seg: a text file per photo."""
     source, texts = photos.parent.name.lower(), FolderFiles(labels, is_label_name)
     return pair_up(photos, dataset, texts, lambda file: YoloTruth(source, file))
 

@@ -74,7 +74,7 @@ class Survey:
 
 
 def some(things: Sequence[PhotoId | str]) -> str:
-    """The first few of them, for a message."""
+    """Join the first few names, for a message."""
     return ", ".join(str(thing) for thing in things[:NAMED]) + (", ..." if len(things) > NAMED else "")
 
 

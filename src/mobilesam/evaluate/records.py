@@ -136,7 +136,7 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoResult:
+class EvaluatedPhoto:
     """Results of all protocols on one photo."""
 
     photo: PhotoId
@@ -166,7 +166,7 @@ class PhotoResult:
         }
 
     @classmethod
-    def from_dict(cls, record: Json) -> PhotoResult:
+    def from_dict(cls, record: Json) -> EvaluatedPhoto:
         """Inverse of `to_dict`."""
         result = cls(
             photo=read_identity(record),

@@ -30,7 +30,7 @@ def data_patterns(config: DataConfig) -> list[str]:
 
 
 def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable[str] = ()) -> list[str | Path]:
-    """What a recipe reads: its data sets, the weights that it starts from and stores of embeddings; none is replaced.
+    """The files that a recipe reads, and which its outputs must therefore not replace.
 
     Args:
         config: the photos.
