@@ -14,7 +14,7 @@ from pathlib import Path
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.truths import RecordTruth
-from mobilesam.folders import files_below
+from mobilesam.folders import walk
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.text import parse_json
@@ -52,7 +52,8 @@ class FolderFiles:
             ending: what their stems end with beyond those that are asked for.
         """
         self.folder, self.ending = folder, ending
-        paths = (path.relative_to(folder).as_posix() for path in files_below(folder, wanted))
+        found = ((Path(here).relative_to(folder), name) for here, _, files in walk(folder) for name in files)
+        paths = ((here / name).as_posix() for here, name in found if wanted(name))
         self._stems = by_stem(path for path in paths if stem_of(path).endswith(ending))
 
     def find(self, stem: str) -> list[Path]:
