@@ -39,7 +39,7 @@ from mobilesam import boxes
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.evaluate.metrics import bootstrap, boundary_iou, iou
-from mobilesam.evaluate.photo import Truth, choose, read_objects
+from mobilesam.evaluate.photo import TrueMask, choose, read_objects
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.masks import deepest_pixel
 from mobilesam.predict import zoom
@@ -79,7 +79,7 @@ class Tally:
         self.photos.append(photo)
         self.shares.append(share)
 
-    def add(self, name: str, logits: Logits, truth: Truth) -> None:
+    def add(self, name: str, logits: Logits, truth: TrueMask) -> None:
         """Add one way's answer for the object."""
         mask = logits > 0
         pair = iou(mask, truth.mask, truth.ignored), boundary_iou(mask, truth.mask, truth.ignored)
@@ -115,7 +115,7 @@ class Tally:
         print("\n" + "\n".join(table(["longer side below", *limits], rows)), flush=True)
 
 
-def compare_regions(asked: Asked, photo: PhotoId, truth: Truth, tallies: dict[str, Tally]) -> None:
+def compare_regions(asked: Asked, photo: PhotoId, truth: TrueMask, tallies: dict[str, Tally]) -> None:
     """A box, with second looks at regions of every shape and size."""
     box = asked.box(truth.mask)
     tally = tallies["region"]
@@ -132,7 +132,7 @@ def compare_regions(asked: Asked, photo: PhotoId, truth: Truth, tallies: dict[st
             tallies["smallest"].add(f"{pixels} px", asked.second(region, asked.logits), truth)
 
 
-def compare_picks(asked: Asked, photo: PhotoId, truth: Truth, tally: Tally) -> None:
+def compare_picks(asked: Asked, photo: PhotoId, truth: TrueMask, tally: Tally) -> None:
     """A click, with a second look of which several masks are taken."""
     mask = asked.logits > 0
     tally.start(photo, asked.share(mask))
@@ -151,7 +151,7 @@ def compare_picks(asked: Asked, photo: PhotoId, truth: Truth, tally: Tally) -> N
     tally.add("most similar of three, region around the clicked piece alone", answer, truth)
 
 
-def compare_more(asked: Asked, photo: PhotoId, truth: Truth, mirror: ImageEmbedding, tally: Tally) -> None:
+def compare_more(asked: Asked, photo: PhotoId, truth: TrueMask, mirror: ImageEmbedding, tally: Tally) -> None:
     """A prompt with more passes of the encoder than a second look takes."""
     other = Asked(mirror, mirrored_prompt(asked.prompt, asked.hw[1]))
     one, both = asked.logits, mean_of_first(asked, other)

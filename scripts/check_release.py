@@ -6,6 +6,7 @@ compares the tag with it and with CHANGELOG.md.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -36,7 +37,9 @@ def problems(tag: str, root: Path = ROOT) -> list[str]:
 
 def main() -> None:
     """Print the problems of the tag, and exit with 1 if there are any."""
-    found = problems(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tag", help="such as v0.2.0")
+    found = problems(parser.parse_args().tag)
     for problem in found:
         print(problem, file=sys.stderr)
     sys.exit(1 if found else 0)

@@ -8,6 +8,7 @@ and the extra serve. Prompts are those of the pages, whatever the model answers.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -32,7 +33,10 @@ WIDTH, GAP = 1000, 12  # pixels
 LIGHT, DARK = (244, 243, 239), (222, 219, 210)  # the squares under what is transparent
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(PAGES)}; all of them by default")
+    names: list[str] = parser.parse_args().names
     if wrong := set(names) - set(PAGES):
         raise SystemExit(f"no such page: {', '.join(sorted(wrong))}; there are {', '.join(PAGES)}")
     for name in names or PAGES:
@@ -188,4 +192,4 @@ PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -5,6 +5,7 @@ python scripts/draw_examples.py
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def draw(sam: mobilesam.Predictor, name: str, prompt: dict[str, Any]) -> Rgb:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sam = mobilesam.load()
     for file, prompts in (("examples.webp", PROMPTS), ("failures.webp", FAILURES)):
         strip = np.hstack([draw(sam, name, prompt) for name, prompt in prompts])

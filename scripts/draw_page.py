@@ -7,6 +7,7 @@ It needs `playwright` and an installed Chromium. Clicks and boxes are fixed, wha
 
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
 import io
@@ -45,7 +46,10 @@ GAP, CAPTION = 16, 46  # pixels between panels, and under them
 POINTER = [(0, 0), (0, 24), (6, 18), (10, 27), (14, 25), (10, 17), (18, 17)]
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(PICTURES)}; all of them by default")
+    names: list[str] = parser.parse_args().names
     if wrong := set(names) - set(PICTURES):
         raise SystemExit(f"no such picture: {', '.join(sorted(wrong))}; there are {', '.join(PICTURES)}")
     from playwright.sync_api import sync_playwright
@@ -244,4 +248,4 @@ PICTURES: dict[str, tuple[dict[str, Any], Callable[[Opened], Image.Image]]] = {
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -9,7 +9,7 @@ marked in the first frame alone: the cup by a box, the cat by a click. Dots are 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +53,9 @@ def clip() -> Iterator[Rgb]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, nargs="?", default=TARGET, help="the file to write (default %(default)s)")
+    target: Path = parser.parse_args().target
     sam = mobilesam.load()
     prompts = [ObjectPrompt(box=(136, 14, 334, 218)), ObjectPrompt(points=[(70, 222)])]
     shown = []
@@ -62,7 +65,6 @@ def main() -> None:
             shown.append(overlay(frame.photo, [one.mask.array for one in frame.objects], opacity=0.4, **marks))  # type: ignore[arg-type]
     rows = [np.hstack(shown[i : i + 4]) for i in (0, 4)]
     picture = Image.fromarray(np.vstack(rows)).resize((1280, 427), Image.Resampling.LANCZOS)
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     picture.save(target, quality=72, method=6)
     print(f"wrote {target}: {target.stat().st_size} bytes")
 

@@ -1,11 +1,13 @@
-"""Runs the notebooks of examples/notebooks and keeps their outputs small: python scripts/run_notebooks.py
+"""Runs the notebooks of examples/notebooks and keeps their outputs small: python scripts/run_notebooks.py [NAME ...]
 
 Pictures stay as the notebooks made them; messages on standard error, times and what names this machine are removed.
-`tests/examples/test_notebooks.py` runs them too, and compares the kinds of their outputs with what is committed.
+`tests/examples/test_notebooks.py` runs them too, and compares their outputs with what is
+committed.
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,20 @@ def run(path: Path, folder: Path) -> Any:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [clean(output) for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = joined([clean(output) for output in cell.outputs if output.get("name") != "stderr"])
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return notebook
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with successive prints as one; a kernel cuts them wherever its clock says so."""
+    found: list[Any] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream":
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def clean(output: Any) -> Any:
@@ -45,10 +58,15 @@ def clean(output: Any) -> Any:
 
 
 def main() -> None:
-    """Run all notebooks where they lie, so that they find the example photos."""
+    """Run the notebooks beside copies of the example photos."""
     import tempfile
 
-    for path in notebooks():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="such as everything; all notebooks by default")
+    names = parser.parse_args().names
+    if wrong := set(names) - {path.stem for path in notebooks()}:
+        parser.error(f"no such notebook: {', '.join(sorted(wrong))}")
+    for path in (path for path in notebooks() if not names or path.stem in names):
         with tempfile.TemporaryDirectory() as folder:
             for photo in FOLDER.parent.glob("*.png"):
                 Path(folder, photo.name).symlink_to(photo)

@@ -6,9 +6,9 @@ to the source, is added, and what only installs packages is left out.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ def completed(record: dict[str, Any], version: str) -> dict[str, Any]:
 
 def main() -> None:
     """List the environment of an interpreter into a file."""
-    python, output = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("python", help="the interpreter of the environment")
+    parser.add_argument("output", type=Path, help="the file to write")
+    arguments = parser.parse_args()
+    python, output = arguments.python, arguments.output
     command = ["cyclonedx-py", "environment", "--pyproject", str(ROOT / "pyproject.toml"), "--mc-type", "library"]
     listed = subprocess.run(
         [*command, "--output-reproducible", "--of", "JSON", "-o", "-", python], check=True, capture_output=True
@@ -36,7 +40,7 @@ def main() -> None:
     asked = [python, "-c", "import mobilesam; print(mobilesam.__version__)"]
     version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     record = completed(json.loads(listed.stdout), version)
-    Path(output).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"{output}: {len(record['components'])} packages")
 
 

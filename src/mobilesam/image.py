@@ -36,6 +36,7 @@ from mobilesam.encoded import (
     tiff_orientation,
 )
 from mobilesam.errors import ImageError, first_line
+from mobilesam.folders import files_below
 from mobilesam.outputs import is_picture_of_ours
 
 __all__ = [
@@ -180,7 +181,7 @@ def locate_photos(
 
     Args:
         photos: folders, patterns and photos.
-        recursive: search folders inside folders too, but for hidden ones and links.
+        recursive: search folders inside folders too, and those that links lead to, but no hidden ones.
 
     Yields:
         Each photo, and the subfolder that it was found in, relative to the folder given, with slashes; "" for none.
@@ -196,8 +197,10 @@ def locate_photos(
             yield text, ""
         elif path.is_dir() or (glob.has_magic(text) and not path.exists()):
             is_folder = path.is_dir()
-            found = _inside(path, recursive) if is_folder else map(Path, glob.glob(text, recursive=True))
-            named = sorted(p for p in found if is_photo_name(p.name))
+            if is_folder:
+                named = files_below(path, is_photo_name, recursive=recursive)
+            else:
+                named = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if is_photo_name(p.name))
             inside = [p for p in named if not is_picture_of_ours(p)]
             if not inside:
                 ours = f"; {len(named)} results of mobilesam are left out, name them to use them" if named else ""
@@ -207,13 +210,6 @@ def locate_photos(
                 yield one, "" if subfolder == "." else subfolder
         else:
             yield path, ""
-
-
-def _inside(folder: Path, recursive: bool) -> Iterator[Path]:
-    """List the files in a folder and its subfolders, except hidden folders and links to folders."""
-    for name, folders, files in os.walk(folder):
-        yield from (Path(name) / file for file in files)
-        folders[:] = [f for f in folders if not f.startswith(".")] if recursive else []
 
 
 def input_size(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam.data.checksums import content_checksum, data_checksums, listing_checksum, state_checksum
+from mobilesam.data.checksums import bytes_checksum, content_checksum, data_checksums, listing_checksum, state_checksum
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoId, PhotoRef
@@ -63,7 +63,29 @@ def test_a_file_that_was_written_again_has_another_state_and_a_longer_one_anothe
         end.write(b"\n")
     assert content_checksum(photo) != content
     (tmp_path / file).unlink()
-    assert content_checksum(photo) == state_checksum(photo) == ""
+    assert content_checksum(photo) == bytes_checksum(photo) == state_checksum(photo) == ""
+
+
+@pytest.mark.parametrize(("file", "place"), [("images/a.png", -20), ("labels/a.txt", 4)])
+def test_one_changed_byte_of_a_photo_or_a_label_changes_the_checksum_of_bytes(
+    tmp_path: Path, file: str, place: int
+) -> None:
+    one, two = yolo(tmp_path / "one"), yolo(tmp_path / "two")
+    before = bytes_checksum(one)
+    assert before
+    assert bytes_checksum(two) == before
+    encoded = bytearray((tmp_path / "one" / file).read_bytes())
+    encoded[place] ^= 1
+    (tmp_path / "one" / file).write_bytes(encoded)
+    assert content_checksum(one) == content_checksum(two)
+    assert bytes_checksum(one) != before
+
+
+def test_the_checksum_of_bytes_of_a_member_of_a_tar_is_of_its_own_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"before" + b"photo" * 3 + b"after")
+    (tmp_path / "y").write_bytes(b"photo" * 3)
+    inside = PhotoRef(PhotoId("d", "a"), FileRef(str(tmp_path / "x"), (6, 15)), None)
+    assert bytes_checksum(inside) == bytes_checksum(replace(inside, file=FileRef(str(tmp_path / "y"))))
 
 
 def test_an_edited_record_of_a_coco_file_changes_its_own_photo_alone(tmp_path: Path) -> None:

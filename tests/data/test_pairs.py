@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -27,8 +28,8 @@ LABEL_LAYOUTS = [
 ]
 
 
-def label(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 7
+def label(mask: np.ndarray, value: int = 7) -> np.ndarray:
+    return mask.astype(np.uint8) * value
 
 
 def reasons(items: list[Item]) -> dict[str, str]:
@@ -43,7 +44,8 @@ def photos(items: list[Item]) -> dict[str, PhotoRef]:
 def test_a_photo_gets_the_label_picture_of_its_own_stem(tmp_path: Path, folders: tuple[str, str]) -> None:
     for name, mask in (("a", DISC), ("a.b", SQUARE)):
         save_picture(tmp_path / folders[0] / f"{name}.jpg", RGB)
-        save_picture(tmp_path / folders[1] / f"{name}.png", label(mask))
+        value = 255 if folders[1] == "boundary_GT" else 7
+        save_picture(tmp_path / folders[1] / f"{name}.png", label(mask, value))
     found = photos(list(read(tmp_path)))
     assert set(found) == {"a.jpg", "a.b.jpg"}
     for name, mask in (("a.jpg", DISC), ("a.b.jpg", SQUARE)):
@@ -55,9 +57,55 @@ def test_a_photo_gets_the_label_picture_of_its_own_stem(tmp_path: Path, folders:
 def test_a_photo_without_a_label_picture_does_not_get_its_neighbours(tmp_path: Path, folders: tuple[str, str]) -> None:
     save_picture(tmp_path / folders[0] / "frame.jpg", RGB)
     save_picture(tmp_path / folders[1] / "frame.1.png", label(DISC))
-    (problem,) = read(tmp_path)
-    assert isinstance(problem, Problem)
-    assert problem.reason.startswith(("no mask in", "no photo in"))
+    items = list(read(tmp_path))
+    assert not photos(items)
+    named = reasons(items)
+    assert named.pop("frame.1.png").startswith((NO_PHOTO, "no photo in"))
+    assert all(why.startswith("no annotation of its name in") for why in named.values())
+
+
+@pytest.mark.parametrize("folders", [*LABEL_LAYOUTS, ("leftImg8bit", "gtFine"), ("images", "labels")])
+def test_an_annotation_whose_photo_is_gone_is_named(tmp_path: Path, folders: tuple[str, str]) -> None:
+    ends = ("_leftImg8bit", "_gtFine_instanceIds") if folders[1] == "gtFine" else ("", "")
+    kind = ".txt" if folders[1] == "labels" else ".png"
+    save_picture(tmp_path / folders[0] / "val" / f"a{ends[0]}.jpg", RGB)
+    for name in ("a", "b"):
+        save_picture(tmp_path / folders[1] / "val" / f"{name}{ends[1]}.png", label(DISC))
+        if kind == ".txt":
+            (tmp_path / "labels" / "val" / f"{name}.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    items = list(read(tmp_path))
+    assert set(photos(items)) == {f"val/a{ends[0]}.jpg"}
+    assert list(reasons(items)) == [f"val/b{ends[1]}{kind}"]
+
+
+def test_the_list_of_classes_beside_yolos_labels_is_no_label(tmp_path: Path) -> None:
+    save_picture(tmp_path / "images" / "a.jpg", RGB)
+    (tmp_path / "labels").mkdir()
+    for name, text in (("a", "0 0.1 0.1 0.9 0.1 0.9 0.9\n"), ("classes", "cat\ndog\n")):
+        (tmp_path / "labels" / f"{name}.txt").write_text(text)
+    assert [item.name for item in read(tmp_path) if isinstance(item, PhotoRef)] == [
+        item.name for item in read(tmp_path)
+    ]
+
+
+def test_suffixes_of_photos_and_annotations_may_be_in_upper_case(tmp_path: Path) -> None:
+    save_picture(tmp_path / "yolo" / "images" / "a.JPG", RGB)
+    (tmp_path / "yolo" / "labels").mkdir()
+    (tmp_path / "yolo" / "labels" / "a.TXT").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    members = {"a.JPG": PICTURES["jpg"], "a.JSON": record()}
+    (tmp_path / "flat").mkdir()
+    for name, data in members.items():
+        (tmp_path / "flat" / name).write_bytes(data)
+    with tarfile.open(tmp_path / "s.TAR", "w") as tar:
+        for name, data in members.items():
+            add_member(tar, name, data)
+    listed = {"images": [{"id": 1, "file_name": "flat/a.JPG", "height": 96, "width": 96}], "categories": []}
+    one = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": masks.to_rle(DISC)}
+    (tmp_path / "c.JSON").write_text(json.dumps({**listed, "annotations": [one]}))
+    for name in ("yolo", "flat", "s.TAR", "c.JSON"):
+        (photo,) = read(tmp_path / name)
+        assert isinstance(photo, PhotoRef), name
+        assert len(photo.annotation().objects) == 1, name
 
 
 @pytest.mark.parametrize("folders", LABEL_LAYOUTS)
@@ -96,12 +144,10 @@ def test_a_folder_of_label_pictures_is_listed_once(tmp_path: Path, monkeypatch: 
         save_picture(tmp_path / "images" / f"{name}.jpg", RGB)
         save_picture(tmp_path / "masks" / f"{name}.png", label(DISC))
     listed = []
-    from mobilesam.data import pairs
-
-    original = pairs.list_files
-    monkeypatch.setattr(pairs, "list_files", lambda folder: listed.append(folder) or original(folder))
+    original = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(Path(folder)) or original(folder))
     assert len(list(read(tmp_path))) == 6
-    assert listed == [tmp_path / "masks"], "time is linear in the number of photos"
+    assert listed.count(tmp_path / "masks") == 1, "time is linear in the number of photos"
 
 
 def encoded(rgb: np.ndarray, kind: str) -> bytes:

@@ -52,6 +52,6 @@ def test_a_mask_of_one_object_has_its_band_that_does_not_count(tmp_path: Path) -
     labels = np.array([[0, 128, 255], [255, 0, 7]], np.uint8)
     Image.fromarray(labels).save(tmp_path / "a.png")
     shape, cache = PixelShape(FileRef(str(tmp_path / "a.png")), None, 128), Pictures()
-    np.testing.assert_array_equal(from_rle(cache.rle(shape, (2, 3))), (labels > 0) & (labels != 128))
+    np.testing.assert_array_equal(from_rle(cache.rle(shape, (2, 3))), labels == 255)
     np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 128)
     assert cache.ignored(PixelShape(shape.file)) is None

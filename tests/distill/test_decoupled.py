@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from tests.helpers.distilling import embed_here, history, run, same
-from tests.helpers.scenes import wide_shard, write_shard
+from tests.helpers.scenes import draw_scene, save_picture, wide_shard, write_shard
 
 
 @contextmanager
@@ -41,6 +42,26 @@ def spoiled_loss(call: int, error: type[BaseException] | None = None) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoupled, "embedding_loss", spoiled)
         yield
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "parquet"])
+def test_photos_without_annotations_that_were_embedded_are_trained_on(kind: str, recipes, tmp_path: Path) -> None:
+    photos, names = tmp_path / "photos", ("a.png", "sub/b.png")
+    for i, name in enumerate(names):
+        save_picture(photos / name, draw_scene(np.random.default_rng(i))[0])
+    path = photos
+    if kind == "list":
+        path = tmp_path / "list.txt"
+        path.write_text("".join(f"photos/{name}\n" for name in names))
+    if kind == "parquet":
+        pa = pytest.importorskip("pyarrow")
+        path = tmp_path / "set.parquet"
+        columns = {"image": [(photos / name).read_bytes() for name in names], "path": list(names)}
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), path)
+    recipe = recipes(data={"paths": [str(path)]}, run={"steps": 2, "batch_size": 2})
+    embed_here(recipe)
+    before = build_student(recipe, checkpoint.load(recipe.teacher.checkpoint)).state_dict()
+    assert not same(run(recipe), before)
 
 
 @pytest.fixture

@@ -73,9 +73,21 @@ def test_two_data_sets_of_one_name_with_equal_paths_are_not_compared(run, tmp_pa
     assert "different data under one name: val" in err
     assert run("evaluate", "compare", "one.json", "copy.json")[0] == 0
     older = json.loads(Path("two.json").read_text())
-    del older["data"]
+    del older["data"], older["data_bytes"]
     Path("older.json").write_text(json.dumps(older))
     assert run("evaluate", "compare", "one.json", "older.json")[0] == 0, "older reports do not tell"
+
+
+def test_a_data_set_in_which_one_letter_was_edited_is_another(run, tmp_path: Path) -> None:
+    write_shard(tmp_path / "val.tar", 2, seed=0)
+    assert run("evaluate", "val.tar", "-p", "box", "-o", "one.json")[0] == 0
+    shard = (tmp_path / "val.tar").read_bytes()
+    assert b'"source": "a"' in shard
+    (tmp_path / "val.tar").write_bytes(shard.replace(b'"source": "a"', b'"source": "c"', 1))
+    assert run("evaluate", "val.tar", "-p", "box", "-o", "two.json")[0] == 0
+    code, _, err = run("evaluate", "compare", "one.json", "two.json")
+    assert code == 1
+    assert "different data under one name: val" in err
 
 
 def test_run_writes_report_tables_and_worst_cases(run, shard: Path, tmp_path: Path) -> None:

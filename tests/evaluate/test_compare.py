@@ -60,7 +60,7 @@ def test_an_old_report_is_refused_where_names_do_not_tell_photos_apart() -> None
         compare(rows([0.5], ""), rows([0.1], "one") + rows([0.9], "two"))
 
 
-def report(data: dict[str, str], ious: Sequence[float]) -> Report:
+def report(data: dict[str, str], ious: Sequence[float], data_bytes: dict[str, str] | None = None) -> Report:
     return Report(
         settings={},
         model={},
@@ -72,6 +72,7 @@ def report(data: dict[str, str], ious: Sequence[float]) -> Report:
         run=RunRecord(date="", machine="", versions={}, peak_memory_mb=0, median_seconds_of_everything=None),
         rows=tuple(rows(ious)),
         data=data,
+        data_bytes=data_bytes or {},
     )
 
 
@@ -84,3 +85,23 @@ def test_reports_of_different_data_under_one_name_are_refused() -> None:
 
 def test_reports_that_do_not_tell_what_data_they_are_of_can_be_compared() -> None:
     assert compare_reports(report({}, [0.5]), report({"d": "2"}, [0.6]))["box"].num_objects == 1
+
+
+def test_reports_of_other_bytes_of_the_same_sizes_are_refused() -> None:
+    a, b = report({"d": "1"}, [0.5], {"d": "x"}), report({"d": "1"}, [0.6], {"d": "y"})
+    with pytest.raises(DataError, match="different data under one name: d"):
+        compare_reports(a, b)
+    assert compare_reports(a, a)["box"].num_objects == 1
+
+
+def test_an_older_report_without_checksums_of_bytes_is_compared_by_sizes_with_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new, old = report({"d": "1"}, [0.5], {"d": "x"}), report({"d": "1"}, [0.6])
+    assert compare_reports(new, old)["box"].num_objects == 1
+    assert "sizes" in caplog.text
+    caplog.clear()
+    compare_reports(new, new)
+    assert not caplog.text
+    with pytest.raises(DataError, match="different data"):
+        compare_reports(new, report({"d": "2"}, [0.6]))

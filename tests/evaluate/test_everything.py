@@ -15,7 +15,7 @@ from mobilesam.data.photo import PhotoId
 from mobilesam.errors import MissingExtraError
 from mobilesam.evaluate.everything import average_recall, count_recalled
 from mobilesam.evaluate.photo import load_models
-from mobilesam.evaluate.records import PhotoResult, Search
+from mobilesam.evaluate.records import EvaluatedPhoto, Search
 from mobilesam.evaluate.report import build
 from mobilesam.evaluate.run import run
 from mobilesam.evaluate.settings import EvaluateSettings
@@ -32,9 +32,9 @@ def scored(*pairs: tuple[NDArray[np.bool_], float]) -> Proposals:
     return [(masks.to_rle(mask), score) for mask, score in pairs]
 
 
-def result(path: str, proposals: Proposals, objects: list[masks.Rle], dataset: str = "d") -> PhotoResult:
+def result(path: str, proposals: Proposals, objects: list[masks.Rle], dataset: str = "d") -> EvaluatedPhoto:
     found = Search(len(objects), len(proposals), 1, 0.0, count_recalled(proposals, objects))
-    return PhotoResult(photo=PhotoId(dataset, path), is_read=True, search=found)
+    return EvaluatedPhoto(photo=PhotoId(dataset, path), is_read=True, search=found)
 
 
 def random_photo(rng: np.random.Generator, num_objects: int, num_masks: int) -> tuple[Proposals, list[masks.Rle]]:

@@ -17,7 +17,7 @@ from mobilesam import masks
 from mobilesam.evaluate import run as run_module
 from mobilesam.evaluate.journal import identify
 from mobilesam.evaluate.photo import Models, load_models
-from mobilesam.evaluate.records import PhotoResult
+from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.run import run
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.predict.backend import Backend
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     original = run_module.evaluate_photo
 
-    def noted(models: Models, photo: object, settings: EvaluateSettings) -> PhotoResult:
+    def noted(models: Models, photo: object, settings: EvaluateSettings) -> EvaluatedPhoto:
         result = original(models, photo, settings)
         paths.append(result.photo.path)
         return result
@@ -138,7 +138,7 @@ def test_photos_of_a_tar_that_was_written_again_are_done_again(
 def test_a_photo_that_was_changed_during_the_run_is_done_again_in_the_next(
     boxes: EvaluateSettings, tmp_path: Path, asked: list[str]
 ) -> None:
-    def edit(result: PhotoResult) -> None:
+    def edit(result: EvaluatedPhoto) -> None:
         if result.photo.path == "a":
             shutil.copy(tmp_path / "d" / "a.jpg", tmp_path / "d" / "b.jpg")
 

@@ -18,9 +18,9 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef
 from mobilesam.data.shapes import PixelShape, RleShape
 from mobilesam.evaluate import photo as photo_module
-from mobilesam.evaluate.photo import Images, Models, Truth, ask, evaluate_photo, load_models, read_objects, to_row
+from mobilesam.evaluate.photo import Images, Models, TrueMask, ask, evaluate_photo, load_models, read_objects, to_row
 from mobilesam.evaluate.protocols import Answer
-from mobilesam.evaluate.records import PhotoResult
+from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.run import run
 from mobilesam.evaluate.settings import EvaluateSettings
 from tests.helpers import oracle
@@ -70,7 +70,7 @@ def test_a_model_agrees_with_itself(settings: EvaluateSettings, tmp_path: Path) 
 def test_random_draws_depend_on_protocol_and_object_alone() -> None:
     """Published numbers rest on these draws: the seed is the CRC-32 of "protocol/object", no data set in it."""
     images = Images(oracle.ask(oracle.square()), None)
-    truth = Truth("photo/7", oracle.square(), None)
+    truth = TrueMask("photo/7", oracle.square(), None)
     answer = ask("box-jitter", truth, images, "auto")
     assert answer is not None
     assert answer.box == (18.996257724979515, 15.252182853646417, 42.515181980488975, 40.84274340755422)
@@ -91,13 +91,13 @@ def test_questions_that_a_protocol_cannot_ask_are_counted_as_left_out(
 
 def test_the_iou_of_a_row_is_the_mean_over_its_distances() -> None:
     answer = Answer(oracle.square(), None, iou_by_distance={100: 0.5, 200: 1.0}, against=oracle.square())
-    row = to_row("two-point", PhotoId("d", "p"), "s", Truth("p/1", oracle.square(), None), answer)
+    row = to_row("two-point", PhotoId("d", "p"), "s", TrueMask("p/1", oracle.square(), None), answer)
     assert row.iou == 0.75
 
 
 def test_ignored_pixels_do_not_count_against_another_model() -> None:
     ignored = oracle.square()
-    truth = Truth("p/1", oracle.square(), ignored)
+    truth = TrueMask("p/1", oracle.square(), ignored)
     other = oracle.square(x=28)
     assert to_row("teacher", PhotoId("d", "p"), "s", truth, Answer(oracle.square(), None, against=other)).iou < 1
     assert to_row("box", PhotoId("d", "p"), "s", truth, Answer(oracle.square(), None)).iou == 1
@@ -106,7 +106,7 @@ def test_ignored_pixels_do_not_count_against_another_model() -> None:
 def test_every_result_is_read_back_from_json_as_it_was(settings: EvaluateSettings, tmp_path: Path) -> None:
     results, _ = run(settings, tmp_path / "j")
     for result in results:
-        assert PhotoResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+        assert EvaluatedPhoto.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
 def squares(count: int, hw: tuple[int, int]) -> Annotation:
@@ -129,7 +129,7 @@ def test_the_masks_of_a_photo_are_not_in_memory_all_at_once(
     class Student:
         original_hw = hw
 
-    def answer(protocol: str, truth: Truth, images: Images, zoom: object) -> Answer:
+    def answer(protocol: str, truth: TrueMask, images: Images, zoom: object) -> Answer:
         asked.append(truth.id)
         assert truth.mask.shape == hw
         return Answer(truth.mask, 1.0)
@@ -173,7 +173,7 @@ def test_a_photo_that_uses_up_the_memory_is_a_problem_of_its_own(
 ) -> None:
     original = photo_module.ask
 
-    def failing(protocol: str, truth: Truth, images: Images, zoom: object) -> Answer | None:
+    def failing(protocol: str, truth: TrueMask, images: Images, zoom: object) -> Answer | None:
         if truth.id.startswith("photo_03/"):
             raise error
         return original(protocol, truth, images, zoom)

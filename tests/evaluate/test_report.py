@@ -13,7 +13,7 @@ from mobilesam.data.photo import PhotoId, Problem
 from mobilesam.errors import DataError
 from mobilesam.evaluate.compare import compare
 from mobilesam.evaluate.markdown import to_markdown
-from mobilesam.evaluate.records import Candidates, ClicksNeeded, PhotoResult, Row, Search
+from mobilesam.evaluate.records import Candidates, ClicksNeeded, EvaluatedPhoto, Row, Search
 from mobilesam.evaluate.report import build, read_report, summarise, write
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.summaries import MeanClicks, Part, Report
@@ -47,8 +47,8 @@ FOUND = Search(4, 7, 9, 1.5, {10: 10, 100: 20, 1000: 40})
 
 def make(*rows: Row, found: Search | None = FOUND) -> Report:
     results = [
-        PhotoResult(photo=PhotoId("one", "a"), is_read=True, rows=rows, left_out=2, search=found),
-        PhotoResult(photo=PhotoId("two", "b"), is_read=False, problems=(Problem(PhotoId("two", "b"), "torn"),)),
+        EvaluatedPhoto(photo=PhotoId("one", "a"), is_read=True, rows=rows, left_out=2, search=found),
+        EvaluatedPhoto(photo=PhotoId("two", "b"), is_read=False, problems=(Problem(PhotoId("two", "b"), "torn"),)),
     ]
     return build(SETTINGS, mobilesam.load().info, results, 100.4)
 

@@ -15,13 +15,13 @@ from mobilesam.errors import DataError, OutOfMemoryError, SettingsError
 from mobilesam.evaluate import run as run_module
 from mobilesam.evaluate.journal import identify, read_journal
 from mobilesam.evaluate.photo import load_models
-from mobilesam.evaluate.records import PhotoResult, Row
+from mobilesam.evaluate.records import EvaluatedPhoto, Row
 from mobilesam.evaluate.run import find_photos, run
 from mobilesam.evaluate.settings import EvaluateSettings
 from tests.helpers.scenes import write_shard
 
 
-def rows(results: list[PhotoResult]) -> list[Row]:
+def rows(results: list[EvaluatedPhoto]) -> list[Row]:
     return [row for result in results for row in result.rows]
 
 
@@ -177,7 +177,7 @@ def start_nothing(settings: EvaluateSettings) -> None:
     """In place of loading the models."""
 
 
-def die(photo: object) -> PhotoResult:
+def die(photo: object) -> EvaluatedPhoto:
     """As a system that runs out of memory ends a process."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError

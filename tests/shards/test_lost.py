@@ -72,12 +72,12 @@ def test_a_folder_that_goes_away_while_it_is_listed_ends_the_plan(photos, tmp_pa
 
 
 def test_a_subfolder_that_cannot_be_listed_is_a_problem(photos, monkeypatch) -> None:
-    def walk(folder, onerror):
+    def walk(folder, tell):
         yield str(folder), [], ["a.png"]
-        if onerror:
-            onerror(PermissionError(13, "Permission denied", str(photos / "sub")))
+        if tell:
+            tell(PermissionError(13, "Permission denied", str(photos / "sub")))
 
-    monkeypatch.setattr(inputs.os, "walk", walk)
+    monkeypatch.setattr(inputs, "walk", walk)
     first, second = inputs.read_photos(photos, "set")
     assert isinstance(first, PhotoRef)
     assert second == Problem(PhotoId("set", "sub"), "the folder cannot be listed (Permission denied)")

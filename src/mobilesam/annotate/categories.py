@@ -37,7 +37,7 @@ class Categories:
     def _read_all(self, pattern: str) -> None:
         """Add the categories of the JSON files that match a shell pattern."""
         try:
-            for path in (one for one in expand([pattern]) if one.suffix == ".json"):
+            for path in (one for one in expand([pattern]) if one.suffix.lower() == ".json"):
                 self._read(path)
         except DataError as error:  # the plan was made when it was there
             log.warning("%s; its categories are not named", error)

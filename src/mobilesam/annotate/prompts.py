@@ -196,7 +196,7 @@ def read_records(path: Path) -> tuple[Iterable[dict[str, Any]], dict[int | str, 
     Raises:
         DataError: it cannot be read.
     """
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return read_rows(path), {}
     try:
         data = parse_json(path.read_bytes())

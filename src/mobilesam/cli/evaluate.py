@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mobilesam.data.photo import Problem
-    from mobilesam.evaluate.records import PhotoResult
+    from mobilesam.evaluate.records import EvaluatedPhoto
     from mobilesam.evaluate.settings import EvaluateSettings
     from mobilesam.everything.settings import EverythingSettings
 
@@ -157,7 +157,7 @@ def measure(
     count_problems(built.problems)
 
 
-def refuse_nothing(results: Sequence[PhotoResult]) -> None:
+def refuse_nothing(results: Sequence[EvaluatedPhoto]) -> None:
     """Raise an error if an evaluation measured nothing, so that scripts see a failing exit code.
 
     Raises:
@@ -202,7 +202,7 @@ class RunningMean:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def update(self, result: PhotoResult) -> None:
+    def update(self, result: EvaluatedPhoto) -> None:
         """Add the result of one photo."""
         self.total += sum(row.iou for row in result.rows)
         self.count += len(result.rows)

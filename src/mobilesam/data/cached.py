@@ -74,7 +74,7 @@ def check_frame(store: Store, photo: PhotoRef) -> None:
 
 
 def choose(candidates: Sequence[Store], photos: Sequence[PhotoRef]) -> list[Store]:
-    """Choose the stores of a data set, a part of it in each.
+    """Choose the stores that hold the embeddings of a data set, a part of it in each.
 
     Args:
         candidates: those that were made of photos with these names and sizes.

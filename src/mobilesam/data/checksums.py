@@ -1,8 +1,8 @@
 """Checksums that show whether a data set or a photo has changed.
 
 Since it was embedded: one of all names and sizes, by which a store is matched to its data set, and one of each photo's
-bytes, which is compared whenever that photo is read. Since it was evaluated: one of the sizes of a photo and its
-annotation, which copies share, and one of their modification times too.
+bytes, which is compared whenever that photo is read. Since it was evaluated: one of the bytes of a photo and its
+annotation and one of their sizes, which copies share, and one of their modification times.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from mobilesam.data.files import FileRef, file_state
 from mobilesam.data.photo import PhotoId, PhotoRef, Truth
 from mobilesam.data.truths import CocoTruth, PixelTruth, RecordTruth, YoloTruth
 
+PART = 1 << 20  # bytes that are read at a time
 UNKNOWN = (OSError, ValueError, RecursionError)  # a missing file, an impossible name, records nested without end
 
 
 class Listings:
-    """Checksums of the names and sizes of the photos of several data sets, which are told one after the other."""
+    """Computes `listing_checksum` for several data sets while their photos are listed one by one."""
 
     def __init__(self) -> None:
         self._sums: dict[str, int] = {}
 
     def add(self, photo: PhotoRef, size: int) -> None:
-        """Take the next photo of a data set, and its size in bytes."""
+        """Add the next photo of a data set, with its size in bytes."""
         before = self._sums.get(photo.id.dataset)
         line = f"{photo.name} {size}" if before is None else f"\n{photo.name} {size}"
         self._sums[photo.id.dataset] = zlib.crc32(line.encode(), before or 0)
@@ -49,7 +50,7 @@ def listing_checksum(photos: Iterable[PhotoRef]) -> str:
 
 def _size(photo: PhotoRef) -> int:
     try:
-        return photo.file.num_bytes
+        return photo.file.listed_bytes
     except OSError:  # a broken link: reading the photo reports it as damaged
         return -1
 
@@ -62,13 +63,34 @@ def photo_checksum(encoded: bytes) -> str:
 def content_checksum(photo: PhotoRef) -> str:
     """Checksum of the sizes in bytes of a photo and its annotation; of a COCO file, of its records of the photo.
 
-    Copies of a data set have the same, wherever they lie. Empty where a file is missing or malformed.
+    It reads no photo. Reports of older versions have it alone. Empty where a file is missing or malformed.
     """
     files = [photo.file, *truth_files(photo.truth)]
     try:
         return _digest([[file.num_bytes for file in files], _records(photo.truth)])
     except UNKNOWN:
         return ""
+
+
+def bytes_checksum(photo: PhotoRef) -> str:
+    """Checksum of the bytes of a photo and its annotation; of a COCO file, of its records of the photo.
+
+    Copies of a data set have the same, wherever they lie. Empty where a file is missing or malformed. Reads the files
+    in parts.
+    """
+    files = [photo.file, *truth_files(photo.truth)]
+    try:
+        return _digest([[_hash(file) for file in files], _records(photo.truth)])
+    except UNKNOWN:
+        return ""
+
+
+def _hash(file: FileRef) -> str:
+    found = hashlib.sha256()
+    with file.open() as stream:
+        while part := stream.read(PART):
+            found.update(part)
+    return found.hexdigest()
 
 
 def state_checksum(photo: PhotoRef) -> str:
@@ -89,7 +111,7 @@ def truth_files(truth: Truth | None) -> list[FileRef]:
 
 
 def data_checksums(contents: Iterable[tuple[PhotoId, str]]) -> dict[str, str]:
-    """Data set → checksum of the paths and `content_checksum`s of its photos, in any order."""
+    """Data set → checksum of the paths of its photos and of a checksum of each, in any order."""
     lines: dict[str, list[str]] = defaultdict(list)
     for photo, content in contents:
         lines[photo.dataset].append(f"{photo.path} {content}")

@@ -113,7 +113,7 @@ def read_annotations(path: Path | str) -> CocoFile:
 
 
 def shared_names(images: list[Any]) -> frozenset[str]:
-    """Names without folders that two photos of different paths have."""
+    """File names that photos in different folders share."""
     paths = {photo_name(record).replace("\\", "/") for record in images if isinstance(record, dict)}
     times = Counter(path.rpartition("/")[2] for path in paths)
     return frozenset(name for name, count in times.items() if count > 1)
@@ -138,7 +138,7 @@ def photo_name(record: Record) -> str:
 
 
 def finder(path: Path | str, photos: Path | str | None) -> Find:
-    """What finds the photos of a COCO file, in their folder or near the file; either may be in an object store."""
+    """Make the function that finds the photos of a COCO file, in a folder or near the file, on disk or in a store."""
     if is_remote(photos if photos is not None else path):
         return RemoteFinder(path, photos)
 

@@ -39,6 +39,11 @@ class FileRef:
             raise OSError(f"'{self.path}' is not a file")
         return status.st_size
 
+    @property
+    def listed_bytes(self) -> int:
+        """Size in bytes by which a data set's listing knows the file; errors are those of `num_bytes`."""
+        return self.num_bytes
+
     def read(self) -> bytes:
         """All bytes."""
         return self.read_end(self.num_bytes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def shrink(mask: NDArray[np.bool_], hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize a mask by area coverage: (h, w) of 0 and 1."""
+    """Shrink a mask, with 1 where it covers at least half of a new pixel: (h, w) of 0 and 1."""
     resized = cv2.resize(mask.astype(np.uint8) * 255, (hw[1], hw[0]), interpolation=cv2.INTER_AREA)
     return (np.asarray(resized) > 127).astype(np.uint8)
 

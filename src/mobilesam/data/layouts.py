@@ -5,9 +5,9 @@ read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
 read("labelme/")                  LabelMe: likewise
 read("everything/")               what `mobilesam everything` or `segment` wrote, see results.py
 read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
-read("GrabCut/")                  data_GT + boundary_GT: 255 object, 128 ignored
+read("GrabCut/")                  data_GT + boundary_GT: 255 is the object, 128 ignored, any other value background
 read("Berkeley/")                 images + masks: anything but 0 is the object; what is opaque; a JPEG's bright part
-read("DAVIS345/")                 img + gt: likewise
+read("DAVIS345/")                 img + gt: as Berkeley
 read("VOC2012/")                  JPEGImages + SegmentationObject: each palette index an object, 255 ignored
 read("DAVIS/")                    JPEGImages + Annotations: likewise; or 0 and 255 alone, one object
 read("cityscapes/")               leftImg8bit + gtFine: each instance id an object
@@ -27,12 +27,24 @@ from pathlib import Path
 
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
-from mobilesam.data.pairs import SECOND, SEVERAL, FolderPictures, first_photos, has_records, index_folder, pair_records
+from mobilesam.data.pairs import (
+    NO_PHOTO,
+    SECOND,
+    SEVERAL,
+    FolderFiles,
+    first_photos,
+    has_records,
+    index_folder,
+    is_record_name,
+    pair_records,
+    stem_of,
+)
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.results import holds_results, read_results
 from mobilesam.data.tar import read_tar
 from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
 from mobilesam.errors import DataError, SettingsError
+from mobilesam.folders import files_below
 from mobilesam.image import MAX_PIXELS, Frame, is_photo_name
 from mobilesam.remote import is_remote
 from mobilesam.text import encodable
@@ -87,7 +99,7 @@ def read(
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:
-    """Items under names that files can hold; a photo whose name another one has is a problem."""
+    """Rename photos whose names files cannot hold, and replace each further photo of one name by a `Problem`."""
     seen: set[PhotoId] = set()
     for item in map(named, items):
         if isinstance(item, PhotoRef) and item.id in seen:
@@ -98,7 +110,7 @@ def once(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def named(item: Item) -> Item:
-    """The photo under a name that files and messages can hold, or the problem that its name is too long."""
+    """Replace what files and messages cannot hold in a photo's name; a name that is too long makes it a `Problem`."""
     id = PhotoId(encodable(item.id.dataset), encodable(item.id.path))
     if len(id.path.encode()) > MAX_NAME:
         return Problem(PhotoId(id.dataset, f"{id.path[:40]}..."), f"its name is longer than {MAX_NAME} bytes")
@@ -106,9 +118,9 @@ def named(item: Item) -> Item:
 
 
 def _read(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
-    if path.suffix == ".tar":
+    if path.suffix.lower() == ".tar":
         return read_tar(path, dataset)
-    if path.suffix == ".json":
+    if is_record_name(path.name):
         return read_coco(path, dataset, photos)
     if path.is_dir():
         return read_folder(path, dataset)
@@ -116,7 +128,7 @@ def _read(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:
-    """Shell patterns → paths, in order; a data set that is named in two ways counts once.
+    """Expand shell patterns to paths, in order, without repetitions.
 
     Raises:
         DataError: a pattern matches nothing.
@@ -132,7 +144,7 @@ def expand(patterns: Sequence[str]) -> list[Path]:
 
 
 def check_folder(patterns: Sequence[str], option: str) -> None:
-    """Refuse a folder of photos where no data set uses one.
+    """Refuse a folder of photos if none of the data sets is a COCO or LVIS file, which alone use it.
 
     Args:
         patterns: paths, shell patterns, and addresses in object stores.
@@ -141,7 +153,7 @@ def check_folder(patterns: Sequence[str], option: str) -> None:
     Raises:
         SettingsError: there is no COCO file among the data sets.
     """
-    if not any(path.suffix == ".json" for path in expand([one for one in patterns if not is_remote(one)])):
+    if not any(is_record_name(path.name) for path in expand([one for one in patterns if not is_remote(one)])):
         raise SettingsError(f"{option} does nothing here: only COCO and LVIS files (.json) use it; leave it out")
 
 
@@ -186,57 +198,58 @@ def read_folder(path: Path, dataset: str) -> Iterator[Item]:
 
 
 def is_known(folder: Path) -> bool:
-    """Whether a folder has one of the layouts; another one may hold photos alone."""
+    """Whether a folder has one of the known layouts."""
     pairs = any((folder / photos).is_dir() and (folder / truth).is_dir() for photos, truth in LAYOUTS)
     return pairs or has_records(folder) or holds_results(folder, has_masks=False)
 
 
 def read_extracted(path: Path, dataset: str) -> Iterator[Item]:
-    """An SA-1B shard that was unpacked, or LabelMe's files: NAME.jpg beside NAME.json."""
+    """Read an unpacked SA-1B shard, or LabelMe's files: NAME.jpg beside NAME.json."""
     return pair_records(dataset, *index_folder(path))
 
 
-def photos_in(folder: Path) -> list[Path]:
-    """Photos of a folder and its subfolders, in order."""
-    return sorted(p for p in folder.rglob("*") if is_photo_name(p.name))
-
-
 def pair_up(
-    photos: Path, dataset: str, find: Callable[[Path], tuple[Path | None, str]], to_truth: Callable[[FileRef], Truth]
+    photos: Path, dataset: str, labels: FolderFiles, to_truth: Callable[[FileRef], Truth], *, ending: str = ""
 ) -> Iterator[Item]:
-    """Photos of a folder, each with the file that holds its annotation; a file is of one photo of its stem alone.
+    """Pair each photo of a folder with the annotation file of the same name; no file is given to two photos.
 
     Args:
         photos: the folder.
         dataset: the data set's name.
-        find: path of a photo → the file of its annotation, or None and why there is none.
+        labels: the files of the annotations.
         to_truth: makes the reader of such a file.
+        ending: what the stems of photos end with beyond those of their annotations.
+
+    Yields:
+        The photos, then a problem for each annotation without a photo.
     """
-    for photo, is_used in first_photos(photos_in(photos)):
+    for photo, is_used in first_photos(files_below(photos, is_photo_name)):
         id = PhotoId(dataset, photo.relative_to(photos).as_posix())
-        file, why = find(photo) if is_used else (None, SECOND)
-        yield Problem(id, why) if file is None else PhotoRef(id, FileRef(str(photo)), to_truth(FileRef(str(file))))
+        if not is_used:
+            yield Problem(id, SECOND)
+            continue
+        files = labels.take(stem_of(id.path).removesuffix(ending))
+        if len(files) == 1:
+            yield PhotoRef(id, FileRef(str(photo)), to_truth(FileRef(str(files[0]))))
+        else:
+            yield Problem(id, SEVERAL if files else f"no annotation of its name in {labels.folder}")
+    yield from (Problem(PhotoId(dataset, name), NO_PHOTO) for name in labels.left())
 
 
 def read_pixels(photos: Path, truth: Path, dataset: str, *, rule: Rule, ignore: int | None = None) -> Iterator[Item]:
-    """Photos with label pictures of the same relative name under another folder."""
-    source, labels = photos.parent.name.lower(), FolderPictures()
-
-    def find(photo: Path) -> tuple[Path | None, str]:
-        files = labels.pictures(truth / photo.relative_to(photos).parent, photo.stem)
-        return files[0] if len(files) == 1 else None, SEVERAL if files else f"no mask in {truth}"
-
-    return pair_up(photos, dataset, find, lambda file: PixelTruth(source, file, rule, ignore))
+    """Read a layout of photos in one folder and label pictures of the same relative names in another."""
+    source, labels = photos.parent.name.lower(), FolderFiles(truth, is_photo_name)
+    return pair_up(photos, dataset, labels, lambda file: PixelTruth(source, file, rule, ignore))
 
 
 def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
-    """Pascal VOC: only a part of its photos was segmented, so the label pictures say which."""
-    source, listed = photos.parent.name.lower(), FolderPictures()
-    pictures = photos_in(truth)
+    """Read Pascal VOC: the photos that have a label picture; the others were not segmented."""
+    source, listed = photos.parent.name.lower(), FolderFiles(photos, is_photo_name)
+    pictures = files_below(truth, is_photo_name)
     repeated = Counter(picture.with_suffix("") for picture in pictures)
     for picture in pictures:
         name = picture.relative_to(truth)
-        found = listed.pictures(photos / name.parent, picture.stem)
+        found = listed.find(stem_of(name.as_posix()))
         if not found or repeated[picture.with_suffix("")] > 1:
             yield Problem(PhotoId(dataset, name.as_posix()), SEVERAL if found else f"no photo in {photos}")
             continue
@@ -246,26 +259,20 @@ def read_voc(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
 
 
 def read_cityscapes(photos: Path, truth: Path, dataset: str) -> Iterator[Item]:
-    """Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
-    source = photos.parent.name.lower()
+    """Read Cityscapes: SPLIT/CITY/NAME_leftImg8bit.png and NAME_gtFine_instanceIds.png."""
+    source, labels = photos.parent.name.lower(), FolderFiles(truth, is_photo_name, "_gtFine_instanceIds")
+    return pair_up(photos, dataset, labels, lambda file: PixelTruth(source, file, "cityscapes"), ending="_leftImg8bit")
 
-    def find(photo: Path) -> tuple[Path | None, str]:
-        stem = photo.stem.removesuffix("_leftImg8bit")
-        picture = truth / photo.relative_to(photos).parent / f"{stem}_gtFine_instanceIds.png"
-        return picture if picture.is_file() else None, f"no {picture.name} in {picture.parent}"
 
-    return pair_up(photos, dataset, find, lambda file: PixelTruth(source, file, "cityscapes"))
+def is_label_name(name: str) -> bool:
+    """Whether a file is the label of a photo: any .txt but classes.txt, the list of classes that LabelImg writes."""
+    return name.lower().endswith(".txt") and name.lower() != "classes.txt"
 
 
 def read_yolo(photos: Path, labels: Path, dataset: str) -> Iterator[Item]:
-    """YOLO-seg: a text file per photo."""
-    source = photos.parent.name.lower()
-
-    def find(photo: Path) -> tuple[Path | None, str]:
-        text = (labels / photo.relative_to(photos)).with_suffix(".txt")
-        return text if text.is_file() else None, f"no label file {text}"
-
-    return pair_up(photos, dataset, find, lambda file: YoloTruth(source, file))
+    """Read YOLO-seg: a text file per photo."""
+    source, texts = photos.parent.name.lower(), FolderFiles(labels, is_label_name)
+    return pair_up(photos, dataset, texts, lambda file: YoloTruth(source, file))
 
 
 Reader = Callable[[Path, Path, str], Iterator[Item]]

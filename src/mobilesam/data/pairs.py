@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.truths import RecordTruth
+from mobilesam.folders import walk
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.text import parse_json
@@ -29,22 +30,46 @@ def stem_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+def is_record_name(name: str) -> bool:
+    """Whether a file of that name is a record: .json, in upper or lower case."""
+    return name.lower().endswith(".json")
+
+
 def photo_order(name: str) -> tuple[bool, str]:
     """Sort key of photos of one stem, of which the first is used: JPEG (.jpg, .jpeg), then the others by name."""
     return not name.lower().endswith(JPEG), name
 
 
-class FolderPictures:
-    """The pictures of folders by their stems; each folder is listed once, however many photos ask for it."""
+class FolderFiles:
+    """The files of one kind in a folder and its subfolders, by their paths without suffixes; listed once."""
 
-    def __init__(self) -> None:
-        self._listed: dict[Path, dict[str, list[str]]] = {}
+    def __init__(self, folder: Path, wanted: Callable[[str], bool], ending: str = "") -> None:
+        """List them.
 
-    def pictures(self, folder: Path, stem: str) -> list[Path]:
-        """Pictures of the folder with that stem, in `photo_order`."""
-        if folder not in self._listed:
-            self._listed[folder] = by_stem(filter(is_photo_name, list_files(folder)))
-        return [folder / name for name in sorted(self._listed[folder].get(stem, ()), key=photo_order)]
+        Args:
+            folder: the folder.
+            wanted: says by the name of a file whether it is of this kind.
+            ending: what their stems end with beyond those that are asked for.
+        """
+        self.folder, self.ending = folder, ending
+        found = ((Path(here).relative_to(folder), name) for here, _, files in walk(folder) for name in files)
+        paths = ((here / name).as_posix() for here, name in found if wanted(name))
+        self._stems = by_stem(path for path in paths if stem_of(path).endswith(ending))
+
+    def find(self, stem: str) -> list[Path]:
+        """The files of a stem, a relative path with "/", in `photo_order`."""
+        return self._paths(self._stems.get(stem + self.ending, ()))
+
+    def take(self, stem: str) -> list[Path]:
+        """As `find`; these files are then no longer in `left`."""
+        return self._paths(self._stems.pop(stem + self.ending, ()))
+
+    def left(self) -> Iterator[str]:
+        """Relative paths of the files that were not taken, with "/"."""
+        return (name for names in self._stems.values() for name in names)
+
+    def _paths(self, names: Iterable[str]) -> list[Path]:
+        return [self.folder / name for name in sorted(names, key=photo_order)]
 
 
 def list_files(folder: Path) -> list[str]:
@@ -79,7 +104,7 @@ def index_folder(folder: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
     Pictures that this package wrote are results and not photos, unless they have a record.
     """
     names = list_files(folder)
-    records = {name.removesuffix(".json"): FileRef(str(folder / name)) for name in names if name.endswith(".json")}
+    records = {stem_of(name): FileRef(str(folder / name)) for name in names if is_record_name(name)}
     photos = {
         name: FileRef(str(folder / name))
         for name in names
@@ -91,7 +116,7 @@ def index_folder(folder: Path) -> tuple[dict[str, FileRef], dict[str, FileRef]]:
 def has_records(folder: Path) -> bool:
     """Whether a folder holds a photo beside a .json file of the same stem."""
     names = list_files(folder)
-    stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+    stems = {stem_of(name) for name in names if is_record_name(name)}
     return any(stem_of(name) in stems for name in names if is_photo_name(name))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.data.files import FileRef
-from mobilesam.data.pairs import list_files
+from mobilesam.data.pairs import is_record_name, list_files, stem_of
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.truths import PixelTruth, RecordTruth
 from mobilesam.image import is_photo_name
@@ -42,11 +42,11 @@ def holds_results(folder: Path, *, has_masks: bool = True) -> bool:
         has_masks: a mask of one photo is enough.
     """
     names = list_files(folder)
-    if any(name.endswith((LABELME, LABELS, *((MASK,) if has_masks else ()))) for name in names):
+    if any(name.lower().endswith((LABELME, LABELS, *((MASK,) if has_masks else ()))) for name in names):
         return True
     photos = {Path(name).stem for name in names if is_photo_name(name)}
-    records = [name for name in names if name.endswith(RECORD) and name not in OF_ALL]
-    if any(name.removesuffix(RECORD) in photos for name in records):
+    records = [name for name in names if is_record_name(name) and name not in OF_ALL]
+    if any(stem_of(name) in photos for name in records):
         return False
     return any(_named_photo(folder / name) for name in records[:TRIED])
 
@@ -57,9 +57,9 @@ def read_results(folder: Path, dataset: str) -> Iterator[Item]:
     results: dict[str, list[str]] = {}
     for ending in ENDINGS:
         for name in names:
-            stem = name.removesuffix(ending)
-            is_longer = ending == RECORD and name.endswith(LABELME)
-            if name.endswith(ending) and stem and name not in OF_ALL and not is_longer:
+            stem, lower = name[: -len(ending)], name.lower()
+            is_longer = ending == RECORD and lower.endswith(LABELME)
+            if lower.endswith(ending) and stem and name not in OF_ALL and not is_longer:
                 results.setdefault(stem, []).append(name)
     taken = {name for found in results.values() for name in found}
     beside = {Path(name).stem: name for name in reversed(names) if name not in taken and _is_photo(folder / name)}
@@ -77,9 +77,9 @@ def read_results(folder: Path, dataset: str) -> Iterator[Item]:
 
 
 def _truth(file: Path, dataset: str) -> Truth:
-    if file.suffix == RECORD:
+    if is_record_name(file.name):
         return RecordTruth(FileRef(str(file)))
-    return PixelTruth(dataset, FileRef(str(file)), "instances" if file.name.endswith(LABELS) else "object")
+    return PixelTruth(dataset, FileRef(str(file)), "instances" if file.name.lower().endswith(LABELS) else "object")
 
 
 def _is_photo(path: Path) -> bool:
@@ -88,7 +88,7 @@ def _is_photo(path: Path) -> bool:
 
 
 def _first_photo(files: list[Path]) -> Path | None:
-    named = (_named_photo(file) for file in files if file.suffix == RECORD)
+    named = (_named_photo(file) for file in files if is_record_name(file.name))
     return next((photo for photo in named if photo is not None), None)
 
 

@@ -82,11 +82,11 @@ class PolygonShape:
 
 @dataclass(frozen=True)
 class PixelShape:
-    """An object given by pixel values of a label picture: one value, or every value but 0 and `ignore`."""
+    """An object given by pixel values of a label picture: one value, or every value but 0."""
 
     file: FileRef
     value: int | None = None
-    """None: everything that is neither 0 nor `ignore`, or the opaque part; see `object_pixels`."""
+    """None: everything but 0, or the opaque part; where there is `ignore`, 255 alone; see `object_pixels`."""
     ignore: int | None = None
 
     def mask(self, hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -101,7 +101,7 @@ class PixelShape:
         """The mask (H, W) of this object in a label picture that has been read."""
         if self.value is not None:
             return pixels == self.value
-        return (pixels != 0) & (pixels != self.ignore)
+        return pixels != 0 if self.ignore is None else pixels == OPAQUE
 
     def rle(self, hw: tuple[int, int]) -> Rle:
         """Run lengths."""
@@ -153,7 +153,7 @@ def label_pixels(file: FileRef) -> Labels:
 
 
 def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
-    """The mask of one object as (H, W): neither 0 nor `ignore` on the object.
+    """The label picture (H, W) of one object: 0 outside of it, `ignore` where that is uncertain.
 
     A picture with transparency, in a channel of its own or of one colour of its palette, is cut out: its opaque part is
     the object. Of a palette, the colours count and not the indices. The noise of a JPEG, and of a WebP, AVIF or

@@ -25,7 +25,7 @@ from mobilesam.errors import DataError
 
 
 class StoreWriter:
-    """Writer of a store, which is whole after `finish`: write under a temporary name, as `files.replacing` gives one.
+    """Writer of a store, whose file is complete only after `finish`; write under a temporary name (`files.replacing`).
 
     Args:
         path: the file; replaced.
@@ -85,7 +85,7 @@ class StoreWriter:
         self.members.append(member)
 
     def finish(self, skipped: dict[str, str]) -> Path:
-        """Write what makes the store whole; returns its path.
+        """Complete the store; returns its path.
 
         Args:
             skipped: photos of the shard that have no embedding, and why.

@@ -15,7 +15,7 @@ from mobilesam.data.checksums import listing_checksum
 from mobilesam.data.decoded import UNREAD
 from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read_all
-from mobilesam.data.photo import ObjectRef, PhotoId, PhotoRef, Problem, Size
+from mobilesam.data.photo import Item, ObjectRef, PhotoId, PhotoRef, Problem, Size
 from mobilesam.data.shapes import PixelShape, PolygonShape, RleShape, Shape, label_size
 from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError
@@ -74,7 +74,7 @@ class Survey:
 
 
 def some(things: Sequence[PhotoId | str]) -> str:
-    """The first few of them, for a message."""
+    """Join the first few names, for a message."""
     return ", ".join(str(thing) for thing in things[:NAMED]) + (", ..." if len(things) > NAMED else "")
 
 
@@ -98,15 +98,21 @@ def survey(
     Raises:
         DataError: a data set cannot be read, or no photo is left.
     """
+    items = read_all(
+        patterns, photos=photos, unclear_frame=unclear_frame, max_pixels=max_pixels, value_range=value_range
+    )
+    return survey_items(items, need_masks=need_masks, max_pixels=max_pixels)
+
+
+def survey_items(items: Iterable[Item], *, need_masks: bool = True, max_pixels: int = MAX_PIXELS) -> Survey:
+    """As `survey`, of photos that a reader has listed."""
     skipped: dict[str, list[PhotoId]] = defaultdict(list)
     broken: dict[str, list[str]] = defaultdict(list)
     listed: dict[str, list[PhotoRef]] = defaultdict(list)
     kept: list[PhotoRef] = []
     sources: list[str] = []
     unclear: list[PhotoId] = []
-    for item in read_all(
-        patterns, photos=photos, unclear_frame=unclear_frame, max_pixels=max_pixels, value_range=value_range
-    ):
+    for item in items:
         if isinstance(item, Problem):
             skipped[item.reason].append(item.id)
             continue
@@ -145,7 +151,7 @@ def damage(file: FileRef, max_pixels: int = MAX_PIXELS) -> str | None:
                 photo.verify()
         else:
             open_stored(encoded, what="the photo", max_pixels=max_pixels)
-    except ImageError as error:
+    except (ImageError, DataError) as error:  # the latter of an empty row of a Parquet file
         return str(error).partition(" (")[0]  # without what the decoder says, so that equal reasons are counted as one
     except OSError:
         return "the photo is missing or cannot be read"

@@ -41,7 +41,7 @@ def index_tar(path: Path | str) -> tuple[dict[str, FileRef], dict[str, FileRef]]
         with open_file(str(path)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 stem, dot, suffix = member.name.rpartition(".")
-                is_record, is_photo = suffix == "json", f".{suffix}".lower() in SUFFIXES
+                is_record, is_photo = suffix.lower() == "json", f".{suffix}".lower() in SUFFIXES
                 is_hidden = stem.rpartition("/")[2].startswith(".")  # macOS packs a ._NAME beside each photo
                 if (is_record or is_photo) and dot and member.isfile() and not is_hidden:
                     kind, name = (records, stem) if is_record else (photos, member.name)

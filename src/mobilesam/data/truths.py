@@ -127,7 +127,7 @@ class PixelTruth:
     """A label picture per photo, whose pixel values tell objects apart.
 
     Rules, by which values become objects:
-        object: everything but 0 and `ignore` is one object (GrabCut, Berkeley, DAVIS 2016).
+        object: everything but 0 is one object (Berkeley, DAVIS 2016); with `ignore`, 255 alone (GrabCut).
         frames: as "instances"; where the picture holds only 0 and 255, as "object" (DAVIS).
         instances: each value or colour but 0 is an object, 255 is ignored (Pascal VOC's SegmentationObject); in a
             picture of 16 bits, as `mobilesam everything` writes, 255 is an object too.

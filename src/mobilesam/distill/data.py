@@ -10,6 +10,7 @@ from mobilesam.data.split import hold_out
 from mobilesam.data.store import Store
 from mobilesam.data.survey import Survey
 from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.photos import list_photos
 from mobilesam.errors import SettingsError
 from mobilesam.model.backend import weights_sha256
 from mobilesam.model.sam import Sam
@@ -35,7 +36,9 @@ def load_photos(
     """
     config = teacher.config
     # Reading 110,000 annotation files takes long; a step that needs no masks skips it.
-    held_out, rest = hold_out(find_photos(recipe.data, need_masks=need_masks), recipe.validation.photos)
+    # Sources are known from annotations alone, which other photos than those of data sets do not have.
+    listed = None if need_masks or recipe.data.only_sources else list_photos(recipe.data)
+    held_out, rest = hold_out(find_photos(recipe.data, listed), recipe.validation.photos)
     stores: dict[PhotoId, Store] | None = None
     views, view_seed = recipe.store.views, recipe.store.view_seed
     if not recipe.store.live:

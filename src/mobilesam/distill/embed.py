@@ -6,7 +6,6 @@ one costs the shards that it was writing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,20 +16,19 @@ import numpy as np
 import torch
 
 from mobilesam.data.checksums import photo_checksum
-from mobilesam.data.layouts import is_known, once, read
-from mobilesam.data.photo import Item
 from mobilesam.data.store import Store, find_stores
 from mobilesam.data.store_format import SUFFIX, StoreHeader
 from mobilesam.data.store_writer import StoreWriter
 from mobilesam.data.views import make_view
 from mobilesam.distill.config import DistillRecipe
+from mobilesam.distill.photos import reader_of
 from mobilesam.distill.teacher import Teacher, load_teacher, memory_mb, store_header
 from mobilesam.errors import DataError, ModelError
 from mobilesam.image import MAX_PIXELS, Rgb, resize_long_side
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
 from mobilesam.remote import fetch, find, is_remote
-from mobilesam.shards.inputs import find_tasks, read_input, sources
+from mobilesam.shards.inputs import find_tasks, sources
 from mobilesam.shards.job import Job, Shard, open_job
 from mobilesam.shards.plan import make_plan
 from mobilesam.shards.report import write_errors, write_numbers
@@ -115,10 +113,7 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
         "data": {key: getattr(recipe.data, key) for key in ("unclear_frame", "max_pixels", "value_range")},
     }
     inputs, folder = data_patterns(recipe.data), recipe.data.photos or None
-
-    def reader(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
-        return read_photos(path, dataset, photos, recipe)
-
+    reader = reader_of(recipe.data.unclear_frame)
     return make_plan(
         Path(recipe.store.path),
         EmbedJob,
@@ -136,14 +131,6 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
 def absolute(checkpoint: str) -> str:
     """A checkpoint's path as workers in other folders find it; a name of `mobilesam models` as it is."""
     return str(Path(checkpoint).absolute()) if Path(checkpoint).exists() else checkpoint
-
-
-def read_photos(path: Path, dataset: str, photos: Path | str | None, recipe: DistillRecipe) -> Iterator[Item]:
-    """The photos of an input as training names them, so that it finds their embeddings; of any other input, all."""
-    if path.suffix in (".tar", ".json") or (path.is_dir() and is_known(path)):
-        return read(path, dataset=dataset, photos=photos, unclear_frame=recipe.data.unclear_frame)
-    found = read_input(path, dataset, photos)
-    return found if path.is_dir() else once(found)
 
 
 def begin(folder: Path, threads: int | None) -> tuple[Job, Write]:

@@ -47,7 +47,7 @@ class Subject:
 
     @property
     def is_reference(self) -> bool:
-        """Whether the ratios of a run are to this one."""
+        """Whether this is the reference that the ratios of a run are relative to."""
         return (self.form, self.stored) == REFERENCE and self.backend == "onnx"
 
     @property
@@ -70,7 +70,7 @@ class Wanted:
     """Two exports only, or one of each of `forms`."""
 
     def check(self) -> None:
-        """Refuse what does not exist.
+        """Check that the formats and precisions exist.
 
         Raises:
             SettingsError: a format or a precision is unknown, the format has the same pair as `onnx`, or one of them

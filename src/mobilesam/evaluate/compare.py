@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from mobilesam.errors import DataError
 from mobilesam.evaluate.metrics import bootstrap
 from mobilesam.evaluate.records import Row
 from mobilesam.evaluate.summaries import Report
+
+log = logging.getLogger(__name__)
 
 Key = tuple[str, str, str, str]
 """Protocol, path of the photo, data set, object id; pairs are sorted in this order."""
@@ -34,10 +37,17 @@ class Difference:
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
     """As `compare`, of the rows of two reports, which must be of the same data where both say what they are of.
 
+    Reports of older versions tell the sizes of their files alone; these are then compared, with a warning in the log.
+
     Raises:
         DataError: a data set of one name is not the same in both; and the errors of `compare`.
     """
-    other = sorted(name for name in a.data.keys() & b.data.keys() if a.data[name] != b.data[name])
+    ours, theirs = (a.data_bytes, b.data_bytes) if a.data_bytes and b.data_bytes else (a.data, b.data)
+    if ours is a.data and theirs:
+        log.warning(
+            "a report of an older version does not tell the bytes of its data: only names and sizes are compared"
+        )
+    other = sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
     if other:
         raise DataError(
             f"the two reports are of different data under one name: {', '.join(other)}; photos or annotations of one "

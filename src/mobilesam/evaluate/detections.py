@@ -94,7 +94,7 @@ def evaluate_detections(
         MissingExtraError: faster-coco-eval is not installed.
     """
     require_coco_eval()  # before hours of work, not after
-    if truth.suffix != ".json":
+    if truth.suffix.lower() != ".json":
         raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
     value_range = None if value_range is None else check_range(value_range)
     by_image, problems = group_boxes(detections)

@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mobilesam.evaluate.metrics import bootstrap_ratio, photo_order
-from mobilesam.evaluate.records import RECALL_LIMITS, PhotoResult, Search
+from mobilesam.evaluate.records import RECALL_LIMITS, EvaluatedPhoto, Search
 from mobilesam.evaluate.summaries import Interval, Recall
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
@@ -91,7 +91,7 @@ def count_recalled(proposals: Sequence[tuple[Rle, float]], objects: Sequence[Rle
     return dict(zip(RECALL_LIMITS, counts.tolist(), strict=True))
 
 
-def average_recall(results: Sequence[PhotoResult]) -> Recall | None:
+def average_recall(results: Sequence[EvaluatedPhoto]) -> Recall | None:
     """Average recall over all objects of all photos, as COCO defines it, with 95 % intervals over photos.
 
     COCO matches masks and objects within each photo, so its AR is a ratio of sums over photos, and the bootstrap can

@@ -16,7 +16,7 @@ from typing import Any
 from mobilesam.data.photo import MALFORMED, PhotoId
 from mobilesam.errors import DataError, OutputError
 from mobilesam.evaluate.photo import Models
-from mobilesam.evaluate.records import PhotoResult
+from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.files import replacing
 from mobilesam.integrity import HASHES, read_card
@@ -28,7 +28,7 @@ STATE = "state"
 
 
 def identify(settings: EvaluateSettings, models: Models) -> str:
-    """Hash of all that a run has in common for its photos: its settings, and both models with their weights."""
+    """Hash of what the results of all photos depend on: the settings, and both models with their weights."""
     loaded = [(settings.model, models.student), (settings.teacher, models.teacher)]
     # Exported files of one model may be of several precisions; their folder lists a hash of each file.
     parts: list[Any] = [
@@ -39,18 +39,18 @@ def identify(settings: EvaluateSettings, models: Models) -> str:
     return hashlib.sha256(json.dumps([settings.fingerprint, *parts], sort_keys=True).encode()).hexdigest()
 
 
-def first_line(fingerprint: str) -> str:
+def head_line(fingerprint: str) -> str:
     """The first line of a journal, which says what its results were made with."""
     return json.dumps({"fingerprint": fingerprint}) + "\n"
 
 
-def to_line(result: PhotoResult, state: str) -> str:
+def to_line(result: EvaluatedPhoto, state: str) -> str:
     """The line of a finished photo."""
     return json.dumps({**result.to_dict(), STATE: state}) + "\n"
 
 
-def read_journal(path: Path, fingerprint: str, states: Mapping[PhotoId, str]) -> dict[PhotoId, PhotoResult]:
-    """Results of an interrupted run that need not be made again; all other lines are dropped from the file.
+def read_journal(path: Path, fingerprint: str, states: Mapping[PhotoId, str]) -> dict[PhotoId, EvaluatedPhoto]:
+    """Read the results of an interrupted run that are still valid, and remove all others from the file.
 
     A kill cuts off the last line, and a power cut leaves zeros; these photos are evaluated again, as are those that
     have changed. A journal of other settings or models is deleted, because its results must not be mixed in.
@@ -87,13 +87,13 @@ def is_of(first: bytes, fingerprint: str) -> bool:
     return first.endswith(b"\n") and isinstance(record, dict) and record.get("fingerprint") == fingerprint
 
 
-def parse_line(line: bytes, states: Mapping[PhotoId, str]) -> PhotoResult | None:
+def parse_line(line: bytes, states: Mapping[PhotoId, str]) -> EvaluatedPhoto | None:
     """The result in a line of a journal; None where the line is damaged or cut off, or its photo has changed."""
     if not line.endswith(b"\n"):
         return None
     try:
         record: Any = parse_json(line)
-        result = PhotoResult.from_dict(record)
+        result = EvaluatedPhoto.from_dict(record)
         return result if record[STATE] and record[STATE] == states.get(result.photo) else None
     except MALFORMED:
         return None

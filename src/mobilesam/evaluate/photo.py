@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mobilesam.data.checksums import content_checksum
+from mobilesam.data.checksums import bytes_checksum, content_checksum
 from mobilesam.data.photo import Annotation, ObjectRef, PhotoId, PhotoRef, Problem
 from mobilesam.data.pictures import Pictures
 from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.evaluate.everything import search
 from mobilesam.evaluate.metrics import Pixels, boundary_iou, components, iou, size_class
 from mobilesam.evaluate.protocols import PROTOCOLS, Answer, Question
-from mobilesam.evaluate.records import PhotoResult, Row
+from mobilesam.evaluate.records import EvaluatedPhoto, Row
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 from mobilesam.image import within_memory
 from mobilesam.masks import Rle, from_rle
@@ -57,7 +57,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Truth:
+class TrueMask:
     """One annotated object as a mask of pixels."""
 
     id: str
@@ -81,31 +81,31 @@ class Encoded:
         """Number of its pixels."""
         return area_of(self.rle)
 
-    def decode(self) -> Truth:
+    def decode(self) -> TrueMask:
         """The object as a mask of pixels: a byte for each pixel of the photo."""
         height, width = self.rle["size"]
         ignored = None if self.ignored is None else from_rle(self.ignored, (height, width))
-        return Truth(self.id, from_rle(self.rle, (height, width)), ignored)
+        return TrueMask(self.id, from_rle(self.rle, (height, width)), ignored)
 
 
-def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
+def evaluate_photo(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> EvaluatedPhoto:
     """Run all protocols on one photo; a photo or an object that cannot be read is reported as a problem."""
-    content = content_checksum(photo)
+    content, content_bytes = content_checksum(photo), bytes_checksum(photo)
     try:
         with within_memory("the photo"):
             result = measure(models, photo, settings)
     except ImageError as error:
         result = unread(photo.id, error)
-    return replace(result, content=content)
+    return replace(result, content=content, content_bytes=content_bytes)
 
 
-def unread(photo: PhotoId, error: Exception) -> PhotoResult:
+def unread(photo: PhotoId, error: Exception) -> EvaluatedPhoto:
     """The result for a photo that cannot be measured."""
-    return PhotoResult(photo=photo, is_read=False, problems=(Problem(photo, str(error)),))
+    return EvaluatedPhoto(photo=photo, is_read=False, problems=(Problem(photo, str(error)),))
 
 
-def measure(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> PhotoResult:
-    """As `evaluate_photo`, but whatever uses up the memory is raised."""
+def measure(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> EvaluatedPhoto:
+    """As `evaluate_photo`, but raises the error when memory runs out."""
     try:
         annotation = photo.annotation()
         images = embed(models, photo)  # once for all protocols: the encoder takes most of the time
@@ -123,7 +123,7 @@ def measure(models: Models, photo: PhotoRef, settings: EvaluateSettings) -> Phot
     found = None
     if EVERYTHING in settings.protocols:
         found = search(models.student, images.student, [one.rle for one in chosen], settings.everything)
-    return PhotoResult(
+    return EvaluatedPhoto(
         photo=photo.id,
         is_read=True,
         rows=tuple(rows),
@@ -182,7 +182,7 @@ def choose(truths: Sequence[Encoded], settings: EvaluateSettings) -> list[Encode
     return [truths[i] for i in sorted(kept[: settings.max_objects or None])]
 
 
-def ask(protocol: str, truth: Truth, images: Images, zoom: Zoom) -> Answer | None:
+def ask(protocol: str, truth: TrueMask, images: Images, zoom: Zoom) -> Answer | None:
     """Run one protocol on one object; None if the protocol cannot prompt for it.
 
     Its random draws depend only on the protocol and the object's id, so every run and every model gets the same.
@@ -192,7 +192,7 @@ def ask(protocol: str, truth: Truth, images: Images, zoom: Zoom) -> Answer | Non
     return PROTOCOLS[protocol](Question(images.student, truth.mask, truth.ignored, rng, images.teacher, zoom))
 
 
-def to_row(protocol: str, photo: PhotoId, source: str, truth: Truth, answer: Answer) -> Row:
+def to_row(protocol: str, photo: PhotoId, source: str, truth: TrueMask, answer: Answer) -> Row:
     """The row of a report for one answer, with its metrics."""
     # Ignored pixels are part of the annotation; where another model's mask is the reference, they have no meaning.
     against, ignored = (truth.mask, truth.ignored) if answer.against is None else (answer.against, None)

@@ -136,7 +136,7 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoResult:
+class EvaluatedPhoto:
     """Results of all protocols on one photo."""
 
     photo: PhotoId
@@ -148,7 +148,9 @@ class PhotoResult:
     """Objects that the settings exclude, plus (object, protocol) pairs for which the protocol has no prompt."""
     search: Search | None = None
     content: str = ""
-    """`data.checksums.content_checksum` of the photo, which shows if another report is of the same data."""
+    """`data.checksums.content_checksum` of the photo, by which older reports tell if they are of the same data."""
+    content_bytes: str = ""
+    """`data.checksums.bytes_checksum` of the photo, which shows if another report is of the same data."""
 
     def to_dict(self) -> Json:
         """The result as a JSON-able dict, a line of the journal."""
@@ -160,10 +162,11 @@ class PhotoResult:
             "left_out": self.left_out,
             "search": asdict(self.search) if self.search else None,
             "content": self.content,
+            "content_bytes": self.content_bytes,
         }
 
     @classmethod
-    def from_dict(cls, record: Json) -> PhotoResult:
+    def from_dict(cls, record: Json) -> EvaluatedPhoto:
         """Inverse of `to_dict`."""
         result = cls(
             photo=read_identity(record),
@@ -173,6 +176,7 @@ class PhotoResult:
             left_out=record["left_out"],
             search=Search.from_dict(record["search"]) if record["search"] else None,
             content=record["content"],
+            content_bytes=record["content_bytes"],
         )
         return checked(result)
 

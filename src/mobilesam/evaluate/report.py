@@ -20,7 +20,7 @@ from mobilesam.errors import DataError
 from mobilesam.evaluate.everything import average_recall
 from mobilesam.evaluate.markdown import to_markdown
 from mobilesam.evaluate.metrics import bootstrap, calibration, photo_order
-from mobilesam.evaluate.records import TWO_POINT_DISTANCES, PhotoResult, Row
+from mobilesam.evaluate.records import TWO_POINT_DISTANCES, EvaluatedPhoto, Row
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.summaries import Calibration, Counts, MeanClicks, Part, Report, RunRecord, Summary
 from mobilesam.files import save_json, save_text
@@ -31,7 +31,7 @@ from mobilesam.text import parse_json
 K = TypeVar("K", bound="str | tuple[str, str]")
 
 
-def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoResult], memory_mb: float) -> Report:
+def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[EvaluatedPhoto], memory_mb: float) -> Report:
     """Build the report of one evaluation from the results of its photos."""
     rows = tuple(row for result in results for row in result.rows)
     problems = tuple(problem for result in results for problem in result.problems)
@@ -61,6 +61,7 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[PhotoR
         ),
         rows=rows,
         data=data_checksums((result.photo, result.content) for result in results if result.content),
+        data_bytes=data_checksums((result.photo, result.content_bytes) for result in results if result.content_bytes),
     )
 
 

@@ -15,9 +15,9 @@ from mobilesam.data.layouts import check_folder, read_all
 from mobilesam.data.photo import Item, PhotoRef, Problem
 from mobilesam.errors import OutOfMemoryError
 from mobilesam.evaluate.everything import require_coco_eval
-from mobilesam.evaluate.journal import first_line, identify, read_journal, to_line
+from mobilesam.evaluate.journal import head_line, identify, read_journal, to_line
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
-from mobilesam.evaluate.records import PhotoResult
+from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 
 
@@ -46,8 +46,8 @@ def run(
     *,
     models: Models | None = None,
     workers: int = 1,
-    on_result: Callable[[PhotoResult], None] = lambda result: None,
-) -> tuple[list[PhotoResult], float]:
+    on_result: Callable[[EvaluatedPhoto], None] = lambda result: None,
+) -> tuple[list[EvaluatedPhoto], float]:
     """Evaluate every photo.
 
     Args:
@@ -80,7 +80,7 @@ def run(
     waiting = [item for item in items if isinstance(item, PhotoRef) and item.id not in done]
     with journal.open("a", encoding="utf-8") as file:
         if file.tell() == 0:
-            file.write(first_line(fingerprint))
+            file.write(head_line(fingerprint))
         for result in compute(waiting, settings, models, workers):
             file.write(to_line(result, states[result.photo]))
             file.flush()  # a kill then loses the photo in progress at most
@@ -91,14 +91,14 @@ def run(
     return results, peak_memory_mb()
 
 
-def to_result(problem: Problem) -> PhotoResult:
+def to_result(problem: Problem) -> EvaluatedPhoto:
     """The result for a photo that the reader of its data set cannot use."""
-    return PhotoResult(photo=problem.id, is_read=False, problems=(problem,))
+    return EvaluatedPhoto(photo=problem.id, is_read=False, problems=(problem,))
 
 
 def compute(
     photos: Sequence[PhotoRef], settings: EvaluateSettings, models: Models, workers: int
-) -> Iterator[PhotoResult]:
+) -> Iterator[EvaluatedPhoto]:
     """Evaluate photos in this process or in several; results are in the order of the photos."""
     if not photos:
         return
@@ -131,7 +131,7 @@ def _start_worker(settings: EvaluateSettings) -> None:
     _worker.append((load_models(settings), settings))
 
 
-def _work(photo: PhotoRef) -> PhotoResult:
+def _work(photo: PhotoRef) -> EvaluatedPhoto:
     models, settings = _worker[0]
     return evaluate_photo(models, photo, settings)
 

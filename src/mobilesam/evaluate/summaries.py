@@ -191,7 +191,10 @@ class Report:
     run: RunRecord
     rows: tuple[Row, ...]
     data: dict[str, str] = field(default_factory=dict)
-    """Data set → checksum of its photos and annotations (`data.checksums.data_checksums`); empty in older reports."""
+    """Data set → checksum of the sizes of its photos and annotations (`data.checksums.data_checksums`); empty in older
+    reports."""
+    data_bytes: dict[str, str] = field(default_factory=dict)
+    """Data set → checksum of the bytes of its photos and annotations; empty in older reports."""
 
     def to_dict(self) -> Json:
         """The report as a JSON-able dict."""
@@ -200,6 +203,7 @@ class Report:
             "settings": self.settings,
             "model": self.model,
             "data": self.data,
+            "data_bytes": self.data_bytes,
             "counts": asdict(self.counts),
             "problems": [problem_to_dict(problem) for problem in self.problems],
             "summary": {name: summary.to_dict() for name, summary in self.summary.items()},
@@ -229,5 +233,10 @@ class Report:
             calibration=Calibration.from_dict(calibration) if calibration else None,
             run=RunRecord(**{"median_seconds_of_everything": None, **pick(record["run"], RunRecord)}),
             rows=tuple(map(Row.from_dict, record["rows"])),
-            data={str(dataset): str(checksum) for dataset, checksum in record.get("data", {}).items()},
+            data=_texts(record.get("data", {})),
+            data_bytes=_texts(record.get("data_bytes", {})),
         )
+
+
+def _texts(record: Json) -> dict[str, str]:
+    return {str(name): str(value) for name, value in record.items()}

@@ -110,7 +110,7 @@ def block(
 def last_look(
     transformer: TwoWayTransformer, cells: Cells, positions: Tensor, tokens: Tensor, token_pe: Tensor
 ) -> Tensor:
-    """Apply the final attention of the tokens to the cells, for some of the tokens: (N, T, C)."""
+    """Apply the transformer's final attention from tokens to image cells: (N, T, C)."""
     attended = read(transformer.final_attn_token_to_image, tokens + token_pe, cells, positions)
     return transformer.norm_final_attn(tokens + attended)
 

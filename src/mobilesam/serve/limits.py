@@ -20,17 +20,17 @@ class Abandoned(Exception):  # noqa: N818 - it is no error
 
 
 class Caller:
-    """Tells a computing thread whether its caller still waits."""
+    """Tells a computing thread whether the caller still waits for the result."""
 
     def __init__(self) -> None:
         self._gone = Event()
 
     def leave(self) -> None:
-        """Note that nobody waits any more."""
+        """Record that the caller has gone."""
         self._gone.set()
 
     def check(self) -> None:
-        """End the computation where nobody waits for it.
+        """Stop the computation if its caller has gone.
 
         Raises:
             Abandoned: the caller has gone.

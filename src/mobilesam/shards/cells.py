@@ -47,6 +47,11 @@ class CellRef(FileRef):
         """Size in bytes."""
         return len(self.read())
 
+    @property
+    def listed_bytes(self) -> int:
+        """0: photos in a Parquet file are not read for their sizes."""
+        return 0
+
     def read(self) -> bytes:
         """All bytes; rows that follow each other are read together.
 

@@ -5,7 +5,6 @@ They are listed one at a time, so that memory does not grow with their number; o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mobilesam.data.layouts import expand, name_datasets, named
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import read_tar
 from mobilesam.errors import DataError, first_line
+from mobilesam.folders import walk
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.remote import StoreError, is_lost, is_remote
@@ -97,7 +97,7 @@ def sources(
         packed = [one for one in packed_in(path) if one.resolve() not in named_too] if path.is_dir() else []
         for inner in packed:
             name = f"{dataset}/{inner.relative_to(path).with_suffix('').as_posix()}"
-            if inner.suffix == ".parquet":
+            if inner.suffix.lower() == ".parquet":
                 yield str(inner), with_photos(inner, name)
             else:
                 yield str(inner), or_problem(read(inner, name, photos), PhotoId(name, inner.name))
@@ -120,9 +120,9 @@ def read_input(path: Path, dataset: str, photos: Path | str | None) -> Iterator[
         ".txt": lambda: read_list(path, dataset),
         ".parquet": lambda: read_parquet(path, dataset),
     }
-    if path.suffix not in readers:
+    if path.suffix.lower() not in readers:
         raise DataError(f"'{path}' holds no photos that are known; give a folder of photos, or a file of {KINDS}")
-    return readers[path.suffix]()
+    return readers[path.suffix.lower()]()
 
 
 def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
@@ -145,20 +145,20 @@ def read_photos(folder: Path, dataset: str) -> Iterator[Item]:
 
 def packed_in(folder: Path) -> Iterator[Path]:
     """The tars and Parquet files of a folder and its subfolders, sorted; those of runs are left out."""
-    return files_in(folder, lambda name: name.endswith(PACKED) and not name.startswith("."))
+    return files_in(folder, lambda name: name.lower().endswith(PACKED))
 
 
 def files_in(
     folder: Path, wanted: Callable[[str], bool], tell: Callable[[OSError], None] | None = None
 ) -> Iterator[Path]:
-    """The files of a folder and its subfolders, sorted, without hidden folders and the results of runs.
+    """Files of a folder and its subfolders, sorted, without hidden ones and the results of runs; see `folders.walk`.
 
     Args:
         folder: the folder.
         wanted: says by the name of a file whether it is one of them.
         tell: gets the error of each folder that cannot be listed.
     """
-    for name, folders, files in os.walk(folder, onerror=tell):
-        is_run = JOB_FILE in files and MANIFEST_FILE in files
-        folders[:] = sorted(one for one in folders if not (one.startswith(".") or (is_run and one == "shards")))
-        yield from (Path(name) / file for file in sorted(filter(wanted, files)))
+    for name, folders, files in walk(folder, tell=tell):
+        if JOB_FILE in files and MANIFEST_FILE in files and "shards" in folders:
+            folders.remove("shards")
+        yield from (Path(name) / file for file in filter(wanted, files))

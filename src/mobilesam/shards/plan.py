@@ -143,7 +143,13 @@ def write_manifest(
 
 
 def shards_of(found: Iterable[Task | Problem], most: int, tell: Callable[[Problem], None]) -> Iterator[list[Task]]:
-    """Group the photos in order, at most `most` in a shard and of one data set; `tell` gets the problems."""
+    """Group photos into shards, in order: at most `most` photos of one data set each.
+
+    Args:
+        found: photos, and problems between them.
+        most: of photos in a shard.
+        tell: called with each problem.
+    """
     group: list[Task] = []
     for item in found:
         if isinstance(item, Problem):

@@ -48,7 +48,7 @@ def remote_sources(inputs: Sequence[str], photos: Path | str | None) -> Iterator
         if is_object(url):
             yield url, or_problem(read_object(url, photos), PhotoId(dataset, url.rpartition("/")[2]))
             continue
-        packed = [one for one in find(url) if one.endswith(PACKED) and one not in urls]
+        packed = [one for one in find(url) if one.lower().endswith(PACKED) and one not in urls]
         for one in packed:
             yield one, read_packed(one, photos)
         items = read_prefix(url, dataset)
@@ -57,7 +57,7 @@ def remote_sources(inputs: Sequence[str], photos: Path | str | None) -> Iterator
 
 def dataset_of(url: str) -> str:
     """The name of a data set in a store: its whole place, which no other data set has."""
-    return url.partition("://")[2].removesuffix("." + url.rpartition(".")[2] if url.endswith(SUFFIXES) else "")
+    return url.partition("://")[2].removesuffix("." + url.rpartition(".")[2] if url.lower().endswith(SUFFIXES) else "")
 
 
 def read_object(url: str, photos: Path | str | None) -> Iterator[Item]:
@@ -74,7 +74,7 @@ def read_object(url: str, photos: Path | str | None) -> Iterator[Item]:
         ".txt": lambda: once(read_list(url, dataset)),
         ".parquet": lambda: read_parquet(url, dataset),
     }
-    suffix = f".{url.rpartition('.')[2]}"
+    suffix = f".{url.rpartition('.')[2]}".lower()
     if suffix not in readers:
         raise DataError(f"'{url}' holds no photos that are known; give a prefix of photos, or a file of {KINDS}")
     try:
@@ -96,7 +96,7 @@ def read_prefix(url: str, dataset: str) -> Iterator[Item]:
 def read_packed(url: str, photos: Path | str | None) -> Iterator[Item]:
     """The photos of a tar or Parquet file under a prefix."""
     dataset = dataset_of(url)
-    if url.endswith(".parquet"):
+    if url.lower().endswith(".parquet"):
         return with_photos(url, dataset)
     return or_problem(read_object(url, photos), PhotoId(dataset, url.rpartition("/")[2]))
 

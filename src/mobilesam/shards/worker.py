@@ -69,7 +69,7 @@ def run_worker(folder: Path, begin: Begin, *, threads: int | None) -> int:
 
 
 def finishing(folder: Path, begin: Begin, *, threads: int | None) -> Iterator[None]:
-    """Work on a run until every shard is done or set aside, by whomever.
+    """Work on a run until all its shards are done or set aside, by this worker or others.
 
     Args:
         folder: of the run.

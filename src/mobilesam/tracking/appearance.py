@@ -26,7 +26,7 @@ LENGTH = 16.0  # of the vector of each cell: values of about 1
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums over cells from which the classifier is computed."""
+    """Sums over cells of the embedding, from which the classifier is computed."""
 
     products: NDArray[np.float64]
     """(C, C) of pairs of values."""
@@ -53,7 +53,7 @@ class Appearance:
         self._weights: NDArray[np.float64] | None = None
 
     def learn(self, image: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
-        """Learn from a region (h, w) and the object's mask in it; the first call is kept for ever."""
+        """Learn from a region (h, w) and the object's mask in it; what the first call taught is never forgotten."""
         sums = _sums(image, mask)
         if self._recent is None:
             self._recent = sums
@@ -63,7 +63,7 @@ class Appearance:
         self._solve()
 
     def learn_other(self, image: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
-        """Learn for ever that another object, in a region (h, w), is not this one."""
+        """Learn that another object, in a region (h, w), is not this one; this is never forgotten."""
         sums = _sums_of_other(image, mask)
         self._first = sums if self._first is None else self._first.plus(sums)
         if self._recent is not None:

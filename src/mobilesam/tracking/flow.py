@@ -42,7 +42,7 @@ class Flow:
         self._last = small
 
     def carry(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Where the mask of the last frame is in this one.
+        """Move a mask of the last frame to where it is in this one.
 
         Args:
             mask: (H, W) of the last frame.

@@ -42,14 +42,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Rival:
-    """Another object of the same frame, which takes what it looks like more."""
+    """Another object in the frame: pixels that look more like it than like the followed object count as its own."""
 
     appearance: Appearance
     carried: NDArray[np.float32]
     """(H, W) 0-1, its last mask moved by optical flow."""
 
     def claim(self, image: ImageEmbedding, region: Region, own: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much each pixel of a region belongs to it rather than to an object of likeness `own`: (h, w) 0-1."""
+        """How likely each pixel of a region belongs to this object and not to the one of likeness `own`: (h, w) 0-1."""
         place: NDArray[np.float32] = region.cut(self.carried)  # (h, w)
         if place.max() < CLAIMED:
             return np.zeros_like(own)
@@ -59,7 +59,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Start:
-    """What the first frame tells of one object."""
+    """One object in its first frame: its mask, and the encoded region around it."""
 
     found: TrackedObject
     mask: NDArray[np.bool_]
@@ -75,7 +75,7 @@ class Start:
 
 
 class Follower:
-    """One object: its last mask, its box, and what it looks like. Memory does not grow with the video."""
+    """Follows one object: keeps its last mask, its box and its appearance. Memory does not grow with the video."""
 
     def __init__(self, predictor: Predictor, id: int, settings: TrackSettings) -> None:
         self.predictor = predictor
@@ -187,7 +187,7 @@ class Follower:
 
 
 def no_smaller(box: BoxXyxy, last: BoxXyxy, share: float) -> BoxXyxy:
-    """A box whose width and height are at least this share of those of the last one, around the same centre."""
+    """Enlarge a box around its centre until each side is at least this share of the last box's."""
     x0, y0, x1, y1 = box
     width = max(x1 - x0, share * (last[2] - last[0]))
     height = max(y1 - y0, share * (last[3] - last[1]))

@@ -25,7 +25,7 @@ SMALL_PART = 0.15  # parts of the evidence below this share of the largest one a
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a region before the model is asked: where the object should be."""
+    """Where the object should be in a region, as known before the model is prompted."""
 
     likeness: NDArray[np.float32]
     """(h, w) 0-1, how much each pixel looks like the object."""
@@ -62,7 +62,7 @@ class Judged:
 
 
 def decide(image: ImageEmbedding, evidence: Evidence, settings: TrackSettings) -> Judged:
-    """Ask the model for the object in a region, and make one mask of its answers."""
+    """Prompt the model for the object in a region, and combine its masks into one."""
     answers = ask(image, evidence)
     found = [(answer, i) for answer in answers for i in range(len(answer))]
     logits = [answer.logits(i) for answer, i in found]
@@ -80,7 +80,7 @@ def decide(image: ImageEmbedding, evidence: Evidence, settings: TrackSettings) -
 
 
 def ask(image: ImageEmbedding, evidence: Evidence) -> list[Prediction]:
-    """Masks of the boxes and of the point that the evidence gives: up to five predictions of three masks each.
+    """Prompt the model with the boxes and the point of `propose`: up to five predictions of three masks each.
 
     Where another object is near, its innermost pixel is given as background.
     """
@@ -98,7 +98,7 @@ def ask(image: ImageEmbedding, evidence: Evidence) -> list[Prediction]:
 
 
 def propose(evidence: Evidence) -> tuple[list[BoxXyxy], tuple[int, int]]:
-    """Boxes to ask, of the carried mask and of the evidence, and the innermost pixel of the evidence's largest part."""
+    """The prompts to try: boxes of the carried mask and of the evidence, and a point in the evidence's largest part."""
     both = evidence.both
     count, parts, stats, _ = cv2.connectedComponentsWithStats((both > 0.5).astype(np.uint8))
     given = [] if evidence.box is None or not has_area(evidence.box) else [evidence.box]
@@ -113,7 +113,7 @@ def propose(evidence: Evidence) -> tuple[list[BoxXyxy], tuple[int, int]]:
 
 
 def mark(mask: NDArray[np.bool_], score: float, evidence: Evidence, settings: TrackSettings) -> float:
-    """How good a mask is: the weighted sum of its agreements and of the model's own score, less a change of size."""
+    """Rate a mask: weighted agreement with the evidence, plus weighted score, less a penalty for a change of size."""
     total = settings.appearance_weight * soft_iou(mask, evidence.likeness) + settings.score_weight * score
     change = abs(math.log2(max(1, int(mask.sum())) / max(1.0, evidence.area)))
     total -= settings.size_weight * min(change, LARGEST_CHANGE)

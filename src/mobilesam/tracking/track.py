@@ -68,7 +68,7 @@ def track(
 def check_prompts(
     points: ArrayLike | None, labels: ArrayLike | None, box: ArrayLike | None, objects: Sequence[ObjectPrompt] | None
 ) -> list[ObjectPrompt]:
-    """The prompts of all objects, from the arguments of `track`."""
+    """Convert the arguments of `track` to one prompt per object."""
     if objects is None:
         return [ObjectPrompt(points, labels, box)]
     if points is not None or labels is not None or box is not None:
@@ -120,7 +120,10 @@ def _step(frame: Frame, followers: list[Follower], flow: Flow, apart: set[Pair])
 
 
 def part(found: list[TrackedObject], followers: Sequence[Follower], apart: set[Pair]) -> list[TrackedObject]:
-    """Of two objects that were apart and now are on the same thing, the one that looks less like it is lost."""
+    """Mark one of two objects as lost if their masks, apart in the first frame, now overlap: the less similar one.
+
+    Similar means to its appearance so far. Otherwise both would follow the same thing from then on.
+    """
     answers = list(found)
     for i, j in sorted((i, j) for i, j in apart if i < j):
         if answers[i].is_lost or answers[j].is_lost or _iou(answers[i], answers[j]) <= SAME:

@@ -73,20 +73,20 @@ class Recipe(Protocol):
 
     @property
     def optim(self) -> OptimConfig:
-        """How the weights move."""
+        """Optimizer and learning rate."""
         ...
 
     @property
     def prompts(self) -> PromptConfig:
-        """How masks become prompts."""
+        """How prompts are drawn from masks."""
         ...
 
     @property
     def run(self) -> RunConfig:
-        """How long, on what, and where to."""
+        """Length, hardware and output folder."""
         ...
 
     @property
     def validation(self) -> ValidationConfig:
-        """What is looked at meanwhile."""
+        """Validation during training."""
         ...

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mobilesam.data.layouts import check_folder, expand
+from mobilesam.data.photo import Item
 from mobilesam.data.split import keep_fraction
 from mobilesam.data.store_format import SUFFIX
-from mobilesam.data.survey import Survey, survey
+from mobilesam.data.survey import Survey, survey, survey_items
 from mobilesam.errors import DataError
+from mobilesam.remote import is_remote
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.weights import in_run
 
@@ -28,7 +30,7 @@ def data_patterns(config: DataConfig) -> list[str]:
 
 
 def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable[str] = ()) -> list[str | Path]:
-    """What a recipe reads: its data sets, the weights that it starts from and stores of embeddings; none is replaced.
+    """The files that a recipe reads, and which its outputs must therefore not replace.
 
     Args:
         config: the photos.
@@ -38,7 +40,8 @@ def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable
     Raises:
         DataError: the recipe names no data, or a data set is missing.
     """
-    found: list[str | Path] = [*expand(data_patterns(config)), config.photos]
+    local = [pattern for pattern in data_patterns(config) if not is_remote(pattern)]
+    found: list[str | Path] = [*expand(local), config.photos]
     for model in filter(None, models):
         path = in_run(model)
         found += path.iterdir() if path.is_dir() else [path]
@@ -59,23 +62,26 @@ def photo_folder(config: DataConfig) -> Path | None:
     return Path(config.photos)
 
 
-def find_photos(config: DataConfig, *, need_masks: bool = True) -> Survey:
+def find_photos(config: DataConfig, listed: Iterable[Item] | None = None) -> Survey:
     """Survey a recipe's data sets and keep the sources and the fraction that it sets.
 
     Args:
         config: which.
-        need_masks: skip photos without masks. If the recipe selects sources, annotations are read in any case.
+        listed: its photos, where they need no masks; by default those of data sets, of which photos without masks are
+            skipped.
 
     Raises:
         DataError: the recipe names no data, a data set cannot be read, or no photo is left.
         SettingsError: as of `photo_folder`.
     """
-    found = survey(
-        data_patterns(config),
-        photos=photo_folder(config),
-        need_masks=need_masks or bool(config.only_sources),
-        unclear_frame=config.unclear_frame,
-        max_pixels=config.max_pixels,
-        value_range=config.value_range,
-    )
+    if listed is not None:
+        found = survey_items(listed, need_masks=False, max_pixels=config.max_pixels)
+    else:
+        found = survey(
+            data_patterns(config),
+            photos=photo_folder(config),
+            unclear_frame=config.unclear_frame,
+            max_pixels=config.max_pixels,
+            value_range=config.value_range,
+        )
     return keep_fraction(found, config.fraction, config.only_sources)

@@ -36,11 +36,11 @@ def report(data: bytes, folder: Path) -> None:
 def journal(data: bytes, folder: Path) -> None:
     """The journal of an evaluation."""
     from mobilesam.data.photo import PhotoId
-    from mobilesam.evaluate.journal import first_line, read_journal
+    from mobilesam.evaluate.journal import head_line, read_journal
 
     states = {PhotoId(line["dataset"], line["photo"]): line["state"] for line in seeds.journal_lines()}
     path = folder / "journal.jsonl"
-    write(path, first_line("x").encode() + data)
+    write(path, head_line("x").encode() + data)
     found = read_journal(path, "x", states)
     if path.exists() and read_journal(path, "x", states) != found and "nan" not in repr(found):
         raise SilentError("the journal that is written back holds something else")
