@@ -121,7 +121,7 @@ def served(page: Path, folder: Path) -> list[Image.Image]:
     finally:
         service.terminate()
         service.wait()
-    return [shown(folder / "examples" / "coffee.png"), shown(folder / "mask.png")]
+    return [shown(folder / "examples" / "coffee.png"), shown(folder / "served.png")]
 
 
 def annotated(page: Path, folder: Path) -> list[Image.Image]:
@@ -134,9 +134,9 @@ def annotated(page: Path, folder: Path) -> list[Image.Image]:
     ]:
         with Image.open(ROOT / "examples" / f"{name}.png") as photo:
             photo.crop((left, top, left + 300, top + 270)).save(folder / "photos" / f"{name}_{left}_{top}.png")
-    assert "annotate photos/ -o masks/" in page.read_text(encoding="utf-8")
-    assert run(["mobilesam", "annotate", "photos/", "-o", "masks/", "--set", "points_per_side=16"]) == 0
-    return [shown(folder / "masks" / "sample.jpg")]
+    assert "annotate photos/ -o all_masks/" in page.read_text(encoding="utf-8")
+    assert run(["mobilesam", "annotate", "photos/", "-o", "all_masks/", "--set", "points_per_side=16"]) == 0
+    return [shown(folder / "all_masks" / "sample.jpg")]
 
 
 def published(page: Path, folder: Path) -> list[Image.Image]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import json
 import re
 import sys
@@ -46,6 +47,7 @@ TASKS = (
     "scale",
     "examples",
 )
+BESIDE = ("segment", "everything", "evaluate")  # they replace files of their own in a folder with those of others
 LANGUAGES = ("js", "json", "python", "sh", "text", "toml", "xml")
 
 
@@ -128,6 +130,29 @@ def check(block: Block, where: str) -> None:
                     parse(words)
     except Exception as error:
         raise AssertionError(f"{where}: {error}") from error
+
+
+def writes(block: Block) -> Iterator[tuple[str, str]]:
+    """The files and folders that a block writes, and by what: nothing replaces what was written by other means."""
+    if block.language == "python":
+        for saved, written in re.findall(r'\.save\("([^"]+)"|Path\("([^"]+)"\)\.write_', block.text):
+            yield saved or written, "python"
+    for words in commands(block.text) if block.language == "sh" else ():
+        verb = words[1] if words[0] == "mobilesam" and len(words) > 1 else words[0]
+        for option, name in itertools.pairwise(words):
+            if option in ("-o", "--output") and name != "DIR":
+                yield name.rstrip("/"), "mobilesam" if verb in BESIDE else verb
+
+
+def test_no_document_writes_over_the_files_of_another_by_other_means() -> None:
+    means: dict[str, dict[str, str]] = {}
+    for page in [ROOT / "README.md", *PAGES]:
+        for block in blocks(page.read_text(encoding="utf-8")):
+            for name, by in writes(block):
+                means.setdefault(name, {}).setdefault(by, f"{name_of(page)}:{block.line}")
+    assert means["cup.png"].keys() == {"mobilesam"}
+    assert means["coffee.embedding"].keys() == {"python"}
+    assert {name: places for name, places in means.items() if len(places) > 1} == {}
 
 
 def test_verbs_named_in_the_text_exist() -> None:
