@@ -13,10 +13,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from mobilesam.cli import make_app
 from mobilesam.predict.load import load
 from tests.helpers.documents import ROOT, Block, blocks, commands, parse, run_page
+from tests.helpers.pictures import FILES, TARGET, difference, files_of, side_by_side
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,6 +50,7 @@ TASKS = (
     "examples",
 )
 BESIDE = ("segment", "everything", "evaluate")  # they replace files of their own in a folder with those of others
+MOST_CHANGED = 0.005  # of a picture: what other processors and runtimes round otherwise is less
 LANGUAGES = ("js", "json", "python", "sh", "text", "toml", "xml")
 
 
@@ -102,6 +105,12 @@ def models_are_loaded_once() -> Iterator[None]:
 def test_its_blocks_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # left as it was afterwards
     run_page(page, tmp_path)
+    if page.parent == DOCS and page.stem in FILES:  # its picture shows what its commands make now
+        drawn = side_by_side(files_of(tmp_path, FILES[page.stem]))
+        with Image.open(TARGET / f"{page.stem}.webp") as picture:
+            assert difference(picture, drawn) < MOST_CHANGED, (
+                f"run scripts/draw_documents.py {page.stem}, and look at it"
+            )
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name_of)
