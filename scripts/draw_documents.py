@@ -27,10 +27,7 @@ from mobilesam.draw import overlay  # noqa: E402
 from mobilesam.image import open_photo  # noqa: E402
 from mobilesam.masks import from_rle  # noqa: E402
 from tests.helpers.documents import blocks, commands, run, run_page  # noqa: E402
-
-TARGET = ROOT / "docs" / "images" / "tasks"
-WIDTH, GAP = 1000, 12  # pixels
-LIGHT, DARK = (244, 243, 239), (222, 219, 210)  # the squares under what is transparent
+from tests.helpers.pictures import FILES, TARGET, files_of, shown, side_by_side  # noqa: E402
 
 
 def main() -> None:
@@ -50,36 +47,13 @@ def main() -> None:
         print(f"wrote {target}, {target.stat().st_size / 1000:.0f} kB")
 
 
-def side_by_side(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures in a row at one height, as wide as the column of a page at twice its pixels."""
-    height = min(480, *(picture.height for picture in pictures)) if len(pictures) > 1 else pictures[0].height
-    shown = [picture.resize((round(picture.width * height / picture.height), height)) for picture in pictures]
-    strip = Image.new("RGBA", (sum(one.width for one in shown) + GAP * (len(shown) - 1), height), (0, 0, 0, 0))
-    left = 0
-    for one in shown:
-        strip.paste(one, (left, 0))
-        left += one.width + GAP
-    return strip.resize((WIDTH, round(strip.height * WIDTH / strip.width))) if strip.width > WIDTH else strip
-
-
-def shown(path: str | Path) -> Image.Image:
-    """A picture, on squares where it is transparent."""
-    with Image.open(path) as opened:
-        picture = opened.convert("RGBA")
-    ground = Image.new("RGBA", picture.size, LIGHT)
-    for y in range(0, picture.height, 12):
-        for x in range(12 * (y // 12 % 2), picture.width, 24):
-            ground.paste(DARK, (x, y, x + 12, y + 12))
-    return Image.alpha_composite(ground, picture)
-
-
 def of_files(*patterns: str, everything: bool = False) -> Callable[[Path, Path], list[Image.Image]]:
     """The pictures that a page's blocks wrote, by their names."""
 
     def draw(page: Path, folder: Path) -> list[Image.Image]:
         (folder / "recipes").symlink_to(ROOT / "recipes")
         run_page(page, folder, everything=everything)
-        return [shown(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
+        return files_of(folder, patterns)
 
     return draw
 
@@ -125,7 +99,7 @@ def served(page: Path, folder: Path) -> list[Image.Image]:
     finally:
         service.terminate()
         service.wait()
-    return [shown(folder / "examples" / "coffee.png"), shown(folder / "mask.png")]
+    return [shown(folder / "examples" / "coffee.png"), shown(folder / "served.png")]
 
 
 def annotated(page: Path, folder: Path) -> list[Image.Image]:
@@ -138,9 +112,9 @@ def annotated(page: Path, folder: Path) -> list[Image.Image]:
     ]:
         with Image.open(ROOT / "examples" / f"{name}.png") as photo:
             photo.crop((left, top, left + 300, top + 270)).save(folder / "photos" / f"{name}_{left}_{top}.png")
-    assert "annotate photos/ -o masks/" in page.read_text(encoding="utf-8")
-    assert run(["mobilesam", "annotate", "photos/", "-o", "masks/", "--set", "points_per_side=16"]) == 0
-    return [shown(folder / "masks" / "sample.jpg")]
+    assert "annotate photos/ -o all_masks/" in page.read_text(encoding="utf-8")
+    assert run(["mobilesam", "annotate", "photos/", "-o", "all_masks/", "--set", "points_per_side=16"]) == 0
+    return [shown(folder / "all_masks" / "sample.jpg")]
 
 
 def published(page: Path, folder: Path) -> list[Image.Image]:
@@ -174,12 +148,7 @@ def by_scripts(page: Path, folder: Path) -> list[Image.Image]:
 
 
 PAGES: dict[str, Callable[[Path, Path], list[Image.Image]]] = {
-    "first-cut-out": of_files("cup.png", "cutout.png"),
-    "many-photos": of_files("cutouts/*.png"),
-    "boxes": of_files("detected.png"),
-    "correct": of_files("first.png", "second.png"),
-    "everything": of_files("masks/coffee_overlay.jpg"),
-    "evaluate": of_files("report_worst/*.png"),
+    **{name: of_files(*patterns) for name, patterns in FILES.items()},
     "service": served,
     "fine-tune": of_files("before.png", "after.png", everything=True),
     "distillation": distilled,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import json
 import re
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from mobilesam.cli import make_app
 from mobilesam.predict.load import load
 from tests.helpers.documents import ROOT, Block, blocks, commands, parse, run_page
+from tests.helpers.pictures import FILES, TARGET, difference, files_of, side_by_side
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,6 +49,8 @@ TASKS = (
     "scale",
     "examples",
 )
+BESIDE = ("segment", "everything", "evaluate")  # they replace files of their own in a folder with those of others
+MOST_CHANGED = 0.005  # of a picture: what other processors and runtimes round otherwise is less
 LANGUAGES = ("js", "json", "python", "sh", "text", "toml", "xml")
 
 
@@ -100,6 +105,12 @@ def models_are_loaded_once() -> Iterator[None]:
 def test_its_blocks_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # left as it was afterwards
     run_page(page, tmp_path)
+    if page.parent == DOCS and page.stem in FILES:  # its picture shows what its commands make now
+        drawn = side_by_side(files_of(tmp_path, FILES[page.stem]))
+        with Image.open(TARGET / f"{page.stem}.webp") as picture:
+            assert difference(picture, drawn) < MOST_CHANGED, (
+                f"run scripts/draw_documents.py {page.stem}, and look at it"
+            )
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name_of)
@@ -128,6 +139,29 @@ def check(block: Block, where: str) -> None:
                     parse(words)
     except Exception as error:
         raise AssertionError(f"{where}: {error}") from error
+
+
+def writes(block: Block) -> Iterator[tuple[str, str]]:
+    """The files and folders that a block writes, and by what: nothing replaces what was written by other means."""
+    if block.language == "python":
+        for saved, written in re.findall(r'\.save\("([^"]+)"|Path\("([^"]+)"\)\.write_', block.text):
+            yield saved or written, "python"
+    for words in commands(block.text) if block.language == "sh" else ():
+        verb = words[1] if words[0] == "mobilesam" and len(words) > 1 else words[0]
+        for option, name in itertools.pairwise(words):
+            if option in ("-o", "--output") and name != "DIR":
+                yield name.rstrip("/"), "mobilesam" if verb in BESIDE else verb
+
+
+def test_no_document_writes_over_the_files_of_another_by_other_means() -> None:
+    means: dict[str, dict[str, str]] = {}
+    for page in [ROOT / "README.md", *PAGES]:
+        for block in blocks(page.read_text(encoding="utf-8")):
+            for name, by in writes(block):
+                means.setdefault(name, {}).setdefault(by, f"{name_of(page)}:{block.line}")
+    assert means["cup.png"].keys() == {"mobilesam"}
+    assert means["coffee.embedding"].keys() == {"python"}
+    assert {name: places for name, places in means.items() if len(places) > 1} == {}
 
 
 def test_verbs_named_in_the_text_exist() -> None:

@@ -77,7 +77,7 @@ def test_any_exception_of_a_decoder_is_an_image_error(monkeypatch: pytest.Monkey
     data = encode("PNG")
     open_photo(data)
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
-    with pytest.raises(ImageError, match="the bytes"):
+    with pytest.raises(ImageError, match="the photo"):
         open_photo(data)
 
 

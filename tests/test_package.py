@@ -80,6 +80,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "serve": {"cv2", "fastapi", "numpy", "pydantic", "starlette", "uvicorn"},
     "mcp": PICTURES,
     "mcp.server": {"mcp", "pydantic"},
+    "mcp.strict": {"mcp", "pydantic"},
     "widget": PICTURES | {"anywidget", "traitlets"},
     "engines": set(),
     "shards": PICTURES,
@@ -110,6 +111,7 @@ OPTIONAL = {
     "predict.coreml": "coremltools",
     "serve": "fastapi",
     "mcp.server": "mcp",
+    "mcp.strict": "mcp",
     "widget": "anywidget",
 }
 # Imports inside functions that cross the islands, each for a reason its module states.

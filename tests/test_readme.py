@@ -87,7 +87,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for block in blocks("python"):
         exec(block, {})
-    assert (tmp_path / "cup.png").exists()
+    assert (tmp_path / "cup_alone.png").exists()
 
 
 def test_its_verbs_and_options_exist() -> None:

@@ -163,7 +163,7 @@ def within_memory(what: str) -> Iterator[None]:
 
 def _name(source: Source | BinaryIO) -> str:
     """The name of a photo in messages."""
-    return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "the bytes"
+    return f"'{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "the photo"
 
 
 def find_photos(photos: Iterable[str | os.PathLike[str]], *, recursive: bool = False) -> Iterator[Path | str]:

@@ -202,6 +202,12 @@ def _is_of(origins: tuple[Any, ...], kind: Any) -> bool:
     return get_origin(kind) in origins
 
 
+def advice(key: str, known: Sequence[str]) -> str:
+    """What to use instead of an unknown key: the known one that is spelt nearly so, or the list of all."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+
+
 def _messages(error: BaseException, path: str) -> Iterator[str]:
     """Flatten cattrs' tree of errors to one line per error; `path` is where in the settings it arose."""
     from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
@@ -210,9 +216,7 @@ def _messages(error: BaseException, path: str) -> Iterator[str]:
     if isinstance(error, ForbiddenExtraKeysError):
         known = list(kinds(error.cl))
         for key in sorted(error.extra_fields):
-            near = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-            yield f"unknown key '{before}{key}'; {advice}"
+            yield f"unknown key '{before}{key}'; {advice(key, known)}"
     elif isinstance(error, ClassValidationError):
         fields, others = error.group_exceptions()
         missing = [note.name for inner, note in fields if isinstance(inner, KeyError)]

@@ -203,6 +203,21 @@ def in_run(path: str | os.PathLike[str]) -> Path:
     return inside if inside.is_file() else Path(path)
 
 
+def check_named(model: str | os.PathLike[str]) -> None:
+    """Refuse what `find_checkpoint` cannot find, as far as that is known without a download.
+
+    Raises:
+        ModelError: it is no file, no folder, no known name, or a wrong address of the Hub.
+    """
+    text, path = os.fspath(model), in_run(model)
+    if text.startswith(hub.PREFIX):
+        hub.parse(text)
+    elif not path.exists():
+        if path.suffix.lower() in CHECKPOINTS:
+            raise ModelError(f"{path}: no such file")
+        get_spec(text)
+
+
 def find_checkpoint(model: str | os.PathLike[str]) -> Path:
     """Find the file or folder that holds a model's torch weights; a published model is downloaded if needed.
 

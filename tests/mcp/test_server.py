@@ -179,13 +179,36 @@ def test_a_link_where_a_result_would_go_is_refused(ask: Callable[..., Any], fold
         ({"photo": "coffee.png"}, "point"),
         ({"photo": "coffee.png", "points": [(900, 10)]}, "outside the photo"),
         ({"photo": "none.png", "box": BOX}, "there are: coffee.png"),
-        ({"photo": "coffee.png", "points": [(1, 2, 3)]}, "points"),
+        ({"photo": "coffee.png", "points": [(1, 2, 3)]}, "'points[0]': tuple should have at most 2 items"),
+        ({"photo": "coffee.png", "points": "here"}, "it takes: [x, y] of points"),
+        ({"photo": "coffee.png", "box": [1, 2, "left", 4]}, "'box[2]': input should be a valid number"),
+        ({"points": [(1, 2)]}, "'photo' is missing; it takes: The photo: its path in the folder"),
+        ({"photo": "coffee.png", "points": [(1, 2)], "label": [0]}, "unknown argument 'label'; did you mean 'labels'?"),
+        ({"photo": "coffee.png", "box": BOX, "negative_points": [(1, 2)]}, "unknown argument 'negative_points'; "),
+        ({"photo": "coffee.png", "box": BOX, "model": 1}, "known: photo, points, labels, box, all_masks, results"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_do(ask: Callable[..., Any], arguments: dict[str, Any], words: str) -> None:
     (result,) = ask(("segment", arguments))
     assert result.is_error
     assert words in result.content[0].text
+    for foreign in ("pydantic", "http", "prior", "Arguments"):
+        assert foreign not in result.content[0].text
+
+
+def test_no_tool_takes_an_argument_that_it_does_not_know(embedded: mobilesam.Predictor, folder: Path) -> None:
+    server = make_server(Tools(embedded, Folder.open(folder)))
+
+    async def talk() -> tuple[list[Any], list[Any]]:
+        async with Client(server) as client:
+            tools = (await client.list_tools()).tools
+            given = {"photo": "coffee.png", "box": BOX, "neg_points": [[1, 1]]}
+            return tools, [await client.call_tool(tool.name, given) for tool in tools]
+
+    tools, answers = anyio.run(talk)
+    assert [tool.input_schema.get("additionalProperties") for tool in tools] == [False] * 3
+    assert all(answer.is_error and "unknown argument 'neg_points'" in answer.content[0].text for answer in answers)
+    assert not (folder / "mobilesam").exists()
 
 
 def test_a_changed_photo_is_encoded_again(ask: Callable[..., Any], folder: Path, chelsea: Path) -> None:

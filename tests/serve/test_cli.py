@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -48,3 +49,9 @@ def test_a_setting_that_is_given_both_ways_is_refused(run, started, monkeypatch:
     assert "'token' is set twice" in run("serve", "--set", "token=t")[2]
     assert run("serve")[0] == 0
     assert [settings.token for settings in started] == [TOKEN]
+
+
+def test_the_stated_default_of_max_pixels_is_the_real_one(run, started) -> None:
+    (stated,) = re.findall(r"larger photos; default (\d+)", re.sub(r"[\s│]+", " ", run("serve", "--help")[1]))
+    assert run("serve", "--max-pixels", stated)[0] == 0
+    assert started == [ServeSettings()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mobilesam.errors import SettingsError
 from mobilesam.serve import run
 from mobilesam.serve.settings import ServeSettings
 
@@ -149,10 +151,8 @@ def test_the_browser_gets_an_address_it_can_go_to(
 
 
 def test_no_answer_waits_for_the_client_to_confirm_its_headers() -> None:
-    import uvicorn
-
     with (
-        run._bind(uvicorn.Config("unused", port=0, log_config=None)) as listener,
+        run._bind("127.0.0.1", 0) as listener,
         socket.create_connection(listener.getsockname()),
     ):
         connection, _ = listener.accept()
@@ -160,12 +160,45 @@ def test_no_answer_waits_for_the_client_to_confirm_its_headers() -> None:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EADDRINUSE, "'port' 8000 of 127.0.0.1 is in use: stop what listens there, or let --port 0 choose"),
+        (errno.EACCES, "'port' 8000 of 127.0.0.1 needs rights that you do not have: choose one above 1023"),
+        (errno.EADDRNOTAVAIL, "'host' 127.0.0.1 is no address of this machine"),
+        (errno.ENFILE, "cannot listen on 127.0.0.1, port 8000 ("),
+    ],
+)
+def test_where_it_cannot_listen_the_address_is_named_before_the_model_is_loaded(
+    number: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(listener: socket.socket, address: tuple[str, int]) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setattr(run, "load_model", lambda settings: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr(run.logging.config, "dictConfig", lambda config: None)
+    with pytest.raises(SettingsError) as caught:
+        run.serve(ServeSettings())
+    assert words in str(caught.value)
+
+
+def test_a_name_that_is_no_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(listener: socket.socket, address: tuple[str, int]) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket.socket, "bind", unknown)
+    with pytest.raises(SettingsError, match="'host' nowhere is no address of this machine"):
+        run._bind("nowhere", 0)
+
+
 def test_a_taken_port_and_an_open_host_are_explained() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
+        port = taken.getsockname()[1]
         for words, code, sentence in (
-            (("--port", str(taken.getsockname()[1])), 1, "in use"),
+            (("--port", str(port)), 2, f"'port' {port} of 127.0.0.1 is in use"),
             (("--host", "0.0.0.0"), 2, "--no-auth"),
             (("--set", "qeue=3"), 2, "did you mean 'queue'?"),
         ):

@@ -6,6 +6,8 @@ import base64
 import io
 import re
 import struct
+import sys
+import urllib.request
 import zlib
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 
 import mobilesam
 from mobilesam import masks
+from tests.helpers.documents import ROOT, blocks
 
 CLICK = {"points": [[300, 180]]}
 
@@ -29,6 +32,25 @@ def test_a_click_on_an_embedded_photo_gives_the_mask_of_the_library(call, coffee
     best = coffee_embedding.predict(points=[(300, 180)]).best
     assert np.array_equal(picture(answer.content) == 255, best.array)
     assert answer.headers["x-scores"] == f"{best.score:.4f}"
+
+
+def test_the_documents_python_needs_nothing_but_the_standard_library(make, coffee_embedding, monkeypatch) -> None:
+    def send(request: urllib.request.Request) -> io.BytesIO:
+        path = request.full_url.removeprefix("http://127.0.0.1:8000")
+        answer = call("POST", path, content=request.data, headers=dict(request.header_items()))
+        assert answer.is_success, answer.text
+        return io.BytesIO(answer.content)
+
+    call = make()
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(sys.modules, "httpx", None)  # the extra serve does not bring it
+    monkeypatch.setattr(urllib.request, "urlopen", send)
+    page = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    (client,) = (block.text for block in blocks(page) if block.language == "python")
+    names: dict[str, object] = {}
+    exec(client, names)
+    expected = coffee_embedding.predict(points=[(300, 180), (30, 380)], labels=[1, 0]).best.array
+    assert np.array_equal(masks.from_rle(names["mask"]), expected)
 
 
 @pytest.mark.parametrize("form", ["rle", "polygons", "png", "labels"])
@@ -164,7 +186,7 @@ def test_a_large_photo_is_refused_before_it_is_decoded(call) -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     answer = call("POST", "/v1/embeddings", files={"photo": bomb})
     assert answer.status_code == 413
-    assert "too many pixels: 50000x50000" in answer.json()["detail"]
+    assert "the photo has too many pixels: 50000x50000" in answer.json()["detail"]
 
 
 def test_a_large_body_is_refused(call) -> None:

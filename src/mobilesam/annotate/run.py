@@ -13,6 +13,7 @@ from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import begin
 from mobilesam.everything.write import COCO_FILE
 from mobilesam.outputs import DEFAULT
+from mobilesam.shards.inputs import check_inputs
 from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
 
@@ -55,6 +56,7 @@ def annotate(
     """
     if coco:
         DEFAULT.check(Path(output) / COCO_FILE)  # now, and not after hours of work
+    check_inputs(inputs, output)
     predictor = choice.load(1)
     choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
     running = (running or Running()).on(choice.device.lower())

@@ -35,14 +35,21 @@ def embed(
     used = [name for name in ("engine", "workers", "threads", "address") if options.is_given(name)]
     if verify and used:
         raise typer.BadParameter(f"--{used[0]} does nothing beside --verify, which starts no workers; leave it out")
+    from mobilesam.distill.config import DistillRecipe
+    from mobilesam.recipe import load_recipe
+    from mobilesam.shards.inputs import check_inputs
+    from mobilesam.train.photos import data_patterns
+    from mobilesam.weights import check_named
+
+    loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
+    if not verify:  # before the extra, which takes long to install, and before the teacher, which may be downloaded
+        check_inputs(data_patterns(loaded.data), Path(loaded.store.path))
+        check_named(loaded.teacher.checkpoint)
     # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
     require("lightning", "train", "distillation")
     from mobilesam.distill import embed as work
-    from mobilesam.distill.config import DistillRecipe
-    from mobilesam.recipe import load_recipe
     from mobilesam.shards.run import Running
 
-    loaded = load_recipe(DistillRecipe, recipe, options.with_output("store.path", output, overrides))
     if verify:
         report_damage(work.verify(results or loaded.store.path), as_json)
         return
@@ -80,13 +87,16 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train a student model: decoupled, semi-coupled or coupled, depending on the recipe."""
-    require("lightning", "train", "distillation")
     from mobilesam.distill.config import DistillRecipe
-    from mobilesam.distill.run import distill
     from mobilesam.recipe import load_recipe
-    from mobilesam.train.left_out import read_left_out
+    from mobilesam.train.ready import check_files
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
+    check_files(loaded.data, [loaded.teacher.checkpoint, loaded.start_from])
+    require("lightning", "train", "distillation")
+    from mobilesam.distill.run import distill
+    from mobilesam.train.left_out import read_left_out
+
     weights = distill(loaded, resume=resume, show_progress=not as_json, overwrite=overwrite)
     left_out = read_left_out(weights.parent)
     options.say({"weights": str(weights), "left_out": left_out}, f"wrote {weights}", as_json)

@@ -43,14 +43,18 @@ def export(
     fp16_storage: Annotated[bool, options.moved("--fp16-storage", "--precision float16")] = False,
 ) -> None:
     """Convert a model, and check in its own runtime that it makes the masks of the network."""
+    from mobilesam.image import find_photos
+    from mobilesam.weights import check_named, find_checkpoint
+
+    # What is missing is said before the extra is asked for, which takes long to install, and before a download.
+    check_named(checkpoint)
+    photos = tuple(find_photos(calibration or []))
     require("torch", "torch", "exporting")
     from mobilesam.export.draft import Check
     from mobilesam.export.formats import export_as
-    from mobilesam.image import find_photos
     from mobilesam.model import checkpoint as checkpoints
     from mobilesam.outputs import Outputs
     from mobilesam.predict.load import licence_of
-    from mobilesam.weights import find_checkpoint
 
     source = find_checkpoint(checkpoint)
     outputs = Outputs.beside(source.iterdir() if source.is_dir() else [source], overwrite=overwrite)
@@ -62,7 +66,7 @@ def export(
         precision=precision,
         image_size=image_size,
         outputs=outputs,
-        check=Check(tuple(find_photos(calibration or [])), force),
+        check=Check(photos, force),
     )
     sizes = [f"{file}: {_size(file) / 1e6:.1f} MB" for file in files]
     card = json.loads((output / "model.json").read_text(encoding="utf-8"))

@@ -34,7 +34,10 @@ def serve(
         list[str] | None,
         typer.Option("--set", help="Any limit of docs/service.md, such as max_prompts=64; repeatable."),
     ] = None,
-    max_pixels: options.MaxPixels = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option("--max-pixels", min=1, help="Refuse larger photos; default 50000000, width times height."),
+    ] = None,
     value_range: options.Range = None,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",

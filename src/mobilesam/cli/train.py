@@ -9,7 +9,6 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.photos import name_left_out
-from mobilesam.extras import require
 
 
 def train(
@@ -21,18 +20,20 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Train a model from photos and masks, or fine-tune a checkpoint on your own."""
-    # Checked before the imports below, which would fail with an ImportError that does not name the missing extra.
-    require("lightning", "train", "training")
     from functools import partial
 
     from mobilesam.outputs import Outputs
     from mobilesam.recipe import load_recipe
     from mobilesam.train.config import TrainRecipe
+    from mobilesam.train.ready import check_train
+
+    loaded = load_recipe(TrainRecipe, recipe, options.with_output("run.output", output, overrides))
+    # Before the imports below, which would fail with an ImportError that does not name the missing extra.
+    check_train(loaded)
     from mobilesam.train.left_out import read_left_out
     from mobilesam.train.loop import fit
     from mobilesam.train.supervised import inputs, supervised_job
 
-    loaded = load_recipe(TrainRecipe, recipe, options.with_output("run.output", output, overrides))
     rule = Outputs.beside(inputs(loaded), overwrite=overwrite)
     # The loop is shared with distillation; the job is what differs. It is built inside `fit`, after the random seed is
     # set, so that runs of one recipe start from the same weights.

@@ -28,7 +28,7 @@ from mobilesam.image import MAX_PIXELS, Rgb, resize_long_side
 from mobilesam.model.sam import Sam
 from mobilesam.recipe import from_dict
 from mobilesam.remote import fetch, find, is_remote
-from mobilesam.shards.inputs import find_tasks, sources
+from mobilesam.shards.inputs import check_inputs, find_tasks, sources
 from mobilesam.shards.job import Job, Shard, open_job
 from mobilesam.shards.plan import make_plan
 from mobilesam.shards.report import write_errors, write_numbers
@@ -79,6 +79,7 @@ def embed(recipe: DistillRecipe, *, results: str = "", running: Running | None =
         ModelError: the teacher does not load.
         SettingsError: the folder holds a run of other photos, settings or another teacher.
     """
+    check_inputs(data_patterns(recipe.data), Path(recipe.store.path))
     device = recipe.teacher.device
     running = (running or Running()).on(device, pick_device(device).type)
     running = replace(running, threads=running.threads or 1)

@@ -13,13 +13,14 @@ import os
 import random
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mobilesam.processes import is_alive
 
 BEAT = 5.0  # seconds between two signs of life
 STALE = 60.0  # seconds without one after which a worker counts as dead: twelve beats, for slow network folders
@@ -258,12 +259,4 @@ def count_in(path: Path) -> int:
 def died_here(worker: str) -> bool:
     """Whether a worker is known to be dead, because it ran on this machine and its process is gone."""
     place, _, process = worker.rpartition("-")[0].rpartition("-")
-    if not process.isdecimal() or sys.platform == "win32" or place != here():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return process.isdecimal() and place == here() and not is_alive(int(process))

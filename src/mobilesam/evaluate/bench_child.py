@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.image import open_photo
-from mobilesam.memory import peak_mb
 from mobilesam.predict.load import load
+from mobilesam.processes import peak_mb
 
 
 def measure(

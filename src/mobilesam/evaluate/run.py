@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from mobilesam.evaluate.journal import head_line, identify, read_journal, to_lin
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
+from mobilesam.processes import peak_mb
 
 
 def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
@@ -78,17 +78,19 @@ def run(
     for result in done.values():
         on_result(result)
     waiting = [item for item in items if isinstance(item, PhotoRef) and item.id not in done]
+    memory = [peak_mb()]
     with journal.open("a", encoding="utf-8") as file:
         if file.tell() == 0:
             file.write(head_line(fingerprint))
-        for result in compute(waiting, settings, models, workers):
+        for result, megabytes in compute(waiting, settings, models, workers):
+            memory.append(megabytes)
             file.write(to_line(result, states[result.photo]))
             file.flush()  # a kill then loses the photo in progress at most
             done[result.photo] = result
             on_result(result)
     # Problems of the reader are not looked up by identity: it may equal that of a valid photo.
     results = [to_result(item) if isinstance(item, Problem) else done[item.id] for item in items]
-    return results, peak_memory_mb()
+    return results, max(memory)
 
 
 def to_result(problem: Problem) -> EvaluatedPhoto:
@@ -98,12 +100,16 @@ def to_result(problem: Problem) -> EvaluatedPhoto:
 
 def compute(
     photos: Sequence[PhotoRef], settings: EvaluateSettings, models: Models, workers: int
-) -> Iterator[EvaluatedPhoto]:
-    """Evaluate photos in this process or in several; results are in the order of the photos."""
+) -> Iterator[tuple[EvaluatedPhoto, float]]:
+    """Evaluate photos in this process or in several.
+
+    Yields:
+        The result of each photo, in their order, and the peak memory in MB of the process that computed it, so far.
+    """
     if not photos:
         return
     if workers <= 1 or len(photos) < 2:
-        yield from (evaluate_photo(models, photo, settings) for photo in photos)
+        yield from ((evaluate_photo(models, photo, settings), peak_mb()) for photo in photos)
         return
     # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.
     context = multiprocessing.get_context("spawn")
@@ -131,17 +137,6 @@ def _start_worker(settings: EvaluateSettings) -> None:
     _worker.append((load_models(settings), settings))
 
 
-def _work(photo: PhotoRef) -> EvaluatedPhoto:
+def _work(photo: PhotoRef) -> tuple[EvaluatedPhoto, float]:
     models, settings = _worker[0]
-    return evaluate_photo(models, photo, settings)
-
-
-def peak_memory_mb() -> float:
-    """Peak memory in MB of this process or of its largest child process; 0 on Windows, which does not report it."""
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    unit = 1024**2 if sys.platform == "darwin" else 1024  # bytes there, kilobytes on Linux
-    usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(usages) / unit
+    return evaluate_photo(models, photo, settings), peak_mb()

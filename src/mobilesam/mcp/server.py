@@ -14,6 +14,7 @@ from pydantic import Field
 import mobilesam
 from mobilesam.errors import MobileSamError
 from mobilesam.mcp.folder import RESULTS
+from mobilesam.mcp.strict import StrictServer
 from mobilesam.mcp.tools import Asked, Tools
 
 MOST_RETURNED = 200_000
@@ -45,7 +46,7 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 def make_server(tools: Tools) -> MCPServer:
     """The server with its three tools."""
-    server = MCPServer("mobilesam", version=mobilesam.__version__, instructions=INSTRUCTIONS, log_level="WARNING")
+    server = StrictServer("mobilesam", version=mobilesam.__version__, instructions=INSTRUCTIONS, log_level="WARNING")
 
     @server.tool(annotations=WRITES)
     def segment(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from mobilesam.draw import overlay
+from mobilesam.errors import PromptError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import write
@@ -34,11 +35,19 @@ MOST_LISTED = 50  # masks of "everything" in an answer: a language model reads a
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt: points, their labels, and a box, in pixels of the photo."""
+    """A prompt: points, their labels, and a box, in pixels of the photo.
+
+    Raises:
+        PromptError: there is neither a point nor a box.
+    """
 
     points: Sequence[Sequence[float]] | None = None
     labels: Sequence[int] | None = None
     box: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.points and self.box is None:  # the predictor's own sentence names a prior, which no tool takes
+            raise PromptError("nothing to segment: give 'points' ([[x, y], ...]), 'box' ([x0, y0, x1, y1]), or both")
 
 
 @dataclass(frozen=True)

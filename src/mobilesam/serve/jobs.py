@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from mobilesam.errors import MobileSamError
+from mobilesam.processes import is_alive
 from mobilesam.serve.embeddings import file_name, new_id
 from mobilesam.serve.problems import Busy, as_problem
 
@@ -165,10 +166,9 @@ class Jobs:
         try:
             with path.open("rb") as file:
                 pid = json.loads(file.readline())["data"]["pid"]
-            os.kill(pid, 0)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        return True
+        return type(pid) is int and is_alive(pid)
 
     def _tidy(self) -> None:
         """Delete the events of the oldest jobs that are over, beyond the number that is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import logging.config
@@ -17,6 +18,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from mobilesam.errors import SettingsError, first_line
 from mobilesam.predict.load import load
 from mobilesam.recipe import from_dict
 from mobilesam.serve.app import create_app
@@ -50,12 +52,12 @@ def serve(settings: ServeSettings, opens_browser: bool = False) -> None:
 
     Raises:
         ModelError: the model cannot be loaded.
-        OSError: the port is taken.
+        SettingsError: it cannot listen there, such as on a port that is taken.
     """
     logging.config.dictConfig(LOGGING)
     if settings.workers == 1:
+        socket = _bind(settings.host, settings.port)  # first: loading takes long, and the port may be taken
         config = _config(create_app(settings, load_model(settings)), settings)
-        socket = _bind(config)
         _announce(settings, socket.getsockname()[1], opens_browser)
         # uvicorn raises a signal that it caught once more when it has finished; an ordered stop is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +68,7 @@ def serve(settings: ServeSettings, opens_browser: bool = False) -> None:
         os.environ[SETTINGS] = json.dumps(dataclasses.asdict(settings))
         os.environ[FOLDER] = folder
         config = _config("mobilesam.serve.run:worker", settings)
-        socket = _bind(config)
+        socket = _bind(settings.host, settings.port)
         _announce(settings, socket.getsockname()[1], opens_browser)
         Multiprocess(config, sockets=[socket]).run()
 
@@ -103,20 +105,40 @@ def _config(app: Any, settings: ServeSettings) -> uvicorn.Config:
     )
 
 
-def _bind(config: uvicorn.Config) -> Any:
+def _bind(host: str, port: int) -> Any:
     """A socket that listens already, so that requests wait while the model is loaded, and a taken port is an error."""
     import socket
 
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Connections inherit it. asyncio sets it only for sockets that it opens itself; without it, the body of an answer
     # waits 40 ms for the client to confirm the headers (Nagle's algorithm and delayed acknowledgements).
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    found.bind((config.host, config.port))
-    found.set_inheritable(True)
-    found.listen(1024)
+    try:
+        found.bind((host, port))
+        found.set_inheritable(True)
+        found.listen(1024)
+    except OSError as error:
+        found.close()
+        raise SettingsError(_why_not(error, host, port)) from error
     return found
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    """Why nothing can listen at an address, and what to do."""
+    import socket
+
+    if error.errno == errno.EADDRINUSE:
+        return f"'port' {port} of {host} is in use: stop what listens there, or let --port 0 choose a free one"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"'port' {port} of {host} needs rights that you do not have: choose one above 1023, or --port 0"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return (
+            f"'host' {host} is no address of this machine: give one of its own, such as 127.0.0.1 (reached from this "
+            "machine only) or 0.0.0.0 (from others too)"
+        )
+    return f"cannot listen on {host}, port {port} ({first_line(error)}); choose others with --host and --port"
 
 
 def _announce(settings: ServeSettings, port: int, opens_browser: bool) -> None:

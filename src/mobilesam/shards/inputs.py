@@ -30,6 +30,20 @@ Reader = Callable[[Path, str, "Path | str | None"], Iterator[Item]]
 """Reads a local input: its path, the name of its data set, and the folder of the photos of COCO files."""
 
 
+def check_inputs(inputs: Sequence[str], output: Path) -> None:
+    """Check that the inputs on disk are there, before a model is downloaded or loaded; not where the plan is made.
+
+    Args:
+        inputs: as of `sources`.
+        output: the folder of the run.
+
+    Raises:
+        DataError: one is missing.
+    """
+    if not (Path(output) / JOB_FILE).exists():
+        expand([one for one in inputs if not is_remote(one)])
+
+
 def find_tasks(
     found: Iterable[tuple[str, Iterator[Item]]],
     listings: Listings,

@@ -13,8 +13,8 @@ from mobilesam.ahead import read_ahead
 from mobilesam.errors import MobileSamError, first_line
 from mobilesam.files import save_json
 from mobilesam.image import within_memory
-from mobilesam.memory import peak_mb
 from mobilesam.outputs import ALL
+from mobilesam.processes import peak_mb
 from mobilesam.remote import placing
 from mobilesam.shards.job import Job, Shard
 from mobilesam.shards.lost import check_store

@@ -1,0 +1,39 @@
+"""Processes of this machine: whether one is alive, and how much memory this one took."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is running; True also where that cannot be known.
+
+    Args:
+        pid: its number. On Windows nothing is asked: signal 0, a mere question elsewhere, is Ctrl-C there.
+    """
+    if pid <= 0:  # these mean groups of processes
+        return False
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process in megabytes; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0.0
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage would count what the parent held before this program began
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on macOS in bytes
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
