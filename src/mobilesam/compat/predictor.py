@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import torch
 
 # N prompts, P points, K masks, H W photo, L side of the logits
+
+Answer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Logits at the photo's size or masks, scores, and logits."""
 
 
 class SamPredictor:
@@ -151,7 +155,8 @@ class SamPredictor:
         labels = None if coords is None or labels is None else labels[None]  # (1, P)
         boxes = None if boxes is None else self.transform.apply_boxes(boxes, self.original_size)
         prior = None if prior is None else prior[None]  # (1, 1, L, L)
-        full, scores, low_res = self.decode(coords, labels, boxes, prior, multimask_output)
+        found = self.answers(coords, labels, boxes, prior, multimask_output)
+        full, scores, low_res = self.arrays(found, multimask_output)
         return (full if return_logits else masks.threshold(full))[0], scores[0], low_res[0]
 
     def predict_torch(
@@ -186,7 +191,8 @@ class SamPredictor:
         labels = as_prompt(point_labels, "point_labels", (None, None))
         corners = as_prompt(boxes, "boxes", (None, 4))
         prior = as_prompt(mask_input, "mask_input", (None, 1, None, None))
-        full, *others = self.decode(coords, labels, corners, prior, multimask_output)
+        found = self.answers(coords, labels, corners, prior, multimask_output)
+        full, *others = self.arrays(found, multimask_output)
         arrays = (full if return_logits else masks.threshold(full), *others)
         masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in arrays)
         return masks_, scores, low_res
@@ -209,18 +215,15 @@ class SamPredictor:
         self.original_size = (int(self.original_size[0]), int(self.original_size[1]))
         self.input_size = (int(self.input_size[0]), int(self.input_size[1]))
 
-    def decode(
+    def answers(
         self,
         coords: NDArray[Any] | None,
         labels: NDArray[Any] | None,
         boxes: NDArray[Any] | None,
         prior: NDArray[Any] | None,
         multimask: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Decode N prompts in pixels of the resized photo; not a part of SAM's API.
-
-        Returns:
-            Logits at the photo's size (N, K, H, W), scores (N, K), logits (N, K, L, L).
+    ) -> list[Prediction]:
+        """Predictions for N prompts in pixels of the resized photo; not a part of SAM's API.
 
         Raises:
             PromptError: the arrays are for different numbers of prompts, or a label has no meaning.
@@ -233,9 +236,7 @@ class SamPredictor:
         check_labels(labels)
         count = counts.pop() if counts else 1
         if count == 0:  # a detector found nothing
-            num_masks, side, hw = 3 if multimask else 1, self.model.predictor.backend.info.low_res, self.original_size
-            full = np.zeros((0, num_masks, *hw), np.float32)
-            return full, np.zeros((0, num_masks), np.float32), np.zeros((0, num_masks, side, side), np.float32)
+            return []
         coords = np.zeros((count, 0, 2)) if coords is None else coords
         labels = np.zeros((count, 0)) if labels is None else labels
         if boxes is None:  # a prompt without a box ends in a "not a point" token
@@ -256,10 +257,18 @@ class SamPredictor:
             np.full(1 if prior is None else count, float(prior is not None), np.float32),
         )
         kept = slice(1, 4) if multimask else slice(0, 1)
-        low_res, scores = low_res[:, kept], scores[:, kept]
-        found = self._look_again(all_coords, all_labels, low_res, scores, has_prior=prior is not None)
-        full = np.asarray([[one.logits(i) for i in range(len(one))] for one in found])
-        scores = np.stack([one.scores for one in found])
+        return self._look_again(all_coords, all_labels, low_res[:, kept], scores[:, kept], has_prior=prior is not None)
+
+    def arrays(self, found: Sequence[Prediction], multimask: bool) -> Answer:
+        """Logits at the photo's size (N, K, H, W), scores (N, K), logits (N, K, L, L); not a part of SAM's API."""
+        num_masks, side = 3 if multimask else 1, self.model.predictor.info.low_res
+        full = np.zeros((len(found), num_masks, *self.original_size), np.float32)
+        scores = np.zeros((len(found), num_masks), np.float32)
+        low_res = np.zeros((len(found), num_masks, side, side), np.float32)
+        for row, one in enumerate(found):
+            scores[row], low_res[row] = one.scores, one.low_res
+            for index in range(num_masks):
+                full[row, index] = one.logits(index)
         return full, scores, low_res
 
     def _look_again(
