@@ -186,6 +186,23 @@ def test_sams_generator_takes_point_grids_and_refuses_both(coffee: Path) -> None
         SamAutomaticMaskGenerator(sam, point_grids=one)
 
 
+def test_random_boxes_get_the_masks_of_predict(chelsea: Path) -> None:
+    torch = pytest.importorskip("torch")
+    predictor = SamPredictor(sam_model_registry["embedded"]())
+    predictor.set_image(open_photo(chelsea))
+    rng = np.random.default_rng(0)
+    corners = rng.integers((0, 0), (370, 220), (5, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(6, 40, (5, 2)) * 2], axis=1)
+    boxes[0] = (0, 0, 60, 60)
+    expected = predictor.model.predictor.embed(open_photo(chelsea)).predict_batch(boxes=boxes)
+    resized = predictor.transform.apply_boxes_torch(torch.from_numpy(boxes), predictor.original_size)
+    together, _, _ = predictor.predict_torch(None, None, resized, multimask_output=False)
+    for found, ours in zip(together.numpy(), expected, strict=True):
+        assert_same_masks(found, ours.masks)
+    for box, ours in zip(boxes[:2], expected, strict=False):
+        assert_same_masks(predictor.predict(box=box, multimask_output=False)[0], ours.masks)
+
+
 @pytest.mark.parametrize("box", [(700, 50, 760, 90), (-80, 10, -20, 60), (120, 90, 40, 20)])
 def test_a_box_outside_the_photo_or_turned_round_gets_an_answer_as_in_sam(
     predictor: SamPredictor, box: tuple[int, int, int, int]
