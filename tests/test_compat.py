@@ -153,7 +153,7 @@ def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPa
     class Published:
         info = replace(sam.info, name="mobile_sam")
 
-    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, device: mobilesam.Predictor(Published()))
+    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, **options: mobilesam.Predictor(Published()))
     assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
     with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
         sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")
@@ -298,6 +298,33 @@ def test_a_tensor_is_resized_as_sam_does(coffee: Path) -> None:
     resized = transform.apply_image_torch(torch.tensor(rgb).permute(2, 0, 1)[None].float())
     assert resized.shape == (1, 3, 171, 256)
     np.testing.assert_allclose(resized[0].permute(1, 2, 0).numpy(), transform.apply_image(rgb), atol=1.5)
+
+
+def test_the_side_of_a_model_can_be_chosen_and_stays(coffee: Path) -> None:
+    sam = sam_model_registry["embedded"](image_size=256)
+    assert sam.image_encoder.img_size == 256
+    assert sam.prompt_encoder.input_image_size == (256, 256)
+    predictor = SamPredictor(sam)
+    predictor.set_image(open_photo(coffee))
+    assert predictor.predict(box=np.array([170, 15, 410, 310]))[2].shape == (3, 64, 64)
+    sam.device = "elsewhere"
+    assert sam.to("cpu").image_encoder.img_size == 256
+
+
+def test_a_move_that_fails_leaves_the_model_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sam = sam_model_registry["embedded"]()
+    before = dict(vars(sam))
+
+    def fail(*given: object, **options: object) -> None:
+        raise ModelError("there is no GPU here")
+
+    monkeypatch.setattr("mobilesam.compat.model.load", fail)
+    with pytest.raises(ModelError, match="no GPU"):
+        sam.cuda()
+    assert sam.device == "cpu"
+    assert vars(sam) == before
+    with pytest.raises(ModelError, match="no GPU"):  # not taken for a move that is done already
+        sam.to("cuda")
 
 
 @pytest.mark.parametrize(

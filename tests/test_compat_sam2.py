@@ -194,6 +194,9 @@ def test_what_is_asked_in_the_wrong_order_or_form_is_refused(
 def test_a_model_is_loaded_by_its_name_and_none_of_sam_2(photos: list[np.ndarray]) -> None:
     predictor = SAM2ImagePredictor.from_pretrained("embedded", device="cpu", max_hole_area=3)
     assert (predictor.device, predictor.max_hole_area) == ("cpu", 3)
+    smaller = SAM2ImagePredictor.from_pretrained("embedded", image_size=256)
+    smaller.set_image(photos[0])
+    assert smaller.predict(box=BOXES[0])[2].shape == (3, 64, 64)
     with pytest.raises(ModelError, match="unknown model 'facebook/sam2-hiera-tiny'"):
         SAM2ImagePredictor.from_pretrained("facebook/sam2-hiera-tiny")
 

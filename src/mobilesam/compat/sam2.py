@@ -63,12 +63,18 @@ class SAM2ImagePredictor:
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
-        """Load a model by its name, path or address on the Hub (`hf://OWNER/NAME`); `device` is used.
+        """Load a model by its name, path or address on the Hub (`hf://OWNER/NAME`).
+
+        Args:
+            model_id: the name, path or address.
+            kwargs: `device` and `image_size` as in `mobilesam.load`; the others are those of the class.
 
         Raises:
             ModelError: there is no such model; those of SAM 2 are not read.
+            SettingsError: the model does not support the image size.
         """
-        return cls(SamModel(model_id, str(kwargs.pop("device", "cpu"))), **kwargs)
+        device, image_size = str(kwargs.pop("device", "cpu")), kwargs.pop("image_size", None)
+        return cls(SamModel(model_id, device, image_size=image_size), **kwargs)
 
     @property
     def device(self) -> Any:
