@@ -194,12 +194,10 @@ class SAM2ImagePredictor:
     ) -> Answer:
         """Masks, scores and logits for one image's prompts, without the first axis where that is 1."""
         hw = predictor.original_size
-        scale = np.array((1, 1) if in_pixels else (hw[1], hw[0]), np.float32)
+        scale = np.array((1, 1, 1, 1) if in_pixels else (hw[1], hw[0], hw[1], hw[0]), np.float32)
         coords, labels, corners, prior = _batched(*prompt)
-        transform = predictor.transform
-        coords = None if coords is None else transform.apply_coords(coords * scale, hw)  # (N, P, 2)
-        if corners is not None:
-            corners = transform.apply_boxes(corners.reshape(-1, 2, 2) * scale, hw)  # (N, 4)
+        coords = None if coords is None else coords * scale[:2]  # (N, P, 2)
+        corners = None if corners is None else corners * scale  # (N, 4)
         answers = predictor.answers(coords, labels, corners, prior, multimask)
         if self.max_hole_area or self.max_sprinkle_area:
             answers = [self._cleaned(one) for one in answers]

@@ -82,7 +82,7 @@ def look_again(
     regions = choose_regions(prompts, first, zoom, backend.info)
     if photo is None:
         if regions:
-            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)
+            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=4)  # of `predict`
         return first
     answers = list(first)
     indices = list(regions)
