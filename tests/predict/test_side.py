@@ -87,7 +87,7 @@ def test_a_whole_number_of_numpy_is_a_side(load: Loader) -> None:
 
 def test_a_side_that_is_no_whole_number_is_refused_where_only_one_is_taken() -> None:
     with pytest.raises(SettingsError, match=r"tiny works at 64 px only.*; not at 64\.0, which is no whole number"):
-        contract.check_side(64.0, 64, range(0), "tiny")  # type: ignore[arg-type]
+        contract.check_side(64.0, 64, range(0), "tiny")
 
 
 @pytest.mark.torch

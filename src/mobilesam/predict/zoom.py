@@ -10,12 +10,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import boxes, masks
+from mobilesam.choices import Zoom as Zoom
 from mobilesam.errors import PromptError
 from mobilesam.image import Rgb, input_size, scale_points, to_square
 from mobilesam.predict.backend import Backend, ModelInfo
@@ -24,9 +24,6 @@ from mobilesam.predict.prompts import Prompt, alike
 from mobilesam.predict.results import Prediction
 
 # B regions, P points, h w region, S image size, L = 4g side of the logits
-
-Zoom = Literal["auto"] | bool
-"""When to zoom: "auto" (objects so small that it was measured to help this model), True (always) or False (never)."""
 
 REGION_FACTOR = 1.5  # longer side of the region divided by that of the box: docs/results/second_look.md
 SMALLEST_REGION = 32  # pixels; smaller regions are only blurred by enlarging them
