@@ -92,7 +92,7 @@ def measure(arguments: argparse.Namespace, backend: str) -> None:
     """Print the table of one runtime."""
     choice = ModelChoice(model=arguments.model, backend=backend, image_size=arguments.image_size)
     sam = choice.load(arguments.threads)
-    ways = [Way("first looks alone", AnnotateSettings(prompts="given", zoom="off"))]
+    ways = [Way("first looks alone", AnnotateSettings(prompts="given", zoom=False))]
     for batch in map(int, arguments.batches.split(",")):
         ways.append(Way(f"second looks, {batch} in a call", AnnotateSettings(prompts="given", zoom_batch=batch)))
     truth: dict[str, list[NDArray[np.bool_]]] = {}

@@ -153,7 +153,7 @@ def test_the_wrong_registry_key_names_the_right_one(monkeypatch: pytest.MonkeyPa
     class Published:
         info = replace(sam.info, name="mobile_sam")
 
-    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, device: mobilesam.Predictor(Published()))
+    monkeypatch.setattr("mobilesam.compat.model.load", lambda source, **options: mobilesam.Predictor(Published()))
     assert sam_model_registry["vit_t"](checkpoint="mobile_sam.pt").image_encoder.img_size == sam.info.image_size
     with pytest.raises(ModelError, match=r"holds mobile_sam, not sam_vit_h; use sam_model_registry\['vit_t'\]"):
         sam_model_registry["vit_h"](checkpoint="mobile_sam.pt")
@@ -184,6 +184,26 @@ def test_sams_generator_takes_point_grids_and_refuses_both(coffee: Path) -> None
     assert {tuple(record["point_coords"][0]) for record in found} == {(300.0, 120.0)}
     with pytest.raises(AssertionError, match="Exactly one"):
         SamAutomaticMaskGenerator(sam, point_grids=one)
+
+
+def test_random_boxes_get_the_masks_of_predict(chelsea: Path) -> None:
+    torch = pytest.importorskip("torch")
+    predictor = SamPredictor(sam_model_registry["embedded"]())
+    predictor.set_image(open_photo(chelsea))
+    rng = np.random.default_rng(0)
+    corners = rng.integers((0, 0), (370, 220), (5, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(6, 40, (5, 2)) * 2], axis=1)
+    boxes[0] = (0, 0, 60, 60)
+    image = predictor.model.predictor.embed(open_photo(chelsea))
+    expected = image.predict_batch(boxes=boxes)
+    resized = predictor.transform.apply_boxes_torch(torch.from_numpy(boxes), predictor.original_size)
+    together, _, _ = predictor.predict_torch(None, None, resized, multimask_output=False)
+    for found, ours in zip(together.numpy(), expected, strict=True):
+        assert_same_masks(found, ours.masks)
+    for box in boxes[:2]:  # positions in the photo are computed with as they are
+        found, scores, _ = predictor.predict(box=box, multimask_output=False, return_logits=True)
+        np.testing.assert_array_equal(found[0], image.predict(box=box).logits(0))
+        np.testing.assert_array_equal(scores, image.predict(box=box).scores)
 
 
 @pytest.mark.parametrize("box", [(700, 50, 760, 90), (-80, 10, -20, 60), (120, 90, 40, 20)])
@@ -281,6 +301,33 @@ def test_a_tensor_is_resized_as_sam_does(coffee: Path) -> None:
     resized = transform.apply_image_torch(torch.tensor(rgb).permute(2, 0, 1)[None].float())
     assert resized.shape == (1, 3, 171, 256)
     np.testing.assert_allclose(resized[0].permute(1, 2, 0).numpy(), transform.apply_image(rgb), atol=1.5)
+
+
+def test_the_side_of_a_model_can_be_chosen_and_stays(coffee: Path) -> None:
+    sam = sam_model_registry["embedded"](image_size=256)
+    assert sam.image_encoder.img_size == 256
+    assert sam.prompt_encoder.input_image_size == (256, 256)
+    predictor = SamPredictor(sam)
+    predictor.set_image(open_photo(coffee))
+    assert predictor.predict(box=np.array([170, 15, 410, 310]))[2].shape == (3, 64, 64)
+    sam.device = "elsewhere"
+    assert sam.to("cpu").image_encoder.img_size == 256
+
+
+def test_a_move_that_fails_leaves_the_model_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sam = sam_model_registry["embedded"]()
+    before = dict(vars(sam))
+
+    def fail(*given: object, **options: object) -> None:
+        raise ModelError("there is no GPU here")
+
+    monkeypatch.setattr("mobilesam.compat.model.load", fail)
+    with pytest.raises(ModelError, match="no GPU"):
+        sam.cuda()
+    assert sam.device == "cpu"
+    assert vars(sam) == before
+    with pytest.raises(ModelError, match="no GPU"):  # not taken for a move that is done already
+        sam.to("cuda")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from PIL import Image
 from mobilesam.compat import SAM2ImagePredictor, SamPredictor
 from mobilesam.compat.model import SamModel
 from mobilesam.errors import ImageError, ModelError, PromptError
+from mobilesam.predict.closeup import Closeup
+from mobilesam.predict.results import Prediction
 from tests.conftest import EXAMPLES
 
 POINT, LABEL = np.array([[300, 180]]), np.array([1])
@@ -130,19 +132,38 @@ def test_small_holes_and_pieces_can_be_removed(model: SamModel) -> None:
     logits[..., 7:9, 6:9] = -1  # one of six
     logits[..., 15, 15:18] = 5  # a piece of three
     logits[..., 18, 2:6] = 5  # one of four
-    found = predictor._cleaned(logits)[0, 0] > 0
+    found = predictor._without_small_pieces(logits)[0, 0] > 0
     assert found[4:6, 4:6].all()
     assert not found[7:9, 6:9].any()
     assert not found[15].any()
     assert found[18, 2:6].all()
 
 
-def test_cleaned_masks_are_those_of_the_cleaned_logits(model: SamModel, photos: list[np.ndarray]) -> None:
-    predictor = SAM2ImagePredictor(model, max_hole_area=50, max_sprinkle_area=50)
-    predictor.set_image(photos[0])
-    masks, _, logits = predictor.predict(box=BOXES[0])
-    assert masks.shape == (3, 400, 600)
-    assert ((logits > 0).mean() > 0) == ((masks > 0).mean() > 0)
+@pytest.mark.parametrize("box", [(385, 45, 425, 110), (170, 15, 410, 310)])  # one with a second look, one without
+def test_cleaning_that_finds_nothing_leaves_the_answer_as_it_is(
+    model: SamModel, photos: list[np.ndarray], box: tuple[int, ...]
+) -> None:
+    answers = []
+    for area in (0, 0.5):  # no hole and no piece is as small as half a pixel
+        predictor = SAM2ImagePredictor(model, max_hole_area=area, max_sprinkle_area=area)
+        predictor.set_image(photos[0])
+        answers.append(predictor.predict(box=np.array(box), multimask_output=False))
+    for plain, cleaned in zip(*answers, strict=True):
+        np.testing.assert_array_equal(plain, cleaned)
+
+
+def test_the_masks_of_both_looks_are_cleaned(model: SamModel) -> None:
+    def logits(hole: slice) -> np.ndarray:
+        made = np.full((1, 32, 32), 5, np.float32)
+        made[:, hole, hole] = -5
+        return made
+
+    closeup = Closeup((0, 0, 16, 16), logits(slice(24, 26))[0], 32, (32, 32), goes_on=True)
+    found = Prediction(logits(slice(28, 30)), np.ones(1, np.float32), 32, (32, 32), (32, 32), closeups=(closeup,))
+    assert found.logits(0)[12, 12] < 0  # the hole of the second look, whose region is enlarged twice
+    assert found.logits(0)[28, 28] < 0
+    cleaned = SAM2ImagePredictor(model, max_hole_area=4)._cleaned(found)
+    assert (cleaned.logits(0) > 0).all()
 
 
 def test_what_is_asked_in_the_wrong_order_or_form_is_refused(
@@ -173,6 +194,9 @@ def test_what_is_asked_in_the_wrong_order_or_form_is_refused(
 def test_a_model_is_loaded_by_its_name_and_none_of_sam_2(photos: list[np.ndarray]) -> None:
     predictor = SAM2ImagePredictor.from_pretrained("embedded", device="cpu", max_hole_area=3)
     assert (predictor.device, predictor.max_hole_area) == ("cpu", 3)
+    smaller = SAM2ImagePredictor.from_pretrained("embedded", image_size=256)
+    smaller.set_image(photos[0])
+    assert smaller.predict(box=BOXES[0])[2].shape == (3, 64, 64)
     with pytest.raises(ModelError, match="unknown model 'facebook/sam2-hiera-tiny'"):
         SAM2ImagePredictor.from_pretrained("facebook/sam2-hiera-tiny")
 

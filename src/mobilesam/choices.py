@@ -5,7 +5,9 @@ They are kept apart from the code that they select, so that `mobilesam --help` c
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
+
+from mobilesam.errors import SettingsError
 
 BackendName = Literal["auto", "onnx", "openvino", "litert", "executorch", "coreml", "torch"]
 """The library that runs a model."""
@@ -20,8 +22,11 @@ StoredPrecision = Literal["float32", "float16", "int8-weights", "mixed", "int8"]
 """The number format of the weights in exported files: "mixed" has 4 to 8 bits; with "int8" the runtime multiplies in
 int8 too."""
 
+Zoom = Literal["auto"] | bool
+"""When to zoom: "auto" (objects so small that it was measured to help this model), True (always) or False (never)."""
+
 ZoomWord = Literal["auto", "on", "off"]
-"""The command line's choices for second looks (predicting again on an enlarged crop)."""
+"""`Zoom` as a word, for the command line, requests to the service and the files of a run."""
 
 DenseWhere = Literal["small", "uncovered"]
 """Where points of the full grid are prompted after a coarse grid."""
@@ -46,3 +51,19 @@ ShardForm = Literal["sa1b", "parquet"]
 
 Engine = Literal["local", "ray"]
 """What runs the workers of `annotate`."""
+
+
+def zoom_of(word: ZoomWord) -> Zoom:
+    """`Zoom` of its word.
+
+    Raises:
+        SettingsError: the word is none of the three.
+    """
+    if word not in get_args(ZoomWord):  # in a file that somebody edited
+        raise SettingsError(f"zoom must be one of {', '.join(get_args(ZoomWord))}, not {word!r:.40}")
+    return "auto" if word == "auto" else word == "on"
+
+
+def zoom_word(zoom: Zoom) -> ZoomWord:
+    """The word of a `Zoom`: the inverse of `zoom_of`."""
+    return "auto" if zoom == "auto" else "on" if zoom else "off"

@@ -31,6 +31,8 @@ decoder_many.onnx holds no weights: it names their places in the bytes of decode
 Mask 0 is the single-mask answer, masks 1-3 are the three of multimask output.
 """
 
+import operator
+
 from mobilesam.errors import SettingsError
 
 VERSION = "3"
@@ -91,24 +93,31 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
-def check_side(side: int, image_size: int, sides: range, name: str) -> None:
+def check_side(side: int, image_size: int, sides: range, name: str) -> int:
     """Refuse a side in pixels that a model cannot take.
 
     Args:
-        side: the requested side.
+        side: the requested side, a whole number of any type.
         image_size: the model's own.
         sides: the others it takes; empty where attention fixes the side.
         name: of the model, for the message.
 
+    Returns:
+        The side as an `int`.
+
     Raises:
         SettingsError: says which sides it takes.
     """
-    if side == image_size or side in sides:
-        return
+    try:
+        whole, found = operator.index(side), f"{side}"
+    except TypeError:
+        whole, found = None, f"{side!r:.40}, which is no whole number"
+    if whole is not None and (whole == image_size or whole in sides):
+        return whole
     if not sides:
-        raise SettingsError(f"{name} works at {image_size} px only, because its encoder has attention; not at {side}")
+        raise SettingsError(f"{name} works at {image_size} px only, because its encoder has attention; not at {found}")
     raise SettingsError(
-        f"{name} takes an image_size from {sides.start} to {sides.stop - 1} in steps of {sides.step}, not {side}"
+        f"{name} takes an image_size from {sides.start} to {sides.stop - 1} in steps of {sides.step}, not {found}"
     )
 
 

@@ -63,7 +63,7 @@ def test_regions_of_several_photos_share_a_call_and_masks_are_those_of_the_pytho
 
 def test_without_zoom_nothing_is_looked_at_again(photos, mixed, small, tmp_path, monkeypatch) -> None:
     calls = calls_of(monkeypatch)
-    job = plan(photos, tmp_path / "out", small, mixed, shard_photos=10, zoom="off", zoom_batch=4)
+    job = plan(photos, tmp_path / "out", small, mixed, shard_photos=10, zoom=False, zoom_batch=4)
     annotate_shard(job, job.shard(0), small)
     assert calls == []
     assert json.loads(job.done_file(job.names[0]).read_text())["second_looks"] == 0

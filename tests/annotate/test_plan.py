@@ -48,13 +48,28 @@ def test_the_same_photos_elsewhere_make_the_same_shards(photos, detections, smal
     assert plan(moved, tmp_path / "other", small, detections).names == first.names
 
 
+def test_a_run_that_was_begun_with_zoom_as_a_word_continues(photos, detections, small, tmp_path) -> None:
+    for word, zoom in (("auto", "auto"), ("on", True), ("off", False)):
+        first = plan(photos, tmp_path / word, small, detections, zoom=zoom)
+        assert first.settings.zoom == zoom
+        recorded = json.loads((tmp_path / word / "job.json").read_text())  # as runs of earlier versions wrote it
+        assert recorded["asked"]["settings"]["zoom"] == word
+        assert plan(photos, tmp_path / word, small, detections, zoom=zoom).names == first.names
+
+
+@pytest.mark.parametrize("record", [{"zoom": "of"}, {"zoom": ["on"]}])
+def test_settings_in_the_files_of_a_run_that_nobody_wrote_so_are_refused(record) -> None:
+    with pytest.raises(SettingsError):
+        AnnotateSettings.from_record(record)
+
+
 @pytest.mark.parametrize("change", ["settings", "prompts", "inputs"])
 def test_a_run_of_other_settings_prompts_or_inputs_is_refused(change, photos, detections, small, tmp_path) -> None:
     out = tmp_path / "out"
     plan(photos, out, small, detections)
     if change == "settings":
         with pytest.raises(SettingsError, match=r"other settings\.zoom"):
-            plan(photos, out, small, detections, zoom="off")
+            plan(photos, out, small, detections, zoom=False)
     elif change == "prompts":
         detections.write_text(detections.read_text().replace("50", "51"))
         with pytest.raises(SettingsError, match="other prompts"):

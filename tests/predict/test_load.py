@@ -29,6 +29,17 @@ def test_onnx_refuses_a_checkpoint_and_says_what_to_do() -> None:
         mobilesam.load("x.pt", backend="onnx")
 
 
+@pytest.mark.parametrize("backend", ["auto", "onnx", "torch"])
+@pytest.mark.parametrize("threads", [-1, 0, "a", True, 1.0])
+def test_threads_that_are_no_number_of_threads_are_refused(backend: str, threads: object) -> None:
+    with pytest.raises(SettingsError, match=rf"threads must be a whole number of at least 1, or None, not {threads!r}"):
+        mobilesam.load(backend=backend, threads=threads)
+
+
+def test_threads_may_be_a_number_of_numpy() -> None:
+    assert mobilesam.load(threads=np.int64(1), quick_start=True).info.name == "embedded"
+
+
 @pytest.mark.torch
 def test_threads_are_also_those_of_torch(tiny_checkpoint: Path) -> None:
     import torch

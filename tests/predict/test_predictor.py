@@ -14,6 +14,7 @@ import mobilesam
 from mobilesam import masks
 from mobilesam.errors import ImageError, ModelError, PromptError
 from mobilesam.extras import is_installed
+from mobilesam.predict.prompts import Prompt
 from tests.helpers.closeness import assert_same_function, assert_same_masks
 
 POINT, BOX = (300, 180), (120, 60, 480, 320)
@@ -48,6 +49,19 @@ def test_a_batch_answers_as_single_prompts_do(coffee_embedding: mobilesam.ImageE
         single = coffee_embedding.predict(points=prompt, labels=labels)
         assert_same_function(found.low_res, single.low_res)
         assert_same_function(found.scores, single.scores)
+
+
+def test_each_prompt_refines_its_own_prior_beyond_one_call(coffee_embedding: mobilesam.ImageEmbedding) -> None:
+    count = coffee_embedding.backend.info.prompts_per_call + 1
+    prompts = [Prompt.of(np.zeros((0, 2)), [], BOX)] * count
+    first = [coffee_embedding.predict(box=box, zoom=False).low_res for box in (BOX, (20, 20, 90, 90))]  # (1, L, L) each
+    priors = np.stack([first[0], *[first[1]] * (count - 1)])  # (N, 1, L, L)
+    found = coffee_embedding.answer(prompts, [False] * count, priors, zoom=False)
+    for answer, prior in ((found[0], first[0]), (found[-1], first[1])):
+        alone = coffee_embedding.predict(box=BOX, prior=prior, multimask=False, zoom=False)
+        assert_same_function(answer.low_res, alone.low_res)
+    assert np.abs(found[0].low_res - found[-1].low_res).max() > 0.1
+    assert coffee_embedding.answer([], [], None, zoom=True) == []
 
 
 def test_a_batch_larger_than_one_call_keeps_its_order(coffee_embedding: mobilesam.ImageEmbedding) -> None:

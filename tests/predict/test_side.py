@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,24 @@ def test_a_side_that_the_model_cannot_take_is_refused(load: Loader, tiny_pair: P
         load(image_size=500)
     with pytest.raises(SettingsError, match="tiny works at 64 px only, because its encoder has attention; not at 512"):
         mobilesam.load(tiny_pair, backend="onnx", image_size=512)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("side", [512.0, "512", [512]])
+def test_a_side_that_is_no_whole_number_is_refused_by_every_backend(load: Loader, side: object) -> None:
+    message = rf"tiny_lite takes an image_size from 256 to 1024 in steps of 32, not {re.escape(repr(side))}"
+    with pytest.raises(SettingsError, match=message + ", which is no whole number"):
+        load(image_size=side)
+
+
+@pytest.mark.torch
+def test_a_whole_number_of_numpy_is_a_side(load: Loader) -> None:
+    assert type(load(image_size=np.int64(512)).info.image_size) is int
+
+
+def test_a_side_that_is_no_whole_number_is_refused_where_only_one_is_taken() -> None:
+    with pytest.raises(SettingsError, match=r"tiny works at 64 px only.*; not at 64\.0, which is no whole number"):
+        contract.check_side(64.0, 64, range(0), "tiny")
 
 
 @pytest.mark.torch

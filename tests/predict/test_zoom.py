@@ -73,6 +73,13 @@ def test_the_region_is_widened_to_hold_every_point() -> None:
     assert (x0, y0, x1, y1) == (10, 0, 400, 300)
 
 
+def test_the_region_does_not_grow_by_errors_of_rounding() -> None:
+    box = (0.0, 0.0, float(np.float32(60.000004)), 60.0)  # what is left of 60 after two conversions in float32
+    points = np.array([(0, 0), (np.float32(239.99998), 0)], np.float32)
+    assert zoom.region_around(box, NO_POINTS, HW) == zoom.region_around((0, 0, 60, 60), NO_POINTS, HW)
+    assert zoom.region_around(SMALL, points, HW) == zoom.region_around(SMALL, points.round(), HW)
+
+
 # What a box is answered with
 
 

@@ -80,6 +80,13 @@ def test_each_format_holds_the_same_masks(call, coffee, coffee_embedding, form: 
         assert np.array_equal(picture(base64.b64decode(record["labels"])) == 1, found.best.array)
 
 
+def test_the_words_for_zoom_are_those_of_the_library(call, coffee, coffee_embedding) -> None:
+    key, box = call.embed(coffee), [170, 15, 260, 90]
+    for word, zoom in (("on", True), ("off", False)):
+        record = call("POST", f"/v1/embeddings/{key}/segment", json={"box": box, "zoom": word}).json()
+        assert record["results"][0]["masks"][0]["area"] == coffee_embedding.predict(box=box, zoom=zoom).best.area
+
+
 def test_a_batch_gives_what_single_prompts_give(call, coffee, coffee_embedding) -> None:
     key = call.embed(coffee)
     prompts = [

@@ -85,6 +85,8 @@ test("only small objects get a second look", () => {
   assert.equal(chooseRegion([0, 0, 60, 60], [], [100, 100], 0.4), null);
   assert.deepEqual(chooseRegion([40, 40, 80, 60], [], [200, 200], 0.4), [30, 30, 90, 70]);
   assert.deepEqual(chooseRegion([40, 40, 80, 60], [[150, 50]], [200, 200], 0.4), [30, 30, 151, 70]);
+  const inFloat32 = chooseRegion([39.999996, 40, 80.000008, 60], [[119.99998, 50]], [200, 200], 0.4);
+  assert.deepEqual(inFloat32, [30, 30, 121, 70], "errors of rounding do not make the region larger");
 });
 
 test("of overlapping boxes the best is kept, and stability is a ratio of areas", () => {

@@ -54,7 +54,7 @@ class AnnotateJob(Job):
     @cached_property
     def settings(self) -> AnnotateSettings:
         """What to ask and how to write."""
-        return from_dict(AnnotateSettings, self.asked["settings"])
+        return AnnotateSettings.from_record(self.asked["settings"])
 
     @cached_property
     def model_choice(self) -> ModelChoice:

@@ -68,7 +68,7 @@ def make_plan(
         "precision": choice.precision,
         "device": choice.device,
         "threads": choice.threads,
-        "settings": asdict(settings),
+        "settings": settings.record(),
     }
     return plan.make_plan(
         output,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from mobilesam.choices import AnnotatePrompts, Frame, ShardForm, ZoomWord
+from mobilesam.choices import AnnotatePrompts, Frame, ShardForm, Zoom, zoom_of, zoom_word
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
+from mobilesam.recipe import from_dict
 from mobilesam.settings import Count, CountOrZero, Settings
 from mobilesam.tones import check_range
 
@@ -21,8 +23,8 @@ class AnnotateSettings(Settings):
     """"sa1b": a tar with each photo and its record, which training reads; "parquet": a row for each mask."""
     shard_photos: Count = 256
     """Most photos in a shard, the unit that is written, resumed and retried."""
-    zoom: ZoomWord = "auto"
-    """Second looks at small boxes: "auto", "on" or "off"."""
+    zoom: Zoom = "auto"
+    """Second looks at small boxes, as in `mobilesam.ImageEmbedding.predict`."""
     zoom_batch: CountOrZero = 0
     """Regions of second looks in a call of the encoder, gathered across photos; 0: what is fastest with the backend."""
     max_pixels: Count = MAX_PIXELS
@@ -39,3 +41,18 @@ class AnnotateSettings(Settings):
         super().__post_init__()
         if self.value_range is not None:
             check_range(self.value_range)
+
+    def record(self) -> dict[str, Any]:
+        """The settings as the plan of a run records them, with zoom as a word."""
+        return {**asdict(self), "zoom": zoom_word(self.zoom)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> AnnotateSettings:
+        """Read what `record` made.
+
+        Raises:
+            SettingsError: a value is wrong, or a key is unknown.
+        """
+        if isinstance(record, dict) and "zoom" in record:
+            record = {**record, "zoom": zoom_of(record["zoom"])}
+        return from_dict(cls, record)

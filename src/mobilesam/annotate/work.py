@@ -19,7 +19,6 @@ from mobilesam.image import Rgb, within_memory
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.predict.results import Mask, Prediction
-from mobilesam.predict.zoom import Zoom
 from mobilesam.shards.job import Job, Shard, open_job
 from mobilesam.shards.tasks import Ask, Task
 from mobilesam.shards.work import ShardResult, readable, writing
@@ -133,8 +132,7 @@ def answer_prompts(
     photos: Iterator[Opened], predictor: Predictor, settings: AnnotateSettings, result: MaskResult
 ) -> Iterator[Annotated]:
     """One mask for each prompt, in their order; the regions of second looks are encoded across photos."""
-    zoom: Zoom = {"auto": "auto", "on": True, "off": False}[settings.zoom]  # type: ignore[assignment]
-    looks = SecondLooks(predictor.backend, zoom, settings.zoom_batch or 1)
+    looks = SecondLooks(predictor.backend, settings.zoom, settings.zoom_batch or 1)
     for task, encoded, rgb in photos:
         try:
             with within_memory("the photo"):

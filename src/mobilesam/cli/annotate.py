@@ -76,7 +76,7 @@ def run_annotate(
         prompts="given" if asks else "everything",
         form=form,
         shard_photos=shard_photos,
-        zoom=zoom,
+        zoom=choices.zoom_of(zoom),
         zoom_batch=zoom_batch or 0,
         max_pixels=opening.limit,
         value_range=opening.value_range,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilesam.choices import zoom_of
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
 from mobilesam.cli.photos import Opening
@@ -99,7 +100,7 @@ def run_protocols(
         everything=parse_search(overrides or []),
         precision=precision,
         image_size=image_size,
-        zoom=options.parse_zoom(zoom),
+        zoom=zoom_of(zoom),
     )
     measure(settings, output, workers, worst, as_json, overwrite=overwrite)
 
@@ -253,7 +254,7 @@ def measure_detections(
         truth,
         boxes,
         Path(images) if images else None,
-        zoom=options.parse_zoom(zoom),
+        zoom=zoom_of(zoom),
         unclear_frame=unclear_frame,
         max_pixels=opening.limit,
         value_range=opening.value_range,

@@ -12,7 +12,6 @@ import typer
 from mobilesam import choices
 
 if TYPE_CHECKING:
-    from mobilesam.predict.zoom import Zoom
     from mobilesam.settings import Settings
 
 T = TypeVar("T", bound="Settings")
@@ -86,11 +85,6 @@ def with_output(key: str, output: Path | None, overrides: list[str] | None) -> l
     # Quoted as JSON, because an override is parsed as TOML: a path with spaces or backslashes must be a string there.
     short = [] if output is None else [f"{key}={json.dumps(str(output))}"]
     return [*(overrides or []), *short]
-
-
-def parse_zoom(word: choices.ZoomWord) -> Zoom:
-    """The value of --zoom as the library takes it: "auto", True or False."""
-    return "auto" if word == "auto" else word == "on"
 
 
 def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | None, option: str = "--set") -> T:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import click
 import typer
 
-from mobilesam.choices import AnnotationForm
+from mobilesam.choices import AnnotationForm, zoom_of
 from mobilesam.cli import options
 from mobilesam.cli.annotations import Annotations
 from mobilesam.cli.earlier import result_names
@@ -85,7 +85,7 @@ def segment(
     else; pictures requested together with a .json output are written beside it.
     """
     # Everything that can be wrong with the arguments is checked before the model is loaded, which takes the longest.
-    question = Question(parse_prompt(point or [], box), all_masks, options.parse_zoom(zoom))
+    question = Question(parse_prompt(point or [], box), all_masks, zoom_of(zoom))
     opening = Opening.parse(max_pixels, value_range)
     check_recursive(photos, recursive)
     if label is not None and not forms:

@@ -94,19 +94,22 @@ class SamModel:
     Args:
         source: checkpoint, folder or name of a model.
         device: the device to run on; any other than "cpu" selects the torch backend.
+        image_size: side in pixels of the square input, as in `mobilesam.load`; None for the model's default.
     """
 
     mask_threshold = contract.MASK_THRESHOLD
     image_format = "RGB"
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
 
-    def __init__(self, source: str, device: str = "cpu") -> None:
+    def __init__(self, source: str, device: str = "cpu", *, image_size: int | None = None) -> None:
         self.source = source
+        self._image_size = image_size
         self._load(device)
 
     def _load(self, device: Any) -> None:
+        # First, because it may fail: the model then stays as it was, on its old device.
+        self.predictor: Predictor = load(self.source, device=str(device), image_size=self._image_size)
         self.device: Any = device
-        self.predictor: Predictor = load(self.source, device=str(device))
         info = self.predictor.info
         self.image_encoder = ImageEncoder(self.predictor)
         self.prompt_encoder = PromptEncoder(info.embed_dim, (info.grid, info.grid), (info.image_size, info.image_size))
@@ -208,9 +211,9 @@ def _builder(kind: str) -> Callable[..., SamModel]:
     expected = _MODEL_NAMES[kind]
     default = EMBEDDED if kind == "vit_t" else expected
 
-    def build(checkpoint: str | None = None) -> SamModel:
+    def build(checkpoint: str | None = None, *, image_size: int | None = None) -> SamModel:
         """Load a checkpoint; without one, "vit_t" loads the embedded model, and other keys the model of that name."""
-        model = SamModel(str(checkpoint or default))
+        model = SamModel(str(checkpoint or default), image_size=image_size)
         found = model.predictor.info.name
         if found in _MODEL_NAMES.values() and found not in (expected, default):
             right = next(key for key, name in _MODEL_NAMES.items() if name == found and key != "default")

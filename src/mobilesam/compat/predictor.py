@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import contract, masks
+from mobilesam import masks
 from mobilesam.compat.checks import as_features, as_prompt, check_image, check_labels
 from mobilesam.compat.model import SamModel
 from mobilesam.compat.transforms import ResizeLongestSide
 from mobilesam.errors import ImageError, PromptError
 from mobilesam.extras import is_installed
 from mobilesam.image import Rgb, input_size, scale_points, to_input
-from mobilesam.predict.enclosure import Enclosure
+from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
-from mobilesam.predict.zoom import Zoom, look_again
+from mobilesam.predict.zoom import Zoom
 
 if TYPE_CHECKING:
     import torch
 
 # N prompts, P points, K masks, H W photo, L side of the logits
+
+Answer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Logits at the photo's size or masks, scores, and logits."""
 
 
 class SamPredictor:
@@ -145,13 +149,11 @@ class SamPredictor:
         labels = as_prompt(point_labels, "point_labels", (None,))
         boxes = None if box is None else as_prompt(np.reshape(box, (1, 4)), "box", (1, 4))
         prior = as_prompt(mask_input, "mask_input", (1, None, None))
-        if coords is not None:
-            assert labels is not None, "point_labels must be supplied if point_coords is supplied."
-            coords = self.transform.apply_coords(coords, self.original_size)[None]  # (1, P, 2)
-        labels = None if coords is None or labels is None else labels[None]  # (1, P)
-        boxes = None if boxes is None else self.transform.apply_boxes(boxes, self.original_size)
+        assert coords is None or labels is not None, "point_labels must be supplied if point_coords is supplied."
+        coords, labels = (None if coords is None or one is None else one[None] for one in (coords, labels))  # (1, P, 2)
         prior = None if prior is None else prior[None]  # (1, 1, L, L)
-        full, scores, low_res = self.decode(coords, labels, boxes, prior, multimask_output)
+        found = self.answers(coords, labels, boxes, prior, multimask_output)
+        full, scores, low_res = self.arrays(found, multimask_output)
         return (full if return_logits else masks.threshold(full))[0], scores[0], low_res[0]
 
     def predict_torch(
@@ -186,7 +188,9 @@ class SamPredictor:
         labels = as_prompt(point_labels, "point_labels", (None, None))
         corners = as_prompt(boxes, "boxes", (None, 4))
         prior = as_prompt(mask_input, "mask_input", (None, 1, None, None))
-        full, *others = self.decode(coords, labels, corners, prior, multimask_output)
+        coords, corners = self._in_photo(coords), self._in_photo(corners)
+        found = self.answers(coords, labels, corners, prior, multimask_output)
+        full, *others = self.arrays(found, multimask_output)
         arrays = (full if return_logits else masks.threshold(full), *others)
         masks_, scores, low_res = (torch.from_numpy(array).to(self.device) for array in arrays)
         return masks_, scores, low_res
@@ -209,79 +213,63 @@ class SamPredictor:
         self.original_size = (int(self.original_size[0]), int(self.original_size[1]))
         self.input_size = (int(self.input_size[0]), int(self.input_size[1]))
 
-    def decode(
+    def _in_photo(self, positions: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Convert points or boxes (N, ...) from pixels of the resized photo to pixels of the photo."""
+        if positions is None:
+            return None
+        points = positions.reshape(-1, 2).astype(np.float32)
+        return scale_points(points, self.input_size, self.original_size).reshape(positions.shape)
+
+    def answers(
         self,
-        coords: NDArray[Any] | None,
+        points: NDArray[Any] | None,
         labels: NDArray[Any] | None,
         boxes: NDArray[Any] | None,
-        prior: NDArray[Any] | None,
+        priors: NDArray[Any] | None,
         multimask: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Decode N prompts in pixels of the resized photo; not a part of SAM's API.
+    ) -> list[Prediction]:
+        """Predictions for N prompts in pixels of the photo; not a part of SAM's API.
 
-        Returns:
-            Logits at the photo's size (N, K, H, W), scores (N, K), logits (N, K, L, L).
+        Args:
+            points: (N, P, 2).
+            labels: (N, P).
+            boxes: (N, 4) xyxy.
+            priors: (N, 1, L, L).
+            multimask: three masks per prompt, or one.
 
         Raises:
             PromptError: the arrays are for different numbers of prompts, or a label has no meaning.
         """
-        counts = {len(array) for array in (coords, labels, boxes, prior) if array is not None}
+        counts = {len(array) for array in (points, labels, boxes, priors) if array is not None}
         if len(counts) > 1:
             raise PromptError(
                 f"points, labels, boxes and masks must be for as many prompts each; found {sorted(counts)}"
             )
         check_labels(labels)
         count = counts.pop() if counts else 1
-        if count == 0:  # a detector found nothing
-            num_masks, side, hw = 3 if multimask else 1, self.model.predictor.backend.info.low_res, self.original_size
-            full = np.zeros((0, num_masks, *hw), np.float32)
-            return full, np.zeros((0, num_masks), np.float32), np.zeros((0, num_masks, side, side), np.float32)
-        coords = np.zeros((count, 0, 2)) if coords is None else coords
+        points = np.zeros((count, 0, 2)) if points is None else points
         labels = np.zeros((count, 0)) if labels is None else labels
-        if boxes is None:  # a prompt without a box ends in a "not a point" token
-            corners, codes = np.zeros((count, 1, 2)), np.full((count, 1), contract.LABEL_PADDING)
-        else:
-            corners = np.asarray(boxes).reshape(count, 2, 2)
-            codes = np.tile([contract.LABEL_BOX_TOP_LEFT, contract.LABEL_BOX_BOTTOM_RIGHT], (count, 1))
-        backend = self.model.predictor.backend
-        side = backend.info.low_res
-        assert self._features is not None
-        all_coords = np.concatenate([coords, corners], axis=1).astype(np.float32)
-        all_labels = np.concatenate([labels, codes], axis=1).astype(np.float32)
-        low_res, scores = backend.decode(
-            self._features,
-            all_coords,
-            all_labels,
-            np.zeros((1, 1, side, side), np.float32) if prior is None else prior.astype(np.float32),
-            np.full(1 if prior is None else count, float(prior is not None), np.float32),
-        )
-        kept = slice(1, 4) if multimask else slice(0, 1)
-        low_res, scores = low_res[:, kept], scores[:, kept]
-        found = self._look_again(all_coords, all_labels, low_res, scores, has_prior=prior is not None)
-        full = np.asarray([[one.logits(i) for i in range(len(one))] for one in found])
-        scores = np.stack([one.scores for one in found])
-        return full, scores, low_res
-
-    def _look_again(
-        self,
-        coords: NDArray[np.float32],
-        labels: NDArray[np.float32],
-        low_res: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        *,
-        has_prior: bool,
-    ) -> list[Prediction]:
-        """Predictions for N prompts in pixels of the resized photo, with zoom where it applies."""
-        size, hw = self.transform.target_length, self.original_size
-        in_photo = scale_points(coords, self.input_size, hw)
-        prompts = [Prompt(xy, codes, False) for xy, codes in zip(in_photo, labels, strict=True)]
-        backend = self.model.predictor.backend
-        # After `set_torch_image`, masks are what `postprocess_masks` makes of the logits, as users of tensors expect.
-        penalty = 0.0 if self._photo is None else backend.info.outside_box
-        first = [
-            Prediction(logits, score, size, self.input_size, hw, enclosure=Enclosure.of(prompt, penalty))
-            for logits, score, prompt in zip(low_res, scores, prompts, strict=True)
-        ]
-        # After `set_torch_image` there is no photo. Users of SAM's API cannot change that, so they get no warning.
+        if points.shape[:2] != labels.shape:
+            raise PromptError(f"each point needs a label; found {points.shape[1]} points and {labels.shape[1]} labels")
+        corners = [None] * count if boxes is None else list(boxes)
+        prompts = [Prompt.of(xy, codes, box) for xy, codes, box in zip(points, labels, corners, strict=True)]
+        # After `set_torch_image` there is no photo, which users of SAM's API cannot change, so they get no warning; and
+        # masks are what `postprocess_masks` makes of the logits, as users of tensors expect.
         zoom = False if self._photo is None and self.zoom == "auto" else self.zoom
-        return look_again(backend, self._photo, prompts, first, zoom, has_prior=has_prior)
+        assert self._features is not None
+        backend, has_photo = self.model.predictor.backend, self._photo is not None
+        image = ImageEmbedding(backend, self._features, self.original_size, self.input_size, self._photo)
+        logits = None if priors is None else priors.astype(np.float32)
+        return image.answer(prompts, [multimask] * count, logits, zoom, encloses=has_photo)
+
+    def arrays(self, found: Sequence[Prediction], multimask: bool) -> Answer:
+        """Logits at the photo's size (N, K, H, W), scores (N, K), logits (N, K, L, L); not a part of SAM's API."""
+        num_masks, side = 3 if multimask else 1, self.model.predictor.info.low_res
+        full = np.zeros((len(found), num_masks, *self.original_size), np.float32)
+        scores = np.zeros((len(found), num_masks), np.float32)
+        low_res = np.zeros((len(found), num_masks, side, side), np.float32)
+        for row, one in enumerate(found):
+            scores[row], low_res[row] = one.scores, one.low_res
+            for index in range(num_masks):
+                full[row, index] = one.logits(index)
+        return full, scores, low_res

@@ -13,21 +13,21 @@ Names and shapes follow https://github.com/facebookresearch/sam2/blob/main/sam2/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import masks
 from mobilesam.compat.checks import as_prompt
 from mobilesam.compat.model import SamModel
-from mobilesam.compat.predictor import SamPredictor
+from mobilesam.compat.predictor import Answer, SamPredictor
 from mobilesam.errors import PromptError
+from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Zoom
 
 # N prompts, P points, K masks, H W photo, L side of the logits
 
-Answer = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 Images = Sequence[Any]
 CLAMP = 32.0
 """SAM 2 limits the logits that it returns to -32..32."""
@@ -39,7 +39,7 @@ class SAM2ImagePredictor:
     Args:
         sam_model: a model from `sam_model_registry`.
         mask_threshold: logits above it are the object.
-        max_hole_area: holes of at most this many pixels of the logits are filled.
+        max_hole_area: holes of at most this many pixels of the logits are filled, in those of a second look too.
         max_sprinkle_area: pieces of at most this many pixels of the logits are removed.
         zoom: whether to encode the prompt's region again, as in `mobilesam.ImageEmbedding.predict`.
         kwargs: ignored, as SAM 2 does.
@@ -63,12 +63,18 @@ class SAM2ImagePredictor:
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
-        """Load a model by its name, path or address on the Hub (`hf://OWNER/NAME`); `device` is used.
+        """Load a model by its name, path or address on the Hub (`hf://OWNER/NAME`).
+
+        Args:
+            model_id: the name, path or address.
+            kwargs: `device` and `image_size` as in `mobilesam.load`; the others are those of the class.
 
         Raises:
             ModelError: there is no such model; those of SAM 2 are not read.
+            SettingsError: the model does not support the image size.
         """
-        return cls(SamModel(model_id, str(kwargs.pop("device", "cpu"))), **kwargs)
+        device, image_size = str(kwargs.pop("device", "cpu")), kwargs.pop("image_size", None)
+        return cls(SamModel(model_id, device, image_size=image_size), **kwargs)
 
     @property
     def device(self) -> Any:
@@ -188,26 +194,27 @@ class SAM2ImagePredictor:
     ) -> Answer:
         """Masks, scores and logits for one image's prompts, without the first axis where that is 1."""
         hw = predictor.original_size
-        scale = np.array((1, 1) if in_pixels else (hw[1], hw[0]), np.float32)
+        scale = np.array((1, 1, 1, 1) if in_pixels else (hw[1], hw[0], hw[1], hw[0]), np.float32)
         coords, labels, corners, prior = _batched(*prompt)
-        transform = predictor.transform
-        coords = None if coords is None else transform.apply_coords(coords * scale, hw)  # (N, P, 2)
-        if corners is not None:
-            corners = transform.apply_boxes(corners.reshape(-1, 2, 2) * scale, hw)  # (N, 4)
-        full, scores, low_res = predictor.decode(coords, labels, corners, prior, multimask)
+        coords = None if coords is None else coords * scale[:2]  # (N, P, 2)
+        corners = None if corners is None else corners * scale  # (N, 4)
+        answers = predictor.answers(coords, labels, corners, prior, multimask)
         if self.max_hole_area or self.max_sprinkle_area:
-            low_res = self._cleaned(low_res)
-            full = np.stack([[self._upscaled(predictor, one) for one in row] for row in low_res])
+            answers = [self._cleaned(one) for one in answers]
+        full, scores, low_res = predictor.arrays(answers, multimask)
         found = full if logits else (full > self.mask_threshold).astype(np.float32)
         low_res = np.clip(low_res, -CLAMP, CLAMP)
         return (found[0], scores[0], low_res[0]) if len(found) == 1 else (found, scores, low_res)
 
-    def _upscaled(self, predictor: SamPredictor, low_res: NDArray[np.float32]) -> NDArray[np.float32]:
-        size = predictor.transform.target_length
-        return masks.upscale(low_res, size, predictor.input_size, predictor.original_size)
+    def _cleaned(self, found: Prediction) -> Prediction:
+        """A prediction with small holes filled and small pieces removed, in the logits of both looks."""
+        closeups = tuple(
+            one and replace(one, low_res=self._without_small_pieces(one.low_res)) for one in found.closeups
+        )
+        return replace(found, low_res=self._without_small_pieces(found.low_res), closeups=closeups)
 
-    def _cleaned(self, low_res: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, K, L, L) with small holes filled and small pieces removed."""
+    def _without_small_pieces(self, low_res: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (..., L, L) with small holes filled and small pieces removed."""
         cleaned = low_res.copy()
         for logits in cleaned.reshape(-1, *low_res.shape[-2:]):  # views of `cleaned`
             logits[_small_pieces(logits <= self.mask_threshold, self.max_hole_area)] = self.mask_threshold + 10

@@ -126,8 +126,7 @@ class SamConfig(Settings):
         Raises:
             SettingsError: its encoder cannot take that side.
         """
-        check_side(side, self.image_size, self.sides, self.name)
-        return replace(self, image_size=side)
+        return replace(self, image_size=check_side(side, self.image_size, self.sides, self.name))
 
     @property
     def grid(self) -> int:

@@ -55,8 +55,7 @@ class ModelInfo:
         """
         if image_size is None:
             return self
-        check_side(image_size, self.image_size, self.sides, self.name)
-        return replace(self, image_size=image_size)
+        return replace(self, image_size=check_side(image_size, self.image_size, self.sides, self.name))
 
     @property
     def grid(self) -> int:

@@ -86,8 +86,7 @@ class ImageEmbedding:
         """
         prompt = make_prompt(self.original_hw, points=points, labels=labels, box=box, has_prior=prior is not None)
         wants_three = prompt.is_ambiguous if multimask is None else multimask
-        first = self._decode([prompt], [wants_three], self._prior_logits(prior))
-        return look_again(self.backend, self.photo, [prompt], first, zoom, has_prior=prior is not None)[0]
+        return self.answer([prompt], [wants_three], self._prior_logits(prior), zoom)[0]
 
     def predict_batch(
         self,
@@ -127,8 +126,34 @@ class ImageEmbedding:
             make_prompt(self.original_hw, points=point, labels=label, box=box)
             for point, label, box in zip(*columns, strict=True)
         ]
-        first = self._decode(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None)
-        return look_again(self.backend, self.photo, prompts, first, zoom)
+        return self.answer(prompts, [p.is_ambiguous if multimask is None else multimask for p in prompts], None, zoom)
+
+    def answer(
+        self,
+        prompts: list[Prompt],
+        wants_three: list[bool],
+        priors: Floats | None,
+        zoom: Zoom,
+        *,
+        encloses: bool = True,
+    ) -> list[Prediction]:
+        """Segment with N prompts that were checked before; `predict` and `predict_batch` check and call it.
+
+        Args:
+            prompts: in pixels of this photo.
+            wants_three: for each prompt whether it gets three masks, or one.
+            priors: logits (N, 1, L, L) to refine, or (1, 1, L, L) for all prompts; None for none.
+            zoom: as in `predict`, for each prompt.
+            encloses: whether boxes enclose their objects, where the model says by how much (`ModelInfo.outside_box`).
+
+        Raises:
+            PromptError: a shape is wrong, or zoom=True without a photo.
+        """
+        if not prompts:
+            return []
+        penalty = self.backend.info.outside_box if encloses else 0.0
+        first = self._decode(prompts, wants_three, priors, penalty)
+        return look_again(self.backend, self.photo, prompts, first, zoom, has_prior=priors is not None)
 
     def predict_points(self, points: NDArray[np.generic], *, min_score: float) -> list[tuple[int, Prediction]]:
         """Three masks for each of many single points, skipping points whose scores are all too low.
@@ -209,14 +234,17 @@ class ImageEmbedding:
         logits = prior.low_res[prior.best_index] if isinstance(prior, Prediction) else prior
         return check_prior(logits, self.backend.info.low_res)
 
-    def _decode(self, prompts: list[Prompt], wants_three: list[bool], prior: Floats | None) -> list[Prediction]:
+    def _decode(
+        self, prompts: list[Prompt], wants_three: list[bool], priors: Floats | None, penalty: float
+    ) -> list[Prediction]:
         """Decode prompts in batches of equal length; returns predictions in the order of the prompts."""
         answers: dict[int, Prediction] = {}
         for chunk in alike(prompts, self.backend.info.prompts_per_call):
+            prior = priors[chunk] if priors is not None and len(priors) > 1 else priors
             low_res, scores = self._run([prompts[i] for i in chunk], prior)
             for row, i in enumerate(chunk):
                 kept = slice(1, 4) if wants_three[i] else slice(0, 1)
-                enclosure = Enclosure.of(prompts[i], self.backend.info.outside_box)
+                enclosure = Enclosure.of(prompts[i], penalty)
                 answers[i] = self._prediction(low_res[row, kept], scores[row, kept], enclosure)
         return [answers[i] for i in range(len(prompts))]
 
@@ -225,7 +253,7 @@ class ImageEmbedding:
         side = self.backend.info.low_res
         coords = scale_points(np.stack([p.coords for p in prompts]), self.original_hw, self.input_hw)
         labels = np.stack([p.labels for p in prompts])
-        has_prior = np.full(1, float(prior is not None), np.float32)
+        has_prior = np.full(1 if prior is None else len(prior), float(prior is not None), np.float32)
         if prior is None:
             prior = np.zeros((1, 1, side, side), np.float32)
         return self.backend.decode(self.array, coords, labels, prior, has_prior, min_score)

@@ -11,6 +11,8 @@ import platform
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from mobilesam import hub
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import MissingExtraError, ModelError, SettingsError
@@ -70,8 +72,8 @@ def load(
         ModelError: the model does not exist, or its files are damaged.
         DownloadError: the model must be downloaded, which failed.
         MissingExtraError: torch, or the Hub's library, is needed but not installed.
-        SettingsError: the backend is unknown, or the model does not support the image size, or executorch not the
-            number of threads.
+        SettingsError: the backend is unknown, `threads` is no whole number of at least 1, or the model does not support
+            the image size, or executorch not the number of threads.
 
     Examples:
         >>> sam = mobilesam.load(image_size=384)
@@ -80,6 +82,7 @@ def load(
     """
     if backend not in get_args(BackendName):
         raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
+    threads = check_threads(threads)
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model is a name or a path, not {type(model).__name__}")
     model = hub.located(model, cache_folder, wants_weights=backend == "torch" or device != "cpu")
@@ -104,6 +107,19 @@ def load(
     if backend == "openvino":
         return Predictor(_openvino_backend(_find_pair(model), device, threads, precision, image_size))
     return Predictor(_onnx_backend(_find_pair(model), device, threads, quick_start, image_size))
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Refuse a number of threads that no runtime can take; returns it as an `int`, or None.
+
+    Raises:
+        SettingsError: it is below 1, or no whole number.
+    """
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise SettingsError(f"threads must be a whole number of at least 1, or None, not {threads!r:.40}")
+    return int(threads)
 
 
 def _best_runtime(quick_start: bool, precision: Precision) -> BackendName:

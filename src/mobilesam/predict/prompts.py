@@ -27,6 +27,27 @@ class Prompt:
     is_ambiguous: bool
     """Whether it is a single point without a box or prior, for which three masks are given by default."""
 
+    @classmethod
+    def of(
+        cls, points_xy: ArrayLike, labels: ArrayLike, box_xyxy: ArrayLike | None, *, has_prior: bool = False
+    ) -> Prompt:
+        """Join the parts of a prompt, which are not checked: `make_prompt` does that.
+
+        Args:
+            points_xy: (P, 2) (x, y) in pixels of the photo; P may be 0.
+            labels: (P,) label codes of `mobilesam.contract`.
+            box_xyxy: (4,), or None for no box.
+            has_prior: whether the prompt refines an earlier answer.
+        """
+        points = np.asarray(points_xy, np.float32)
+        if box_xyxy is None:  # as in the reference, every prompt without a box ends with a padding token
+            corners, codes = np.zeros((1, 2), np.float32), [LABEL_PADDING]
+        else:
+            corners = np.asarray(box_xyxy, np.float32).reshape(2, 2)
+            codes = [LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT]
+        is_ambiguous = len(points) == 1 and box_xyxy is None and not has_prior
+        return cls(np.vstack([points, corners]), np.append(labels, codes).astype(np.float32), is_ambiguous)
+
     @cached_property
     def points_xy(self) -> NDArray[np.float32]:
         """(P, 2) the points without box corners and padding."""
@@ -74,18 +95,10 @@ def make_prompt(
     """
     points_xy = check_points(points, original_hw)
     codes = check_labels(labels, len(points_xy))
-    if box is None:
-        if not len(points_xy) and not has_prior:
-            raise PromptError("nothing to segment: give points=[(x, y)], box=(x0, y0, x1, y1) or prior=")
-        # As in the reference, every prompt without a box ends with a padding token ("not a point").
-        coords = np.vstack([points_xy, np.zeros((1, 2), np.float32)])
-        codes = np.append(codes, np.float32(LABEL_PADDING))
-    else:
-        corners = check_box(box, original_hw).reshape(2, 2)
-        coords = np.vstack([points_xy, corners])
-        codes = np.append(codes, [LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT])
-    is_ambiguous = len(points_xy) == 1 and box is None and not has_prior
-    return Prompt(coords.astype(np.float32), codes.astype(np.float32), is_ambiguous)
+    if box is None and not len(points_xy) and not has_prior:
+        raise PromptError("nothing to segment: give points=[(x, y)], box=(x0, y0, x1, y1) or prior=")
+    corners = None if box is None else check_box(box, original_hw)
+    return Prompt.of(points_xy, codes, corners, has_prior=has_prior)
 
 
 def check_points(points: ArrayLike | None, original_hw: tuple[int, int]) -> NDArray[np.float32]:

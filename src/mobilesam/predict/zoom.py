@@ -10,12 +10,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilesam import boxes, masks
+from mobilesam.choices import Zoom as Zoom
 from mobilesam.errors import PromptError
 from mobilesam.image import Rgb, input_size, scale_points, to_square
 from mobilesam.predict.backend import Backend, ModelInfo
@@ -25,11 +25,9 @@ from mobilesam.predict.results import Prediction
 
 # B regions, P points, h w region, S image size, L = 4g side of the logits
 
-Zoom = Literal["auto"] | bool
-"""When to zoom: "auto" (objects so small that it was measured to help this model), True (always) or False (never)."""
-
 REGION_FACTOR = 1.5  # longer side of the region divided by that of the box: docs/results/second_look.md
 SMALLEST_REGION = 32  # pixels; smaller regions are only blurred by enlarging them
+DECIMALS = 3  # of coordinates in pixels; finer differences are errors of float32
 NO_PHOTO = (
     "a second look needs the photo, and this embedding has none: embed the photo again, or give it along with the "
     "file: sam.load_embedding(path, photo=photo)"
@@ -81,7 +79,7 @@ def look_again(
     regions = choose_regions(prompts, first, zoom, backend.info)
     if photo is None:
         if regions:
-            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=3)
+            warnings.warn(f"the first look alone answers: {NO_PHOTO}", UserWarning, stacklevel=4)  # of `predict`
         return first
     answers = list(first)
     indices = list(regions)
@@ -139,9 +137,11 @@ def region_around(
 def span(start: float, end: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
     """Extent (start, end) of a region along one axis of the photo, in whole pixels."""
     wider = max(0.0, SMALLEST_REGION - (end - start)) / 2
-    first, last = max(0, math.floor(start - wider)), min(length, math.ceil(end + wider))
+    # 60 px may have become 60.000004 in float32; rounded, they do not reach into one pixel more.
+    first = max(0, math.floor(round(float(start - wider), DECIMALS)))
+    last = min(length, math.ceil(round(float(end + wider), DECIMALS)))
     # A coordinate names the pixel it lies in; one on the photo's far edge the last.
-    pixels = np.clip(np.floor(points), 0, length - 1)
+    pixels = np.clip(np.floor(np.round(points, DECIMALS)), 0, length - 1)
     return int(min([first, *pixels])), int(max([last, *(pixels + 1)]))
 
 

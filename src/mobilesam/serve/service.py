@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from mobilesam.choices import zoom_of
 from mobilesam.errors import SettingsError
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.results import FoundMask
@@ -20,7 +21,6 @@ from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.pair import PairBackend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.results import Prediction
-from mobilesam.predict.zoom import Zoom
 from mobilesam.recipe import from_dict
 from mobilesam.serve.answers import Wanted, answer, mask_record, read_logits
 from mobilesam.serve.bodies import Upload, from_base64, photo_bytes
@@ -214,7 +214,7 @@ class Service:
     def _predict(
         self, embedding: ImageEmbedding, request: SegmentRequest, batch: list[Prompt], caller: Caller
     ) -> list[Prediction]:
-        zoom: Zoom = "auto" if request.zoom == "auto" else request.zoom == "on"
+        zoom = zoom_of(request.zoom)
         caller.check()
         if not batch:
             side = self.predictor.info.low_res

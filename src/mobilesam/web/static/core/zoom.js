@@ -34,11 +34,17 @@ export function chooseRegion(box, points, [h, w], below) {
  */
 function span(start, end, points, length) {
   const wider = Math.max(0, SMALLEST_REGION - (end - start)) / 2;
-  const pixels = points.map((at) => Math.min(Math.max(Math.floor(at), 0), length - 1));
-  const first = Math.max(0, Math.floor(start - wider));
-  const last = Math.min(length, Math.ceil(end + wider));
+  const pixels = points.map((at) => Math.min(Math.max(Math.floor(rounded(at)), 0), length - 1));
+  const first = Math.max(0, Math.floor(rounded(start - wider)));
+  const last = Math.min(length, Math.ceil(rounded(end + wider)));
   return [Math.min(first, ...pixels), Math.max(last, ...pixels.map((at) => at + 1))];
 }
+
+/**
+ * A coordinate without errors of rounding: 60.000004 is 60, and must not reach into one pixel more.
+ * @param {number} at
+ */
+const rounded = (at) => Math.round(at * 1000) / 1000;
 
 /**
  * Index of the one of several masks that has the highest IoU with a mask.
