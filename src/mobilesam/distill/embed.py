@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mobilesam.data.checksums import photo_checksum
-from mobilesam.data.layouts import is_known, once, read
+from mobilesam.data.layouts import is_known, read
 from mobilesam.data.photo import Item
 from mobilesam.data.store import Store, find_stores
 from mobilesam.data.store_format import SUFFIX, StoreHeader
@@ -142,8 +142,7 @@ def read_photos(path: Path, dataset: str, photos: Path | str | None, recipe: Dis
     """The photos of an input as training names them, so that it finds their embeddings; of any other input, all."""
     if path.suffix in (".tar", ".json") or (path.is_dir() and is_known(path)):
         return read(path, dataset=dataset, photos=photos, unclear_frame=recipe.data.unclear_frame)
-    found = read_input(path, dataset, photos)
-    return found if path.is_dir() else once(found)
+    return read_input(path, dataset, photos)
 
 
 def begin(folder: Path, threads: int | None) -> tuple[Job, Write]:
