@@ -11,7 +11,7 @@ from mobilesam.annotate import work
 from mobilesam.annotate.work import begin
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
-from mobilesam.errors import DataError, ModelError
+from mobilesam.errors import DataError, MissingExtraError, ModelError
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
 from mobilesam.remote import StoreError
@@ -82,6 +82,23 @@ def test_a_full_or_lost_disk_ends_the_worker_with_a_message_and_costs_no_try(num
     with pytest.raises(DataError, match="cannot be written"):
         worker.run_worker(job.folder, begin, threads=1)
     assert Claims(job.folder / "claims").tries(job.names[0]) == 0
+    assert not Claims(job.folder / "claims").held()
+
+
+@pytest.mark.parametrize(
+    "error", [ModelError("decoder.onnx is damaged; export the model again"), MissingExtraError("parquet", "writing")]
+)
+def test_a_fault_of_the_model_or_the_installation_ends_the_worker_with_its_message_and_costs_no_try(
+    error, job, monkeypatch
+) -> None:
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(work, "annotate_shard", fails)
+    with pytest.raises(type(error), match=str(error)[:20]):
+        worker.run_worker(job.folder, begin, threads=1)
+    assert not job.set_aside()
+    assert [Claims(job.folder / "claims").tries(name) for name in job.names] == [0, 0, 0]
     assert not Claims(job.folder / "claims").held()
 
 

@@ -1,4 +1,4 @@
-"""Photos that an input names several times, such as a table with a row for each detection: done once, with all prompts."""
+"""Photos that an input names several times, such as a table with a row for each detection: each is done once."""
 
 from __future__ import annotations
 
