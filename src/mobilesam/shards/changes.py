@@ -16,8 +16,9 @@ State = tuple[int, int]
 def with_changes(status: Status, job: Job) -> Status:
     """The state of a run with the photos of its finished shards that are not the planned ones any more.
 
-    Files on disk are looked up, not read, which takes one to two seconds for 100,000 photos on a local disk. One that is gone has not changed:
-    results outlive their photos, and another machine may not see them. Photos in object stores are not looked up.
+    Files on disk are looked up, not read, which takes one to two seconds for 100,000 photos on a local disk. One that
+    is gone has not changed: results outlive their photos, and another machine may not see them. Photos in object stores
+    are not looked up.
 
     Args:
         status: the state.
