@@ -72,11 +72,21 @@ def test_ids_of_an_input_stay_where_no_other_photo_has_them_and_new_ones_follow(
     assert named(plan_of(small, tmp_path / "one", folder)) == [(1, "a.png"), (2, "b.png")]
 
 
-def test_names_that_repeat_get_the_name_of_their_data_set(small, tmp_path) -> None:
+def test_where_names_repeat_all_get_the_name_of_their_data_set_so_that_they_lead_from_one_folder(
+    small, tmp_path
+) -> None:
     one, two = (write_input(tmp_path / name) for name in ("one", "two"))
     (two / "b.png").rename(two / "c.png")
     names = [name for _, name in named(plan_of(small, tmp_path / "out", one, two))]
-    assert names == ["one/a.png", "b.png", "two/a.png", "c.png"]
+    assert names == ["one/a.png", "one/b.png", "two/a.png", "two/c.png"]
+    assert all((tmp_path / name).exists() for name in names)
+
+
+def test_a_whole_path_stays_where_names_repeat(small, tmp_path) -> None:
+    one, two = (write_input(tmp_path / name) for name in ("one", "two"))
+    (tmp_path / "list.txt").write_text(f"{one}/a.png\n")
+    names = [name for _, name in named(plan_of(small, tmp_path / "out", one, two, tmp_path / "list.txt"))]
+    assert names == ["one/a.png", "one/b.png", "two/a.png", "two/b.png", f"{one}/a.png"]
 
 
 def test_a_path_that_looks_like_another_data_set_does_not_get_its_name(small, tmp_path) -> None:

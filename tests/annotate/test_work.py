@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from PIL import Image
 
 from mobilesam import EverythingSettings, masks
-from mobilesam.annotate.forms import member_names
+from mobilesam.annotate.forms import member_names, open_writer
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import results_of, unclear_rows
 from mobilesam.annotate.settings import AnnotateSettings
-from mobilesam.annotate.work import annotate_shard, decode
+from mobilesam.annotate.work import Annotated, annotate_shard, decode
 from mobilesam.data.layouts import read
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.image import open_photo, open_stored
@@ -159,7 +160,8 @@ def test_names_in_a_tar_are_unique_and_do_not_depend_on_the_order(order, small, 
     for name, colour in zip(names, colours, strict=True):
         Image.new("RGB", (40, 40), colour).save(tmp_path / name)
     (tmp_path / "photos.txt").write_text("".join(f"{names[i]}\n" for i in order))
-    job = plan(tmp_path / "photos.txt", tmp_path / "out", small, None, shard_photos=3)
+    few = EverythingSettings(points_per_side=2)
+    job = plan(tmp_path / "photos.txt", tmp_path / "out", small, None, shard_photos=3, everything=few)
     annotate_shard(job, job.shard(0), small)
     items = read(Path(job.result(job.names[0])))
     found = {item.id.path: item.file.read() for item in items if isinstance(item, PhotoRef)}
@@ -174,17 +176,46 @@ def test_names_in_a_tar_are_paths_where_no_two_are_equal() -> None:
 
     long = "x" * 240
     assert names("b.jpg", "sub/b.png", "photo.1", f"{long}.jpg") == ["b", "sub/b", "photo.1", long]
-    assert names("photo.1", "photo.1.jpg", "../a.jpg", "a.jpg") == ["photo.1", "photo.1_jpg", "../a", "a"]
+    assert names("photo.1", "photo.1.jpg", "sub/a.jpg", "a.jpg") == ["photo.1", "photo.1_jpg", "sub/a", "a"]
     upper, lower = names("sub/A.jpg", "sub/a.jpg")  # one file on many disks
     assert (upper[:6], lower[:6]) == ("sub/A_", "sub/a_")
     assert upper.lower() != lower.lower()
 
 
-def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:
-    job = plan(write_shard(tmp_path / "s.tar", 2), tmp_path / "out", small, None)
-    annotate_shard(job, job.shard(0), small)
-    import tarfile
+def test_names_in_a_tar_lie_inside_of_it_wherever_a_list_leads() -> None:
+    paths = ("../one/a.jpg", "/one/a.png", "one/./c.jpg", "../../d.jpg", "C:/e.jpg", "s3://bucket/f.jpg", "g.jpg")
+    photos = [PhotoId("list", path) for path in paths]
+    names = member_names(photos)
+    assert [names[photo] for photo in photos[2:]] == ["one/c", "d", "C/e", "s3/bucket/f", "g"]
+    assert [names[photo] for photo in photos[:2]] == ["one/a_jpg", "one/a_png"]
+    assert member_names(photos[::-1]) == names
+    alike = [PhotoId("list", path) for path in ("../one/a.jpg", "one/a.jpg", "/one/a.jpg")]
+    found = member_names(alike)
+    assert len(set(found.values())) == 3
+    assert member_names(alike[::-1]) == found
+    assert not any(name.startswith("/") or ".." in name.split("/") for name in found.values())
 
+
+def test_a_tar_of_photos_that_a_list_names_from_elsewhere_can_be_extracted(photos, small, tmp_path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.txt").write_text(f"../photos/a.png\n{photos}/b.jpg\n")
+    job = plan(tmp_path / "lists" / "list.txt", tmp_path / "out", small, None)
+    writer = open_writer("sa1b", tmp_path / "x.tar", {}, [task.photo for task in job.shard(0).tasks])
+    with writer:
+        for task in job.shard(0).tasks:
+            writer.add(Annotated(task, task.read(), (96, 96), []))
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        tar.extractall(tmp_path / "there", filter="data")
+    names = ["photos/a.png", f"{str(photos).lstrip('/')}/b.jpg"]
+    assert all((tmp_path / "there" / name).is_file() for name in names)
+    records = [json.loads(path.read_text())["image"]["photo"] for path in (tmp_path / "there").rglob("*.json")]
+    assert sorted(records) == sorted(["list/../photos/a.png", f"list/{photos}/b.jpg"])
+
+
+def test_photos_of_a_tar_keep_their_kind(small, tmp_path) -> None:
+    few = EverythingSettings(points_per_side=2)
+    job = plan(write_shard(tmp_path / "s.tar", 2), tmp_path / "out", small, None, everything=few)
+    annotate_shard(job, job.shard(0), small)
     with tarfile.open(job.result(job.names[0])) as tar:
         assert tar.getnames() == ["photo_00.jpg", "photo_00.json", "photo_01.jpg", "photo_01.json"]
 

@@ -11,12 +11,13 @@ from mobilesam.annotate import work
 from mobilesam.annotate.work import begin
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
-from mobilesam.errors import DataError, ModelError
+from mobilesam.errors import DataError, MissingExtraError, ModelError
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
 from mobilesam.remote import StoreError
 from mobilesam.shards import worker
 from mobilesam.shards.job import Job
+from mobilesam.shards.tasks import Task
 from mobilesam.shards.work import ShardResult
 from tests.helpers.annotating import plan
 
@@ -83,6 +84,33 @@ def test_a_full_or_lost_disk_ends_the_worker_with_a_message_and_costs_no_try(num
         worker.run_worker(job.folder, begin, threads=1)
     assert Claims(job.folder / "claims").tries(job.names[0]) == 0
     assert not Claims(job.folder / "claims").held()
+
+
+@pytest.mark.parametrize(
+    "error", [ModelError("decoder.onnx is damaged; export the model again"), MissingExtraError("parquet", "writing")]
+)
+def test_a_fault_of_the_model_or_the_installation_ends_the_worker_with_its_message_and_costs_no_try(
+    error, job, monkeypatch
+) -> None:
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(work, "annotate_shard", fails)
+    with pytest.raises(type(error), match=str(error)[:20]):
+        worker.run_worker(job.folder, begin, threads=1)
+    assert not job.set_aside()
+    assert [Claims(job.folder / "claims").tries(name) for name in job.names] == [0, 0, 0]
+    assert not Claims(job.folder / "claims").held()
+
+
+def test_an_extra_that_reading_photos_needs_costs_no_photo(job, monkeypatch) -> None:
+    def fails(_):
+        raise MissingExtraError("parquet", "reading Parquet files")
+
+    monkeypatch.setattr(Task, "read", fails)
+    with pytest.raises(MissingExtraError, match="reading Parquet files"):
+        worker.run_worker(job.folder, begin, threads=1)
+    assert not job.finished() | job.set_aside()
 
 
 def test_ctrl_c_gives_the_shard_back_and_leaves_nothing_half_written(job, monkeypatch) -> None:

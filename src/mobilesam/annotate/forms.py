@@ -79,18 +79,25 @@ class TarWriter(Writer):
 def member_names(photos: Sequence[PhotoId]) -> dict[PhotoId, str]:
     """Names of photos in a tar without their suffixes: their paths; where two would be equal, longer ones.
 
-    They depend on which photos there are, and not on their order.
+    They depend on which photos there are, and not on their order. All lie inside of the folder in which a tar is
+    extracted, also those of photos that a list or a table names from a root or through "..".
     """
     paths = [split_suffix(photo.path) for photo in photos]
-    stems = {photo: stem for photo, (stem, _) in zip(photos, paths, strict=True)}
+    stems = {photo: inside(stem) for photo, (stem, _) in zip(photos, paths, strict=True)}
     if len(set(map(fold, stems.values()))) == len(stems):
         return stems
     # As addresses, which are not completed by the folder in which a worker runs; "of/shard" keeps "photo:" out of
     # names. One without a suffix ends in a dot, or else a part of it would be taken for a suffix.
     before = f"photo://of/shard/{photos[0].dataset}"
     addresses = [f"{before}/{stem}.{suffix}" for stem, suffix in paths]
-    folders = [photo.path.rpartition("/")[0] for photo in photos]
+    folders = [stem.rpartition("/")[0] for stem in stems.values()]
     return dict(zip(photos, output_names(addresses, folders=folders), strict=True))
+
+
+def inside(path: str) -> str:
+    """A path without what leads out of a folder: its root, the ":" of a drive or an address, "." and ".."."""
+    root, *rest = [part for part in path.split("/") if part not in ("", ".", "..")] or ["photo"]
+    return "/".join([root.removesuffix(":") if rest else root, *rest])
 
 
 def split_suffix(path: str) -> tuple[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ntpath
 from array import array
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilesam.remote import is_remote
 from mobilesam.shards.job import Job
 from mobilesam.shards.tasks import Task
 
@@ -17,11 +19,12 @@ Hashes = NDArray[np.int64]
 class ImageNames:
     """Chooses the id and the file name of each photo of a run, in one pass over its plan.
 
-    A photo keeps the id that its input gives it, and its path in its data set, unless another photo of the run has the
-    same. Then neither keeps it: new ids follow the highest one of all inputs, and the name of the data set is put
-    before the path. The plan holds what is needed, so that the answers do not depend on which shards are finished.
+    A photo keeps the id that its input gives it, unless another photo of the run has the same; then neither keeps it,
+    and new ids follow the highest one of all inputs. Photos are named by their paths in their data sets; where two of
+    the run have the same, the name of the data set is put before the path of every photo, so that all names lead from
+    one folder. The plan holds what is needed, so that the answers do not depend on which shards are finished.
 
-    Memory is 24 bytes for each photo: hashes of 64 bits, of which two equal ones would only make a name longer.
+    Memory is 24 bytes for each photo: hashes of 64 bits, of which two equal ones would only make names longer.
 
     Args:
         job: the run.
@@ -40,7 +43,7 @@ class ImageNames:
         self.next_id = highest + 1
         self.repeated_ids = repeated(ids)
         # A path that is another photo's data set and path would be the same name too.
-        self.repeated_paths = repeated(paths + names)
+        self.is_long = bool(len(repeated(paths + names)))
 
     def id(self, task: Task) -> int | str:
         """The id of a photo; a new one at each call where its own is none or repeats."""
@@ -51,7 +54,9 @@ class ImageNames:
 
     def name(self, task: Task) -> str:
         """The file name of a photo."""
-        return str(task.photo) if is_in(self.repeated_paths, short_hash(task.photo.path)) else task.photo.path
+        path = task.photo.path
+        is_whole = path.startswith("/") or ntpath.isabs(path) or is_remote(path)  # it leads there from any folder
+        return str(task.photo) if self.is_long and not is_whole else path
 
 
 def short_hash(text: str) -> int:

@@ -18,6 +18,7 @@ from mobilesam.errors import DataError
 from mobilesam.predict.predictor import Predictor
 from mobilesam.shards import plan
 from mobilesam.shards.inputs import find_tasks, sources
+from mobilesam.shards.places import placed
 from mobilesam.shards.tasks import Task
 
 
@@ -49,16 +50,18 @@ def make_plan(
             prompts fit several photos.
     """
     info = predictor.info
+    inputs = [placed(one, is_pattern=True) for one in inputs]
+    folder = None if photos is None else placed(str(photos))
     source = "own" if prompts is None else file_sha256(prompts)
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
-        if photos is not None:
+        if folder is not None:
             check_folder(inputs, "'photos' (--images)")
         file = PromptFile(prompts) if settings.prompts == "given" and prompts is not None else None
         dropped: list[Problem] = []
         own = settings.prompts == "given" and file is None
         asks = partial(annotated_boxes, drop=dropped.append) if own else None
-        found = find_tasks(sources(inputs, photos), listings, asks)
+        found = find_tasks(sources(inputs, folder), listings, asks)
         return with_dropped(found, dropped) if file is None else file.give(found, output)
 
     asked = {
@@ -80,7 +83,7 @@ def make_plan(
         choice=asdict(choice),
         suffix=SUFFIX[settings.form],
         shard_photos=settings.shard_photos,
-        photos=photos,
+        photos=folder,
     )
 
 

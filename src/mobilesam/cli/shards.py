@@ -54,8 +54,12 @@ def tell(outcome: Outcome, as_json: bool) -> None:
 
 
 def tell_status(output: Path, as_json: bool) -> None:
-    """Say how far a run is, from its folder alone."""
+    """Say how far a run is, from its folder; exit with code 1 if photos changed after their results were made."""
+    from mobilesam.shards.changes import with_changes
+    from mobilesam.shards.job import Job, open_job
     from mobilesam.shards.status import read_status
 
-    found = read_status(output)
+    found = with_changes(read_status(output), open_job(output, Job))
     options.say({**asdict(found), "is_complete": found.is_complete}, found.text(), as_json)
+    if found.changed:
+        raise typer.Exit(1)

@@ -30,6 +30,7 @@ from mobilesam.recipe import from_dict
 from mobilesam.remote import fetch, find, is_remote
 from mobilesam.shards.inputs import check_inputs, find_tasks, sources
 from mobilesam.shards.job import Job, Shard, open_job
+from mobilesam.shards.places import placed
 from mobilesam.shards.plan import make_plan
 from mobilesam.shards.report import write_errors, write_numbers
 from mobilesam.shards.run import Outcome, Running, run_job
@@ -113,7 +114,8 @@ def plan(recipe: DistillRecipe, teacher: Sam, results: str = "", threads: int = 
         "store": asdict(recipe.store),
         "data": {key: getattr(recipe.data, key) for key in ("unclear_frame", "max_pixels", "value_range")},
     }
-    inputs, folder = data_patterns(recipe.data), recipe.data.photos or None
+    inputs = [placed(one, is_pattern=True) for one in data_patterns(recipe.data)]
+    folder = placed(recipe.data.photos) if recipe.data.photos else None
     reader = reader_of(recipe.data.unclear_frame)
     return make_plan(
         Path(recipe.store.path),

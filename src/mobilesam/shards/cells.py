@@ -219,9 +219,11 @@ class Table:
             yield from (not valid for valid in flat(batch.column(0)).is_valid().to_pylist())
 
     def _name(self, path: str) -> str:
-        """A name that no other row has: data sets often keep the bare file names of several folders."""
+        """A name that no other row with a photo has: data sets often keep the bare file names of several folders."""
         name = path.replace("\\", "/")
-        if self.image is not None and name in self.seen:
+        if self.image is None:  # the path tells the photo, and a table may have several rows for each
+            return name
+        if name in self.seen:
             stem, dot, suffix = name.rpartition(".")
             name = f"{stem or suffix}_row_{self.number:07}" + (f"{dot}{suffix}" if stem else "")
         self.seen.add(name)

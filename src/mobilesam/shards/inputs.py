@@ -23,11 +23,17 @@ from mobilesam.shards.cells import CellRef, read_parquet
 from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE
 from mobilesam.shards.lists import read_list
 from mobilesam.shards.lost import check_store, is_bare, root_of
+from mobilesam.shards.repeats import Found, merged
 from mobilesam.shards.stores import KINDS, PACKED, or_problem, remote_sources, with_photos
 from mobilesam.shards.tasks import Ask, Task
 
 Reader = Callable[[Path, str, "Path | str | None"], Iterator[Item]]
 """Reads a local input: its path, the name of its data set, and the folder of the photos of COCO files."""
+
+Asks = Callable[[PhotoRef, str], "tuple[Ask, ...]"]
+"""Finds the prompts of a photo of an input."""
+NAMING = (".txt", ".json", ".parquet")
+"""Suffixes of inputs that may name a photo several times."""
 
 
 def check_inputs(inputs: Sequence[str], output: Path) -> None:
@@ -47,9 +53,11 @@ def check_inputs(inputs: Sequence[str], output: Path) -> None:
 def find_tasks(
     found: Iterable[tuple[str, Iterator[Item]]],
     listings: Listings,
-    asks: Callable[[PhotoRef, str], tuple[Ask, ...]] | None = None,
+    asks: Asks | None = None,
 ) -> Iterator[Task | Problem]:
     """Every photo of some inputs with its prompts, in a fixed order, and a problem for each that cannot be used.
+
+    A photo that an input names several times is there once, with the prompts of all its mentions.
 
     Args:
         found: `sources`.
@@ -62,23 +70,39 @@ def find_tasks(
     """
     last: list[str] = []  # the photo that was looked up before
     for source, items in found:
-        for item in map(named, items):
-            if isinstance(item, Problem):
-                yield item
-                continue
-            try:
-                state = file_state(item.file.path)
-            except OSError as error:
-                check_plan(error, item, last)
-                listings.add(item, -1)
-                yield Problem(item.id, f"the photo is not there ({error.strerror or first_line(error)})")
-                continue
-            last = [item.file.path]
-            # Photos in a Parquet file are not read for their sizes.
-            inner = 0 if isinstance(item.file, CellRef) else item.file.member and item.file.member[1]
-            listings.add(item, state[0] if inner is None else inner)
-            asked = () if asks is None else asks(item, source)
-            yield Task(item.id, item.file, state, asked, item.image_id, item.truth)
+        looked = look_up(items, source, asks, last)
+        for item, size in merged(looked) if source.endswith(NAMING) else looked:
+            if size is not None:
+                id, file = (item.photo, item.file) if isinstance(item, Task) else (item.id, FileRef(""))
+                listings.add(PhotoRef(id, file, None), size)
+            yield item
+
+
+def look_up(items: Iterable[Item], source: str, asks: Asks | None, last: list[str]) -> Iterator[Found]:
+    """The photos of one input with their prompts and sizes; arguments and errors are those of `find_tasks`.
+
+    Args:
+        items: the photos.
+        source: the input.
+        asks: finds their prompts.
+        last: holds the path of the photo that was looked up before.
+    """
+    for item in map(named, items):
+        if isinstance(item, Problem):
+            yield item, None
+            continue
+        try:
+            state = file_state(item.file.path)
+        except OSError as error:
+            check_plan(error, item, last)
+            yield Problem(item.id, f"the photo is not there ({error.strerror or first_line(error)})"), -1
+            continue
+        last[:] = [item.file.path]
+        # Photos in a Parquet file are not read for their sizes.
+        inner = 0 if isinstance(item.file, CellRef) else item.file.member and item.file.member[1]
+        asked = () if asks is None else asks(item, source)
+        task = Task(item.id, item.file, state, asked, item.image_id, item.truth)
+        yield task, state[0] if inner is None else inner
 
 
 def check_plan(error: OSError, photo: PhotoRef, last: Sequence[str]) -> None:

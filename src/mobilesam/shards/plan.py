@@ -19,7 +19,6 @@ from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.files import replacing, save_json
 from mobilesam.outputs import ALL
-from mobilesam.remote import is_remote
 from mobilesam.shards.job import (
     FORMAT,
     JOB_FILE,
@@ -30,10 +29,13 @@ from mobilesam.shards.job import (
     open_job,
     open_record,
 )
+from mobilesam.shards.places import are_same, in_list, placed
 from mobilesam.shards.tasks import Task
 
 FOLDERS = ("shards", "done", "claims", "failed")
 PLANNING = ".planning"
+PLACES = ("inputs", "photos", "results")
+"""What is asked for by paths and addresses."""
 WAIT = 1.0  # seconds between two looks at a plan that another process makes
 
 
@@ -48,7 +50,7 @@ def make_plan(
     choice: dict[str, Any],
     suffix: str,
     shard_photos: int,
-    photos: str | Path | None = None,
+    photos: str | None = None,
 ) -> AnyJob:
     """Plan a run, or open the plan that is there.
 
@@ -56,13 +58,14 @@ def make_plan(
         output: the folder of the run; made if missing.
         kind: the class of the job.
         find: lists the photos; only called where there is no plan yet.
-        inputs: what the user named.
+        inputs: what the user named, by `places.placed`, so that `find` finds the same from any folder.
         results: address in an object store for the shards' results; "" for the folder `shards`.
         asked: what decides the results besides the photos: a JSON object with "model" and "settings".
         choice: how workers load the model.
         suffix: of the files of results.
         shard_photos: most photos in a shard.
-        photos: folder of the photos of COCO files, or its address in an object store; None where none is named.
+        photos: folder of the photos of COCO files, likewise, or its address in an object store; None where none is
+            named.
 
     Raises:
         DataError: an input cannot be read, there are no photos or no prompts, or the folder holds something else.
@@ -71,9 +74,9 @@ def make_plan(
     check_output(output)
     asked = {
         "job": kind.kind,
-        "inputs": [placed(one) for one in inputs],
-        "photos": placed(str(photos)) if photos else None,
-        "results": results.rstrip("/"),
+        "inputs": list(inputs),
+        "photos": photos or None,
+        "results": placed(results).rstrip("/") if results else "",
         **asked,
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -101,11 +104,6 @@ def make_plan(
             claims.forget(PLANNING)
     check_same(open_record(output)["asked"], asked, output)
     return open_job(output, kind)
-
-
-def placed(path: str) -> str:
-    """A path as it is found from any folder; an address as it is."""
-    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def write_manifest(
@@ -173,6 +171,9 @@ def check_same(there: dict[str, Any], asked: dict[str, Any], output: Path) -> No
     if "photos" not in there:  # a plan of a version that did not note them
         asked.pop("photos", None)
     different = [key for key in asked if there.get(key) != asked[key]]
+    # One place has many paths, and no result depends on the order of the inputs.
+    is_other = [key for key in PLACES if key in different and not are_same(in_list(there[key]), in_list(asked[key]))]
+    different = [key for key in different if key not in PLACES or key in is_other]
     if "settings" in different:
         old, new = there["settings"], asked["settings"]
         different += [f"settings.{key}" for key in new if old.get(key) != new[key]]

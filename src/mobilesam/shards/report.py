@@ -64,6 +64,7 @@ def write_numbers(
         ("errors", f"{status.errors} (errors.jsonl)"),
         ("photos and prompts that could not be planned", f"{status.problems} (errors.jsonl)"),
         ("shards set aside", str(len(status.set_aside))),
+        *([("photos that changed since", str(status.changed))] if status.changed else []),
         ("size", f"{status.bytes / 1e6:.1f} MB"),
         ("photos/s of this call", str(record["photos_per_second"])),
         *rows,

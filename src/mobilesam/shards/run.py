@@ -16,6 +16,7 @@ from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.engines.room import default_workers
 from mobilesam.errors import SettingsError
+from mobilesam.shards.changes import with_changes
 from mobilesam.shards.job import Job
 from mobilesam.shards.status import Counter, Status
 from mobilesam.shards.worker import Begin, ShardCrew, redo_missing, tidy
@@ -41,8 +42,8 @@ class Outcome:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything that was asked for has a result."""
-        return not (self.status.errors or self.status.set_aside or self.problems)
+        """Whether everything that was asked for has a result, and of the photos as they are."""
+        return not (self.status.errors or self.status.set_aside or self.problems or self.status.changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +102,11 @@ def run_job(job: Job, begin: Begin, running: Running, report: Report, *, worker_
     todo = len(job.unfinished())
     workers = running.workers or (1 if running.address else default_workers(worker_mb, todo))
     try:
+        before = with_changes(progress.counter.status(), job)
         if todo:
             run_crew(crew, running.engine, workers, running.threads, running.address, progress.update, running.device)
-        status = progress.finish()
+        # Shards that were finished in this call had their photos compared when they were read.
+        status = replace(progress.finish(), changed=before.changed, changed_photos=before.changed_photos)
     finally:
         progress.bar.close()
         with suppress(OSError):  # of a disk that is gone, which is told already

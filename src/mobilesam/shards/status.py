@@ -45,6 +45,10 @@ class Status:
     """Part of `seconds`."""
     worker_mb: float = 0.0
     """Peak memory of the worker that took most; 0 where no system told."""
+    changed: int = 0
+    """Photos of finished shards whose files changed since; only where they were looked up, see `shards.changes`."""
+    changed_photos: tuple[str, ...] = ()
+    """The first of them."""
 
     @property
     def is_complete(self) -> bool:
@@ -69,6 +73,16 @@ class Status:
         lines += [f"{self.photos_done} of {self.photos} photos{begun}{masks}, {self.errors} errors{rate}"]
         if self.problems:
             lines += [f"{self.problems} photos or prompts could not be planned, see problems.jsonl"]
+        if self.changed:
+            more = (
+                f" and {self.changed - len(self.changed_photos)} more"
+                if self.changed > len(self.changed_photos)
+                else ""
+            )
+            lines += [
+                f"{self.changed} photos changed after their results were made: {', '.join(self.changed_photos)}{more}; "
+                "give another --output for new results of them, or put their old files back"
+            ]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)
 

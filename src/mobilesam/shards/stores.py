@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mobilesam.data.coco import read_coco
 from mobilesam.data.files import FileRef
-from mobilesam.data.layouts import once
 from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.tar import read_tar
 from mobilesam.errors import DataError, first_line
@@ -70,8 +69,8 @@ def read_object(url: str, photos: Path | str | None) -> Iterator[Item]:
     dataset = dataset_of(url)
     readers: dict[str, Callable[[], Iterator[Item]]] = {
         ".tar": lambda: read_tar(url, dataset),
-        ".json": lambda: once(read_coco(url, dataset, photos)),
-        ".txt": lambda: once(read_list(url, dataset)),
+        ".json": lambda: read_coco(url, dataset, photos),
+        ".txt": lambda: read_list(url, dataset),
         ".parquet": lambda: read_parquet(url, dataset),
     }
     suffix = f".{url.rpartition('.')[2]}".lower()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mobilesam.ahead import read_ahead
-from mobilesam.errors import MobileSamError, first_line
+from mobilesam.errors import MissingExtraError, MobileSamError, first_line
 from mobilesam.files import save_json
 from mobilesam.image import within_memory
 from mobilesam.outputs import ALL
@@ -72,6 +72,7 @@ def readable(
         most: photos that wait prepared.
 
     Raises:
+        MissingExtraError: photos of this kind, such as those in Parquet files, cannot be read here.
         OSError: all photos are gone, with their store or their folder; see `mobilesam.shards.lost`.
     """
 
@@ -79,6 +80,8 @@ def readable(
         try:
             with within_memory("the photo"):
                 return prepare(task, task.read())
+        except MissingExtraError:  # of this machine, and no fault of the photo
+            raise
         except (MobileSamError, OSError, ValueError) as error:
             check_store(error, task.photo, task.file.path, [one.file.path for one in shard.tasks])
             return first_line(error)

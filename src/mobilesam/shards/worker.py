@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
-from mobilesam.errors import DataError, MobileSamError, first_line
+from mobilesam.errors import DataError, MissingExtraError, MobileSamError, ModelError, first_line
 from mobilesam.files import save_json
 from mobilesam.outputs import ALL
 from mobilesam.remote import is_lost, is_remote, sizes_under
@@ -80,7 +80,8 @@ def finishing(folder: Path, begin: Begin, *, threads: int | None) -> Iterator[No
         After each shard that this worker wrote.
 
     Raises:
-        ModelError: the model here is not the one of the plan.
+        ModelError: the model here is not the one of the plan, or is damaged.
+        MissingExtraError: an extra is needed.
         DataError: the output's disk is full or gone.
     """
     job, write = begin(folder, threads)
@@ -104,6 +105,7 @@ def work_on(job: Job, index: int, write: Write, claims: Claims) -> bool:
 
     Raises:
         DataError: the output's disk is full or gone, or a store does not answer.
+        ModelError, MissingExtraError: no shard can be worked on here, because of the model or of what is installed.
     """
     name = job.names[index]
     if job.done_file(name).exists() or job.failed_file(name).exists() or not claims.take(name):
@@ -125,6 +127,9 @@ def work_on(job: Job, index: int, write: Write, claims: Claims) -> bool:
         if isinstance(error, OSError) and error.errno in FULL:
             claims.release(name, counts=False)
             raise DataError(f"'{job.folder}' cannot be written: {os.strerror(error.errno or 0)}") from error
+        if isinstance(error, ModelError | MissingExtraError):  # of this machine: every other shard would fail too
+            claims.release(name, counts=False)
+            raise
         if is_lost(error):
             claims.release(name, counts=False)
             raise DataError(f"{first_line(error)}; run the command again when it is there") from error
