@@ -16,8 +16,7 @@ from mobilesam.choices import AnnotatePrompts
 from mobilesam.data.checksums import Listings
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef, Problem
-from mobilesam.distill.config import DistillRecipe
-from mobilesam.distill.embed import read_photos
+from mobilesam.distill.photos import reader_of
 from mobilesam.shards.inputs import find_tasks
 from mobilesam.shards.plan import FOLDERS
 from tests.helpers.annotating import CHOICE
@@ -71,7 +70,7 @@ def test_a_photo_of_another_file_under_the_same_name_is_a_problem(photos) -> Non
 
 def test_a_teacher_embeds_a_photo_of_a_list_once(photos) -> None:
     (photos / "list.txt").write_text("a.png\n*.png\n")
-    found = find_tasks([("list.txt", read_photos(photos / "list.txt", "list", None, DistillRecipe()))], Listings())
+    found = find_tasks([("list.txt", reader_of("upright")(photos / "list.txt", "list", None))], Listings())
     assert [getattr(one, "photo", one) for one in found] == [PhotoId("list", "a.png"), PhotoId("list", "c.png")]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.data.layouts import check_folder, is_known, named, once, read
-from mobilesam.data.photo import Item, PhotoRef
+from mobilesam.data.files import FileRef
+from mobilesam.data.layouts import TWICE, check_folder, is_known, named, read
+from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
 from mobilesam.image import Frame
 from mobilesam.remote import is_remote
 from mobilesam.shards.inputs import Reader, read_input, sources
@@ -21,8 +22,7 @@ def reader_of(unclear_frame: Frame) -> Reader:
     def read_photos(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
         if path.suffix.lower() in (".tar", ".json") or (path.is_dir() and is_known(path)):
             return read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame)
-        found = read_input(path, dataset, photos)
-        return found if path.is_dir() else once(found)
+        return read_input(path, dataset, photos)
 
     return read_photos
 
@@ -39,7 +39,7 @@ def list_photos(config: DataConfig) -> Iterator[Item]:
     if config.photos and not any(map(is_remote, patterns)):
         check_folder(patterns, "'data.photos'")
     for _, items in sources(patterns, config.photos or None, reader_of(config.unclear_frame)):
-        for item in map(named, items):
+        for item in _once(map(named, items)):
             if isinstance(item, PhotoRef):
                 item = replace(
                     item,
@@ -48,3 +48,16 @@ def list_photos(config: DataConfig) -> Iterator[Item]:
                     value_range=config.value_range,
                 )
             yield item
+
+
+def _once(items: Iterable[Item]) -> Iterator[Item]:
+    """Each photo where it is named first, as in the embedding (`shards.repeats.merged`); another file of its name is a
+    problem."""
+    files: dict[PhotoId, FileRef] = {}
+    for item in items:
+        if not isinstance(item, PhotoRef) or item.id not in files:
+            yield item
+        elif item.file != files[item.id]:
+            yield Problem(item.id, TWICE)
+        if isinstance(item, PhotoRef):
+            files.setdefault(item.id, item.file)
