@@ -53,6 +53,31 @@ def test_a_photo_is_not_replaced_by_its_mask_however_its_path_is_written(
     assert (tmp_path / "link.png").is_symlink()
 
 
+@pytest.mark.parametrize("output", ["photos/a.png", "link.png"])
+def test_a_photo_that_standard_input_comes_from_is_not_replaced(
+    run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    (tmp_path / "link.png").symlink_to(photos / "a.png")
+    before = contents(photos)
+    with (photos / "a.png").open() as source:
+        monkeypatch.setattr(sys, "stdin", source)
+        code, _, err = run("segment", "-", *CLICK, "-o", output, "--overwrite")
+    assert (code, "would overwrite" in err) == (2, True)
+    assert contents(photos) == before
+
+
+def test_results_that_are_named_by_standard_input_do_not_replace_it(
+    run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a.png").rename(photos / "stdin_mask.png")
+    before = contents(photos)
+    with (photos / "stdin_mask.png").open() as source:
+        monkeypatch.setattr(sys, "stdin", source)
+        code, _, err = run("segment", "-", *CLICK, "-o", "photos", "--overwrite")
+    assert (code, "would overwrite the input 'standard input'" in err) == (1, True)
+    assert contents(photos) == before
+
+
 def test_files_of_others_stay_unless_overwrite_says_so(run, coffee: Path, tmp_path: Path) -> None:
     for name in ("m.png", "m.json"):
         (tmp_path / name).write_bytes(b"mine")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mobilesam.errors import SettingsError
+from mobilesam.outputs import Outputs
 
 if TYPE_CHECKING:
     from mobilesam.image import Rgb
@@ -59,6 +62,24 @@ class Opening:
 def source_name(photo: Path | str) -> str:
     """The path of a photo, or what stands for it where it comes from standard input."""
     return "stdin" if str(photo) == STDIN else str(photo)
+
+
+def rule_beside(photos: Iterable[Path | str], *, overwrite: bool = False) -> Outputs:
+    """The rule for a command that reads these photos; "-" is the file that standard input comes from, if it is one."""
+    paths = list(photos)
+    rule = Outputs.beside((path for path in paths if str(path) != STDIN), overwrite=overwrite)
+    if STDIN not in map(str, paths) or (key := _of_stdin()) is None:
+        return rule
+    return replace(rule, inputs=rule.inputs | {key}, names={**rule.names, key: "standard input"})
+
+
+def _of_stdin() -> tuple[int, int] | None:
+    """Device and inode of the file that standard input comes from; None where it is none, such as a pipe."""
+    try:
+        state = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or replaced by an object that is no file
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
 
 
 def parse_range(text: str) -> tuple[float, float]:
