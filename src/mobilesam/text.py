@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from mobilesam.errors import DataError, first_line
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, halves of surrogate pairs, U+FFFE and U+FFFF, which no escape of XML can write either."""
 
 
 def decode_text(data: bytes) -> str:
@@ -24,6 +28,11 @@ def decode_text(data: bytes) -> str:
 def encodable(text: str) -> str:
     """The text with what UTF-8 cannot encode written out, such as "\\udcc3" for a byte of a foreign file name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def for_xml(text: str) -> str:
+    """The text with what XML 1.0 cannot hold written out, such as "\\x02"; "<" and "&" are left to be escaped."""
+    return _NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def parse_json(data: bytes) -> Any:
