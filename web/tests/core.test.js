@@ -62,7 +62,7 @@ test("a name in an SVG file is escaped, and what XML forbids in it is visible", 
   const mask = { data: new Uint8Array([1]), width: 1, height: 1 };
   const names = { "a<b": "a&#60;b", "a\u0002b": "a\\u0002b", "\ufffe\ud800": "\\ufffe\\ud800", "ü \u{1f41f}\t": "ü \u{1f41f}\t" };
   for (const [name, written] of Object.entries(names)) {
-    const text = toSvg({ fileName: "a.png", width: 1, height: 1 }, [{ mask, name, colour: "#fff" }]);
+    const text = toSvg({ fileName: "a.png", width: 1, height: 1 }, [{ mask, name, colour: "#fff", score: 1 }]);
     assert.ok(text.includes(`<title>${written}</title>`), text);
   }
 });
