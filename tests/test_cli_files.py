@@ -351,11 +351,12 @@ def test_an_output_that_is_a_file_where_a_folder_is_needed_is_named(run, photos:
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-@pytest.mark.parametrize("workers", ["0", "-3", "99999"])
-def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, workers: str) -> None:
-    code, _, err = run("everything", photos, *QUICK, "-o", "out", "--workers", workers)
+@pytest.mark.parametrize("verb", ["everything", "annotate", "evaluate run", "distill embed"])
+@pytest.mark.parametrize("workers", ["0", "-3", "1025", "99999999999999999999"])
+def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, verb: str, workers: str) -> None:
+    code, _, err = run(*verb.split(), photos, "--workers", workers)
     assert code == 2
-    assert "is not in the range" in err
+    assert "is not in the range 1<=x<=1024" in err
 
 
 def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:

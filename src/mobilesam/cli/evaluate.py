@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilesam.choices import MOST_WORKERS
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
 from mobilesam.cli.photos import Opening
@@ -64,7 +65,7 @@ def run_protocols(
     max_objects: Annotated[int, typer.Option(min=0, help="Use only the N largest objects per photo; 0: all.")] = 0,
     zoom: options.ZoomName = "auto",
     overrides: SearchSettings = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Number of processes.")] = 1,
     output: Output = Path("report.json"),
     worst: Worst = 0,
     overwrite: options.Overwrite = False,

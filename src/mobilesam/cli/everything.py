@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import click
 import typer
 
-from mobilesam.choices import DenseWhere, Form
+from mobilesam.choices import MOST_WORKERS, DenseWhere, Form
 from mobilesam.cli import options
 from mobilesam.cli.photos import check_recursive, count_failures, parse_range
 
@@ -52,7 +52,7 @@ def everything(
         bool | None, typer.Option("--refine", help="Prompt again at the innermost pixel of each mask.")
     ] = None,
     overrides: options.Search = None,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of photos processed in parallel.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Number of photos processed in parallel.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",

@@ -49,10 +49,16 @@ UnclearFrame = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes or actors; default: one for each core, as far as memory goes."),
+    typer.Option(
+        "--workers",
+        min=1,
+        max=choices.MOST_WORKERS,
+        help="Processes or actors; default: one for each core, as far as memory goes.",
+    ),
 ]
 WorkerThreads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Of each worker; default: the cores, divided.")
+    int | None,
+    typer.Option("--threads", min=1, max=choices.MOST_WORKERS, help="Of each worker; default: the cores, divided."),
 ]
 RayAddress = Annotated[str | None, typer.Option("--address", help="Of a running Ray cluster: auto, or HOST:PORT.")]
 Results = Annotated[

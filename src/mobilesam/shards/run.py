@@ -16,6 +16,7 @@ from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.engines.room import default_workers
 from mobilesam.errors import SettingsError
+from mobilesam.settings import check_workers
 from mobilesam.shards.job import Job
 from mobilesam.shards.status import Counter, Status
 from mobilesam.shards.worker import Begin, ShardCrew, redo_missing, tidy
@@ -68,6 +69,8 @@ class Running:
     def __post_init__(self) -> None:
         if self.address is not None and self.engine != "ray":
             raise SettingsError("an address is of a Ray cluster; it needs the engine ray")
+        if self.workers is not None:
+            check_workers(self.workers)
 
     def on(self, device: str, found: str | None = None) -> Running:
         """The same for models on a device; a GPU has one worker unless the user gives another number.
@@ -102,6 +105,7 @@ def run_job(job: Job, begin: Begin, running: Running, report: Report, *, worker_
     workers = running.workers or (1 if running.address else default_workers(worker_mb, todo))
     try:
         if todo:
+            workers = min(workers, todo)  # more would wait for nothing
             run_crew(crew, running.engine, workers, running.threads, running.address, progress.update, running.device)
         status = progress.finish()
     finally:
