@@ -77,7 +77,7 @@ def _is_beyond(found: Any, limit: float) -> bool:
 LARGEST_INT = 2**31 - 1
 LARGEST_LONG = 2**63 - 1
 LARGEST_SIDE = 2**14
-LARGEST_FLOAT = 3e38  # of 32 bits
+LARGEST_FLOAT = 1e30  # products with sizes of photos still fit into 32 bits
 Count = Annotated[int, Range(low=1, limit=LARGEST_INT)]
 CountOrZero = Annotated[int, Range(low=0, limit=LARGEST_INT)]
 LargeCount = Annotated[int, Range(low=1, limit=LARGEST_LONG)]

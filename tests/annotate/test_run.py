@@ -39,15 +39,15 @@ def test_with_torch_the_number_of_threads_is_part_of_the_run(photos, detections,
 def test_there_are_no_more_workers_than_shards(photos, detections, tmp_path, monkeypatch) -> None:
     from mobilesam.shards import run as module
 
-    class Started(Exception):
+    class StartedError(Exception):
         pass
 
     def start(crew: object, engine: str, workers: int, *_: object) -> None:
-        raise Started(workers)
+        raise StartedError(workers)
 
     monkeypatch.setattr(module, "run_crew", start)
     settings = AnnotateSettings(prompts="given", shard_photos=2)
-    with pytest.raises(Started, match="^3$"):
+    with pytest.raises(StartedError, match=r"^3$"):
         annotate(
             [str(photos)],
             tmp_path / "out",

@@ -176,15 +176,15 @@ def test_patterns_are_expanded_and_missing_data_is_named(settings: EvaluateSetti
 def test_there_are_no_more_processes_than_photos(
     settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Started(Exception):
+    class StartedError(Exception):
         pass
 
     def start(workers: int, *_: object) -> None:
-        raise Started(workers)
+        raise StartedError(workers)
 
     monkeypatch.setattr(run_module, "ProcessPoolExecutor", start)
     count = sum(isinstance(item, PhotoRef) for item in find_photos(settings))
-    with pytest.raises(Started, match=f"^{count}$"):
+    with pytest.raises(StartedError, match=f"^{count}$"):
         run(settings, tmp_path / "j", workers=40)
     with pytest.raises(SettingsError, match="'workers' must be"):
         run(settings, tmp_path / "j", workers=10**9)

@@ -102,7 +102,8 @@ def segment_folder(
         The result of each photo; one that cannot be read does not stop the others.
 
     Raises:
-        SettingsError: there is no such form, `workers` is not 1 to 1024, or `value_range` is not two numbers, the lower first.
+        SettingsError: there is no such form, `workers` is not 1 to 1024, or `value_range` is not two numbers, the lower
+            first.
         ImageError: a folder holds no photos.
         OutputError: a file for all photos ("coco", "cvat", "label-studio") was requested, and another's is there.
         DataError: one was requested, and the record of a photo that was finished before is damaged.
