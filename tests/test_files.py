@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -63,6 +64,27 @@ def test_a_strict_umask_holds(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot write .*nowhere"), replacing(tmp_path / "nowhere" / "a.txt"):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
+def test_a_file_that_cannot_be_written_whole_is_named_once_and_keeps_the_number_of_its_error(
+    tmp_path: Path, number: int
+) -> None:
+    inner, outer = tmp_path / "inner.txt", tmp_path / "outer.txt"
+    with (
+        pytest.raises(OSError, match=r"^cannot write '.*inner\.txt': \w") as caught,
+        replacing(outer),
+        replacing(inner),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert (caught.value.errno, "outer" in str(caught.value), list(tmp_path.iterdir())) == (number, False, [])
+
+
+def test_errors_of_what_is_read_meanwhile_stay_as_they_are(tmp_path: Path) -> None:
+    for error in (ConnectionResetError(errno.ECONNRESET, "reset"), FileNotFoundError(errno.ENOENT, "no", "photo.png")):
+        with pytest.raises(OSError) as caught, replacing(tmp_path / "a.txt"):  # noqa: PT011
+            raise error
+        assert caught.value is error
 
 
 def test_pictures_of_every_kind_are_saved(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from mobilesam.choices import MOST_WORKERS, DenseWhere, Form
 from mobilesam.cli import options
-from mobilesam.cli.photos import check_recursive, count_failures, parse_range
+from mobilesam.cli.photos import about, check_recursive, count_failures, parse_range
 
 if TYPE_CHECKING:
     from mobilesam.everything.folder import PhotoResult
@@ -116,7 +116,7 @@ def print_result(result: PhotoResult, as_json: bool) -> None:
     """Print one line about a finished, skipped or failed photo."""
     # An error is only printed here; the exit code is set once all photos are done, in `count_failures`.
     if result.error is not None:
-        typer.echo(f"error: {result.error}", err=True)
+        typer.echo(f"error: {about(result.photo, result.error)}", err=True)
         return
     files = [str(file) for file in result.files]
     if result.skipped:

@@ -64,6 +64,13 @@ def source_name(photo: Path | str) -> str:
     return "stdin" if str(photo) == STDIN else str(photo)
 
 
+def about(photo: Path | str, error: Exception) -> str:
+    """The message of an error, with the photo in front unless it names it."""
+    what = error.strerror if isinstance(error, OSError) and error.filename is None and error.strerror else str(error)
+    name = source_name(photo)
+    return what if name in what else f"'{name}': {what}"
+
+
 def rule_beside(photos: Iterable[Path | str], *, overwrite: bool = False) -> Outputs:
     """The rule for a command that reads these photos; "-" is the file that standard input comes from, if it is one."""
     paths = list(photos)

@@ -16,7 +16,7 @@ from mobilesam.choices import AnnotationForm
 from mobilesam.cli import options
 from mobilesam.cli.annotations import Annotations
 from mobilesam.cli.earlier import result_names
-from mobilesam.cli.photos import Opening, check_recursive, count_failures, rule_beside, source_name
+from mobilesam.cli.photos import Opening, about, check_recursive, count_failures, rule_beside, source_name
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
 from mobilesam.errors import MobileSamError, SettingsError
 from mobilesam.names import output_names
@@ -144,7 +144,7 @@ def segment_all(
             # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read. Settings are not a photo's.
             if len(paths) == 1 or isinstance(error, SettingsError):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {about(path, error)}", err=True)
             failed += 1
         else:
             # Outside the block above: a closed pipe is no fault of this photo, and ends the run.
