@@ -364,3 +364,11 @@ def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) 
     code, _, err = run("segment", "-", *CLICK, "-o", "o.png")
     assert code == 1
     assert "standard input is closed" in err
+
+
+def test_missing_folders_of_an_output_file_are_made(run, coffee: Path, tmp_path: Path) -> None:
+    code, _, err = run("segment", coffee, *CLICK, "-o", "new/folder/m.png")
+    assert (code, (tmp_path / "new" / "folder" / "m.png").exists()) == (0, True), err
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = run("segment", coffee, *CLICK, "-o", "taken/m.png")
+    assert (code, "'taken' is no folder" in err) == (1, True)

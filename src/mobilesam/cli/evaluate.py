@@ -135,6 +135,7 @@ def measure(
     outputs = Outputs.beside([*expand(settings.data), settings.images, settings.model], overwrite=overwrite)
     for file in (output, output.with_suffix(".md")):  # now, and not after hours of work
         outputs.check(file)
+    options.make_folder_of(output)
     journal = output.with_name(output.name + ".journal")
     # Loaded here even if worker processes load their own: the report needs the identity of the model, and a wrong name
     # fails before any photo is read.
@@ -241,7 +242,7 @@ def measure_detections(
     opening = Opening.parse(max_pixels, value_range)
     outputs = Outputs.beside([truth, boxes, images, model], overwrite=overwrite)
     outputs.check(output)  # now, and not after hours of work
-
+    options.make_folder_of(output)
     sam = load(
         model,
         backend=backend,

@@ -94,6 +94,11 @@ def with_output(key: str, output: Path | None, overrides: list[str] | None) -> l
     return [*(overrides or []), *short]
 
 
+def make_folder_of(output: Path) -> None:
+    """Make the folder of an output file, before the work that the file will hold."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+
 def parse_zoom(word: choices.ZoomWord) -> Zoom:
     """The value of --zoom as the library takes it: "auto", True or False."""
     return "auto" if word == "auto" else word == "on"

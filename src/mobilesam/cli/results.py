@@ -63,7 +63,7 @@ class Target:
                 path = self.output if kind == "json" else path.with_suffix(".png")
         else:
             path = (self.folder or Path()) / f"{name}_{kind}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def numbered(self, name: str, kind: str, count: int) -> list[Path]:
