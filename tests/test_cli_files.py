@@ -372,3 +372,13 @@ def test_missing_folders_of_an_output_file_are_made(run, coffee: Path, tmp_path:
     (tmp_path / "taken").write_text("mine")
     code, _, err = run("segment", coffee, *CLICK, "-o", "taken/m.png")
     assert (code, "'taken' is no folder" in err) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make a folder in /proc")
+@pytest.mark.parametrize("verb", ["segment", "everything", "annotate"])
+def test_a_folder_that_cannot_be_made_is_explained(run, coffee: Path, verb: str) -> None:
+    words = {"segment": (*CLICK, "-o", "/proc/x/m.png"), "everything": (*QUICK, "-o", "/proc/x")}
+    code, _, err = run(verb, coffee if verb != "annotate" else coffee.parent, *words.get(verb, ("-o", "/proc/x")))
+    assert code == 1
+    assert "cannot make the folder '/proc/x': " in err
+    assert "give another --output" in err

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilesam.errors import ImageError
-from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.files import make_folder, replacing, save_json, save_picture, save_text
 from mobilesam.outputs import JOURNAL, MARK
 
 
@@ -110,3 +110,15 @@ def test_json_is_one_line(tmp_path: Path) -> None:
     text = save_json({"a": [1, 2]}, tmp_path / "a.json").read_text()
     assert text.count("\n") == 1
     assert json.loads(text) == {"software": MARK, "a": [1, 2]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make a folder in /proc")
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"^cannot make the folder '/proc/x': .*; give another --output$"):
+        make_folder(Path("/proc/x"))
+
+
+def test_a_file_in_the_way_of_a_folder_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "taken")

@@ -54,6 +54,21 @@ def replacing(path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Itera
         os.replace(partial, path)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results, with the folders around it, where it is missing.
+
+    Raises:
+        FileExistsError, NotADirectoryError: a file is there, or in its way.
+        OSError: it cannot be made; names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise type(error)(f"cannot make the folder '{path}': {error.strerror}; give another --output") from error
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Name the file in errors of a full disk, which tell nothing but that it is full; `errno` stays."""

@@ -96,7 +96,9 @@ def with_output(key: str, output: Path | None, overrides: list[str] | None) -> l
 
 def make_folder_of(output: Path) -> None:
     """Make the folder of an output file, before the work that the file will hold."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    from mobilesam.files import make_folder
+
+    make_folder(output.parent)
 
 
 def parse_zoom(word: choices.ZoomWord) -> Zoom:

@@ -56,6 +56,8 @@ class Target:
 
     def path(self, name: str, kind: str) -> Path:
         """Path of one file: --output itself if that names a file, else NAME_KIND.png in that or the current folder."""
+        from mobilesam.files import make_folder
+
         if self.output is not None and self.folder is None:
             path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
             # With a .json output, the other kinds are pictures of the same stem, so they need a suffix of their own.
@@ -63,7 +65,7 @@ class Target:
                 path = self.output if kind == "json" else path.with_suffix(".png")
         else:
             path = (self.folder or Path()) / f"{name}_{kind}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def numbered(self, name: str, kind: str, count: int) -> list[Path]:

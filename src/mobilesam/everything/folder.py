@@ -18,6 +18,7 @@ from mobilesam.errors import DataError, MobileSamError, OutputError, SettingsErr
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import FORMS, JOINT, write, write_joint
+from mobilesam.files import make_folder
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
@@ -123,7 +124,7 @@ def segment_folder(
     if not os.fspath(output).strip():
         raise OutputError("the name of the output folder is empty; give a folder")
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     outputs = Outputs.beside(paths, overwrite=overwrite)
     for form in JOINT.keys() & set(forms):
         outputs.check(output / JOINT[form])
