@@ -161,3 +161,9 @@ def test_whatever_one_photo_raises_it_is_named_and_the_others_are_segmented(
     assert "1 of 2 photos failed" in err
     assert "memory" in err or "it has failed" in err
     assert "b_mask.png" in out
+
+
+@pytest.mark.parametrize("text", ["100,0", "5,5", "nan,1", "0,inf", "1", "a,b"])
+def test_a_range_that_cannot_be_is_named_by_its_option(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--range takes LOW,HIGH, two numbers, the lower first"):
+        parse_range(text)

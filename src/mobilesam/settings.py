@@ -71,7 +71,8 @@ def _is_beyond(found: Any, limit: float) -> bool:
     """Whether a value, or any inside a list or a table, is a finite number above the limit."""
     if isinstance(found, tuple | list | dict):
         return any(_is_beyond(one, limit) for one in (found.values() if isinstance(found, dict) else found))
-    return isinstance(found, Real) and limit < found < math.inf
+    number: Any = found  # a number of numpy may be no int and no float
+    return isinstance(found, Real) and bool(limit < number < math.inf)
 
 
 LARGEST_INT = 2**31 - 1

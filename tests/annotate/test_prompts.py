@@ -160,7 +160,7 @@ def test_one_malformed_prompt_costs_itself_and_is_named(case: Case, wrong: dict[
     case.folder_of("photos", "a.png", "b.png")
     case.ask(file_name="a.png")
     case.ask(**{"file_name": "b.png", **wrong})
-    case.records.append(7)  # type: ignore[arg-type]
+    case.records.append(7)
     case.ask(file_name="b.png")
     assert case.given() == {"photos/a.png": ["0"], "photos/b.png": ["3"]}
     lines = (case.folder / "out" / "problems.jsonl").read_text().splitlines()

@@ -111,7 +111,8 @@ def parse_search(overrides: list[str]) -> EverythingSettings:
 
     for override in overrides:
         if not override.startswith(SECTION):
-            raise typer.BadParameter(f"--set takes {SECTION}NAME=VALUE, found '{override}'")
+            said = f"--set takes {SECTION}NAME=VALUE, such as {SECTION}{override}"
+            raise typer.BadParameter(f"{said}, found '{override}'")
     return options.read_settings(EverythingSettings, {}, [text.removeprefix(SECTION) for text in overrides])
 
 

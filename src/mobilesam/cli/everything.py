@@ -12,6 +12,7 @@ import typer
 from mobilesam.choices import MOST_WORKERS, DenseWhere, Form
 from mobilesam.cli import options
 from mobilesam.cli.photos import about, check_recursive, count_failures, parse_range
+from mobilesam.text import counted
 
 if TYPE_CHECKING:
     from mobilesam.everything.folder import PhotoResult
@@ -124,5 +125,5 @@ def print_result(result: PhotoResult, as_json: bool) -> None:
         text = "finished before, skipped"
     else:
         record = {"num_masks": result.num_masks, "files": files}
-        text = f"{result.num_masks} masks: {', '.join(files)}"
+        text = f"{counted(result.num_masks or 0, 'mask')}: {', '.join(files)}"
     options.say({"photo": result.photo, **record}, f"{result.photo}: {text}", as_json)

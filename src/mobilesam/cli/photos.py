@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -94,7 +95,9 @@ def parse_range(text: str) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:  # not numbers, or not two of them
-        raise typer.BadParameter(f"--range takes LOW,HIGH, found '{text}'") from None
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise typer.BadParameter(f"--range takes LOW,HIGH, two numbers, the lower first, found '{text}'")
     return low, high
 
 

@@ -14,6 +14,7 @@ import typer
 from mobilesam.cli.photos import STDIN, source_name
 from mobilesam.errors import PromptError
 from mobilesam.outputs import Outputs, identity
+from mobilesam.text import counted
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask, Prediction
@@ -194,7 +195,7 @@ def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: 
     if len(kept) == 1:  # one mask: all files fit into its line
         shared, own = [], [[*shared, *own[0]]]
     if shared:
-        typer.echo(f"{', '.join(shared)}: {len(kept)} masks")
+        typer.echo(f"{', '.join(shared)}: {counted(len(kept), 'mask')}")
     for i, (mask, files) in enumerate(zip(kept, own, strict=True), 1):
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"

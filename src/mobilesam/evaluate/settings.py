@@ -13,6 +13,7 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
 from mobilesam.predict.zoom import Zoom
 from mobilesam.settings import CountOrZero, LargeCount, Settings, Side
+from mobilesam.text import unknown as unknown_name
 from mobilesam.tones import check_range
 
 EVERYTHING = "everything"
@@ -68,7 +69,7 @@ class EvaluateSettings(Settings):
         known = (*PROTOCOLS, EVERYTHING)
         unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:
-            raise SettingsError(f"unknown protocol '{', '.join(unknown)}'; known: {', '.join(known)}")
+            raise SettingsError(unknown_name("protocol", ", ".join(unknown), known))
         twice = {name for name in self.protocols if self.protocols.count(name) > 1}
         if twice:
             raise SettingsError(f"protocol named twice: {', '.join(sorted(twice))}")

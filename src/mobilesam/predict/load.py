@@ -21,6 +21,7 @@ from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.runtimes import FIXED, check_format, check_runtime, open_fixed, own_backend
+from mobilesam.text import unknown
 from mobilesam.weights import (
     CHECKPOINTS,
     EMBEDDED,
@@ -79,7 +80,7 @@ def load(
         ('embedded', 384)
     """
     if backend not in get_args(BackendName):
-        raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
+        raise SettingsError(unknown("backend", str(backend), get_args(BackendName)))
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model is a name or a path, not {type(model).__name__}")
     model = hub.located(model, cache_folder, wants_weights=backend == "torch" or device != "cpu")
