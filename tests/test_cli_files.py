@@ -53,6 +53,31 @@ def test_a_photo_is_not_replaced_by_its_mask_however_its_path_is_written(
     assert (tmp_path / "link.png").is_symlink()
 
 
+@pytest.mark.parametrize("output", ["photos/a.png", "link.png"])
+def test_a_photo_that_standard_input_comes_from_is_not_replaced(
+    run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    (tmp_path / "link.png").symlink_to(photos / "a.png")
+    before = contents(photos)
+    with (photos / "a.png").open() as source:
+        monkeypatch.setattr(sys, "stdin", source)
+        code, _, err = run("segment", "-", *CLICK, "-o", output, "--overwrite")
+    assert (code, "would overwrite" in err) == (2, True)
+    assert contents(photos) == before
+
+
+def test_results_that_are_named_by_standard_input_do_not_replace_it(
+    run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a.png").rename(photos / "stdin_mask.png")
+    before = contents(photos)
+    with (photos / "stdin_mask.png").open() as source:
+        monkeypatch.setattr(sys, "stdin", source)
+        code, _, err = run("segment", "-", *CLICK, "-o", "photos", "--overwrite")
+    assert (code, "would overwrite the input 'standard input'" in err) == (1, True)
+    assert contents(photos) == before
+
+
 def test_files_of_others_stay_unless_overwrite_says_so(run, coffee: Path, tmp_path: Path) -> None:
     for name in ("m.png", "m.json"):
         (tmp_path / name).write_bytes(b"mine")
@@ -326,11 +351,12 @@ def test_an_output_that_is_a_file_where_a_folder_is_needed_is_named(run, photos:
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-@pytest.mark.parametrize("workers", ["0", "-3", "99999"])
-def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, workers: str) -> None:
-    code, _, err = run("everything", photos, *QUICK, "-o", "out", "--workers", workers)
+@pytest.mark.parametrize("verb", ["everything", "annotate", "evaluate run", "distill embed"])
+@pytest.mark.parametrize("workers", ["0", "-3", "1025", "99999999999999999999"])
+def test_a_number_of_workers_that_cannot_be_is_refused(run, photos: Path, verb: str, workers: str) -> None:
+    code, _, err = run(*verb.split(), photos, "--workers", workers)
     assert code == 2
-    assert "is not in the range" in err
+    assert "is not in the range 1<=x<=1024" in err
 
 
 def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,3 +364,21 @@ def test_a_closed_standard_input_is_named(run, monkeypatch: pytest.MonkeyPatch) 
     code, _, err = run("segment", "-", *CLICK, "-o", "o.png")
     assert code == 1
     assert "standard input is closed" in err
+
+
+def test_missing_folders_of_an_output_file_are_made(run, coffee: Path, tmp_path: Path) -> None:
+    code, _, err = run("segment", coffee, *CLICK, "-o", "new/folder/m.png")
+    assert (code, (tmp_path / "new" / "folder" / "m.png").exists()) == (0, True), err
+    (tmp_path / "taken").write_text("mine")
+    code, _, err = run("segment", coffee, *CLICK, "-o", "taken/m.png")
+    assert (code, "'taken' is no folder" in err) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make a folder in /proc")
+@pytest.mark.parametrize("verb", ["segment", "everything", "annotate"])
+def test_a_folder_that_cannot_be_made_is_explained(run, coffee: Path, verb: str) -> None:
+    words = {"segment": (*CLICK, "-o", "/proc/x/m.png"), "everything": (*QUICK, "-o", "/proc/x")}
+    code, _, err = run(verb, coffee if verb != "annotate" else coffee.parent, *words.get(verb, ("-o", "/proc/x")))
+    assert code == 1
+    assert "cannot make the folder '/proc/x': " in err
+    assert "give another --output" in err

@@ -14,8 +14,8 @@ import typer
 from PIL import Image
 
 from mobilesam import tones
-from mobilesam.cli.photos import Opening, parse_range
-from mobilesam.errors import ImageError, ModelError
+from mobilesam.cli.photos import Opening, about, parse_range
+from mobilesam.errors import DataError, ImageError, ModelError
 from mobilesam.image import find_photos
 
 CASES = Path(__file__).parent / "cases"
@@ -53,6 +53,29 @@ def test_bad_photos_do_not_end_a_run_and_are_counted(run, verb: str, coffee: Pat
     for photo in photos.iterdir():
         assert (photo.name in err) == (photo.name != "z.png")
     assert f"{count} of {count + 1} photos failed" in err
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_photo_that_the_prompt_does_not_fit_is_named(
+    run, coffee: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    with Image.open(coffee) as image:
+        for name, size in (("a.png", (40, 40)), ("b.png", (600, 400)), ("c.png", (50, 50))):
+            image.resize(size).save(tmp_path / "photos" / name)
+    code, _, err = run("segment", "photos", *CLICK, "-o", "out", *more)
+    assert code == 1
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert [line.partition(": point (290, 120) lies outside")[0] for line in lines] == [
+        "error: 'photos/a.png'",
+        "error: 'photos/c.png'",
+    ]
+
+
+def test_an_error_that_names_its_photo_names_it_once() -> None:
+    assert about("a/b.png", DataError("'a/b.png' is damaged")) == "'a/b.png' is damaged"
+    assert about("a/b.png", DataError("no space")) == "'a/b.png': no space"
+    assert about(Path("a/b.png"), OSError(28, "No space")) == "'a/b.png': No space"
 
 
 def test_the_limit_of_pixels_is_an_option(run, coffee: Path) -> None:
@@ -138,3 +161,9 @@ def test_whatever_one_photo_raises_it_is_named_and_the_others_are_segmented(
     assert "1 of 2 photos failed" in err
     assert "memory" in err or "it has failed" in err
     assert "b_mask.png" in out
+
+
+@pytest.mark.parametrize("text", ["100,0", "5,5", "nan,1", "0,inf", "1", "a,b"])
+def test_a_range_that_cannot_be_is_named_by_its_option(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--range takes LOW,HIGH, two numbers, the lower first"):
+        parse_range(text)

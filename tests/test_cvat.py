@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mobilesam import PhotoMasks, masks, to_cvat
+from mobilesam import PhotoMasks, masks, to_cvat, to_svg
 from mobilesam.errors import SettingsError
 from mobilesam.masks import run_lengths
 from mobilesam.predict.results import Mask
@@ -88,3 +88,20 @@ def test_photos_keep_their_order_names_and_labels() -> None:
 )
 def test_runs_begin_with_background_and_go_row_by_row(rows: list[list[int]], runs: list[int]) -> None:
     assert run_lengths(np.array(rows, bool)) == runs
+
+
+@pytest.mark.parametrize("label", ["a\x02b", "a\ufffeb", "a\udcc3b", "a\x00b\uffff\x1f"])
+def test_characters_that_xml_forbids_are_written_visibly(label: str) -> None:
+    mask = Mask(ARRAYS[0], 0.5)
+    for shape in ("mask", "polygon"):
+        (photo,) = read(to_cvat([PhotoMasks(f"{label}.png", [mask], labels=label)], shape=shape))
+        written = label.encode("unicode_escape").decode()
+        assert (photo["name"], set(photo["labels"])) == (f"{written}.png", {written})
+    svg = ElementTree.fromstring(to_svg([mask], image_path=f"{label}.png"))
+    assert svg[0].attrib["href"] == f"{label}.png".encode("unicode_escape").decode()
+
+
+def test_characters_that_xml_allows_stay_as_they_are() -> None:
+    label = "a\tb\nc\rd ü \U0001f41f"
+    (photo,) = read(to_cvat([PhotoMasks("a.png", [Mask(ARRAYS[0], 0.5)], labels=label)]))
+    assert photo["labels"] == [label]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilesam.errors import ImageError
-from mobilesam.files import replacing, save_json, save_picture, save_text
+from mobilesam.files import make_folder, replacing, save_json, save_picture, save_text
 from mobilesam.outputs import JOURNAL, MARK
 
 
@@ -65,6 +66,27 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EIO])
+def test_a_file_that_cannot_be_written_whole_is_named_once_and_keeps_the_number_of_its_error(
+    tmp_path: Path, number: int
+) -> None:
+    inner, outer = tmp_path / "inner.txt", tmp_path / "outer.txt"
+    with (
+        pytest.raises(OSError, match=r"^cannot write '.*inner\.txt': \w") as caught,
+        replacing(outer),
+        replacing(inner),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert (caught.value.errno, "outer" in str(caught.value), list(tmp_path.iterdir())) == (number, False, [])
+
+
+def test_errors_of_what_is_read_meanwhile_stay_as_they_are(tmp_path: Path) -> None:
+    for error in (ConnectionResetError(errno.ECONNRESET, "reset"), FileNotFoundError(errno.ENOENT, "no", "photo.png")):
+        with pytest.raises(OSError) as caught, replacing(tmp_path / "a.txt"):  # noqa: PT011
+            raise error
+        assert caught.value is error
+
+
 def test_pictures_of_every_kind_are_saved(tmp_path: Path) -> None:
     mask = np.eye(8, dtype=bool)
     assert save_picture(mask, tmp_path / "mask.png") == tmp_path / "mask.png"
@@ -88,3 +110,15 @@ def test_json_is_one_line(tmp_path: Path) -> None:
     text = save_json({"a": [1, 2]}, tmp_path / "a.json").read_text()
     assert text.count("\n") == 1
     assert json.loads(text) == {"software": MARK, "a": [1, 2]}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make a folder in /proc")
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"^cannot make the folder '/proc/x': .*; give another --output$"):
+        make_folder(Path("/proc/x"))
+
+
+def test_a_file_in_the_way_of_a_folder_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "taken")

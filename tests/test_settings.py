@@ -46,7 +46,14 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (DataConfig, {"colour": 1.5}, "'colour' must be"),
     (DataConfig, {"max_stretch": 0.5}, "'max_stretch' must be a number of at least 1, found 0.5"),
     (DataConfig, {"max_rotation": 270.0}, "'max_rotation' must be a number of at least 0 and at most 180, found 270.0"),
-    (DataConfig, {"size_power": float("inf")}, "'size_power' must be a number that is finite, found inf"),
+    (
+        DataConfig,
+        {"size_power": float("inf")},
+        "'size_power' must be a number of at least -10 and at most 10, found inf",
+    ),
+    (DataConfig, {"size_power": 1e308}, "'size_power' must be a number of at least -10 and at most 10, found 1e+308"),
+    (DataConfig, {"masks_per_photo": 10**20}, "an integer of at least 1 and at most 2147483647, found 1000000000"),
+    (DataConfig, {"source_weights": {"a": 1e308}}, "each value a number of at least 0 and at most 1e+30, found {'a'"),
     (
         DataConfig,
         {"source_weights": {"a": -1.0}},
@@ -63,6 +70,8 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (LossConfig, {"scale": 3}, "'scale' must be one of 1, 2, 4, found 3"),
     (LossConfig, {"bce": 0.0, "dice": 0.0, "iou": 0.0}, "'bce' and every other weight of the loss is 0"),
     (OptimConfig, {"lr": 0.0}, "'lr' must be a number above 0, found 0.0"),
+    (OptimConfig, {"lr": 1e308}, "'lr' must be a number above 0 and at most 1e+30, found 1e+308"),
+    (OptimConfig, {"clip_norm": 1e39}, "'clip_norm' must be a number above 0 and at most 1e+30, found 1e+39"),
     (OptimConfig, {"lr": float("nan")}, "'lr' must be a number above 0, found nan"),
     (OptimConfig, {"lr_scale": {"neck": -1.0}}, "'lr_scale' must be a table, each value a number of at least 0"),
     (OptimConfig, {"weight_decay": -1.0}, "'weight_decay' must be a number of at least 0, found -1.0"),
@@ -74,15 +83,28 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
     (RunConfig, {"minutes": -1.0}, "'minutes' must be a number of at least 0, found -1.0"),
     (RunConfig, {"steps": 5, "minutes": 1.0}, "'steps' is 5 and minutes is 1.0, and both say how long"),
     (RunConfig, {"batch_size": 0}, "'batch_size' must be an integer of at least 1, found 0"),
+    (RunConfig, {"batch_size": 10**20}, "'batch_size' must be an integer of at least 1 and at most 2147483647, found"),
+    (RunConfig, {"batch_size": 10**400}, "'batch_size' must be an integer of at least 1 and at most 2147483647, found"),
+    (RunConfig, {"seed": 10**20}, "'seed' must be an integer of at least 0 and at most 9223372036854775807, found 1"),
+    (RunConfig, {"devices": 10**9}, "'devices' must be an integer of at least 1 and at most 1024 or \"auto\", found 1"),
+    (
+        RunConfig,
+        {"workers": 10**20},
+        "'workers' must be an integer of at least 0 and at most 1024, found 1000000000000",
+    ),
     (RunConfig, {"accumulate": 0}, "'accumulate' must be an integer of at least 1, found 0"),
     (RunConfig, {"seed": -1}, "'seed' must be an integer of at least 0, found -1"),
     (RunConfig, {"precision": "x"}, '\'precision\' must be one of "32-true", "bf16-mixed", "16-mixed", "bf16-true", '),
     (RunConfig, {"accelerator": "gpus"}, '\'accelerator\' must be one of "auto", "cpu", "gpu", "cuda", "mps", found'),
-    (RunConfig, {"devices": 0}, "'devices' must be an integer of at least 1 or \"auto\", found 0"),
-    (RunConfig, {"devices": "all"}, "'devices' must be an integer of at least 1 or \"auto\", found 'all'"),
+    (RunConfig, {"devices": 0}, "'devices' must be an integer of at least 1 and at most 1024 or \"auto\", found 0"),
+    (
+        RunConfig,
+        {"devices": "all"},
+        "'devices' must be an integer of at least 1 and at most 1024 or \"auto\", found 'all'",
+    ),
     (RunConfig, {"resident": "yes"}, "'resident' must be true or false or \"auto\", found 'yes'"),
     (RunConfig, {"num_nodes": 0}, "'num_nodes' must be an integer of at least 1, found 0"),
-    (RunConfig, {"workers": -1}, "'workers' must be an integer of at least 0, found -1"),
+    (RunConfig, {"workers": -1}, "'workers' must be an integer of at least 0 and at most 1024, found -1"),
     (RunConfig, {"log_every": 0}, "'log_every' must be an integer of at least 1, found 0"),
     (RunConfig, {"checkpoint_every": 0}, "'checkpoint_every' must be an integer of at least 1, found 0"),
     (PhaseConfig, {"until": 0.0}, "'until' must be a number above 0 and at most 1, found 0.0"),
@@ -135,6 +157,7 @@ WRONG: list[tuple[type[Settings], dict[str, Any], str]] = [
         {"box_nms_thresh": -0.1},
         "'box_nms_thresh' must be a number of at least 0, found -0.1",
     ),
+    (EverythingSettings, {"coarse_factor": 2**31}, "'coarse_factor' must be an integer of at least 1 and at most 2147"),
     (EverythingSettings, {"crop_overlap_ratio": 1.0}, "must be a number of at least 0 and below 1, found 1.0"),
     (EverythingSettings, {"small_share": 2.0}, "'small_share' must be"),
     (EverythingSettings, {"dense_where": "far"}, "'dense_where' must be one of \"small\", \"uncovered\", found 'far'"),
@@ -174,6 +197,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert settings.points_per_side == 8
     with pytest.raises(SettingsError, match="points_per_side"):
         EverythingSettings(points_per_side=np.float32(8))
+
+
+def test_limits_on_bytes_and_pixels_may_be_as_large_as_disks() -> None:
+    assert DataConfig(max_pixels=10**12).max_pixels == 10**12
 
 
 # The classes themselves

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mobilesam.errors import DataError
-from mobilesam.text import decode_text, parse_json
+from mobilesam.text import counted, decode_text, parse_json, unknown
 from tests.helpers.children import in_child
 
 
@@ -29,3 +29,14 @@ for text in (b"[" * 200000, b'{"a":' * 200000):
         print(error)
 """)
     assert "nested too deep" in found
+
+
+def test_an_unknown_name_has_the_nearest_one_as_advice() -> None:
+    assert (
+        unknown("model", "tinny", ["tiny", "base"]) == "unknown model 'tinny'; did you mean 'tiny'? known: tiny, base"
+    )
+    assert unknown("model", "x", iter(["tiny"])) == "unknown model 'x'; known: tiny"
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(count, "mask") for count in (0, 1, 2)] == ["0 masks", "1 mask", "2 masks"]

@@ -52,6 +52,9 @@ ShardForm = Literal["sa1b", "parquet"]
 Engine = Literal["local", "ray"]
 """What runs the workers of `annotate`."""
 
+MOST_WORKERS = 1024
+"""Processes, or threads of each, that a command starts at most on a machine."""
+
 
 def zoom_of(word: ZoomWord) -> Zoom:
     """`Zoom` of its word.

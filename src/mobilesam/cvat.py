@@ -19,6 +19,7 @@ from mobilesam.interchange import PhotoMasks, per_mask, photo_size
 from mobilesam.masks import run_lengths
 from mobilesam.outlines import join, trace
 from mobilesam.outputs import MARK
+from mobilesam.text import for_xml
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask
@@ -30,7 +31,7 @@ def to_cvat(photos: Iterable[PhotoMasks], *, shape: Shape = "mask") -> str:
     """Make the contents of an XML file for CVAT ("CVAT for images 1.1") with the masks of photos.
 
     In CVAT, create a task with these photos and labels, then choose "Upload annotations". CVAT finds each photo by its
-    name.
+    name. Characters that XML cannot hold are written out, such as "\\x02" in a name.
 
     Args:
         photos: with their masks.
@@ -46,7 +47,9 @@ def to_cvat(photos: Iterable[PhotoMasks], *, shape: Shape = "mask") -> str:
     images: list[str] = []
     for i, photo in enumerate(photos):
         height, width = photo_size(photo.masks, photo.original_hw)
-        images.append(f'  <image id="{i}" name={quoteattr(photo.file_name)} width="{width}" height="{height}">')
+        images.append(
+            f'  <image id="{i}" name={quoteattr(for_xml(photo.file_name))} width="{width}" height="{height}">'
+        )
         for mask, label in zip(photo.masks, per_mask(photo.labels, len(photo.masks), "labels"), strict=True):
             group += 1
             images += [f"    {line}" for line in _shapes(mask, label, shape, group)]
@@ -55,7 +58,7 @@ def to_cvat(photos: Iterable[PhotoMasks], *, shape: Shape = "mask") -> str:
 
 
 def _head(names: Sequence[str], count: int) -> list[str]:
-    labels = [f"<label><name>{escape(name)}</name><attributes></attributes></label>" for name in names]
+    labels = [f"<label><name>{_text(name)}</name><attributes></attributes></label>" for name in names]
     return [
         '<?xml version="1.0" encoding="utf-8"?>',
         f"<!-- {MARK} -->",
@@ -69,9 +72,14 @@ def _head(names: Sequence[str], count: int) -> list[str]:
     ]
 
 
+def _text(text: str) -> str:
+    """A text between tags; a parser would read a bare carriage return as the end of a line."""
+    return escape(for_xml(text), {"\r": "&#13;"})
+
+
 def _shapes(mask: Mask, label: str, shape: Shape, group: int) -> list[str]:
     """The elements of one mask; none for an empty one."""
-    common = f'label={quoteattr(label)} source="auto" occluded="0" z_order="0"'
+    common = f'label={quoteattr(for_xml(label))} source="auto" occluded="0" z_order="0"'
     if shape == "polygon":
         outlines = [join([piece]) for piece in trace(mask.array)]
         texts = [";".join(f"{x:.2f},{y:.2f}" for x, y in outline.tolist()) for outline in outlines]

@@ -5,6 +5,7 @@ Nothing of somebody else is replaced; see `mobilesam.outputs`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Numbers of errors that end the writing of an open file."""
 SOURCE = "Photo"
 """Name of the text in a PNG file that says which photo it was made of."""
 
@@ -38,17 +41,45 @@ def replacing(path: str | os.PathLike[str], outputs: Outputs = DEFAULT) -> Itera
 
     Raises:
         OutputError: another's file is there.
-        OSError: the folder does not exist or cannot be written.
+        OSError: the folder does not exist or cannot be written, or the disk is full; names the file.
     """
     path = Path(path)
     outputs.check(path)
     temporaries.sweep(path.parent, again=False)
-    with temporaries.file_for(path) as partial:
+    with _naming(path), temporaries.file_for(path) as partial:
         yield partial
         outputs.check(path)  # again: writing may have taken long
         if outputs is not ALL:  # which needs no journal, since nothing is asked of it
             note(path, partial)
         os.replace(partial, path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, with the folders around it, where it is missing.
+
+    Raises:
+        FileExistsError, NotADirectoryError: a file is there, or in its way.
+        OSError: it cannot be made; names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise type(error)(f"cannot make the folder '{path}': {error.strerror}; give another --output") from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of a full disk, which tell nothing but that it is full; `errno` stays."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None or error.strerror is None:  # None: named already
+            raise
+        named = OSError(f"cannot write '{path}': {error.strerror}")
+        named.errno = error.errno
+        raise named from error
 
 
 def to_picture(picture: Image | NDArray[np.generic]) -> Image:

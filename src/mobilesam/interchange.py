@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mobilesam.draw import COLOURS
 from mobilesam.errors import MissingExtraError, SettingsError
 from mobilesam.outlines import join, trace
+from mobilesam.text import for_xml
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask
@@ -168,7 +169,7 @@ def to_svg(masks: Sequence[Mask], *, original_hw: tuple[int, int] | None = None,
     if image_path is not None:
         from xml.sax.saxutils import quoteattr  # loads urllib and http, which a cold start need not pay for
 
-        lines.append(f"<image href={quoteattr(image_path)} {size}/>")
+        lines.append(f"<image href={quoteattr(for_xml(image_path))} {size}/>")
     for i in sorted(range(len(masks)), key=lambda i: -masks[i].area):
         colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[i % len(COLOURS)])
         style = f'fill="{colour}" fill-opacity="0.5" fill-rule="evenodd"'

@@ -73,7 +73,9 @@ def to_rle(mask: NDArray[np.bool_]) -> Rle:
         DataError: it has another shape, no pixels, or is not Boolean or of whole numbers.
     """
     mask = np.asarray(mask)
-    if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "biu":
+    if mask.ndim == 2 and not mask.size:
+        raise DataError(f"a mask has pixels; found {mask.shape[0]} rows and {mask.shape[1]} columns")
+    if mask.ndim != 2 or mask.dtype.kind not in "biu":
         raise DataError(f"a mask is Boolean, (H, W); found {mask.dtype} {mask.shape} (a Boolean one: logits > 0)")
     turned = cv2.transpose(
         np.ascontiguousarray(mask != 0 if mask.dtype != bool else mask).view(np.uint8)

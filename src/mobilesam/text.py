@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from mobilesam.errors import DataError, first_line
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, halves of surrogate pairs, U+FFFE and U+FFFF, which no escape of XML can write either."""
 
 
 def decode_text(data: bytes) -> str:
@@ -24,6 +29,26 @@ def decode_text(data: bytes) -> str:
 def encodable(text: str) -> str:
     """The text with what UTF-8 cannot encode written out, such as "\\udcc3" for a byte of a foreign file name."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def for_xml(text: str) -> str:
+    """The text with what XML 1.0 cannot hold written out, such as "\\x02"; "<" and "&" are left to be escaped."""
+    return _NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The message about a name that does not exist, with the nearest that does: "unknown model 'x'; known: ..."."""
+    from difflib import get_close_matches  # here, because a cold start needs it only for an error
+
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    advice = f"did you mean '{near[0]}'? " if near else ""
+    return f"unknown {what} '{name}'; {advice}known: {', '.join(names)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: "1 mask", "2 masks"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def parse_json(data: bytes) -> Any:

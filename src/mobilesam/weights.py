@@ -25,6 +25,7 @@ from mobilesam.integrity import file_sha256 as file_sha256  # re-exported: impor
 from mobilesam.model_folder import CHECKPOINTS as CHECKPOINTS
 from mobilesam.model_folder import RUN_WEIGHTS as RUN_WEIGHTS
 from mobilesam.temporaries import sweep
+from mobilesam.text import unknown
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,7 @@ def get_spec(name: str) -> ModelSpec:
         ModelError: lists the known names.
     """
     if name not in MODELS:
-        raise ModelError(
-            f"unknown model '{name}'; known: {', '.join(MODELS)}; or give a checkpoint, a folder or hf://OWNER/NAME"
-        )
+        raise ModelError(f"{unknown('model', name, MODELS)}; or give a checkpoint, a folder or hf://OWNER/NAME")
     return MODELS[name]
 
 

@@ -141,3 +141,44 @@ def test_a_photo_of_a_tar_is_found_by_its_stem_and_two_suffixes_are_refused(case
         case.given()
     case.records.pop()
     assert case.given() == {"s/photo_00": ["0"], "s/photo_01": ["1"]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bbox": [float("nan"), 2, 30, 30]},
+        {"bbox": [1, 2, 3]},
+        {"bbox": ["a", 1, 2, 3]},
+        {"bbox": [1e308, 2, 1e308, 3]},
+        {"bbox": None},
+        {"bbox": None, "point": [float("inf"), 1]},
+        {"file_name": None, "image_id": None},
+        {"file_name": None, "image_id": [1]},
+    ],
+)
+def test_one_malformed_prompt_costs_itself_and_is_named(case: Case, wrong: dict[str, Any]) -> None:
+    case.folder_of("photos", "a.png", "b.png")
+    case.ask(file_name="a.png")
+    case.ask(**{"file_name": "b.png", **wrong})
+    case.records.append(7)
+    case.ask(file_name="b.png")
+    assert case.given() == {"photos/a.png": ["0"], "photos/b.png": ["3"]}
+    lines = (case.folder / "out" / "problems.jsonl").read_text().splitlines()
+    assert [json.loads(line)["photo"] for line in lines] == ["boxes.json/prompt 1", "boxes.json/prompt 2"]
+    assert all("malformed" in json.loads(line)["reason"] for line in lines)
+
+
+def test_a_file_whose_every_prompt_is_malformed_is_refused_by_the_first(case: Case) -> None:
+    case.folder_of("photos", "a.png")
+    for box in ([1, 2, 3], [4]):
+        case.ask(file_name="a.png", bbox=box)
+    with pytest.raises(DataError, match=r"holds no prompt that can be used, 2 are malformed; prompt 0 is malformed: "):
+        case.given()
+
+
+def test_a_photo_whose_only_prompt_is_malformed_is_no_place_without_a_photo(case: Case) -> None:
+    case.folder_of("photos", "a.png")
+    case.ask(file_name="a.png")
+    case.ask(file_name="elsewhere.png", bbox=[1])
+    assert case.given() == {"photos/a.png": ["0"]}
+    assert len((case.folder / "out" / "problems.jsonl").read_text().splitlines()) == 1

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from mobilesam.annotate.job import ModelChoice
 from mobilesam.annotate.run import annotate, fastest_batch, worker_mb
 from mobilesam.annotate.settings import AnnotateSettings
+from mobilesam.errors import SettingsError
 from mobilesam.shards.job import open_record
 from mobilesam.shards.run import Running
 from tests.helpers.annotating import CHOICE
@@ -31,3 +34,31 @@ def test_with_torch_the_number_of_threads_is_part_of_the_run(photos, detections,
     asked = ([str(photos)], tmp_path / "out")
     job = annotate(*asked, choice=CHOICE, prompts=None)
     assert (job.asked["threads"], job.model_choice.threads) == (1, 1)  # type: ignore[attr-defined]
+
+
+def test_there_are_no_more_workers_than_shards(photos, detections, tmp_path, monkeypatch) -> None:
+    from mobilesam.shards import run as module
+
+    class StartedError(Exception):
+        pass
+
+    def start(crew: object, engine: str, workers: int, *_: object) -> None:
+        raise StartedError(workers)
+
+    monkeypatch.setattr(module, "run_crew", start)
+    settings = AnnotateSettings(prompts="given", shard_photos=2)
+    with pytest.raises(StartedError, match=r"^3$"):
+        annotate(
+            [str(photos)],
+            tmp_path / "out",
+            choice=CHOICE,
+            settings=settings,
+            prompts=detections,
+            running=Running(workers=40),
+        )
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1025, 10**12, 1.5])
+def test_a_number_of_workers_that_cannot_be_is_refused(workers) -> None:
+    with pytest.raises(SettingsError, match="'workers' must be an integer of at least 1 and at most 1024"):
+        Running(workers=workers)

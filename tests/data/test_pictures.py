@@ -55,3 +55,55 @@ def test_a_mask_of_one_object_has_its_band_that_does_not_count(tmp_path: Path) -
     np.testing.assert_array_equal(from_rle(cache.rle(shape, (2, 3))), labels == 255)
     np.testing.assert_array_equal(from_rle(cache.ignored(shape)), labels == 128)
     assert cache.ignored(PixelShape(shape.file)) is None
+
+
+SOFT = np.array([[0, 0.5, 0.9], [1, np.nan, 0], [-2, 1e-9, np.inf]], np.float32)
+"""Floating-point values whose object is every finite one but 0."""
+
+
+def test_a_mask_of_floating_point_values_is_all_that_is_not_zero(tmp_path: Path) -> None:
+    Image.fromarray(SOFT).save(tmp_path / "a.tif")
+    mask = PixelShape(FileRef(str(tmp_path / "a.tif"))).mask((3, 3))
+    np.testing.assert_array_equal(mask, np.isfinite(SOFT) & (SOFT != 0))
+
+
+@pytest.mark.parametrize("ignore", [128, 1, 255])
+def test_floating_point_values_keep_the_band_that_does_not_count(tmp_path: Path, ignore: int) -> None:
+    Image.fromarray(np.array([[0, ignore, 0.5]], np.float32)).save(tmp_path / "a.tif")
+    shape = PixelShape(FileRef(str(tmp_path / "a.tif")), None, ignore)
+    band = shape.ignored()
+    assert band is not None
+    assert (shape.mask((1, 3)).tolist(), band.tolist()) == ([[False, False, True]], [[False, True, False]])
+
+
+def test_labels_of_floating_point_values_are_whole_numbers_or_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 1, 70000]], np.float32)).save(tmp_path / "a.tif")
+    assert shapes.label_pixels(FileRef(str(tmp_path / "a.tif"))).tolist() == [[0, 1, 70000]]
+    for wrong in (0.5, np.nan, np.inf, 1e30, -1e10):
+        Image.fromarray(np.array([[0, 1, wrong]], np.float32)).save(tmp_path / "b.tif")
+        with pytest.raises(DataError, match=r"b\.tif: labels are whole numbers, found .*; save it with 8 or 16 bits"):
+            shapes.label_pixels(FileRef(str(tmp_path / "b.tif")))
+
+
+def test_a_palette_with_an_opaque_channel_is_read_as_one_without(tmp_path: Path) -> None:
+    indexed = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "P")
+    indexed.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    indexed.save(tmp_path / "p.tif")
+    indexed.convert("PA").save(tmp_path / "pa.tif")
+    with Image.open(tmp_path / "pa.tif") as image:
+        assert image.mode == "PA"
+    for read in (shapes.label_pixels, shapes.object_pixels):
+        without, opaque = (read(FileRef(str(tmp_path / name))) for name in ("p.tif", "pa.tif"))
+        np.testing.assert_array_equal(opaque, without)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "LA", "CMYK"])
+def test_the_object_of_a_picture_of_other_modes_is_all_that_is_not_black(tmp_path: Path, mode: str) -> None:
+    grey = Image.fromarray(np.array([[0, 1, 200]], np.uint8))
+    picture = grey.convert("RGB").convert(mode) if mode == "CMYK" else grey.convert(mode)
+    if mode == "I;16B":
+        picture = Image.fromarray(np.array([[0, 1, 200]], ">u2"))
+    picture.save(tmp_path / "a.tif")
+    file = FileRef(str(tmp_path / "a.tif"))
+    assert PixelShape(file).mask((1, 3)).tolist() == [[False, True, True]]
+    assert shapes.label_pixels(file).tolist() == [[0, 1, 200]]

@@ -113,6 +113,31 @@ def test_run_writes_report_tables_and_worst_cases(run, shard: Path, tmp_path: Pa
     assert run("evaluate", "run", tmp_path / "none.tar")[0] == 1
 
 
+def test_missing_folders_of_the_report_are_made(run, shard: Path) -> None:
+    code, _, err = run("evaluate", shard, "-p", "box", "--max-objects", "1", "-o", "new/folder/r.json")
+    assert (code, Path("new/folder/r.md").exists()) == (0, True), err
+
+
+def test_the_folder_of_a_report_on_detections_is_made_before_the_work(run, tmp_path: Path) -> None:
+    run("evaluate", "detections", "none.json", "none.json", "--images", tmp_path, "-o", "new/folder/r.json")
+    assert Path("new/folder").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("compare", "none.json", "none.json"), "the report 'none.json' cannot be read: No such file or directory"),
+        (("detection", "a.json", "b.json"), "'detection' is no subcommand and no file; did you mean 'detections'?"),
+        (("run", "x", "-p", "bx"), "unknown protocol 'bx'; did you mean 'box'? known: "),
+        (("run", "x", "-p", "everything", "--set", "points_per_side=4"), "such as everything.points_per_side=4"),
+    ],
+)
+def test_what_is_misspelt_or_missing_is_told_as_it_should_be(run, words: tuple[str, ...], message: str) -> None:
+    code, _, err = run("evaluate", *words)
+    assert code != 0
+    assert message in " ".join(err.split())
+
+
 def test_a_bare_call_means_run(run, shard: Path) -> None:
     for words in ((shard, "-p", "box"), ("-p", "box", shard), ("run", shard, "-p", "box")):
         code, out, _ = run("evaluate", *words, "--max-objects", "1", "--json", "-o", "r.json")

@@ -187,6 +187,23 @@ def test_patterns_are_expanded_and_missing_data_is_named(settings: EvaluateSetti
         list(find_photos(replace(settings, data=("none.tar",))))
 
 
+def test_there_are_no_more_processes_than_photos(
+    settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StartedError(Exception):
+        pass
+
+    def start(workers: int, *_: object) -> None:
+        raise StartedError(workers)
+
+    monkeypatch.setattr(run_module, "ProcessPoolExecutor", start)
+    count = sum(isinstance(item, PhotoRef) for item in find_photos(settings))
+    with pytest.raises(StartedError, match=f"^{count}$"):
+        run(settings, tmp_path / "j", workers=40)
+    with pytest.raises(SettingsError, match="'workers' must be"):
+        run(settings, tmp_path / "j", workers=10**9)
+
+
 def start_nothing(settings: EvaluateSettings) -> None:
     """In place of loading the models."""
 

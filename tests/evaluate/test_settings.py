@@ -15,7 +15,7 @@ PLAIN = EvaluateSettings(data=("x",), protocols=("box",))
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"protocols": ("boxes",)}, "unknown protocol 'boxes'; known: box"),
+        ({"protocols": ("boxes",)}, "unknown protocol 'boxes'; did you mean 'box'\\? known: box"),
         ({"protocols": ()}, "unknown protocol"),
         ({"protocols": ("box", "box")}, "twice: box"),
         ({"protocols": ("teacher",)}, "--teacher"),

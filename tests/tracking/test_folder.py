@@ -55,7 +55,7 @@ def test_every_form_is_written_and_tells_the_same(run, clip: Path) -> None:
     code, out, err = run("track", clip, *BOXES, *SMALL, *forms, "-o", "out")
     assert code == 0, err
     assert "clip: 5 frames" in out
-    assert "object 1 is lost in frames 2" in err
+    assert "object 1 is lost in frame 2" in err
     indexed = [np.asarray(Image.open(f"out/Annotations/clip/{i:05}.png")) for i in range(5)]
     with Image.open("out/Annotations/clip/00000.png") as picture:
         assert picture.mode == "P"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from mobilesam.train import state
 from mobilesam.train.config import TrainRecipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.learning_config import OptimConfig
-from mobilesam.train.loop import Runner, is_guarded
+from mobilesam.train.loop import Runner, is_guarded, make_draws
 from mobilesam.train.optim import Ema, Guard, build_optimizer
 from mobilesam.train.run_config import PhaseConfig, RunConfig
 from mobilesam.train.schedule import Schedule, Stopwatch
@@ -403,3 +404,12 @@ def test_a_run_in_a_folder_of_data_replaces_no_annotation(run, tmp_path: Path) -
         code, _, err = run("train", "r.toml", "-o", "set", *more)
         assert (code, "lies in the input folder 'set'" in err) == (1, True), err
     assert (tmp_path / "set" / "recipe.json").read_text() == before
+
+
+@pytest.mark.parametrize("seed", [0, 10**10, 2**63 - 1])
+def test_every_seed_that_a_recipe_may_have_gives_draws_of_its_own(seed: int) -> None:
+    fabric: Any = SimpleNamespace(device="cpu", global_rank=0)
+    schedule: Any = SimpleNamespace(rounds=lambda number: 1)
+    draws = [make_draws(given, 3, fabric, schedule) for given in (seed, seed, abs(seed - 1))]
+    one, again, other = (torch.rand(4, generator=draw.own).tolist() for draw in draws)
+    assert one == again != other

@@ -7,6 +7,7 @@ import { enclosureOf, lowerOutside } from "../../src/mobilesam/web/static/core/e
 import { areasOf, extentOf, indexOf, nextExtent, roughAreas } from "../../src/mobilesam/web/static/core/extents.js";
 import { stability, suppress } from "../../src/mobilesam/web/static/core/filters.js";
 import { History } from "../../src/mobilesam/web/static/core/history.js";
+import { toSvg } from "../../src/mobilesam/web/static/core/interchange.js";
 import { boxOf } from "../../src/mobilesam/web/static/core/logits.js";
 import { joined, svgPath, tracePieces } from "../../src/mobilesam/web/static/core/outlines.js";
 import { boxFrom, decoderInputs } from "../../src/mobilesam/web/static/core/prompts.js";
@@ -56,6 +57,15 @@ test("pixels that touch at a corner are one piece, and a hole belongs to the pie
   assert.equal(ring.length, 2);
   assert.deepEqual(ring.map((piece) => piece.holes.length), [1, 0]);
   assert.equal(area(joined(ring[0])), 16);
+});
+
+test("a name in an SVG file is escaped, and what XML forbids in it is visible", () => {
+  const mask = { data: new Uint8Array([1]), width: 1, height: 1 };
+  const names = { "a<b": "a&#60;b", "a\u0002b": "a\\u0002b", "\ufffe\ud800": "\\ufffe\\ud800", "ü \u{1f41f}\t": "ü \u{1f41f}\t" };
+  for (const [name, written] of Object.entries(names)) {
+    const text = toSvg({ fileName: "a.png", width: 1, height: 1 }, [{ mask, name, colour: "#fff", score: 1 }]);
+    assert.ok(text.includes(`<title>${written}</title>`), text);
+  }
 });
 
 test("outlines for the screen close along the photo's border", () => {

@@ -57,7 +57,7 @@ class PromptFile:
         path: a COCO annotation file, a list of detections (COCO's result format), or a .parquet file.
 
     Raises:
-        DataError: it cannot be read, holds no prompts, or a record is malformed; names the first.
+        DataError: it cannot be read, or holds no prompt that can be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,12 +65,18 @@ class PromptFile:
         self.asks: dict[Place, list[Ask]] = defaultdict(list)
         self.named: dict[int | str, str] = {}
         """Image id → the name that the file gives it."""
+        self.problems: list[Problem] = []
+        """The malformed prompts, which cost themselves alone."""
         records, names = read_records(path)
         for i, record in enumerate(records):
             try:
                 self._add(record, names)
             except MALFORMED as error:
-                raise DataError(f"'{path}': prompt {i} is malformed: {reason(error)}") from error
+                self.problems.append(Problem(PhotoId(path.name, f"prompt {i}"), f"malformed: {reason(error)}"))
+        if not self.asks and self.problems:
+            first = self.problems[0]
+            why = f"{first.id.path} is {first.reason}"
+            raise DataError(f"'{path}' holds no prompt that can be used, {len(self.problems)} are malformed; {why}")
         if not self.asks:
             raise DataError(f"'{path}' holds no prompts")
 
@@ -78,10 +84,14 @@ class PromptFile:
         """Sort in one record, under the photo's name where it is known, else under its id."""
         name = record.get("file_name")
         key = image_key(record["image_id"]) if name is None else None
-        if key is not None and key in names:
-            name = self.named[key] = slashed(names[key])
-        place: Place = ("name", slashed(name)) if key is None or name is not None else ("id", key)
-        self.asks[place].append(to_ask(record, len(self.asks[place])))
+        own = slashed(names[key]) if key is not None and key in names else None
+        place: Place = (
+            ("id", key) if key is not None and own is None else ("name", slashed(name) if own is None else own)
+        )
+        ask = to_ask(record, len(self.asks.get(place, ())))
+        if key is not None and own is not None:
+            self.named[key] = own
+        self.asks[place].append(ask)
 
     def give(self, found: Iterable[Task | Problem], folder: Path) -> Iterator[Task | Problem]:
         """The photos with their prompts. All photos are looked at first, since a name or an id may fit several.
@@ -110,6 +120,7 @@ class PromptFile:
                 else:
                     dataset, path, why = record
                     yield Problem(PhotoId(dataset, path), why)
+        yield from self.problems
         yield from self._unmatched(claims)
 
     def places(self, task: Task) -> Iterator[tuple[Place, int]]:
@@ -219,6 +230,8 @@ def to_ask(record: dict[str, Any], number: int) -> Ask:
     if box is not None and fits(tuple(box), Box):
         x, y, width, height = map(float, box)
         corners, xy = (x, y, x + width, y + height), None
+        if not fits(corners, Box):
+            raise DataError(f"its bbox ends beyond every number: {box!r:.80}")
     elif point is not None and fits(tuple(point), Point):
         corners, xy = None, (float(point[0]), float(point[1]))
     else:

@@ -9,7 +9,7 @@ from mobilesam.choices import AnnotatePrompts, Frame, ShardForm, Zoom, zoom_of, 
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
 from mobilesam.recipe import from_dict
-from mobilesam.settings import Count, CountOrZero, Settings
+from mobilesam.settings import Count, CountOrZero, LargeCount, Settings
 from mobilesam.tones import check_range
 
 
@@ -27,7 +27,7 @@ class AnnotateSettings(Settings):
     """Second looks at small boxes, as in `mobilesam.ImageEmbedding.predict`."""
     zoom_batch: CountOrZero = 0
     """Regions of second looks in a call of the encoder, gathered across photos; 0: what is fastest with the backend."""
-    max_pixels: Count = MAX_PIXELS
+    max_pixels: LargeCount = MAX_PIXELS
     """Larger photos are refused."""
     value_range: tuple[float, float] | None = None
     """The values that become black and white in photos of more than 8 bits; see `mobilesam.image.open_photo`."""

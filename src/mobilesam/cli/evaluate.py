@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam.choices import zoom_of
+from mobilesam.choices import MOST_WORKERS, zoom_of
 from mobilesam.cli import options
 from mobilesam.cli.groups import RunByDefault
 from mobilesam.cli.photos import Opening
@@ -65,7 +65,7 @@ def run_protocols(
     max_objects: Annotated[int, typer.Option(min=0, help="Use only the N largest objects per photo; 0: all.")] = 0,
     zoom: options.ZoomName = "auto",
     overrides: SearchSettings = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Number of processes.")] = 1,
     output: Output = Path("report.json"),
     worst: Worst = 0,
     overwrite: options.Overwrite = False,
@@ -111,7 +111,8 @@ def parse_search(overrides: list[str]) -> EverythingSettings:
 
     for override in overrides:
         if not override.startswith(SECTION):
-            raise typer.BadParameter(f"--set takes {SECTION}NAME=VALUE, found '{override}'")
+            said = f"--set takes {SECTION}NAME=VALUE, such as {SECTION}{override}"
+            raise typer.BadParameter(f"{said}, found '{override}'")
     return options.read_settings(EverythingSettings, {}, [text.removeprefix(SECTION) for text in overrides])
 
 
@@ -135,6 +136,7 @@ def measure(
     outputs = Outputs.beside([*expand(settings.data), settings.images, settings.model], overwrite=overwrite)
     for file in (output, output.with_suffix(".md")):  # now, and not after hours of work
         outputs.check(file)
+    options.make_folder_of(output)
     journal = output.with_name(output.name + ".journal")
     # Loaded here even if worker processes load their own: the report needs the identity of the model, and a wrong name
     # fails before any photo is read.
@@ -241,7 +243,7 @@ def measure_detections(
     opening = Opening.parse(max_pixels, value_range)
     outputs = Outputs.beside([truth, boxes, images, model], overwrite=overwrite)
     outputs.check(output)  # now, and not after hours of work
-
+    options.make_folder_of(output)
     sam = load(
         model,
         backend=backend,

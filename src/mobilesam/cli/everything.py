@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import click
 import typer
 
-from mobilesam.choices import DenseWhere, Form
+from mobilesam.choices import MOST_WORKERS, DenseWhere, Form
 from mobilesam.cli import options
-from mobilesam.cli.photos import check_recursive, count_failures, parse_range
+from mobilesam.cli.photos import about, check_recursive, count_failures, parse_range
+from mobilesam.text import counted
 
 if TYPE_CHECKING:
     from mobilesam.everything.folder import PhotoResult
@@ -52,7 +53,7 @@ def everything(
         bool | None, typer.Option("--refine", help="Prompt again at the innermost pixel of each mask.")
     ] = None,
     overrides: options.Search = None,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of photos processed in parallel.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Number of photos processed in parallel.")] = 1,
     model: options.Model = "embedded",
     backend: options.BackendName = "auto",
     precision: options.PrecisionName = "float32",
@@ -116,7 +117,7 @@ def print_result(result: PhotoResult, as_json: bool) -> None:
     """Print one line about a finished, skipped or failed photo."""
     # An error is only printed here; the exit code is set once all photos are done, in `count_failures`.
     if result.error is not None:
-        typer.echo(f"error: {result.error}", err=True)
+        typer.echo(f"error: {about(result.photo, result.error)}", err=True)
         return
     files = [str(file) for file in result.files]
     if result.skipped:
@@ -124,5 +125,5 @@ def print_result(result: PhotoResult, as_json: bool) -> None:
         text = "finished before, skipped"
     else:
         record = {"num_masks": result.num_masks, "files": files}
-        text = f"{result.num_masks} masks: {', '.join(files)}"
+        text = f"{counted(result.num_masks or 0, 'mask')}: {', '.join(files)}"
     options.say({"photo": result.photo, **record}, f"{result.photo}: {text}", as_json)

@@ -48,10 +48,16 @@ UnclearFrame = Annotated[
 Device = Annotated[str, typer.Option(help="cpu, or a GPU as the backend names it.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes or actors; default: one for each core, as far as memory goes."),
+    typer.Option(
+        "--workers",
+        min=1,
+        max=choices.MOST_WORKERS,
+        help="Processes or actors; default: one for each core, as far as memory goes.",
+    ),
 ]
 WorkerThreads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Of each worker; default: the cores, divided.")
+    int | None,
+    typer.Option("--threads", min=1, max=choices.MOST_WORKERS, help="Of each worker; default: the cores, divided."),
 ]
 RayAddress = Annotated[str | None, typer.Option("--address", help="Of a running Ray cluster: auto, or HOST:PORT.")]
 Results = Annotated[
@@ -85,6 +91,13 @@ def with_output(key: str, output: Path | None, overrides: list[str] | None) -> l
     # Quoted as JSON, because an override is parsed as TOML: a path with spaces or backslashes must be a string there.
     short = [] if output is None else [f"{key}={json.dumps(str(output))}"]
     return [*(overrides or []), *short]
+
+
+def make_folder_of(output: Path) -> None:
+    """Make the folder of an output file, before the work that the file will hold."""
+    from mobilesam.files import make_folder
+
+    make_folder(output.parent)
 
 
 def read_settings(cls: type[T], given: dict[str, Any], overrides: list[str] | None, option: str = "--set") -> T:

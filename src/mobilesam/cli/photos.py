@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
+import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mobilesam.errors import SettingsError
+from mobilesam.outputs import Outputs
 
 if TYPE_CHECKING:
     from mobilesam.image import Rgb
@@ -61,12 +65,39 @@ def source_name(photo: Path | str) -> str:
     return "stdin" if str(photo) == STDIN else str(photo)
 
 
+def about(photo: Path | str, error: Exception) -> str:
+    """The message of an error, with the photo in front unless it names it."""
+    what = error.strerror if isinstance(error, OSError) and error.filename is None and error.strerror else str(error)
+    name = source_name(photo)
+    return what if name in what else f"'{name}': {what}"
+
+
+def rule_beside(photos: Iterable[Path | str], *, overwrite: bool = False) -> Outputs:
+    """The rule for a command that reads these photos; "-" is the file that standard input comes from, if it is one."""
+    paths = list(photos)
+    rule = Outputs.beside((path for path in paths if str(path) != STDIN), overwrite=overwrite)
+    if STDIN not in map(str, paths) or (key := _of_stdin()) is None:
+        return rule
+    return replace(rule, inputs=rule.inputs | {key}, names={**rule.names, key: "standard input"})
+
+
+def _of_stdin() -> tuple[int, int] | None:
+    """Device and inode of the file that standard input comes from; None where it is none, such as a pipe."""
+    try:
+        state = os.fstat(sys.stdin.fileno())
+    except (OSError, ValueError, AttributeError):  # closed, or replaced by an object that is no file
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISREG(state.st_mode) else None
+
+
 def parse_range(text: str) -> tuple[float, float]:
     """The value of --range, "LOW,HIGH", as two numbers."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:  # not numbers, or not two of them
-        raise typer.BadParameter(f"--range takes LOW,HIGH, found '{text}'") from None
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise typer.BadParameter(f"--range takes LOW,HIGH, two numbers, the lower first, found '{text}'")
     return low, high
 
 

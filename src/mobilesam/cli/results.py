@@ -14,6 +14,7 @@ import typer
 from mobilesam.cli.photos import STDIN, source_name
 from mobilesam.errors import PromptError
 from mobilesam.outputs import Outputs, identity
+from mobilesam.text import counted
 
 if TYPE_CHECKING:
     from mobilesam.predict.results import Mask, Prediction
@@ -56,6 +57,8 @@ class Target:
 
     def path(self, name: str, kind: str) -> Path:
         """Path of one file: --output itself if that names a file, else NAME_KIND.png in that or the current folder."""
+        from mobilesam.files import make_folder
+
         if self.output is not None and self.folder is None:
             path = self.output if len(self.kinds) == 1 else self.output.with_stem(f"{self.output.stem}_{kind}")
             # With a .json output, the other kinds are pictures of the same stem, so they need a suffix of their own.
@@ -63,7 +66,7 @@ class Target:
                 path = self.output if kind == "json" else path.with_suffix(".png")
         else:
             path = (self.folder or Path()) / f"{name}_{kind}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def numbered(self, name: str, kind: str, count: int) -> list[Path]:
@@ -192,7 +195,7 @@ def report(photo: str, model: str, kept: list[Mask], written: Written, as_json: 
     if len(kept) == 1:  # one mask: all files fit into its line
         shared, own = [], [[*shared, *own[0]]]
     if shared:
-        typer.echo(f"{', '.join(shared)}: {len(kept)} masks")
+        typer.echo(f"{', '.join(shared)}: {counted(len(kept), 'mask')}")
     for i, (mask, files) in enumerate(zip(kept, own, strict=True), 1):
         share = 100 * mask.area / mask.array.size
         about = f"score {mask.score:.2f}, {mask.area} px, {share:.1f} % of the photo, box {mask.box_xyxy}"

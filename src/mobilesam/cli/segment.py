@@ -16,11 +16,10 @@ from mobilesam.choices import AnnotationForm, zoom_of
 from mobilesam.cli import options
 from mobilesam.cli.annotations import Annotations
 from mobilesam.cli.earlier import result_names
-from mobilesam.cli.photos import Opening, check_recursive, count_failures, source_name
+from mobilesam.cli.photos import Opening, about, check_recursive, count_failures, rule_beside, source_name
 from mobilesam.cli.results import Box, Prompt, Target, check_output, kinds_of, report, write
 from mobilesam.errors import MobileSamError, SettingsError
 from mobilesam.names import output_names
-from mobilesam.outputs import Outputs
 
 if TYPE_CHECKING:
     from mobilesam.predict.predictor import Predictor
@@ -94,7 +93,7 @@ def segment(
     from mobilesam.image import locate_photos
 
     found = list(locate_photos(photos, recursive=recursive))
-    rule = Outputs.beside((path for path, _ in found), overwrite=overwrite)
+    rule = rule_beside((path for path, _ in found), overwrite=overwrite)
     target = Target(output, kinds_of(output, overlay, cutout, as_json, annotated=bool(forms)), rule)
     annotations = Annotations.parse(cast("list[AnnotationForm]", forms or []), output, label or "object", rule)
     check_output(output, [path for path, _ in found], rule)
@@ -147,7 +146,7 @@ def segment_all(
             # kind of error: 2 for a wrong prompt, 1 for a photo that cannot be read. Settings are not a photo's.
             if len(paths) == 1 or isinstance(error, SettingsError):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {about(path, error)}", err=True)
             failed += 1
         else:
             # Outside the block above: a closed pipe is no fault of this photo, and ends the run.

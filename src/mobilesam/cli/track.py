@@ -13,6 +13,7 @@ from mobilesam.choices import TrackForm
 from mobilesam.cli import options
 from mobilesam.cli.photos import Opening
 from mobilesam.cli.segment import parse_prompt
+from mobilesam.text import counted
 
 if TYPE_CHECKING:
     from mobilesam.tracking.folder import TrackResult
@@ -114,10 +115,11 @@ def print_result(result: TrackResult, as_json: bool) -> None:
     files = [str(file) for file in result.files]
     lost = {str(id): [list(span) for span in spans] for id, spans in result.lost.items()}
     record = {"video": result.name, "num_frames": result.num_frames, "files": files, "lost": lost}
-    options.say(record, f"{result.name}: {result.num_frames} frames: {', '.join(files)}", as_json)
+    options.say(record, f"{result.name}: {counted(result.num_frames, 'frame')}: {', '.join(files)}", as_json)
     if as_json:
         return
     for id, spans in result.lost.items():
         if spans:
             where = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
-            typer.echo(f"object {id} is lost in frames {where}", err=True)
+            noun = "frames" if "," in where or "-" in where else "frame"
+            typer.echo(f"object {id} is lost in {noun} {where}", err=True)

@@ -30,6 +30,7 @@ LOSSY = ("JPEG", "MPO")
 PERHAPS_LOSSY = ("WEBP", "AVIF", "JPEG2000", "HEIF")
 OPAQUE = 255
 COLOURED = 1 << 24  # added to the colours of a label picture
+WHOLE = 1 << 31  # labels that are stored as floating-point values are smaller
 NOISE = 8  # grey values: compression makes the black of a JPEG vary by this much
 
 SLACK = 2  # pixels by which the size of a photo in its annotation may be wrong, as programs round it
@@ -134,13 +135,15 @@ def label_pixels(file: FileRef) -> Labels:
     A colour is 0x1RRGGBB, which no index or grey value equals; black is 0.
 
     Some programs (CVAT, for Pascal VOC) write a colour in place of an index. A colour picture of greys alone is read as
-    grey values.
+    grey values. Floating-point values are taken where all are whole numbers.
 
     Raises:
-        DataError: it is missing or damaged.
+        DataError: it is missing or damaged, or holds fractions.
     """
     with _label_picture(file) as image:
-        if image.mode in ("P", "L", "1", "LA") or image.mode.startswith("I"):
+        if image.mode == "F":
+            return _whole(np.asarray(image), file)
+        if image.mode in ("P", "PA", "L", "1", "LA") or image.mode.startswith("I"):
             return _values(image)
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")), 2, 0)
         if np.array_equal(red, green) and np.array_equal(red, blue):
@@ -157,7 +160,8 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
 
     A picture with transparency, in a channel of its own or of one colour of its palette, is cut out: its opaque part is
     the object. Of a palette, the colours count and not the indices. The noise of a JPEG, and of a WebP, AVIF or
-    JPEG 2000 that is bright enough, is taken out: each pixel becomes 0, 255 or `ignore`, whichever is nearest.
+    JPEG 2000 that is bright enough, is taken out: each pixel becomes 0, 255 or `ignore`, whichever is nearest. Of
+    floating-point values, the object is every finite one that is neither 0 nor `ignore`.
 
     Raises:
         DataError: it is missing, damaged, or a JPEG too dark to tell the object from noise.
@@ -165,7 +169,9 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
     with _label_picture(file) as image:
         if (alpha := _alpha(image)) is not None and alpha.min() < OPAQUE:
             return _nearest(alpha, None)
-        pixels, kind = _of_palette(image) if image.mode == "P" else _values(image), image.format
+        if image.mode == "F":
+            return _not_zero(np.asarray(image), ignore)
+        pixels, kind = _of_palette(image) if image.mode in ("P", "PA") else _values(image), image.format
     brightest = int(pixels.max())
     if kind not in LOSSY and not (kind in PERHAPS_LOSSY and brightest > OPAQUE // 2):
         return pixels
@@ -213,7 +219,7 @@ def _of_palette(image: Image.Image) -> Labels:
 
     The indices, where the colours in use do not tell an object from a black background.
     """
-    indices = np.asarray(image)
+    indices = _values(image)
     colours = np.zeros((1 << 8, 3), np.uint8)
     palette = np.array((image.getpalette("RGB") or [])[: colours.size], np.uint8).reshape(-1, 3)
     colours[: len(palette)] = palette
@@ -226,8 +232,28 @@ def _of_palette(image: Image.Image) -> Labels:
 def _values(image: Image.Image) -> Labels:
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32)
+    if image.mode == "PA":  # which has an index and the transparency
+        return np.asarray(image.getchannel(0))
     pixels = np.asarray(image if image.mode in ("P", "L") else image.convert("RGB"))
     return pixels if pixels.ndim == 2 else pixels.max(axis=2)
+
+
+def _whole(values: NDArray[np.float32], file: FileRef) -> Labels:
+    """Labels (H, W) that a file stores as floating-point values. A DataError where one is no whole number."""
+    is_label = (np.abs(values) < WHOLE) & (values == np.round(values))  # neither holds for NaN
+    if not is_label.all():
+        wrong = float(values[~is_label][0])
+        raise DataError(f"{file.path}: labels are whole numbers, found {wrong:g}; save it with 8 or 16 bits per pixel")
+    return values.astype(np.int32)
+
+
+def _not_zero(values: NDArray[np.float32], ignore: int | None) -> Labels:
+    """The object in floating-point values (H, W): 0 outside, `ignore` where it stands, another number on the object."""
+    on = 1 if ignore != 1 else 2
+    pixels = np.where(np.isfinite(values) & (values != 0), on, 0).astype(np.int32)
+    if ignore is not None:
+        pixels[values == ignore] = ignore
+    return pixels
 
 
 def _nearest(pixels: Labels, ignore: int | None) -> Labels:

@@ -159,5 +159,7 @@ def read_report(path: Path) -> Report:
     try:
         record: Any = parse_json(path.read_bytes())
         return Report.from_dict(record)
-    except (OSError, *MALFORMED) as error:
+    except OSError as error:
+        raise DataError(f"the report '{path}' cannot be read: {error.strerror or error}") from error
+    except MALFORMED as error:
         raise DataError(f"'{path}' is not a report of `mobilesam evaluate run` ({reason(error)})") from error

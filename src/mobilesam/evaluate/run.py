@@ -19,6 +19,7 @@ from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 from mobilesam.processes import peak_mb
+from mobilesam.settings import check_workers
 
 
 def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
@@ -65,8 +66,9 @@ def run(
         DataError: a data set is missing or has no known layout.
         MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
         OutOfMemoryError: a worker process was ended from outside, as systems do that run out of memory.
-        SettingsError: a setting has no effect, or the model does not support it.
+        SettingsError: a setting has no effect, the model does not support it, or there are too many workers.
     """
+    check_workers(workers)
     if EVERYTHING in settings.protocols:
         require_coco_eval()
     items = list(find_photos(settings))
@@ -108,7 +110,8 @@ def compute(
     """
     if not photos:
         return
-    if workers <= 1 or len(photos) < 2:
+    workers = min(workers, len(photos))
+    if workers <= 1:
         yield from ((evaluate_photo(models, photo, settings), peak_mb()) for photo in photos)
         return
     # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.

@@ -12,7 +12,8 @@ from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
 from mobilesam.predict.zoom import Zoom
-from mobilesam.settings import Count, CountOrZero, Settings, Side
+from mobilesam.settings import CountOrZero, LargeCount, Settings, Side
+from mobilesam.text import unknown as unknown_name
 from mobilesam.tones import check_range
 
 EVERYTHING = "everything"
@@ -44,7 +45,7 @@ class EvaluateSettings(Settings):
     """Folder with the photos of a COCO or LVIS file; found near the file if empty."""
     unclear_frame: Frame = "upright"
     """For photos with an EXIF orientation: the orientation of annotations that do not state it."""
-    max_pixels: Count = MAX_PIXELS
+    max_pixels: LargeCount = MAX_PIXELS
     """Larger photos are problems; width times height."""
     value_range: tuple[float, float] | None = None
     """The values that become black and white in photos of more than 8 bits; see `mobilesam.image.open_photo`."""
@@ -68,7 +69,7 @@ class EvaluateSettings(Settings):
         known = (*PROTOCOLS, EVERYTHING)
         unknown = [name for name in self.protocols if name not in known]
         if unknown or not self.protocols:
-            raise SettingsError(f"unknown protocol '{', '.join(unknown)}'; known: {', '.join(known)}")
+            raise SettingsError(unknown_name("protocol", ", ".join(unknown), known))
         twice = {name for name in self.protocols if self.protocols.count(name) > 1}
         if twice:
             raise SettingsError(f"protocol named twice: {', '.join(sorted(twice))}")

@@ -18,10 +18,12 @@ from mobilesam.errors import DataError, MobileSamError, OutputError, SettingsErr
 from mobilesam.everything.generate import segment_everything
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import FORMS, JOINT, write, write_joint
+from mobilesam.files import make_folder
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.predictor import Predictor
+from mobilesam.settings import check_workers
 from mobilesam.text import parse_json
 from mobilesam.tones import check_range
 
@@ -101,7 +103,8 @@ def segment_folder(
         The result of each photo; one that cannot be read does not stop the others.
 
     Raises:
-        SettingsError: there is no such form, or `value_range` is not two numbers, the lower first.
+        SettingsError: there is no such form, `workers` is not 1 to 1024, or `value_range` is not two numbers, the lower
+            first.
         ImageError: a folder holds no photos.
         OutputError: a file for all photos ("coco", "cvat", "label-studio") was requested, and another's is there.
         DataError: one was requested, and the record of a photo that was finished before is damaged.
@@ -114,13 +117,14 @@ def segment_folder(
         (['coffee'], [], 'instances.json')
     """
     check_forms(forms)
+    check_workers(workers)
     value_range = None if value_range is None else check_range(value_range)
     given = list(locate_photos([photos] if isinstance(photos, str | os.PathLike) else photos, recursive=recursive))
     paths = list({absolute(path): os.fspath(path) for path, _ in given}.values())
     if not os.fspath(output).strip():
         raise OutputError("the name of the output folder is empty; give a folder")
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     outputs = Outputs.beside(paths, overwrite=overwrite)
     for form in JOINT.keys() & set(forms):
         outputs.check(output / JOINT[form])

@@ -23,6 +23,7 @@ from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.runtimes import FIXED, check_format, check_runtime, open_fixed, own_backend
+from mobilesam.text import unknown
 from mobilesam.weights import (
     CHECKPOINTS,
     EMBEDDED,
@@ -81,7 +82,7 @@ def load(
         ('embedded', 384)
     """
     if backend not in get_args(BackendName):
-        raise SettingsError(f"unknown backend '{backend}'; known: {', '.join(get_args(BackendName))}")
+        raise SettingsError(unknown("backend", str(backend), get_args(BackendName)))
     threads = check_threads(threads)
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"a model is a name or a path, not {type(model).__name__}")

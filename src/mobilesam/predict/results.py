@@ -102,7 +102,7 @@ class Mask:
         """
         rgb = self.photo if photo is None else open_photo(photo)
         if rgb is None:
-            raise ImageError("this mask comes from a saved embedding; give the photo: mask.cutout(photo)")
+            raise ImageError("this mask keeps no photo to cut from; give the photo: mask.cutout(photo)")
         if rgb.shape[:2] != self.original_hw:
             raise ImageError(f"the photo is {rgb.shape[1]}x{rgb.shape[0]}, the mask {self.original_hw[::-1]}")
         x0, y0, x1, y1 = self.box_xyxy

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from mobilesam.choices import BackendName
 from mobilesam.errors import SettingsError
-from mobilesam.settings import Count, CountOrZero, Positive, Range, Settings
+from mobilesam.settings import Count, CountOrZero, LargeCount, Positive, Range, Settings, Workers
 from mobilesam.tones import check_range
 
 Port = Annotated[int, Range(low=0, high=65535)]
@@ -28,7 +28,7 @@ class ServeSettings(Settings):
     """Secret that each request must carry; empty: none."""
     no_auth: bool = False
     """Allow an address that others can reach without a token."""
-    workers: Annotated[int, Range(low=1, high=256)] = 1
+    workers: Workers = 1
     """Number of processes; with more than 1, embeddings are kept in a shared folder."""
     model: str = "embedded"
     """Name of `mobilesam models`, a checkpoint, or a folder with an exported pair."""
@@ -36,7 +36,7 @@ class ServeSettings(Settings):
     """What runs the model."""
     image_size: int | None = None
     """Side in pixels of the network's square input; None: the model's."""
-    threads: Count | None = None
+    threads: Workers | None = None
     """Threads of each operator of the runtime; None: the processors, divided among slots and workers, less one slot."""
     slots: Count | None = None
     """Requests that compute at the same time; None: the processors, divided among workers, less one that receives and
@@ -46,11 +46,11 @@ class ServeSettings(Settings):
     slot. None: four for each slot."""
     max_requests: Count = 256
     """Requests in progress, uploads included; one more gets 503."""
-    max_bytes: Count = 32 * MEGABYTE
+    max_bytes: LargeCount = 32 * MEGABYTE
     """Largest body of a request, in bytes."""
-    max_buffered: Count = 256 * MEGABYTE
+    max_buffered: LargeCount = 256 * MEGABYTE
     """Bytes of all bodies that are being received; a request above that gets 503."""
-    max_pixels: Count = 50_000_000
+    max_pixels: LargeCount = 50_000_000
     """Largest photo, width times height; checked before it is decoded."""
     value_range: tuple[float, float] | None = None
     """The values that become black and white in photos of more than 8 bits; see docs/photos.md."""
@@ -62,7 +62,7 @@ class ServeSettings(Settings):
     """Jobs of "everything" that wait or run; one more gets 503."""
     kept_jobs: Count = 64
     """Finished jobs whose masks can still be fetched."""
-    cache_bytes: Count = 512 * MEGABYTE
+    cache_bytes: LargeCount = 512 * MEGABYTE
     """Bytes of embeddings with their photos; the longest unused are dropped first."""
     deadline: Positive = 30.0
     """Seconds after which an unfinished request gets 504; jobs and their events have none."""

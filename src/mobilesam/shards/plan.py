@@ -17,7 +17,7 @@ from mobilesam.data.checksums import Listings
 from mobilesam.data.photo import Problem
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import DataError, SettingsError
-from mobilesam.files import replacing, save_json
+from mobilesam.files import make_folder, replacing, save_json
 from mobilesam.outputs import ALL
 from mobilesam.shards.job import (
     FORMAT,
@@ -79,7 +79,7 @@ def make_plan(
         "results": placed(results).rstrip("/") if results else "",
         **asked,
     }
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     # What a start that failed left is no other file.
     others = {path.name for path in output.iterdir() if not path.name.startswith(".")}
     if JOB_FILE not in others and others - {*FOLDERS, MANIFEST_FILE, PROBLEMS_FILE}:

@@ -16,6 +16,7 @@ from mobilesam.choices import Engine
 from mobilesam.engines import run_crew
 from mobilesam.engines.room import default_workers
 from mobilesam.errors import SettingsError
+from mobilesam.settings import check_workers
 from mobilesam.shards.changes import with_changes
 from mobilesam.shards.job import Job
 from mobilesam.shards.status import Counter, Status
@@ -69,6 +70,8 @@ class Running:
     def __post_init__(self) -> None:
         if self.address is not None and self.engine != "ray":
             raise SettingsError("an address is of a Ray cluster; it needs the engine ray")
+        if self.workers is not None:
+            check_workers(self.workers)
 
     def on(self, device: str, found: str | None = None) -> Running:
         """The same for models on a device; a GPU has one worker unless the user gives another number.
@@ -104,6 +107,7 @@ def run_job(job: Job, begin: Begin, running: Running, report: Report, *, worker_
     try:
         before = with_changes(progress.counter.status(), job)
         if todo:
+            workers = min(workers, todo)  # more would wait for nothing
             run_crew(crew, running.engine, workers, running.threads, running.address, progress.update, running.device)
         # Shards that were finished in this call had their photos compared when they were read.
         status = replace(progress.finish(), changed=before.changed, changed_photos=before.changed_photos)

@@ -13,6 +13,7 @@ from mobilesam.model import checkpoint, imagenet
 from mobilesam.model.config import CONFIGS, EfficientNetLiteConfig
 from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.model.sam import Sam
+from mobilesam.text import unknown
 from mobilesam.weights import find_checkpoint
 
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
@@ -35,7 +36,7 @@ def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0
     elif name in CONFIGS:
         model = Sam(CONFIGS[name])
     else:
-        raise SettingsError(f"unknown model '{name}'; known: {', '.join(CONFIGS)}")
+        raise SettingsError(unknown("model", name, CONFIGS))
     if isinstance(start_from, dict):
         for part, source in start_from.items():
             load_part(model, part, source)

@@ -275,7 +275,7 @@ class Runner:
 def make_draws(seed: int, number: int, fabric: Fabric, schedule: Schedule) -> Draws:
     """Random numbers of forward pass `number`; they depend only on (seed, number, process), so nothing is saved."""
     base = seed * 1_000_003 + number
-    own = torch.Generator(fabric.device).manual_seed(base * 1024 + fabric.global_rank)
+    own = torch.Generator(fabric.device).manual_seed((base * 1024 + fabric.global_rank) % 2**63)  # which torch takes
     return Draws(own, schedule.rounds(number))
 
 

@@ -11,6 +11,7 @@ from mobilesam.image import MAX_PIXELS
 from mobilesam.settings import (
     Count,
     Fraction,
+    LargeCount,
     PositiveOrZero,
     Probability,
     Range,
@@ -63,7 +64,7 @@ class DataConfig(Settings):
     unclear_frame: Frame = "upright"
     """For photos with an EXIF orientation whose annotation does not show on which pixels it was drawn: assume the
     upright photo, or the pixels as the file stores them."""
-    max_pixels: Count = MAX_PIXELS
+    max_pixels: LargeCount = MAX_PIXELS
     """Larger photos are skipped; width times height."""
     value_range: tuple[float, float] | None = None
     """The values that become black and white in photos of more than 8 bits; by default docs/photos.md's rules decide
@@ -76,7 +77,7 @@ class DataConfig(Settings):
     """How often a source is drawn, relative to the others; a source that is not named gets `other_weight`."""
     other_weight: PositiveOrZero = 0.5
     """Weight of the sources that `source_weights` does not name."""
-    size_power: Annotated[float, Range()] = 0.0
+    size_power: Annotated[float, Range(low=-10, high=10)] = 0.0
     """Multiply a source's weight by its number of photos to this power: at 0, all sources are drawn equally often."""
     masks_per_photo: Count = 4
     """Masks to prompt per photo; where it has fewer, they repeat."""

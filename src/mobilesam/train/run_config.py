@@ -12,8 +12,11 @@ from mobilesam.settings import (
     Fraction,
     PositiveOrZero,
     Probability,
+    Seed,
     Settings,
     Side,
+    Workers,
+    WorkersOrZero,
 )
 from mobilesam.train.photo_config import check_weights
 
@@ -35,19 +38,19 @@ class RunConfig(Settings):
     """Photos per forward pass, of all processes together."""
     accumulate: Count = 1
     """Forward passes whose gradients are averaged into one step, for larger batches than the memory holds."""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     """Seed of all random numbers."""
     precision: TrainPrecision = "32-true"
     """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
     accelerator: Accelerator = "auto"
     """The hardware to train on; "auto" is a GPU where there is one."""
-    devices: Count | Literal["auto"] = "auto"
+    devices: Workers | Literal["auto"] = "auto"
     """Processes on this machine, one to a GPU; under torchrun as many as it has started. "auto" is one; on a CPU with
     frozen batch statistics (`optim.freeze_batch_norm`) it is one to a core, of one thread each, which is faster than
     one process of many threads. Statistics that are not frozen would be each process's own."""
     num_nodes: Count = 1
     """Machines; above 1 the command is started on each, by torchrun."""
-    workers: CountOrZero = 1
+    workers: WorkersOrZero = 1
     """Processes per machine that load photos, divided among its training processes, at least one for each; with 0 the
     training processes load photos themselves."""
     resident: bool | Literal["auto"] = "auto"

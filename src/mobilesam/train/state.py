@@ -24,7 +24,7 @@ import torch
 
 from mobilesam import outputs, temporaries
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.files import replacing, save_json
+from mobilesam.files import make_folder, replacing, save_json
 from mobilesam.model import checkpoint
 from mobilesam.model.sam import Sam
 from mobilesam.model.torch_file import check_zip, unread
@@ -74,7 +74,7 @@ def begin(output: Path, resume: bool, rule: outputs.Outputs = outputs.DEFAULT) -
         raise SettingsError(f"{output} already holds a run; add --resume to go on, or choose another run.output")
     if resume and not output.is_dir():
         raise SettingsError(f"nothing to resume: {output} does not exist")
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     temporaries.sweep(output)
     # With --resume the user says that the folder is a run's, even if it was killed before its first checkpoint.
     if resume or is_begun(output):

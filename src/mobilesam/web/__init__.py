@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError
+from mobilesam.files import make_folder
 from mobilesam.integrity import check_files, read_card
 from mobilesam.weights import EMBEDDED, get_spec, pair_folder
 
@@ -53,7 +54,7 @@ def write_page(
     source = Path(pair) if pair is not None else pair_folder(get_spec(EMBEDDED))
     check_pair(source)
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     files = {path.relative_to(static_folder()): path for path in page_files()}
     names = [*MODEL_FILES, *(MANY_FILES if (source / contract.MANY_FILE).is_file() else ())]
     files |= {Path(MODEL_FOLDER, name): source / name for name in names}

@@ -73,9 +73,13 @@ export function toSvg(photo, objects) {
   return [...lines, "</svg>", ""].join("\n");
 }
 
+/** What XML 1.0 cannot hold, escaped or not, is written out, such as "\\u0002". */
+const NOT_XML = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
+
 /** @param {string} text */
 function escaped(text) {
-  return text.replace(/[&<>"]/g, (found) => `&#${found.charCodeAt(0)};`);
+  const visible = text.replace(NOT_XML, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return visible.replace(/[&<>"]/g, (found) => `&#${found.charCodeAt(0)};`);
 }
 
 /**
