@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice
+from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice, identify
 from mobilesam.annotate.prompts import PromptFile, annotated_boxes
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.data.checksums import Listings
@@ -48,7 +48,6 @@ def make_plan(
         DataError, SettingsError: as of `shards.plan.make_plan`; or the prompt file cannot be read, or its
             prompts fit several photos.
     """
-    info = predictor.info
     source = "own" if prompts is None else file_sha256(prompts)
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
@@ -63,7 +62,7 @@ def make_plan(
 
     asked = {
         "prompts": source if settings.prompts == "given" else None,
-        "model": {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size},
+        "model": identify(predictor),
         "backend": choice.backend,
         "precision": choice.precision,
         "device": choice.device,
