@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,7 @@ from mobilesam.data.checksums import Listings
 from mobilesam.data.layouts import check_folder
 from mobilesam.data.photo import Problem
 from mobilesam.errors import DataError
+from mobilesam.integrity import file_sha256
 from mobilesam.predict.predictor import Predictor
 from mobilesam.shards import plan
 from mobilesam.shards.inputs import find_tasks, sources
@@ -48,7 +48,7 @@ def make_plan(
         DataError, SettingsError: as of `shards.plan.make_plan`; or the prompt file cannot be read, or its
             prompts fit several photos.
     """
-    source = "own" if prompts is None else file_sha256(prompts)
+    source = "own" if prompts is None else prompts_sha256(prompts)
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
         if photos is not None:
@@ -91,13 +91,13 @@ def with_dropped(found: Iterator[Task | Problem], dropped: list[Problem]) -> Ite
         dropped.clear()
 
 
-def file_sha256(path: Path) -> str:
+def prompts_sha256(path: Path) -> str:
     """Hash of the prompt file.
 
     Raises:
         DataError: it is missing.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise DataError(f"the prompt file '{path}' cannot be read ({error.strerror})") from error
