@@ -58,6 +58,14 @@ def test_a_runtime_without_a_package_of_its_own_has_no_version(
     assert runtime_of(embedded.backend).versions == {}
 
 
+def test_an_embedding_stays_usable_for_files_of_another_precision(
+    coffee_embedding: mobilesam.ImageEmbedding, tmp_path: Path
+) -> None:
+    coffee_embedding.save(tmp_path / "coffee.npz")
+    coarse = opened(tmp_path / "model", "int8")
+    assert coarse.load_embedding(tmp_path / "coffee.npz").array.shape == coffee_embedding.array.shape
+
+
 @pytest.mark.torch
 def test_a_checkpoint_is_stored_as_its_hash_says(tiny_checkpoint: Path) -> None:
     backend = mobilesam.load(tiny_checkpoint).backend
