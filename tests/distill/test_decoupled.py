@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from tests.helpers.distilling import embed_here, history, run, same
-from tests.helpers.scenes import wide_shard, write_shard
+from tests.helpers.scenes import save_picture, wide_shard, write_shard
 
 
 @contextmanager
@@ -132,11 +133,16 @@ def test_padding_counts_only_when_it_was_kept(embedded_recipes) -> None:
 
 
 def test_padding_that_counts_changes_the_loss_of_the_first_step(recipes, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(4):  # twice as wide as high, so that half of the square is padding
+        save_picture(tmp_path / "wide" / f"{i}.png", rng.integers(0, 255, (40, 80, 3)).astype(np.uint8))
+        (tmp_path / "wide" / f"{i}.json").write_text('{"annotations": []}')
     kept = {"keep_padding": True, "path": str(tmp_path / "kept")}
-    embed_here(recipes(store=kept))
+    wide = {"data": {"paths": [str(tmp_path / "wide")]}, "validation": {"photos": 0}, "store": kept}
+    embed_here(recipes(**wide))
     losses = []
     for name, padding in (("with", True), ("without", False), ("again", False)):
-        recipe = recipes(name, store=kept, embedding_loss={"padding": padding}, run={"steps": 1})
+        recipe = recipes(name, **wide, embedding_loss={"padding": padding}, run={"steps": 1})
         run(recipe)
         losses.append(next(line["loss"] for line in history(recipe) if "loss" in line))
     assert losses[1] == pytest.approx(losses[2], rel=1e-6), "the same photos and weights"

@@ -91,7 +91,7 @@ def test_a_report_of_torch_names_no_onnxruntime() -> None:
         precision = "bfloat16"
 
     Torch.__module__ = "mobilesam.model.backend"
-    run = build(SETTINGS, Torch(), [], 1.0).run  # type: ignore[arg-type]
+    run = build(SETTINGS, Torch(), [], 1.0).run
     assert (run.backend, run.precision, run.stored) == ("torch", "bfloat16", "")
     assert "onnxruntime" not in run.versions
 
