@@ -27,6 +27,15 @@ def test_rle_and_polygons_give_the_same_mask_back(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(from_polygons(to_polygons(mask), mask.shape), mask)
 
 
+def test_iou_is_the_shared_part_and_what_two_empty_masks_have_is_said() -> None:
+    a, empty = np.zeros((4, 5), bool), np.zeros((4, 5), bool)
+    a[0, :4] = True
+    b = np.roll(a, 1, axis=1)
+    assert masks.iou(a, b) == 3 / 5
+    assert (masks.iou(a, a), masks.iou(a, empty)) == (1.0, 0.0)
+    assert (masks.iou(empty, empty), masks.iou(empty, empty, both_empty=0.0)) == (1.0, 0.0)
+
+
 def test_rle_is_cocos_and_json_able() -> None:
     rle = to_rle(ring())
     assert rle["size"] == [40, 50]

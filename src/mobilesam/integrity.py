@@ -21,6 +21,11 @@ HASHES = "sha256"
 SOURCE = "source_sha256"
 """Key of model.json: sha256 of the published checkpoint that a pair was converted from."""
 
+CHECKPOINTS = ("onnx", "sam", "anylabeling", "hub")
+"""Formats of `mobilesam export` whose folder holds the graphs with the weights,"""
+EXACT = ("float32", "float16")
+"""in these precisions; there `weights_sha256` is of the numbers as they are stored."""
+
 _BLOCK = 2**20
 _HEAD = 512  # bytes from which the kind of a file is recognised
 _LFS = b"version https://git-lfs"

@@ -66,6 +66,17 @@ def threshold(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     return logits > MASK_THRESHOLD
 
 
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_], *, both_empty: float = 1.0) -> float:
+    """Intersection over union (IoU) of two masks (H, W).
+
+    Args:
+        a, b: the masks.
+        both_empty: the answer where neither has a pixel: by default they are the same mask.
+    """
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else both_empty
+
+
 def to_rle(mask: NDArray[np.bool_]) -> Rle:
     """Encode a mask (H, W) as COCO's compressed run lengths, which JSON can hold.
 

@@ -10,15 +10,17 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.job import AnnotateJob, ModelChoice
 from mobilesam.annotate.plan import make_plan
+from mobilesam.annotate.report import model_row
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import annotate_shard
 from mobilesam.engines.claims import Claims
-from mobilesam.errors import DataError, SettingsError
+from mobilesam.errors import DataError, ModelError, SettingsError
 from mobilesam.shards.job import MANIFEST_FILE, open_job
 from tests.helpers.annotating import CHOICE, plan
 from tests.helpers.scenes import add_member, write_shard
+from tests.helpers.stored import opened
 
 
 def names(job) -> list[list[str]]:
@@ -77,6 +79,29 @@ def test_a_run_of_other_settings_prompts_or_inputs_is_refused(change, photos, de
     else:
         with pytest.raises(SettingsError, match="other inputs"):
             plan(photos / "sub", out, small, detections)
+
+
+def test_another_precision_of_the_same_weights_is_another_model(photos, small, tmp_path) -> None:
+    out = tmp_path / "out"
+    first = plan(photos, out, small, None)
+    coarse = opened(tmp_path / "model", "int8", image_size=256)
+    assert coarse.info.weights_sha256 == small.info.weights_sha256
+    with pytest.raises(SettingsError, match="begun with other model"):
+        plan(photos, out, coarse, None)
+    assert not set(plan(photos, tmp_path / "fresh", coarse, None).names) & set(first.names)
+
+
+def test_a_worker_whose_files_are_of_another_precision_is_refused(photos, small, tmp_path, monkeypatch) -> None:
+    coarse = opened(tmp_path / "model", "int8", image_size=256)
+    cases = ((small, coarse, "'embedded'; give"), (coarse, small, "stored as onnx in int8; give"))
+    for i, (planned, here, words) in enumerate(cases):
+        job = plan(photos, tmp_path / f"out{i}", planned, None)
+        monkeypatch.setattr(ModelChoice, "load", lambda self, threads, here=here: here)
+        with pytest.raises(ModelError, match=words):
+            job.open_model(None)
+        monkeypatch.setattr(ModelChoice, "load", lambda self, threads, planned=planned: planned)
+        assert job.open_model(None) is planned
+    assert model_row(job) == "embedded at 256 px, stored as onnx in int8, onnx"
 
 
 def test_another_folder_of_photos_is_refused_and_a_plan_that_noted_none_is_opened(photos, small, tmp_path) -> None:

@@ -152,10 +152,21 @@ def test_padding_counts_only_when_it_was_kept(embedded_recipes) -> None:
         run(embedded_recipes(embedding_loss={"padding": True}))
 
 
-def test_the_first_forward_of_a_padding_run_differs(recipes, tmp_path: Path) -> None:
+def test_padding_that_counts_changes_the_loss_of_the_first_step(recipes, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(4):  # twice as wide as high, so that half of the square is padding
+        save_picture(tmp_path / "wide" / f"{i}.png", rng.integers(0, 255, (40, 80, 3)).astype(np.uint8))
+        (tmp_path / "wide" / f"{i}.json").write_text('{"annotations": []}')
     kept = {"keep_padding": True, "path": str(tmp_path / "kept")}
-    embed_here(recipes(store=kept))
-    run(recipes("a", store=kept, embedding_loss={"padding": True}, run={"steps": 2}))
+    wide = {"data": {"paths": [str(tmp_path / "wide")]}, "validation": {"photos": 0}, "store": kept}
+    embed_here(recipes(**wide))
+    losses = []
+    for name, padding in (("with", True), ("without", False), ("again", False)):
+        recipe = recipes(name, **wide, embedding_loss={"padding": padding}, run={"steps": 1})
+        run(recipe)
+        losses.append(next(line["loss"] for line in history(recipe) if "loss" in line))
+    assert losses[1] == pytest.approx(losses[2], rel=1e-6), "the same photos and weights"
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
 def test_another_teacher_is_refused(embedded_recipes, tmp_path: Path) -> None:

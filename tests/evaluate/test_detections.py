@@ -106,7 +106,9 @@ def test_boxes_of_other_photos_are_counted(files: tuple[Path, Path], embedded: m
     result = evaluate_detections(embedded, truth, det)
     assert (result.num_boxes_elsewhere, result.num_masks) == (1, 24)
     assert result.to_dict()["num_boxes_elsewhere"] == 1
-    assert json.loads(json.dumps(result.to_dict()))["model"]["name"] == "embedded"
+    written = json.loads(json.dumps(result.to_dict()))
+    assert written["model"]["name"] == "embedded"
+    assert (written["runtime"]["backend"], list(written["runtime"]["versions"])) == ("onnx", ["onnxruntime"])
 
 
 def test_a_photo_that_is_missing_is_a_problem_with_a_name(

@@ -147,7 +147,7 @@ def test_everything_is_measured_per_photo_beside_the_protocols(settings: Evaluat
     assert sum(len(result.rows) for result in results) == 12 * 2
     assert all(one.num_masks >= 1 for one in searches)
     assert {one.num_prompts for one in searches} == {QUICK.points_per_side**2}
-    report = build(both, load_models(both).student.info, results, memory)
+    report = build(both, load_models(both).student.backend, results, memory)
     assert report.everything is not None
     assert (report.everything.num_photos, report.everything.num_objects) == (12, 24)
     means = [report.everything.average_recall[limit].mean for limit in (10, 100, 1000)]

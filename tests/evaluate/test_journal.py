@@ -24,6 +24,7 @@ from mobilesam.predict.backend import Backend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.weights import get_spec, pair_folder
 from tests.helpers.scenes import draw_scene, save_picture, write_shard
+from tests.helpers.stored import opened
 
 
 @pytest.fixture
@@ -97,6 +98,14 @@ def test_files_of_other_precision_in_an_exported_folder_are_another_model(
     card["sha256"] = {**card["sha256"], "encoder.onnx": "0" * 64}
     (tmp_path / "pair" / "model.json").write_text(json.dumps(card))
     assert identify(exported, models) != before
+
+
+def test_files_of_other_precision_are_another_model_also_where_no_folder_is_named(
+    boxes: EvaluateSettings, tmp_path: Path
+) -> None:
+    named = replace(boxes, model="hf://owner/name")  # which lies in the Hub's cache
+    fine, coarse = (Models(opened(tmp_path / precision, precision), None) for precision in ("float32", "int8"))
+    assert identify(named, fine) != identify(named, coarse)
 
 
 def test_an_edited_photo_or_label_is_done_again_and_the_others_are_not(

@@ -17,6 +17,7 @@ from mobilesam.evaluate.records import Candidates, ClicksNeeded, EvaluatedPhoto,
 from mobilesam.evaluate.report import build, read_report, summarise, write
 from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.summaries import MeanClicks, Part, Report
+from tests.helpers.stored import opened
 
 PLAIN = Row(
     protocol="box",
@@ -50,7 +51,7 @@ def make(*rows: Row, found: Search | None = FOUND) -> Report:
         EvaluatedPhoto(photo=PhotoId("one", "a"), is_read=True, rows=rows, left_out=2, search=found),
         EvaluatedPhoto(photo=PhotoId("two", "b"), is_read=False, problems=(Problem(PhotoId("two", "b"), "torn"),)),
     ]
-    return build(SETTINGS, mobilesam.load().info, results, 100.4)
+    return build(SETTINGS, mobilesam.load().backend, results, 100.4)
 
 
 def in_format_1(report: Report) -> dict[str, Any]:
@@ -73,6 +74,26 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     expected = replace(report, settings=json.loads(json.dumps(report.settings)))
     # As text, because a protocol without rows has NaN, which equals itself inside dataclasses only before Python 3.13.
     assert repr(read_report(tmp_path / "r.json")) == repr(expected)
+
+
+def test_a_report_names_the_runtime_that_was_chosen_and_how_the_model_is_stored(tmp_path: Path) -> None:
+    assert SETTINGS.backend == "auto"
+    run = build(SETTINGS, opened(tmp_path / "model", "int8").backend, [], 1.0).run
+    assert (run.backend, run.precision, run.stored) == ("onnx", "float32", "onnx int8")
+    assert list(run.versions) == ["python", "mobilesam", "onnxruntime"]
+    about = to_markdown(replace(make(*ROWS), run=run)).splitlines()[0]
+    assert ", stored as onnx int8, onnx, float32, 1 photos" in about
+
+
+def test_a_report_of_torch_names_no_onnxruntime() -> None:
+    class Torch:
+        info = mobilesam.load().info
+        precision = "bfloat16"
+
+    Torch.__module__ = "mobilesam.model.backend"
+    run = build(SETTINGS, Torch(), [], 1.0).run
+    assert (run.backend, run.precision, run.stored) == ("torch", "bfloat16", "")
+    assert "onnxruntime" not in run.versions
 
 
 def test_rows_are_flat_and_name_their_data_set() -> None:

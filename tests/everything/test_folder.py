@@ -16,6 +16,7 @@ from mobilesam import EverythingSettings, PhotoResult, masks, rle, segment_folde
 from mobilesam.errors import DataError, MobileSamError, ModelError, SettingsError
 from mobilesam.everything import folder as folder_module
 from mobilesam.everything.folder import fingerprint
+from tests.helpers.stored import opened
 from tests.test_cvat import read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -186,6 +187,16 @@ def test_what_is_asked_otherwise_is_done_again(embedded: mobilesam.Predictor) ->
     prints |= {fingerprint(embedded, replace(settings, refine=True), ALL), fingerprint(embedded, settings, ALL[1:])}
     assert len(prints) == 5
     assert fingerprint(embedded, settings, ALL[::-1]) in prints
+
+
+def test_a_photo_of_another_precision_of_the_same_weights_is_done_again(
+    embedded: mobilesam.Predictor, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photos, settings = [two[0]], EverythingSettings(points_per_side=2)
+    coarse = opened(tmp_path / "model", "int8-weights")
+    for sam, is_skipped in ((embedded, False), (coarse, False), (coarse, True), (embedded, False)):
+        (result,) = segment_folder(sam, photos, tmp_path / "out", settings=settings, forms=[]).photos
+        assert result.skipped == is_skipped
 
 
 def test_deep_photos_are_opened_by_the_range_asked_for_and_done_again_by_another(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -14,15 +15,15 @@ import pytest
 import torch
 
 import mobilesam
-from mobilesam.choices import ExportFormat
-from mobilesam.errors import ExportError, MissingExtraError, ModelError, OutputError, SettingsError
-from mobilesam.export import tracing
+from mobilesam.choices import ExportFormat, StoredPrecision
+from mobilesam.errors import ExportError, ImageError, MissingExtraError, ModelError, OutputError, SettingsError
+from mobilesam.export import formats, tracing
 from mobilesam.export.agreement import Agreement, Reference
-from mobilesam.export.draft import Check
+from mobilesam.export.draft import Check, Draft
 from mobilesam.export.fixed_check import measure_errors
 from mobilesam.export.formats import FORMATS, export_as
 from mobilesam.extras import is_installed
-from mobilesam.integrity import check_files
+from mobilesam.integrity import CHECKPOINTS, check_files
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
 from mobilesam.model.sam import Sam
@@ -164,6 +165,65 @@ def test_wrong_wishes_are_refused_before_anything_is_written(tiny_checkpoint: Pa
         export_as(sam, tmp_path / "b", "ort", licence="x")
     assert not (tmp_path / "a").exists()
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["encoder.ort"]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_lite_checkpoint: Path) -> Sam:
+    """A network for writers that leave it as it is."""
+    return checkpoint.load(tiny_lite_checkpoint)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every format is written at once, as a file that says nothing."""
+
+    def write_files(draft: Draft) -> None:
+        (draft.folder / "written.txt").write_text("contract_version")
+
+    writer = SimpleNamespace(FILES=("written.txt",), write_files=write_files)
+    monkeypatch.setattr(formats, "import_module", lambda name: writer)
+    monkeypatch.setattr(formats, "require", lambda *_: None)
+    monkeypatch.setattr(Draft, "reference", None)
+
+
+@pytest.mark.parametrize(("form", "system"), [*((form, "Linux") for form in FORMATS), ("coreml", "Darwin")])
+def test_no_option_is_without_effect_in_silence(
+    form: ExportFormat, system: str, written, plain: Sam, tmp_path: Path, coffee: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    entry = FORMATS[form]
+    for precision in get_args(StoredPrecision):
+        folder = tmp_path / precision
+        asked = (plain, folder, form)
+        if precision not in entry.precisions:
+            with pytest.raises(SettingsError, match=f"has the precisions .*, not {precision}"):
+                export_as(*asked, licence="x", precision=precision)
+            continue
+        # A pair in float32 is compared number by number only, and CoreML runs on macOS only.
+        is_silent = (precision == "float32" and form in CHECKPOINTS) or (form == "coreml" and system == "Linux")
+        for check, option in ((Check([coffee]), "--calibration"), (Check(force=True), "--force")):
+            if is_silent:
+                with pytest.raises(SettingsError, match=f"format {form} .* compares no masks, so {option} would"):
+                    export_as(*asked, licence="x", precision=precision, check=check)
+                assert not folder.exists()
+            else:
+                export_as(*asked, licence="x", precision=precision, check=check)
+        with pytest.raises(ImageError, match=r"'nope' does not exist"):
+            export_as(*asked, licence="x", precision=precision, check=Check([Path("nope")]))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_takes_a_licence_and_an_image_size_or_refuses_it(
+    form: ExportFormat, written, plain: Sam, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"licence": "MIT", "image_size": 320}
+    if FORMATS[form].image_size is not None:
+        with pytest.raises(SettingsError, match="leave --image-size 320 out"):
+            export_as(plain, tmp_path, form, **asked)
+        return
+    export_as(plain, tmp_path, form, **asked)
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert (card["licence"], card["image_size"], card["format"]) == ("MIT", 320, form)
 
 
 def test_attention_biases_are_not_written_out_for_each_pair_of_cells(tiny_checkpoint: Path, tmp_path: Path) -> None:

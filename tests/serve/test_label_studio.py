@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from mobilesam.serve import label_studio
 from mobilesam.serve.problems import Problem
+from mobilesam.serve.routes.annotators import version_of
+from tests.helpers.stored import opened
 from tests.test_brush import decode
 
 CONFIG = """
@@ -64,6 +67,11 @@ def test_the_backend_says_that_it_runs(call) -> None:
     assert call("GET", "/health").json()["status"] == "UP"
     sent = {"project": "3.17", "schema": CONFIG, "hostname": "http://ls", "access_token": "t", "extra_params": None}
     assert call("POST", "/setup", json=sent).json()["model_version"].startswith("mobilesam-embedded-")
+
+
+def test_predictions_of_coarser_files_have_another_version(embedded, tmp_path: Path) -> None:
+    fine, coarse = version_of(embedded), version_of(opened(tmp_path / "model", "int8"))
+    assert coarse.startswith(f"{fine}-int8-")
 
 
 def test_the_backend_names_its_version_and_takes_news_without_learning_from_them(call) -> None:

@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from mobilesam.train import augment
-from mobilesam.train.drawing import Colour, Facts, Paste, Window, draw_plan
+from mobilesam.train.drawing import Colour, Facts, Paste, Window, are_usable, draw_plan
 from mobilesam.train.photo_config import DataConfig
 
 PLAIN = DataConfig(crop_probability=0, max_stretch=1, colour=0, paste_probability=0)
@@ -121,3 +122,11 @@ def test_a_turned_window_shows_the_photo_turned_about_its_middle() -> None:
     reds = np.argwhere((turned == (255, 0, 0)).all(axis=-1))
     assert set(reds[:, 1]) <= {43, 44, 45, 46}, "counter-clockwise, so above the middle"
     assert reds[:, 0].max() < 10
+
+
+def test_masks_are_usable_from_the_smallest_area_to_nearly_the_whole_square() -> None:
+    areas = [0.0, 0.009, 0.01, 0.5, 0.949, 0.95, 1.0]
+    expected = [False, False, True, True, True, False, False]
+    assert are_usable(np.array(areas), 0.01).tolist() == expected
+    assert are_usable(torch.tensor(areas, dtype=torch.float64), 0.01).tolist() == expected
+    assert [bool(are_usable(np.uint64(1000 * area), 0.01, 1000)) for area in areas] == expected

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.model import checkpoint
-from mobilesam.model.config import TINY, TINY_LITE
+from mobilesam.model import checkpoint, imagenet
+from mobilesam.model.config import CONFIGS, EFFICIENTNET_LITE, EMBEDDED, TINY, TINY_LITE
 from mobilesam.model.sam import Sam
 from mobilesam.train.build import build_model, freeze, load_model, to_training_mode
 from tests.helpers.training import recipe, train
@@ -52,6 +52,21 @@ def test_parts_that_do_not_fit_are_named(tiny_checkpoint: Path) -> None:
         build_model("tiny_lite", {"decoder": str(tiny_checkpoint)})
     with pytest.raises(SettingsError, match="not the image_encoder of tiny"):
         build_model("tiny", {"image_encoder": "imagenet"})
+
+
+def test_imagenet_weights_for_the_whole_model_are_refused_with_advice() -> None:
+    with pytest.raises(SettingsError, match=r'write start_from = \{ image_encoder = "imagenet" \}'):
+        build_model("embedded", "imagenet")
+
+
+def test_every_size_that_has_imagenet_weights_is_a_model() -> None:
+    names = {config.encoder: name for name, config in CONFIGS.items() if not name.startswith("tiny")}
+    assert [names.get(EFFICIENTNET_LITE[size]) for size in imagenet.FILES] == [
+        "embedded",
+        "embedded_lite1",
+        "embedded_lite2",
+    ]
+    assert replace(CONFIGS["embedded_lite1"], name="embedded", encoder=EMBEDDED.encoder) == EMBEDDED
 
 
 def test_the_side_is_a_choice_where_the_encoder_has_one(tiny_checkpoint: Path) -> None:

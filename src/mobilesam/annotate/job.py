@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from mobilesam import contract
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError
+from mobilesam.predict.identity import numbers_stored
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
 from mobilesam.recipe import from_dict
@@ -16,6 +18,10 @@ from mobilesam.settings import Settings
 from mobilesam.shards.job import Job
 
 SUFFIX = {"sa1b": ".tar", "parquet": ".parquet"}
+
+
+STORED = "stored"
+"""Entry of a plan's model: `predict.identity.numbers_stored`, absent where that is empty, as in plans of old."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +74,23 @@ class AnnotateJob(Job):
             ModelError: it is another one than the plan was made with.
         """
         predictor = self.model_choice.load(threads)
-        if predictor.info.weights_sha256 != self.model["weights_sha256"]:
+        here = identify(predictor)
+        if any(here.get(key) != self.model.get(key) for key in ("weights_sha256", STORED)):
             raise ModelError(
-                f"'{self.model_choice.model}' is not the model that '{self.folder}' was planned with; "
-                "give this worker the same"
+                f"'{self.model_choice.model}' is not the model that '{self.folder}' was planned with, which was "
+                f"'{self.model['name']}'{stored_as(self.model)}; give this worker the same files"
             )
         return predictor
 
 
-def backend_name(predictor: Predictor) -> str:
-    """The backend that a model was loaded with, by the name that `load` takes."""
-    module = type(predictor.backend).__module__.rpartition(".")[2]
-    return "torch" if module == "backend" else module
+def identify(predictor: Predictor) -> dict[str, Any]:
+    """What a plan says of its model: all of it that decides results."""
+    info, stored = predictor.info, numbers_stored(predictor.backend)
+    model = {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size}
+    return {**model, STORED: stored} if stored else model
+
+
+def stored_as(model: dict[str, Any]) -> str:
+    """How the files of a plan's model store its weights, in words; "" where it goes without saying."""
+    stored = model.get(STORED)
+    return f", stored as {stored[contract.FORMAT]} in {stored[contract.PRECISION]}" if stored else ""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice
+from mobilesam.annotate.job import SUFFIX, AnnotateJob, ModelChoice, identify
 from mobilesam.annotate.prompts import PromptFile, annotated_boxes
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.data.checksums import Listings
 from mobilesam.data.layouts import check_folder
 from mobilesam.data.photo import Problem
 from mobilesam.errors import DataError
+from mobilesam.integrity import file_sha256
 from mobilesam.predict.predictor import Predictor
 from mobilesam.shards import plan
 from mobilesam.shards.inputs import find_tasks, sources
@@ -49,10 +49,9 @@ def make_plan(
         DataError, SettingsError: as of `shards.plan.make_plan`; or the prompt file cannot be read, or its
             prompts fit several photos.
     """
-    info = predictor.info
     inputs = [placed(one, is_pattern=True) for one in inputs]
     folder = None if photos is None else placed(str(photos))
-    source = "own" if prompts is None else file_sha256(prompts)
+    source = "own" if prompts is None else prompts_sha256(prompts)
 
     def find(listings: Listings) -> Iterator[Task | Problem]:
         if folder is not None:
@@ -66,7 +65,7 @@ def make_plan(
 
     asked = {
         "prompts": source if settings.prompts == "given" else None,
-        "model": {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size},
+        "model": identify(predictor),
         "backend": choice.backend,
         "precision": choice.precision,
         "device": choice.device,
@@ -95,13 +94,13 @@ def with_dropped(found: Iterator[Task | Problem], dropped: list[Problem]) -> Ite
         dropped.clear()
 
 
-def file_sha256(path: Path) -> str:
+def prompts_sha256(path: Path) -> str:
     """Hash of the prompt file.
 
     Raises:
         DataError: it is missing.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise DataError(f"the prompt file '{path}' cannot be read ({error.strerror})") from error

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mobilesam import masks
 from mobilesam.annotate.categories import Categories
-from mobilesam.annotate.job import AnnotateJob
+from mobilesam.annotate.job import AnnotateJob, stored_as
 from mobilesam.annotate.naming import ImageNames
 from mobilesam.annotate.work import decode
 from mobilesam.data.tar import read_tar
@@ -60,7 +60,7 @@ def write_report(
         ("masks", str(status.masks)),
         *second_look_rows(status),
         *unclear_rows(job),
-        ("model", f"{job.model['name']} at {job.model['image_size']} px, {job.model_choice.backend}"),
+        ("model", model_row(job)),
     ]
     files += write_numbers(
         job,
@@ -73,6 +73,11 @@ def write_report(
         parts=[*parts, "![A random sample](sample.jpg)"],
     )
     return [file for file in files if file is not None]
+
+
+def model_row(job: AnnotateJob) -> str:
+    """The model of a run, and what computed it."""
+    return f"{job.model['name']} at {job.model['image_size']} px{stored_as(job.model)}, {job.model_choice.backend}"
 
 
 def unclear_rows(job: AnnotateJob) -> list[tuple[str, str]]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.annotate.job import ModelChoice, backend_name
+from mobilesam.annotate.job import ModelChoice
 from mobilesam.annotate.plan import make_plan
 from mobilesam.annotate.report import write_report
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import begin
 from mobilesam.everything.write import COCO_FILE
 from mobilesam.outputs import DEFAULT
+from mobilesam.predict.identity import backend_name
 from mobilesam.shards.inputs import check_inputs
 from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
@@ -58,7 +59,9 @@ def annotate(
         DEFAULT.check(Path(output) / COCO_FILE)  # now, and not after hours of work
     check_inputs(inputs, output)
     predictor = choice.load(1)
-    choice = replace(choice, backend=backend_name(predictor))  # "auto" could mean another one on another machine
+    choice = replace(
+        choice, backend=backend_name(predictor.backend)
+    )  # "auto" could mean another one on another machine
     running = (running or Running()).on(choice.device.lower())
     if choice.backend == "torch":
         running = replace(running, threads=running.threads or 1)

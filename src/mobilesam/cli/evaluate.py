@@ -143,7 +143,7 @@ def measure(
     models = load_models(settings)
     with RunningMean() as bar:
         results, memory_mb = run(settings, journal, models=models, workers=workers, on_result=bar.update)
-    built = report.build(settings, models.student.info, results, memory_mb)
+    built = report.build(settings, models.student.backend, results, memory_mb)
     files = report.write(built, output, outputs)
     if worst:
         files += save_worst(built.rows, settings, models, output.with_name(output.stem + "_worst"), worst, outputs)

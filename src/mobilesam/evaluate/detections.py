@@ -25,6 +25,7 @@ from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.records import Json, problem_to_dict
 from mobilesam.image import MAX_PIXELS
+from mobilesam.predict.identity import runtime_of
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
 from mobilesam.rle import is_whole
@@ -57,6 +58,8 @@ class DetectionReport:
     """Every number that faster-coco-eval reports, 0-1."""
     model: Json
     """Name, hash of the weights and so on."""
+    runtime: Json
+    """The backend that ran it, the precision that it computed in, how the files store it, and versions."""
 
     def to_dict(self) -> Json:
         """The report as a JSON-able dict."""
@@ -121,6 +124,7 @@ def evaluate_detections(
         problems=tuple(problems),
         ap=ap,
         model=asdict(sam.info),
+        runtime=asdict(runtime_of(sam.backend)),
     )
 
 

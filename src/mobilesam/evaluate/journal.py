@@ -21,6 +21,7 @@ from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.files import replacing
 from mobilesam.integrity import HASHES, read_card
 from mobilesam.outputs import ALL
+from mobilesam.predict.identity import numbers_stored
 from mobilesam.text import parse_json
 
 STATE = "state"
@@ -32,7 +33,7 @@ def identify(settings: EvaluateSettings, models: Models) -> str:
     loaded = [(settings.model, models.student), (settings.teacher, models.teacher)]
     # Exported files of one model may be of several precisions; their folder lists a hash of each file.
     parts: list[Any] = [
-        [asdict(one.info), read_card(name).get(HASHES) if Path(name).is_dir() else None]
+        [asdict(one.info), read_card(name).get(HASHES) if Path(name).is_dir() else numbers_stored(one.backend) or None]
         for name, one in loaded
         if one is not None
     ]

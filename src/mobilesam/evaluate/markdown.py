@@ -10,9 +10,11 @@ from mobilesam.tables import table
 
 def to_markdown(report: Report) -> str:
     """All tables of a report that are not empty, with a line about the model and the data above."""
-    model, counts = report.model, report.counts
+    model, counts, run = report.model, report.counts, report.run
+    words = [f"stored as {run.stored}" if run.stored else "", run.backend, run.precision]
+    ran = "".join(f", {word}" for word in words if word)
     about = (
-        f"`{model['name']}` {model['weights_sha256'][:12]}, {counts.photos} photos, {counts.objects} objects, "
+        f"`{model['name']}` {model['weights_sha256'][:12]}{ran}, {counts.photos} photos, {counts.objects} objects, "
         f"{counts.left_out} left out, {counts.problems} problems"
     )
     tables = [

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mobilesam import masks
 from mobilesam.data.photo import PhotoId
 from mobilesam.evaluate.summaries import CalibrationBin
 
@@ -22,8 +23,7 @@ def iou(predicted: Pixels, truth: Pixels, ignored: Pixels | None = None) -> floa
     """Intersection over union (IoU) without the ignored pixels; 1 for two empty masks."""
     if ignored is not None:
         predicted, truth = predicted & ~ignored, truth & ~ignored
-    union = int((predicted | truth).sum())
-    return int((predicted & truth).sum()) / union if union else 1.0
+    return masks.iou(predicted, truth)
 
 
 def boundary(mask: Pixels, ratio: float = BOUNDARY_RATIO) -> Pixels:

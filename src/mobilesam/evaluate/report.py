@@ -25,14 +25,15 @@ from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.summaries import Calibration, Counts, MeanClicks, Part, Report, RunRecord, Summary
 from mobilesam.files import save_json, save_text
 from mobilesam.outputs import DEFAULT, MARK, Outputs
-from mobilesam.predict.backend import ModelInfo
+from mobilesam.predict.backend import Backend
+from mobilesam.predict.identity import runtime_of
 from mobilesam.text import parse_json
 
 K = TypeVar("K", bound="str | tuple[str, str]")
 
 
-def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[EvaluatedPhoto], memory_mb: float) -> Report:
-    """Build the report of one evaluation from the results of its photos."""
+def build(settings: EvaluateSettings, backend: Backend, results: Sequence[EvaluatedPhoto], memory_mb: float) -> Report:
+    """Build the report of one evaluation from the results of its photos; `backend` runs the model under test."""
     rows = tuple(row for result in results for row in result.rows)
     problems = tuple(problem for result in results for problem in result.problems)
     searches = [result.search for result in results if result.search]
@@ -40,7 +41,7 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[Evalua
     num_asked = len({(row.photo.dataset, row.object) for row in rows})
     return Report(
         settings=asdict(settings),
-        model=asdict(model),
+        model=asdict(backend.info),
         counts=Counts(
             photos=sum(result.is_read for result in results),
             # `everything` has no rows; its objects are counted by the search, and equal those of other protocols.
@@ -52,16 +53,25 @@ def build(settings: EvaluateSettings, model: ModelInfo, results: Sequence[Evalua
         summary={name: summarise([row for row in rows if row.protocol == name]) for name in settings.per_object},
         everything=average_recall(results),
         calibration=calibrate(rows),
-        run=RunRecord(
-            date=time.strftime("%Y-%m-%d"),
-            machine=f"{platform.machine()}, {os.cpu_count()} cores",
-            versions={"python": platform.python_version()} | {p: version(p) for p in ("mobilesam", "onnxruntime")},
-            peak_memory_mb=round(memory_mb),
-            median_seconds_of_everything=float(np.median([s.seconds for s in searches])) if searches else None,
-        ),
+        run=record_run(backend, memory_mb, [search.seconds for search in searches]),
         rows=rows,
         data=data_checksums((result.photo, result.content) for result in results if result.content),
         data_bytes=data_checksums((result.photo, result.content_bytes) for result in results if result.content_bytes),
+    )
+
+
+def record_run(backend: Backend, memory_mb: float, seconds: Sequence[float]) -> RunRecord:
+    """Record where and by what a model was run; `seconds` are those of each photo of the protocol `everything`."""
+    runtime = runtime_of(backend)
+    return RunRecord(
+        date=time.strftime("%Y-%m-%d"),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+        versions={"python": platform.python_version(), "mobilesam": version("mobilesam"), **runtime.versions},
+        peak_memory_mb=round(memory_mb),
+        median_seconds_of_everything=float(np.median(seconds)) if seconds else None,
+        backend=runtime.backend,
+        precision=runtime.precision,
+        stored=runtime.stored,
     )
 
 

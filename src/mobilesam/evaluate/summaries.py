@@ -172,6 +172,12 @@ class RunRecord:
     """Peak memory of the largest process."""
     median_seconds_of_everything: float | None
     """Median time per photo of the protocol `everything`."""
+    backend: str = ""
+    """What ran the model, also where the settings say "auto"; "" in older reports, as the next two."""
+    precision: str = ""
+    """Number format that it computed in."""
+    stored: str = ""
+    """Format and precision of the model's files, such as "onnx int8"; "" for a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from mobilesam.files import make_folder
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
+from mobilesam.predict.identity import numbers_stored
 from mobilesam.predict.predictor import Predictor
 from mobilesam.settings import check_workers
 from mobilesam.text import parse_json
@@ -172,8 +173,9 @@ def fingerprint(
     info = predictor.info
     precision = getattr(predictor.backend, "precision", "float32")  # not every backend has a choice
     asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
-    if value_range is not None:  # only if given, so that records of earlier versions stay valid
-        asked.append(value_range)
+    stored = numbers_stored(predictor.backend)
+    # Only where they say something, so that records of earlier versions stay valid.
+    asked += [one for one in (value_range, stored or None) if one is not None]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 

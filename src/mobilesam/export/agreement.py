@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mobilesam import contract
 from mobilesam.image import PhotoLike, open_photo, to_input
-from mobilesam.masks import threshold, upscale
+from mobilesam.masks import iou, threshold, upscale
 from mobilesam.predict.backend import Backend, Floats
 
 SIDE = 5
@@ -90,12 +90,6 @@ def example_photos() -> list[Path]:
     from mobilesam.web import static_folder
 
     return sorted((static_folder() / "examples").glob("*.png"))
-
-
-def iou(a: Pixels, b: Pixels) -> float:
-    """Intersection over union; 1 where both are empty."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 def _case(backend: Backend, image: Floats) -> Case:

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from mobilesam import contract
 from mobilesam.choices import ExportFormat, StoredPrecision
-from mobilesam.errors import ExportError, OutputError
+from mobilesam.errors import ExportError
 from mobilesam.export.agreement import Agreement, Reference, example_photos
 from mobilesam.export.fixed_check import check_errors, measure_errors
-from mobilesam.integrity import HASHES, file_sha256, read_card
+from mobilesam.export.placing import check_places, place
+from mobilesam.integrity import HASHES, file_sha256
 from mobilesam.model.backend import TorchBackend, describe
 from mobilesam.model.sam import Sam
-from mobilesam.outputs import ALL, DEFAULT, Outputs, marked, note
+from mobilesam.outputs import DEFAULT, Outputs, marked
 from mobilesam.predict.backend import Backend
 from mobilesam.temporaries import folder_in, sweep
 
@@ -163,13 +164,12 @@ def drafting(
         check: the photos that masks are compared on.
 
     Raises:
-        OutputError: another's file is there; nothing is written.
+        OutputError: another's file is there, or one of an earlier export that was changed; nothing is written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    for name in (*names, contract.CARD_FILE):
-        _check(folder / name, outputs)
+    check_places(folder, (*names, contract.CARD_FILE), outputs)
     sam.eval()
     with folder_in(folder) as partial:
         draft = Draft(sam, partial, form, precision, licence, check)
@@ -178,50 +178,4 @@ def drafting(
             _ = draft.reference  # now, before the weights are rounded
         yield draft
         draft.seal()
-        draft.files = _move(partial, folder, outputs)
-
-
-def _move(partial: Path, folder: Path, outputs: Outputs) -> list[Path]:
-    """Move the files of a draft to their places."""
-    # The old model.json is removed first and the new one moved last, so that a folder that has one is complete,
-    # whenever the process is killed.
-    names = sorted((p.name for p in partial.iterdir()), key=lambda file: (file == contract.CARD_FILE, file))
-    for name in names:
-        _check(folder / name, outputs)
-    (folder / contract.CARD_FILE).unlink(missing_ok=True)
-    for name in names:
-        if (folder / name).is_dir():
-            _remove_package(folder / name)
-    for name in names:
-        if outputs is not ALL and (partial / name).is_file():
-            note(folder / name, partial / name)
-        os.replace(partial / name, folder / name)
-    return [folder / name for name in names]
-
-
-def _check(path: Path, outputs: Outputs) -> None:
-    """Refuse to replace what is not ours; a folder (a package of CoreML) is ours where model.json lists its files.
-
-    Raises:
-        OutputError: another's file or folder is there, or a file in our folder that is not as we wrote it.
-    """
-    listed: dict[str, str] = read_card(path.parent).get(HASHES, {})
-    if path.is_symlink() or not path.is_dir() or not any(name.startswith(f"{path.name}/") for name in listed):
-        outputs.check(path)
-        return
-    for file in _files_in(path):
-        digest = listed.get(file.relative_to(path.parent).as_posix())
-        if digest is None or not (outputs.overwrite or file_sha256(file) == digest):
-            raise OutputError(f"'{file}' is not as mobilesam wrote it, and '{path.name}' would be replaced; move it")
-
-
-def _files_in(package: Path) -> list[Path]:
-    return sorted(file for file in package.rglob("*") if file.is_symlink() or not file.is_dir())
-
-
-def _remove_package(package: Path) -> None:
-    """Remove the files of a package that has been checked, and the folders that are empty then, one by one."""
-    for file in _files_in(package):
-        file.unlink()
-    for name, _, _ in os.walk(package, topdown=False):
-        Path(name).rmdir()  # fails where a file has appeared meanwhile: it is kept
+        draft.files = place(partial, folder, outputs)

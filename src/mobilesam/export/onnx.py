@@ -19,6 +19,7 @@ from mobilesam.errors import ExportError
 from mobilesam.export.bias_correction import correct_biases, input_means
 from mobilesam.export.draft import DEFAULT_CHECK, Check, Draft, drafting
 from mobilesam.export.folding import fold_norms
+from mobilesam.export.placing import PAIR_FILES as PAIR_FILES
 from mobilesam.export.small_weights import Levels, plan, quantise, shorten, store, store_together
 from mobilesam.export.tracing import (
     HALVED_FROM,
@@ -31,12 +32,11 @@ from mobilesam.export.tracing import (
     write,
 )
 from mobilesam.export.verify import verify_pair
-from mobilesam.integrity import SOURCE
-from mobilesam.model.pair_weights import CHECKPOINTS
+from mobilesam.integrity import CHECKPOINTS, SOURCE
 from mobilesam.model.sam import Sam
 from mobilesam.outputs import DEFAULT, Outputs
 
-PAIR_FILES = FILES = (contract.ENCODER_FILE, contract.DECODER_FILE, contract.MANY_FILE)
+FILES = PAIR_FILES
 UNPACKED = ("ort", "openvino")
 """Formats that are converted from the pair: each weight keeps its name, and a small one its numbers."""
 

@@ -196,7 +196,9 @@ EMBEDDED = SamConfig(
     zoom_below=0.4,
     click_zoom_below=0.5,
 )
-EMBEDDED_LITE2 = replace(EMBEDDED, name="embedded_lite2", encoder=EFFICIENTNET_LITE["lite2"])
+EMBEDDED_LITE1, EMBEDDED_LITE2 = (
+    replace(EMBEDDED, name=f"embedded_{size}", encoder=EFFICIENTNET_LITE[size]) for size in ("lite1", "lite2")
+)
 
 # The embedded model of version 0.1, since then a student of the new one. Windows of 8 and 16 tile the grids of 256 and
 # 512 px without padding.
@@ -243,6 +245,7 @@ TINY_LITE = replace(
 CONFIGS = {
     c.name: c
     for c in (
-        TINY, TINY_LITE, EMBEDDED, EMBEDDED_LITE2, EMBEDDED_TINY_VIT, MOBILE_SAM, SAM_VIT_B, SAM_VIT_L, SAM_VIT_H,
+        TINY, TINY_LITE, EMBEDDED, EMBEDDED_LITE1, EMBEDDED_LITE2, EMBEDDED_TINY_VIT, MOBILE_SAM,
+        SAM_VIT_B, SAM_VIT_L, SAM_VIT_H,
     )
 }  # fmt: skip

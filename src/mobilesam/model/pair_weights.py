@@ -9,16 +9,11 @@ from torch import Tensor
 
 from mobilesam import contract
 from mobilesam.errors import ModelError
-from mobilesam.integrity import check_files, described, read_card
+from mobilesam.integrity import CHECKPOINTS, EXACT, check_files, described, read_card
 from mobilesam.model.bounds import config_from_json
 from mobilesam.model.config import SamConfig
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import is_unused
-
-CHECKPOINTS = ("onnx", "sam", "anylabeling", "hub")
-"""Formats of `mobilesam export` whose folder holds the graphs with the weights,"""
-EXACT = ("float32", "float16")
-"""in these precisions."""
 
 
 def check_is_checkpoint(folder: Path) -> None:

@@ -21,6 +21,7 @@ from mobilesam.integrity import SOURCE, check_files, read_card
 from mobilesam.model_folder import weights_only
 from mobilesam.outputs import ALL
 from mobilesam.predict.backend import Backend
+from mobilesam.predict.pair import PairBackend
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.runtimes import FIXED, check_format, check_runtime, open_fixed, own_backend
 from mobilesam.text import unknown
@@ -256,5 +257,7 @@ def _try_to_open(folder: Path) -> str:
         check_runtime(backend)
     except (MissingExtraError, ModelError) as error:
         return f"but were not opened: {error}"
-    load(folder, backend=backend, quick_start=True)
+    opened = load(folder, backend=backend, quick_start=True).backend
+    if isinstance(opened, PairBackend):
+        opened.open_all()
     return "and load"

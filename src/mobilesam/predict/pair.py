@@ -159,6 +159,14 @@ class PairBackend(ABC, Generic[Graph]):
         low_res, scores = self._run(graph, feed, contract.DECODER_OUTPUTS)
         return low_res, scores
 
+    def open_all(self) -> None:
+        """Open the decoder for many prompts too, which otherwise waits for its first call.
+
+        Raises:
+            ModelError: it is damaged, or was exported with another decoder.
+        """
+        _ = self._many
+
     @property
     def _many(self) -> Graph | None:
         """The decoder for many prompts, or None; opened at first use, so that a single click does not wait for it."""

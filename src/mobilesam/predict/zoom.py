@@ -210,7 +210,7 @@ def most_like(seen: Prediction, mask: NDArray[np.bool_]) -> int:
     """Index of the multimask output (1-3) that has the highest IoU with a mask (h, w) of the same region."""
 
     def likeness(index: int) -> float:
-        found = masks.threshold(seen.logits(index))
-        return float((found & mask).sum() / max(1, (found | mask).sum()))
+        # Where the region shows nothing, no output is nearer than another, and the first is taken.
+        return masks.iou(masks.threshold(seen.logits(index)), mask, both_empty=0.0)
 
     return max((1, 2, 3), key=likeness)

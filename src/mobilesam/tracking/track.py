@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mobilesam.errors import PromptError
+from mobilesam.masks import iou
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.prompts import make_prompt
 from mobilesam.tracking.flow import Flow
@@ -137,5 +138,4 @@ def _iou(one: TrackedObject, other: TrackedObject) -> float:
     a, b = one.mask.box_xyxy, other.mask.box_xyxy
     if min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1]):
         return 0.0
-    first, second = one.mask.array, other.mask.array
-    return float((first & second).sum() / (first | second).sum())
+    return iou(one.mask.array, other.mask.array)

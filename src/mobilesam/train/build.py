@@ -17,6 +17,8 @@ from mobilesam.text import unknown
 from mobilesam.weights import find_checkpoint
 
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
+IMAGENET = "imagenet"
+"""What `start_from` names in place of a model for the ImageNet weights of an encoder's body."""
 
 
 def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0) -> Sam:
@@ -28,9 +30,15 @@ def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0
         image_size: side in pixels; 0 for the network's own.
 
     Raises:
-        SettingsError: there is no such size or part, or the network cannot take that side.
+        SettingsError: there is no such size or part, ImageNet weights are named for all parts, or the network
+            cannot take that side.
         ModelError: a checkpoint does not load, or a part of it does not fit.
     """
+    if start_from == IMAGENET:
+        raise SettingsError(
+            'start_from = "imagenet" is no whole model: ImageNet weights fill the image_encoder only; '
+            'write start_from = { image_encoder = "imagenet" }, and let the other parts start from models or anew'
+        )
     if isinstance(start_from, str) and start_from:
         model = load_model(start_from)
     elif name in CONFIGS:
@@ -54,7 +62,7 @@ def load_part(model: Sam, part: str, source: str) -> None:
     """
     if part not in PARTS:
         raise SettingsError(f"start_from names '{part}'; the parts are {', '.join(PARTS)}")
-    if source == "imagenet":
+    if source == IMAGENET:
         load_imagenet(model, part)
         return
     own, theirs = model.get_submodule(part).state_dict(), load_model(source).get_submodule(part).state_dict()

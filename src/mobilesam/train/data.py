@@ -20,7 +20,7 @@ from mobilesam.data.survey import Survey
 from mobilesam.errors import DataError
 from mobilesam.train import augment
 from mobilesam.train.devices import share, share_workers
-from mobilesam.train.drawing import Facts, Plan, Sources, choose, draw_plan, facts_of
+from mobilesam.train.drawing import Facts, Plan, Sources, are_usable, choose, draw_plan, facts_of
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.run_config import RunConfig
 from mobilesam.train.schedule import Ask, Schedule
@@ -64,7 +64,7 @@ class MaskPhotos(Dataset[dict[str, Any]]):
                 left_out.append(trouble)
                 continue
             areas = masks.mean(axis=(1, 2))
-            usable = (areas >= self.config.min_area) & (areas < 0.95)
+            usable = are_usable(areas, self.config.min_area)
             chosen = choose(usable, plan.order, self.config.masks_per_photo)
             if len(chosen):
                 break

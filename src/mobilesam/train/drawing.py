@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ MIN_OBJECT = 64  # pixels of an object that gets a window of its own
 OBJECT_MARGIN = (1.15, 3.0)  # side of that window, in sides of the object's box
 OBJECT_SHIFT = 0.12  # of the window against the object's centre, in sides of the window
 PASTE_SIZE = (0.15, 0.6)  # long side of a pasted object, in long sides of the window
+MAX_SHARE = 0.95  # of the square; a mask of more shows no object, but nearly all of it
 LUMA = (0.299, 0.587, 0.114)  # grey of red, green, blue
 Box = tuple[int, int, int, int]
 
@@ -266,6 +268,20 @@ def draw_colour(strength: float, rng: np.random.Generator) -> Colour | None:
     if rng.random() < 0.1:
         saturation = 0.0
     return Colour(float(contrast), float(saturation), float(brightness), (float(red), float(green), float(blue)))
+
+
+def are_usable(areas: Any, least: float, whole: float = 1.0) -> Any:
+    """Whether masks are worth a prompt, by their areas: neither specks nor nearly the whole square.
+
+    Args:
+        areas: a number, or an array or tensor of them.
+        least: the smallest usable area, as a share of the square.
+        whole: area of the square, in the unit of `areas`.
+
+    Returns:
+        True or False for each area, in an array or tensor if they are in one.
+    """
+    return (areas >= least * whole) & (areas < MAX_SHARE * whole)
 
 
 def choose(usable: NDArray[np.bool_], order: tuple[int, ...], count: int) -> NDArray[np.intp]:

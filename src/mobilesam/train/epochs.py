@@ -26,6 +26,7 @@ from mobilesam.data.survey import Survey
 from mobilesam.data.views import View, make_view
 from mobilesam.errors import DataError
 from mobilesam.image import resize_long_side
+from mobilesam.train.drawing import are_usable
 from mobilesam.train.photo_config import DataConfig
 
 # S side of the network's square, C channels, g grid, M masks per photo
@@ -134,7 +135,7 @@ class EpochPhotos(Dataset[dict[str, Any]]):
         # Sorting by exponential variables draws without replacement, with larger objects a little more often.
         for i in np.argsort(rng.exponential(size=len(areas)) / areas):
             mask = shrink(view.cut(photo.mask(int(i))), hw)
-            if self.config.min_area * self.image_size**2 <= mask.sum() < 0.95 * self.image_size**2:
+            if are_usable(mask.sum(), self.config.min_area, self.image_size**2):
                 found.append(mask)
             if len(found) == self.config.masks_per_photo:
                 break

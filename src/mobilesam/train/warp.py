@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilesam.contract import PIXEL_MEAN
-from mobilesam.train.drawing import Plan
+from mobilesam.train.drawing import Plan, are_usable
 from mobilesam.train.square import in_photo
 
 # B photos, R side of the square they lie in, S side of the network's square, T = 2S, M masks, K = 1 + M
@@ -210,7 +210,7 @@ def choose(numbers: Numbers, masks: Tensor, min_area: float, count: int) -> tupl
         Which photo of the batch stands at each place (B,), and its masks (B, M, S, S).
     """
     areas = masks.float().mean((2, 3))
-    usable = numbers.exists & (areas >= min_area) & (areas < 0.95)  # (B, K)
+    usable = numbers.exists & are_usable(areas, min_area)  # (B, K)
     in_order = usable.gather(1, numbers.order)
     positions = torch.arange(masks.shape[1], device=masks.device)
     first_usable = torch.where(in_order, positions, positions + len(positions)).argsort(dim=1)  # (B, K)

@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mobilesam import contract
 from mobilesam.predict.embedding import ImageEmbedding
+from mobilesam.predict.identity import numbers_stored
+from mobilesam.predict.predictor import Predictor
 from mobilesam.serve import label_studio
 from mobilesam.serve.bodies import from_base64, read_body
 from mobilesam.serve.limits import Caller
@@ -68,10 +71,17 @@ class Photos:
         return embedding
 
 
+def version_of(predictor: Predictor) -> str:
+    """The model's version for Label Studio, which tells predictions of several models apart by it."""
+    info, stored = predictor.info, numbers_stored(predictor.backend)
+    coarser = f"-{stored[contract.PRECISION]}-{stored['files'][:8]}" if stored else ""
+    return f"mobilesam-{info.name}-{info.weights_sha256[:8]}{coarser}"
+
+
 def add(app: FastAPI, service: Service) -> None:
     """Add the routes to an application."""
     photos = Photos(service)
-    version = f"mobilesam-{service.predictor.info.name}-{service.predictor.info.weights_sha256[:8]}"
+    version = version_of(service.predictor)
 
     @app.get("/health", summary="Label Studio: whether the backend runs.")
     async def health() -> Response:
