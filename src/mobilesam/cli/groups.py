@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from difflib import get_close_matches
-from pathlib import Path
 
 import click
 from typer.core import TyperGroup
@@ -17,7 +18,7 @@ class RunByDefault(TyperGroup):
         # A data set that is called like a subcommand must be given with `run`, or as a path such as ./compare.
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             near = get_close_matches(args[0], self.commands, n=1, cutoff=0.75)
-            if near and not Path(args[0]).exists():
+            if near and not glob.glob(os.path.expanduser(args[0])):  # a path or a shell pattern
                 raise click.UsageError(f"'{args[0]}' is no subcommand and no file; did you mean '{near[0]}'?")
             args = ["run", *args]
         return super().parse_args(ctx, args)

@@ -14,11 +14,10 @@ from mobilesam.model.config import CONFIGS, EfficientNetLiteConfig
 from mobilesam.model.efficientnet_lite import EfficientNetLite
 from mobilesam.model.sam import Sam
 from mobilesam.text import unknown
+from mobilesam.train.config import IMAGENET, check_start
 from mobilesam.weights import find_checkpoint
 
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
-IMAGENET = "imagenet"
-"""What `start_from` names in place of a model for the ImageNet weights of an encoder's body."""
 
 
 def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0) -> Sam:
@@ -34,11 +33,7 @@ def build_model(name: str, start_from: str | dict[str, str], image_size: int = 0
             cannot take that side.
         ModelError: a checkpoint does not load, or a part of it does not fit.
     """
-    if start_from == IMAGENET:
-        raise SettingsError(
-            'start_from = "imagenet" is no whole model: ImageNet weights fill the image_encoder only; '
-            'write start_from = { image_encoder = "imagenet" }, and let the other parts start from models or anew'
-        )
+    check_start(start_from)
     if isinstance(start_from, str) and start_from:
         model = load_model(start_from)
     elif name in CONFIGS:

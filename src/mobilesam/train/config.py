@@ -18,6 +18,22 @@ from mobilesam.train.learning_config import LoraConfig, LossConfig, OptimConfig
 from mobilesam.train.photo_config import DRAWING, DataConfig, PromptConfig
 from mobilesam.train.run_config import PhaseConfig, RunConfig, ValidationConfig
 
+IMAGENET = "imagenet"
+"""What `start_from` names in place of a model for the ImageNet weights of an encoder's body."""
+
+
+def check_start(start_from: str | dict[str, str]) -> None:
+    """Refuse ImageNet weights for a whole model.
+
+    Raises:
+        SettingsError: they are named in place of one.
+    """
+    if start_from == IMAGENET:
+        raise SettingsError(
+            'start_from = "imagenet" is no whole model: ImageNet weights fill the image_encoder only; '
+            'write start_from = { image_encoder = "imagenet" }, and let the other parts start from models or anew'
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Settings):
@@ -54,6 +70,7 @@ class TrainRecipe(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_start(self.start_from)
         if self.model not in CONFIGS:
             raise SettingsError(f"'model' must be one of {', '.join(CONFIGS)}, found {self.model!r}")
         ends = [phase.until for phase in self.phases]

@@ -10,26 +10,25 @@ from collections.abc import Iterable
 from mobilesam.data.layouts import expand
 from mobilesam.extras import require
 from mobilesam.model.config import CONFIGS, EFFICIENTNET_LITE
-from mobilesam.train.config import TrainRecipe
+from mobilesam.remote import is_remote
+from mobilesam.train.config import IMAGENET, TrainRecipe
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import data_patterns
 from mobilesam.weights import check_named
-
-IMAGENET = "imagenet"
 
 
 def check_files(data: DataConfig, models: Iterable[str]) -> None:
     """Check that the data sets and the models of a recipe are there, or have names that can be downloaded.
 
     Args:
-        data: the photos.
+        data: the photos; addresses in object stores are left to what reads them.
         models: checkpoints, folders or names; empty texts are left out.
 
     Raises:
         DataError: the recipe names no data, or a data set is missing.
         ModelError: a checkpoint is missing, or a name is unknown.
     """
-    expand(data_patterns(data))
+    expand([pattern for pattern in data_patterns(data) if not is_remote(pattern)])
     for model in filter(None, models):
         check_named(model)
 
