@@ -102,7 +102,7 @@ def evaluate_detections(
     value_range = None if value_range is None else check_range(value_range)
     by_image, problems = group_boxes(detections)
     results: list[Json] = []
-    known = set()
+    known: set[ImageKey] = set()
     for item in progress(list(read(truth, photos=images, unclear_frame=unclear_frame))):
         if isinstance(item, Problem):
             problems.append(item)

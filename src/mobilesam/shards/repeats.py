@@ -85,8 +85,8 @@ def _join(mentions: Iterator[Found]) -> Iterator[Found]:
             ids += [id for id in other.image_ids if id not in ids]
         else:
             has_other = True
-    first, *others = ids or [None]
-    yield replace(item, asks=join_asks(groups), image_id=first, other_ids=tuple(others)), size
+    asks, id = join_asks(groups), ids[0] if ids else None
+    yield replace(item, asks=asks, image_id=id, other_ids=tuple(ids[1:])), size
     if has_other:
         yield Problem(item.photo, TWICE), None
 
