@@ -91,6 +91,23 @@ def test_another_precision_of_the_same_weights_is_another_model(photos, small, t
     assert not set(plan(photos, tmp_path / "fresh", coarse, None).names) & set(first.names)
 
 
+def test_a_plan_that_did_not_note_how_weights_are_stored_goes_on_with_the_same_weights(
+    photos, small, tmp_path, monkeypatch
+) -> None:
+    coarse = opened(tmp_path / "model", "int8", image_size=256)
+    names = plan(photos, tmp_path / "out", coarse, None).names
+    record = json.loads((tmp_path / "out" / "job.json").read_text())
+    del record["asked"]["model"]["stored"]
+    (tmp_path / "out" / "job.json").write_text(json.dumps(record))
+    job = plan(photos, tmp_path / "out", coarse, None)
+    monkeypatch.setattr(ModelChoice, "load", lambda self, threads: coarse)
+    assert (job.names, job.open_model(None)) == (names, coarse)
+    record["asked"]["model"]["weights_sha256"] = "0" * 64
+    (tmp_path / "out" / "job.json").write_text(json.dumps(record))
+    with pytest.raises(SettingsError, match="begun with other model"):
+        plan(photos, tmp_path / "out", coarse, None)
+
+
 def test_a_worker_whose_files_are_of_another_precision_is_refused(photos, small, tmp_path, monkeypatch) -> None:
     coarse = opened(tmp_path / "model", "int8", image_size=256)
     cases = ((small, coarse, "'embedded'; give"), (coarse, small, "stored as onnx in int8; give"))
@@ -193,8 +210,8 @@ def test_prompts_that_match_no_photo_are_counted_and_named(photos, small, tmp_pa
     assert (job.num_prompts, job.num_problems) == (2, 3)
     assert problems_of(job) == {
         "boxes.json/elsewhere/b.png": "2 prompts match no photo of the inputs",
-        "boxes.json/image_id 9": "1 prompts match no photo of the inputs",
-        "boxes.json/old/c.jpg": "1 prompts match no photo of the inputs",
+        "boxes.json/image_id 9": "1 prompt matches no photo of the inputs",
+        "boxes.json/old/c.jpg": "1 prompt matches no photo of the inputs",
     }
 
 
@@ -202,7 +219,7 @@ def test_prompts_of_a_tar_that_match_no_photo_are_named(small, tmp_path) -> None
     records = [{"file_name": f"photo_{i}.jpg", "bbox": [1, 2, 3, 4]} for i in ("00", "77")]
     (tmp_path / "boxes.json").write_text(json.dumps(records))
     job = plan(write_shard(tmp_path / "s.tar", 2), tmp_path / "out", small, tmp_path / "boxes.json")
-    assert problems_of(job) == {"boxes.json/photo_77.jpg": "1 prompts match no photo of the inputs"}
+    assert problems_of(job) == {"boxes.json/photo_77.jpg": "1 prompt matches no photo of the inputs"}
 
 
 def test_own_boxes_that_cannot_be_used_are_counted_and_named(photos, small, tmp_path) -> None:

@@ -100,7 +100,7 @@ def test_what_could_not_be_planned_is_counted_beside_the_errors_of_shards(photos
         "| photos and prompts that could not be planned | 1 (errors.jsonl) |" in (made.folder / "report.md").read_text()
     )
     (error,) = map(json.loads, (made.folder / "errors.jsonl").read_text().splitlines())
-    assert error == {"photo": "detections.json/gone.jpg", "reason": "1 prompts match no photo of the inputs"}
+    assert error == {"photo": "detections.json/gone.jpg", "reason": "1 prompt matches no photo of the inputs"}
 
 
 PEOPLE = [{"id": 1, "name": "person", "supercategory": "animal"}, {"id": 3, "name": "car"}]

@@ -56,3 +56,19 @@ def test_a_record_of_the_bare_name_itself_has_it_alone(tmp_path: Path) -> None:
     grey(tmp_path / "a.png", 1)
     path = coco_file(tmp_path, "a.png", "x/a.png")
     assert values(path) == {"a.png": 1, "x/a.png": SHARED}
+
+
+def test_a_photo_of_two_image_ids_is_there_once_with_the_objects_of_both(tmp_path: Path) -> None:
+    grey(tmp_path / "a.png", 1)
+    path = coco_file(tmp_path, "a.png", "a.png", "", "", "b.png", "b.png")
+    data = json.loads(path.read_text())
+    square = [[1, 1, 5, 1, 5, 5, 1, 5]]
+    data["annotations"] = [{"id": 7 + i, "image_id": i % 2, "segmentation": square} for i in range(3)]
+    data["images"].append({"id": 1, "file_name": "c.png"})
+    path.write_text(json.dumps(data))
+    photo, *problems = read(path)
+    assert isinstance(photo, PhotoRef)
+    assert photo.truth is not None
+    assert [one.id for one in photo.truth.read(photo.id).objects] == ["7", "9", "8"]
+    assert photo.image_ids == (0, 1)
+    assert [one.id.path for one in problems] == ["images[2]", "images[3]", "b.png", "images[6]"]

@@ -12,7 +12,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from mobilesam import masks
-from mobilesam.data.layouts import expand, name_datasets, read, read_all
+from mobilesam.data.files import FileRef
+from mobilesam.data.layouts import expand, name_datasets, once, read, read_all
 from mobilesam.data.photo import PhotoId, PhotoRef, Problem
 from mobilesam.data.shapes import PixelShape
 from mobilesam.errors import DataError
@@ -258,15 +259,9 @@ def test_photos_of_two_data_sets_that_share_every_name_are_told_apart(shard: Pat
     assert str(ids[0]) == "a/x.tar/photo_00"
 
 
-def test_a_photo_that_is_there_twice_is_named_the_second_time(tmp_path: Path) -> None:
-    path = coco_file(tmp_path)
-    data = json.loads(path.read_text())
-    data["images"].append({**data["images"][0], "id": 8})
-    path.write_text(json.dumps(data))
-    first, second = read(path)
-    assert isinstance(first, PhotoRef)
-    assert isinstance(second, Problem)
-    assert "has the same name" in second.reason
+def test_a_photo_that_is_named_twice_is_there_once_and_another_file_of_its_name_is_a_problem(tmp_path: Path) -> None:
+    one, other = (PhotoRef(PhotoId("d", "a"), FileRef(str(tmp_path / name)), None) for name in "ab")
+    assert list(once([one, one, other, one])) == [one, Problem(one.id, "another photo has the same name")]
 
 
 @pytest.mark.parametrize(

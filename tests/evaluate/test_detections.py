@@ -111,6 +111,18 @@ def test_boxes_of_other_photos_are_counted(files: tuple[Path, Path], embedded: m
     assert (written["runtime"]["backend"], list(written["runtime"]["versions"])) == ("onnx", ["onnxruntime"])
 
 
+def test_boxes_of_every_image_id_of_a_photo_are_answered(
+    files: tuple[Path, Path], embedded: mobilesam.Predictor
+) -> None:
+    truth, det = files
+    data, found = json.loads(truth.read_text()), json.loads(det.read_text())
+    data["images"].append({**data["images"][0], "id": 77})
+    truth.write_text(json.dumps(data))
+    det.write_text(json.dumps([*found[:1], {**found[1], "image_id": 77}]))
+    result = evaluate_detections(embedded, truth, det)
+    assert (result.num_boxes_elsewhere, result.num_masks, result.problems) == (0, 2, ())
+
+
 def test_a_photo_that_is_missing_is_a_problem_with_a_name(
     files: tuple[Path, Path], embedded: mobilesam.Predictor
 ) -> None:

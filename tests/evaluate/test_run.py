@@ -154,23 +154,21 @@ def test_second_looks_are_a_setting_of_the_run(settings: EvaluateSettings, tmp_p
     assert [row.iou for row in rows(off)] != [row.iou for row in rows(on)]
 
 
-def test_a_second_photo_of_one_name_is_a_problem_and_the_first_is_kept(
-    settings: EvaluateSettings, tmp_path: Path
-) -> None:
+def test_objects_of_all_image_ids_of_a_photo_are_asked(settings: EvaluateSettings, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "photos" / "a.png")
     import json
 
-    polygon = {"id": 1, "image_id": 1, "segmentation": [[8, 8, 40, 8, 40, 40, 8, 40]]}
+    square = [[8, 8, 40, 8, 40, 40, 8, 40]]
+    polygons = [{"id": i, "image_id": i, "segmentation": square} for i in (1, 2)]
     images = [{"id": i, "file_name": "a.png"} for i in (1, 2)]
-    (tmp_path / "t.json").write_text(json.dumps({"images": images, "annotations": [polygon]}))
+    (tmp_path / "t.json").write_text(json.dumps({"images": images, "annotations": polygons}))
     coco = replace(settings, data=(str(tmp_path / "t.json"),), protocols=("box",), images=str(tmp_path / "photos"))
-    first, second = run(coco, tmp_path / "j")[0]
-    assert len(first.rows) == 1
-    assert not second.is_read
-    assert "has the same name" in second.problems[0].reason
+    (photo,) = run(coco, tmp_path / "j")[0]
+    assert len(photo.rows) == 2
+    assert not photo.problems
 
 
 def test_a_folder_of_photos_without_a_coco_file_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 from mobilesam.annotate.work import begin
+from mobilesam.data.files import file_state
 from mobilesam.shards.changes import with_changes
 from mobilesam.shards.job import Job
+from mobilesam.shards.run import Progress, Running, run_job
 from mobilesam.shards.status import read_status
 from mobilesam.shards.worker import run_worker
 from tests.helpers.annotating import plan
@@ -61,7 +63,7 @@ def test_the_same_command_and_status_name_a_photo_that_changed(run, photos, dete
     code, out, err = run(*words)
     assert code == 0, err
     (photos / "b.jpg").write_bytes((photos / "sub" / "d.jpg").read_bytes())
-    message = "1 photos changed after their results were made: photos/b.jpg; give another --output"
+    message = "1 photo changed after their results were made: photos/b.jpg; give another --output"
     for command in (words, ("annotate", "status", tmp_path / "out")):
         code, out, _ = run(*command)
         assert (code, message in out) == (1, True), out
@@ -69,3 +71,24 @@ def test_the_same_command_and_status_name_a_photo_that_changed(run, photos, dete
     assert json.loads((tmp_path / "out" / "report.json").read_text())["changed_photos"] == ["photos/b.jpg"]
     _, out, _ = run("annotate", "status", tmp_path / "out", "--json")
     assert json.loads(out)["changed"] == 1
+
+
+def test_changes_are_looked_up_after_the_work_in_the_shards_of_earlier_calls(
+    photos, small, tmp_path, monkeypatch
+) -> None:
+    job = plan(photos, tmp_path / "out", small, None)
+    finish(job, 0)
+    edit(photos / "b.jpg")
+
+    def work(*_) -> None:
+        assert not looked
+        finish(job, 1, 2)
+        edit(photos / "c.png")  # of a shard that compared its photos when it read them
+
+    looked: list[str] = []
+    monkeypatch.setattr("mobilesam.shards.changes.file_state", lambda path: looked.append(path) or file_state(path))
+    monkeypatch.setattr("mobilesam.shards.run.run_crew", work)
+    outcome = run_job(job, begin, Running(workers=1), lambda *_: [], worker_mb=1)
+    assert outcome.status.changed_photos == ("photos/b.jpg",)
+    assert looked == [str(photos / "a.png"), str(photos / "b.jpg")]
+    assert "changed" not in "".join(Progress(job, show=False, log=None).record(outcome.status))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from pathlib import Path
@@ -94,3 +95,30 @@ def test_a_folder_whose_name_looks_like_a_pattern_can_be_worked_in(photos, small
     monkeypatch.chdir(tmp_path / "photos[1]")
     job = planned(small, tmp_path / "out", "su?")
     assert paths(job.folder) == {str(path) for path in (Path.cwd() / "sub").iterdir()}
+
+
+@pytest.mark.parametrize("named", ["photos", "phot*", "~/photos"])
+def test_a_run_goes_on_whose_plan_was_made_before_folders_were_escaped(
+    photos, small, tmp_path, monkeypatch, named
+) -> None:
+    here = tmp_path / "[x]"
+    here.mkdir()
+    photos.rename(here / "photos")
+    monkeypatch.chdir(here)
+    (tmp_path / "photos").symlink_to(here / "photos", target_is_directory=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = planned(small, tmp_path / "out", named).names
+    record = json.loads((tmp_path / "out" / "job.json").read_text())
+    record["asked"]["inputs"] = [f"{here}/{named}"]
+    (tmp_path / "out" / "job.json").write_text(json.dumps(record))
+    assert planned(small, tmp_path / "out", named).names == names
+    with pytest.raises(SettingsError, match="begun with other inputs"):
+        planned(small, tmp_path / "out", f"{glob.escape(str(here))}/photos/sub")
+
+
+def test_a_pattern_is_not_taken_for_the_folder_of_an_old_plan(small, photos, tmp_path) -> None:
+    shutil.copytree(photos, tmp_path / "[1]")
+    photos.rename(tmp_path / "1")
+    planned(small, tmp_path / "out", tmp_path / "[1]")  # the pattern, which means the folder 1
+    with pytest.raises(SettingsError, match="begun with other inputs"):
+        planned(small, tmp_path / "out", f"{tmp_path}/[[]1]")

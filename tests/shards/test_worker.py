@@ -74,7 +74,7 @@ def test_a_shard_whose_workers_died_three_times_is_set_aside(job) -> None:
     assert "its worker died" in job.failed_file(job.names[0]).read_text()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE, errno.EFBIG])
 def test_a_full_or_lost_disk_ends_the_worker_with_a_message_and_costs_no_try(number, job, monkeypatch) -> None:
     def full(*_):
         raise OSError(number, "no")

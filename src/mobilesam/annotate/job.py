@@ -21,7 +21,7 @@ SUFFIX = {"sa1b": ".tar", "parquet": ".parquet"}
 
 
 STORED = "stored"
-"""Entry of a plan's model: `predict.identity.numbers_stored`, absent where that is empty, as in plans of old."""
+"""Entry of a plan's model: `predict.identity.numbers_stored`; plans of versions that did not note it lack it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class AnnotateJob(Job):
         """
         predictor = self.model_choice.load(threads)
         here = identify(predictor)
-        if any(here.get(key) != self.model.get(key) for key in ("weights_sha256", STORED)):
+        if any(here[key] != self.model[key] for key in ("weights_sha256", STORED) if key in self.model):
             raise ModelError(
                 f"'{self.model_choice.model}' is not the model that '{self.folder}' was planned with, which was "
                 f"'{self.model['name']}'{stored_as(self.model)}; give this worker the same files"
@@ -85,9 +85,9 @@ class AnnotateJob(Job):
 
 def identify(predictor: Predictor) -> dict[str, Any]:
     """What a plan says of its model: all of it that decides results."""
-    info, stored = predictor.info, numbers_stored(predictor.backend)
+    info = predictor.info
     model = {"name": info.name, "weights_sha256": info.weights_sha256, "image_size": info.image_size}
-    return {**model, STORED: stored} if stored else model
+    return {**model, STORED: numbers_stored(predictor.backend)}
 
 
 def stored_as(model: dict[str, Any]) -> str:

@@ -26,8 +26,9 @@ from mobilesam.rle import is_whole
 from mobilesam.settings import Range, fits
 from mobilesam.shards.cells import RowTruth
 from mobilesam.shards.parquet import read_rows
+from mobilesam.shards.repeats import join_asks
 from mobilesam.shards.tasks import Ask, Task
-from mobilesam.text import parse_json
+from mobilesam.text import counted, parse_json
 
 Finite = Annotated[float, Range()]
 Box = tuple[Finite, Finite, Finite, Finite]
@@ -125,16 +126,15 @@ class PromptFile:
 
     def places(self, task: Task) -> Iterator[tuple[Place, int]]:
         """The places that a photo fits, and how: by its id, and by the best of its names."""
-        if task.image_id is not None and ("id", task.image_id) in self.asks:
-            yield ("id", task.image_id), BY_ID
-        own = None if task.image_id is None else self.named.get(task.image_id)
+        yield from ((("id", id), BY_ID) for id in task.image_ids if ("id", id) in self.asks)
+        own = list(dict.fromkeys(self.named[id] for id in task.image_ids if id in self.named))
         path = task.photo.path
         for name in (str(task.photo), path):
             if names := self._names(name, task.file):
-                yield from ((("name", one), BY_ID if one == own else EXACT) for one in names)
+                yield from ((("name", one), BY_ID if one in own else EXACT) for one in names)
                 return
-        if own is not None and bare(own) == bare(path):
-            yield ("name", own), BY_ID_AND_NAME
+        if alike := [one for one in own if bare(one) == bare(path)]:
+            yield from ((("name", one), BY_ID_AND_NAME) for one in alike)
         elif ("name", bare(path)) in self.asks:
             yield ("name", bare(path)), BARE
 
@@ -177,18 +177,19 @@ class PromptFile:
         for (kind, name), asks in self.asks.items():
             if (kind, name) not in claims:
                 what = f"image_id {name}" if kind == "id" else str(name)
-                yield Problem(PhotoId(self.path.name, what), f"{len(asks)} prompts match no photo of the inputs")
+                match = f"{counted(len(asks), 'prompt')} {'matches' if len(asks) == 1 else 'match'}"
+                yield Problem(PhotoId(self.path.name, what), f"{match} no photo of the inputs")
 
     def _owned(self, task: Task, claims: dict[Place, Claim]) -> tuple[Ask, ...]:
         """The prompts of a photo."""
         owned = [place for place, _ in self.places(task) if claims[place].photo == task.photo]
         names = [name for kind, name in owned if kind == "name"]
-        if len(names) > 1:
+        if len(names) > 1 and task.file.member is not None:
             raise DataError(
                 f"'{self.path}' has prompts for '{names[0]}' and for '{names[1]}', and '{task.photo}' may be either, "
                 f"since photos of a tar are named without their suffix; give its prompts the file_name '{task.photo}'"
             )
-        return tuple(ask for place in owned for ask in self.asks[place])
+        return join_asks(self.asks[place] for place in owned) if owned else ()
 
 
 def slashed(name: Any) -> str:

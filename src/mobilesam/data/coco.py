@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,12 +36,16 @@ class CocoFile:
     """Annotations without a usable `image_id`, as (index in the file, reason)."""
     ids_repeat: bool
     """Whether two annotations share an id."""
+    ids_of: dict[str, list[ImageKey]]
+    """Path of each photo → its image ids: a file may name one photo under several, each with annotations."""
     shared: frozenset[str] = frozenset()
     """Names without folders that photos of several paths have, so that they do not tell which of them is meant."""
 
 
 def read_coco(path: Path | str, dataset: str, photos: Path | str | None = None) -> Iterator[Item]:
     """Read every photo of a COCO or LVIS file, and report annotations that belong to no photo.
+
+    A photo that the file names under several image ids is there once, with the annotations of all of them.
 
     Args:
         path: the JSON file, or its address in an object store.
@@ -59,7 +64,9 @@ def read_coco(path: Path | str, dataset: str, photos: Path | str | None = None) 
             if number in seen:
                 raise DataError(f"another image has the id {number} too; annotations cannot be matched to either")
             seen.add(number)
-            yield from_record(record, number, file, path, dataset, find)
+            if number != file.ids_of.get(photo_path(record), [number])[0]:
+                continue  # its annotations are with the first id of the photo
+            yield from_record(record, file, path, dataset, find)
         except (*MALFORMED, OSError) as error:
             if is_lost(error):
                 raise
@@ -74,18 +81,19 @@ def read_coco(path: Path | str, dataset: str, photos: Path | str | None = None) 
         )
 
 
-def from_record(record: Record, number: ImageKey, file: CocoFile, path: Path | str, dataset: str, find: Find) -> Item:
+def from_record(record: Record, file: CocoFile, path: Path | str, dataset: str, find: Find) -> Item:
     """Convert one image record of a COCO or LVIS file to a photo reference."""
-    name = photo_name(record)
+    name, id = photo_name(record), PhotoId(dataset, photo_path(record))
     if not name:
         raise KeyError("file_name")
-    id = PhotoId(dataset, name.replace("\\", "/"))
+    ids = file.ids_of[id.path]
+    records = tuple(one for each in ids for one in file.by_image.get(each, ()))
     bare = id.path.rpartition("/")[2]
     found = find(name, () if bare in file.shared else (bare,))
     if found is None:
         return Problem(id, SHARED if bare in file.shared else NOT_THERE)
-    truth = CocoTruth(Path(path).stem, tuple(file.by_image.get(number, ())), file.ids_repeat, image=record)
-    return PhotoRef(id, FileRef(found), truth, image_id=number)
+    truth = CocoTruth(Path(path).stem, records, file.ids_repeat, image=record)
+    return PhotoRef(id, FileRef(found), truth, image_id=ids[0], other_ids=tuple(ids[1:]))
 
 
 def read_annotations(path: Path | str) -> CocoFile:
@@ -109,12 +117,25 @@ def read_annotations(path: Path | str) -> CocoFile:
         except MALFORMED as error:
             lost.append((i, f"broken annotation: {reason(error)}"))
     ids = [id for one in annotations if (id := record_id(one)) is not None]
-    return CocoFile(images, dict(by_image), lost, len(set(ids)) < len(ids), shared_names(images))
+    return CocoFile(images, dict(by_image), lost, len(set(ids)) < len(ids), ids_by_path(images), shared_names(images))
+
+
+def ids_by_path(images: list[Any]) -> dict[str, list[ImageKey]]:
+    """Path of each photo → its image ids; of records with the same id, the first alone counts."""
+    ids: dict[str, list[ImageKey]] = defaultdict(list)
+    seen: set[ImageKey] = set()
+    for record in images:
+        with suppress(*MALFORMED):  # told when the record itself is read
+            number = image_key(record["id"])
+            if number not in seen and photo_name(record):
+                ids[photo_path(record)].append(number)
+            seen.add(number)
+    return dict(ids)
 
 
 def shared_names(images: list[Any]) -> frozenset[str]:
     """File names that photos in different folders share."""
-    paths = {photo_name(record).replace("\\", "/") for record in images if isinstance(record, dict)}
+    paths = {photo_path(record) for record in images if isinstance(record, dict)}
     times = Counter(path.rpartition("/")[2] for path in paths)
     return frozenset(name for name, count in times.items() if count > 1)
 
@@ -135,6 +156,11 @@ def image_key(id: Any) -> ImageKey:
 def photo_name(record: Record) -> str:
     """File name of a photo; LVIS has no `file_name`, so its split folder and name come from the end of `coco_url`."""
     return str(record.get("file_name") or "/".join(str(record.get("coco_url", "")).split("/")[-2:]))
+
+
+def photo_path(record: Record) -> str:
+    """Path of a photo in its data set: its file name with "/" between folders."""
+    return photo_name(record).replace("\\", "/")
 
 
 def finder(path: Path | str, photos: Path | str | None) -> Find:

@@ -99,14 +99,16 @@ def read(
 
 
 def once(items: Iterable[Item]) -> Iterator[Item]:
-    """Rename photos whose names files cannot hold, and replace each further photo of one name by a `Problem`."""
-    seen: set[PhotoId] = set()
+    """Yield each photo where it is named first, and a `Problem` for another file of its name; rename what files cannot
+    hold."""
+    files: dict[PhotoId, FileRef | None] = {}
     for item in map(named, items):
-        if isinstance(item, PhotoRef) and item.id in seen:
+        file = item.file if isinstance(item, PhotoRef) else None
+        if file is None or item.id not in files:
+            yield item
+        elif file != files[item.id]:
             yield Problem(item.id, TWICE)
-            continue
-        seen.add(item.id)
-        yield item
+        files.setdefault(item.id, file)
 
 
 def named(item: Item) -> Item:

@@ -150,6 +150,13 @@ class PhotoRef:
     """Most pixels that are opened; a larger photo is refused."""
     value_range: tuple[float, float] | None = None
     """The values that become black and white in a photo of more than 8 bits; see `mobilesam.image.open_photo`."""
+    other_ids: tuple[int | str, ...] = ()
+    """Further image ids by which a COCO file names the same photo."""
+
+    @property
+    def image_ids(self) -> tuple[int | str, ...]:
+        """All image ids of the photo; empty where it has none."""
+        return () if self.image_id is None else (self.image_id, *self.other_ids)
 
     @property
     def name(self) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mobilesam.data.files import FileRef
-from mobilesam.data.layouts import TWICE, check_folder, is_known, named, read
-from mobilesam.data.photo import Item, PhotoId, PhotoRef, Problem
+from mobilesam.data.layouts import check_folder, is_known, once, read
+from mobilesam.data.photo import Item, PhotoRef
 from mobilesam.image import Frame
 from mobilesam.remote import is_remote
 from mobilesam.shards.inputs import Reader, read_input, sources
@@ -39,7 +38,7 @@ def list_photos(config: DataConfig) -> Iterator[Item]:
     if config.photos and not any(map(is_remote, patterns)):
         check_folder(patterns, "'data.photos'")
     for _, items in sources(patterns, config.photos or None, reader_of(config.unclear_frame)):
-        for item in _once(map(named, items)):
+        for item in once(items):  # as in the embedding, by `shards.repeats.merged`
             if isinstance(item, PhotoRef):
                 item = replace(
                     item,
@@ -48,16 +47,3 @@ def list_photos(config: DataConfig) -> Iterator[Item]:
                     value_range=config.value_range,
                 )
             yield item
-
-
-def _once(items: Iterable[Item]) -> Iterator[Item]:
-    """Each photo where it is named first, as in the embedding (`shards.repeats.merged`); another file of its name is a
-    problem."""
-    files: dict[PhotoId, FileRef] = {}
-    for item in items:
-        if not isinstance(item, PhotoRef) or item.id not in files:
-            yield item
-        elif item.file != files[item.id]:
-            yield Problem(item.id, TWICE)
-        if isinstance(item, PhotoRef):
-            files.setdefault(item.id, item.file)

@@ -102,14 +102,15 @@ def evaluate_detections(
     value_range = None if value_range is None else check_range(value_range)
     by_image, problems = group_boxes(detections)
     results: list[Json] = []
-    known = set()
+    known: set[ImageKey] = set()
     for item in progress(list(read(truth, photos=images, unclear_frame=unclear_frame))):
         if isinstance(item, Problem):
             problems.append(item)
             continue
-        known.add(item.image_id)
+        known.update(item.image_ids)
+        boxes = [box for id in item.image_ids for box in by_image.get(id, [])]
         photo = replace(item, max_pixels=max_pixels, value_range=value_range)
-        results += segment_boxes(sam, photo, by_image.get(item.image_id, []), problems, zoom)
+        results += segment_boxes(sam, photo, boxes, problems, zoom)
     if not results and problems:
         raise DataError(f"no box could be answered, {len(problems)} problems; {problems[0].id}: {problems[0].reason}")
     ap, is_lvis = score(check_truth(truth, sizes_of(results), problems), results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from mobilesam.data.files import file_state
@@ -13,7 +14,7 @@ NAMED = 10  # of the changed photos
 State = tuple[int, int]
 
 
-def with_changes(status: Status, job: Job) -> Status:
+def with_changes(status: Status, job: Job, finished: Collection[str] | None = None) -> Status:
     """The state of a run with the photos of its finished shards that are not the planned ones any more.
 
     Files on disk are looked up, not read, which takes one to two seconds for 100,000 photos on a local disk. One that
@@ -23,8 +24,9 @@ def with_changes(status: Status, job: Job) -> Status:
     Args:
         status: the state.
         job: the run.
+        finished: names of the shards to look up; None for all that are finished.
     """
-    done, count, first = job.finished(), 0, list[str]()
+    done, count, first = job.finished() if finished is None else finished, 0, list[str]()
     for index in (i for i, name in enumerate(job.names) if name in done):
         states: dict[str, State | None] = {}  # a tar or a Parquet file holds many photos
         for task in job.shard(index).tasks:

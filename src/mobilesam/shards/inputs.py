@@ -71,7 +71,7 @@ def find_tasks(
     last: list[str] = []  # the photo that was looked up before
     for source, items in found:
         looked = look_up(items, source, asks, last)
-        for item, size in merged(looked) if source.endswith(NAMING) else looked:
+        for item, size in merged(looked) if source.lower().endswith(NAMING) else looked:
             if size is not None:
                 id, file = (item.photo, item.file) if isinstance(item, Task) else (item.id, FileRef(""))
                 listings.add(PhotoRef(id, file, None), size)
@@ -98,11 +98,10 @@ def look_up(items: Iterable[Item], source: str, asks: Asks | None, last: list[st
             yield Problem(item.id, f"the photo is not there ({error.strerror or first_line(error)})"), -1
             continue
         last[:] = [item.file.path]
-        # Photos in a Parquet file are not read for their sizes.
-        inner = 0 if isinstance(item.file, CellRef) else item.file.member and item.file.member[1]
+        whole = item.file.member is None and not isinstance(item.file, CellRef)
         asked = () if asks is None else asks(item, source)
-        task = Task(item.id, item.file, state, asked, item.image_id, item.truth)
-        yield task, state[0] if inner is None else inner
+        task = Task(item.id, item.file, state, asked, item.image_id, item.truth, item.other_ids)
+        yield task, state[0] if whole else item.file.listed_bytes
 
 
 def check_plan(error: OSError, photo: PhotoRef, last: Sequence[str]) -> None:

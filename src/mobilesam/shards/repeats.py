@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeAlias
 
 from mobilesam.data.layouts import TWICE
 from mobilesam.data.photo import PhotoId, Problem
+from mobilesam.errors import DataError, first_line
 from mobilesam.shards.tasks import Ask, Task
 
 Found: TypeAlias = tuple["Task | Problem", "int | None"]
@@ -37,12 +38,21 @@ def merged(found: Iterable[Found]) -> Iterator[Found]:
 
     Yields:
         The same without repeats; and a problem for a photo of another file under the same name.
+
+    Raises:
+        DataError: the temporary folder has no room.
     """
-    with closing(sqlite3.connect("")) as kept:  # no name: a database of its own, removed when it is closed
-        kept.execute(TABLE)
-        kept.executemany("INSERT INTO found (name, size, record) VALUES (?, ?, ?)", map(_to_row, found))
-        for _, mentions in groupby(kept.execute(BY_PHOTO), key=lambda row: row[0]):
-            yield from _join(map(_from_row, mentions))
+    try:
+        with closing(sqlite3.connect("")) as kept:  # no name: a database of its own, removed when it is closed
+            kept.execute(TABLE)
+            kept.executemany("INSERT INTO found (name, size, record) VALUES (?, ?, ?)", map(_to_row, found))
+            for _, mentions in groupby(kept.execute(BY_PHOTO), key=lambda row: row[0]):
+                yield from _join(map(_from_row, mentions))
+    except sqlite3.Error as error:
+        raise DataError(
+            f"the list of photos cannot be kept in the temporary folder ({first_line(error)}): set TMPDIR to one with "
+            "room"
+        ) from error
 
 
 def _to_row(one: Found) -> Row:
@@ -68,30 +78,29 @@ def _join(mentions: Iterator[Found]) -> Iterator[Found]:
     if isinstance(item, Problem):
         yield item, size
         return
-    asks, has_other = list(item.asks), False
-    taken = {ask.id for ask in asks}
+    groups, ids, has_other = [item.asks], list(item.image_ids), False
     for other, _ in mentions:
         if isinstance(other, Task) and other.file == item.file:
-            asks.extend(_renumbered(other.asks, len(asks), taken))
+            groups.append(other.asks)
+            ids += [id for id in other.image_ids if id not in ids]
         else:
             has_other = True
-    yield replace(item, asks=tuple(asks)), size
+    asks, id = join_asks(groups), ids[0] if ids else None
+    yield replace(item, asks=asks, image_id=id, other_ids=tuple(ids[1:])), size
     if has_other:
         yield Problem(item.photo, TWICE), None
 
 
-def _renumbered(asks: Iterable[Ask], number: int, taken: set[str]) -> Iterator[Ask]:
-    """Prompts of a further mention; those whose ids others have, such as numbers, get the next free number.
-
-    Args:
-        asks: the prompts.
-        number: of prompts that the photo has already.
-        taken: their ids; gets the new ones.
-    """
-    for ask in asks:
+def join_asks(groups: Iterable[Iterable[Ask]]) -> tuple[Ask, ...]:
+    """The prompts of several mentions of a photo; of later ones, an id that is taken becomes the next free number."""
+    first, *others = map(tuple, groups)
+    asks, taken = list(first), {ask.id for ask in first}
+    number = len(asks)
+    for ask in chain.from_iterable(others):
         if ask.id in taken:
             while str(number) in taken:
                 number += 1
             ask = replace(ask, id=str(number))
         taken.add(ask.id)
-        yield ask
+        asks.append(ask)
+    return tuple(asks)

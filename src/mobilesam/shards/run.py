@@ -102,15 +102,14 @@ def run_job(job: Job, begin: Begin, running: Running, report: Report, *, worker_
     redo_missing(job)
     progress = Progress(job, running.show_progress, running.log)
     crew = ShardCrew(job.folder.absolute(), begin)
-    todo = len(job.unfinished())
+    before, todo = job.finished(), len(job.unfinished())
     workers = running.workers or (1 if running.address else default_workers(worker_mb, todo))
     try:
-        before = with_changes(progress.counter.status(), job)
         if todo:
             workers = min(workers, todo)  # more would wait for nothing
             run_crew(crew, running.engine, workers, running.threads, running.address, progress.update, running.device)
-        # Shards that were finished in this call had their photos compared when they were read.
-        status = replace(progress.finish(), changed=before.changed, changed_photos=before.changed_photos)
+        # After the work, since millions take minutes; shards of this call compared their photos when they read them.
+        status = with_changes(progress.finish(), job, before)
     finally:
         progress.bar.close()
         with suppress(OSError):  # of a disk that is gone, which is told already
@@ -169,7 +168,9 @@ class Progress:
         rate = (past(status) - self.first) / seconds if seconds else 0.0
         left = (status.photos - past(status)) / rate if rate > 0 else None
         speed = {"photos_per_second": round(rate, 2), "seconds_left": left and round(max(0.0, left))}
-        return {**speed, **asdict(status)}
+        state = asdict(status)
+        del state["changed"], state["changed_photos"]  # which are looked up at the end
+        return {**speed, **state}
 
     def finish(self) -> Status:
         """The state at the end."""

@@ -9,6 +9,7 @@ from typing import Any
 from mobilesam.engines.claims import Claims, count_in
 from mobilesam.shards.job import Job, open_job
 from mobilesam.shards.records import all_failed, read_done
+from mobilesam.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,9 @@ class Status:
                 else ""
             )
             lines += [
-                f"{self.changed} photos changed after their results were made: {', '.join(self.changed_photos)}{more}; "
-                "give another --output for new results of them, or put their old files back"
+                f"{counted(self.changed, 'photo')} changed after their results were made: "
+                f"{', '.join(self.changed_photos)}{more}; give another --output for new results of them, or put their "
+                "old files back"
             ]
         lines += [f"set aside: {name}: {reason}" for name, reason in self.set_aside.items()]
         return "\n".join(lines)

@@ -54,6 +54,13 @@ class Task:
     truth: Truth | None = None
     """The reader of its annotation, whose sizes show whether it was drawn on the stored pixels or on the upright ones.
     A COCO file is not read again by the workers: of its annotations the sizes alone are kept, as `Stated`."""
+    other_ids: tuple[int | str, ...] = ()
+    """Further image ids by which the input names the same photo."""
+
+    @property
+    def image_ids(self) -> tuple[int | str, ...]:
+        """All image ids of the photo; empty where it has none."""
+        return () if self.image_id is None else (self.image_id, *self.other_ids)
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in the plan."""
@@ -65,6 +72,8 @@ class Task:
             record["cell"] = [self.file.column, *self.file.row]
         if self.image_id is not None:
             record["image_id"] = self.image_id
+        if self.other_ids:
+            record["other_ids"] = self.other_ids
         record |= truth_to_dict(self.truth, self.file.path)
         if self.asks:
             record["asks"] = [ask.to_list() for ask in self.asks]
@@ -86,6 +95,7 @@ class Task:
             tuple(map(Ask.from_list, record.get("asks", ()))),
             record.get("image_id"),
             truth_from_dict(record),
+            tuple(record.get("other_ids", ())),
         )
 
     def read(self) -> bytes:

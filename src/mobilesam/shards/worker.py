@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from mobilesam import files
 from mobilesam.engines.claims import MAX_TRIES, Claims, Pauses
 from mobilesam.errors import DataError, MissingExtraError, MobileSamError, ModelError, first_line
 from mobilesam.files import save_json
@@ -22,7 +23,7 @@ from mobilesam.shards.records import read_done
 from mobilesam.temporaries import sweep
 
 log = logging.getLogger(__name__)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
+FULL = files.FULL | {errno.EROFS, errno.ESTALE}
 """Errors of the output's disk, which no other try mends."""
 
 
