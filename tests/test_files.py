@@ -4,15 +4,26 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.cli.annotations import Annotations
 from mobilesam.errors import ImageError
+from mobilesam.evaluate.settings import EvaluateSettings
+from mobilesam.evaluate.worst import save_worst
+from mobilesam.everything import write as everything_write
 from mobilesam.files import make_folder, replacing, save_json, save_picture, save_text
-from mobilesam.outputs import JOURNAL, MARK
+from mobilesam.interchange import PhotoMasks
+from mobilesam.masks import to_rle
+from mobilesam.outputs import DEFAULT, JOURNAL, MARK
+from mobilesam.predict.results import Mask
+from mobilesam.tracking import write as tracking_write
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
@@ -116,6 +127,30 @@ def test_json_is_one_line(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"^cannot make the folder '/proc/x': .*; give another --output$"):
         make_folder(Path("/proc/x"))
+
+
+def annotations_in(folder: Path, *forms: Any) -> Annotations:
+    """One photo's mask, still to be written to a folder."""
+    photo = PhotoMasks("a.jpg", [Mask(to_rle(np.eye(4, dtype=bool)), 1.0)], (4, 4))
+    return Annotations(forms, folder, "object", DEFAULT, [photo])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody can make a folder in /proc")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: everything_write.write(folder, "a", "a.jpg", np.zeros((4, 4, 3), np.uint8), [], (), {}),
+        lambda folder: everything_write.write_masks(folder, []),
+        lambda folder: tracking_write.Indexed(folder, DEFAULT),
+        lambda folder: tracking_write.open_writers((), folder, "a", 1.0, DEFAULT, ExitStack()),
+        lambda folder: save_worst([], EvaluateSettings(data=("x",), protocols=("box",)), cast("Any", None), folder, 1),
+        lambda folder: annotations_in(folder, "cvat").finish(),
+        lambda folder: annotations_in(folder, "labelme").add("a.jpg", "a", [], (4, 4)),
+    ],
+)
+def test_every_verb_names_the_folder_that_it_cannot_make(write: Callable[[Path], object]) -> None:
+    with pytest.raises(OSError, match=r"^cannot make the folder '/proc/x': .*; give another --output$"):
+        write(Path("/proc/x"))
 
 
 def test_a_file_in_the_way_of_a_folder_is_told_apart(tmp_path: Path) -> None:

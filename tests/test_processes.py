@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mobilesam import processes
 from mobilesam.engines.claims import died_here, here
 from mobilesam.processes import is_alive, peak_mb
 from mobilesam.serve.jobs import Jobs
@@ -73,4 +74,13 @@ def test_a_damaged_file_of_a_job_has_no_owner(pid: Any, tmp_path: Path) -> None:
 
 
 def test_the_peak_is_that_of_this_process() -> None:
+    assert sys.platform == "win32" or 20 < peak_mb() < 1e5
+
+
+@pytest.mark.parametrize("text", ["Name:\tpython\nVmRSS:\t123 kB\n", ""])
+def test_a_system_that_tells_no_peak_in_its_status_is_asked_in_another_way(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "status").write_text(text)
+    monkeypatch.setattr(processes, "STATUS", tmp_path / "status")
     assert sys.platform == "win32" or 20 < peak_mb() < 1e5

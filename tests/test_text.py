@@ -35,6 +35,10 @@ def test_an_unknown_name_has_the_nearest_one_as_advice() -> None:
     assert (
         unknown("model", "tinny", ["tiny", "base"]) == "unknown model 'tinny'; did you mean 'tiny'? known: tiny, base"
     )
+    assert unknown("key", "stepz", ["steps"], "run.") == "unknown key 'run.stepz'; did you mean 'steps'? known: steps"
+    many = [f"name{i}" for i in range(20)]
+    assert unknown("model", "nam7", many) == "unknown model 'nam7'; did you mean 'name7'?"
+    assert "known: name0, name1, " in unknown("model", "x", many)
     assert unknown("model", "x", iter(["tiny"])) == "unknown model 'x'; known: tiny"
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+STATUS = Path("/proc/self/status")
+
 
 def is_alive(pid: int) -> bool:
     """Whether a process of this machine is running; True also where that cannot be known.
@@ -30,9 +32,10 @@ def peak_mb() -> float:
     """Peak resident memory of this process in megabytes; 0 where the system does not tell."""
     if sys.platform == "win32":
         return 0.0
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux, where getrusage would count what the parent held before this program began
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    if STATUS.exists():  # Linux, where getrusage would count what the parent held before this program began
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):  # sandboxes such as gVisor do not tell it
+                return int(line.split()[1]) / 1e3
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on macOS in bytes

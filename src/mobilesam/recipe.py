@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from mobilesam.errors import DataError, SettingsError, first_line
 from mobilesam.settings import Settings, fits, kinds
-from mobilesam.text import decode_text
+from mobilesam.text import decode_text, unknown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -202,12 +201,6 @@ def _is_of(origins: tuple[Any, ...], kind: Any) -> bool:
     return get_origin(kind) in origins
 
 
-def advice(key: str, known: Sequence[str]) -> str:
-    """What to use instead of an unknown key: the known one that is spelt nearly so, or the list of all."""
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-
-
 def _messages(error: BaseException, path: str) -> Iterator[str]:
     """Flatten cattrs' tree of errors to one line per error; `path` is where in the settings it arose."""
     from cattrs import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
@@ -216,7 +209,7 @@ def _messages(error: BaseException, path: str) -> Iterator[str]:
     if isinstance(error, ForbiddenExtraKeysError):
         known = list(kinds(error.cl))
         for key in sorted(error.extra_fields):
-            yield f"unknown key '{before}{key}'; {advice(key, known)}"
+            yield unknown("key", key, known, inside=before)
     elif isinstance(error, ClassValidationError):
         fields, others = error.group_exceptions()
         missing = [note.name for inner, note in fields if isinstance(inner, KeyError)]

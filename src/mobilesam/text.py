@@ -12,6 +12,9 @@ from mobilesam.errors import DataError, first_line
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Control characters, halves of surrogate pairs, U+FFFE and U+FFFF, which no escape of XML can write either."""
 
+MOST_LISTED = 12
+"""Names that a message lists although one of them is near enough to be meant."""
+
 
 def decode_text(data: bytes) -> str:
     """Decode the bytes of a text file, without the byte-order mark that Windows editors write.
@@ -36,14 +39,23 @@ def for_xml(text: str) -> str:
     return _NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The message about a name that does not exist, with the nearest that does: "unknown model 'x'; known: ..."."""
+def unknown(what: str, name: str, known: Iterable[str], inside: str = "") -> str:
+    """The message about a name that does not exist, with the nearest that does: "unknown model 'x'; known: ...".
+
+    Args:
+        what: the kind of thing that has the name.
+        name: the name.
+        known: those that exist.
+        inside: what the name is shown after, such as "run." for a key of that table.
+    """
     from difflib import get_close_matches  # here, because a cold start needs it only for an error
 
     names = list(known)
     near = get_close_matches(name, names, n=1)
-    advice = f"did you mean '{near[0]}'? " if near else ""
-    return f"unknown {what} '{name}'; {advice}known: {', '.join(names)}"
+    advice = [f"did you mean '{near[0]}'?"] if near else []
+    if not near or len(names) <= MOST_LISTED:
+        advice.append(f"known: {', '.join(names)}")
+    return f"unknown {what} '{inside}{name}'; {' '.join(advice)}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -80,9 +80,9 @@ def test_precisions_to_measure_can_be_chosen() -> None:
 
 
 def test_a_precision_that_does_not_exist_is_refused(run) -> None:
-    code, _, err = run("bench", "--precision", "float8")
+    code, _, err = run("bench", "--precision", "flot16")
     assert code != 0
-    assert "unknown precision 'float8'; known: float32, float16" in " ".join(err.split())
+    assert "unknown precision 'flot16'; did you mean 'float16'? known: float32, float16" in " ".join(err.split())
 
 
 @pytest.mark.torch

@@ -118,9 +118,66 @@ def test_missing_folders_of_the_report_are_made(run, shard: Path) -> None:
     assert (code, Path("new/folder/r.md").exists()) == (0, True), err
 
 
-def test_the_folder_of_a_report_on_detections_is_made_before_the_work(run, tmp_path: Path) -> None:
-    run("evaluate", "detections", "none.json", "none.json", "--images", tmp_path, "-o", "new/folder/r.json")
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What models were asked for; none is loaded, which ends the call."""
+    asked: list[dict[str, Any]] = []
+
+    def load(model: str, **options: Any) -> None:
+        asked.append({"model": model, **options})
+        raise mobilesam.MobileSamError("enough")
+
+    for module in ("predict.load", "evaluate.photo"):
+        monkeypatch.setattr(f"mobilesam.{module}.load", load)
+    return asked
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Annotations and detections, as far as that is looked at before a model is loaded."""
+    for name in ("truth.json", "boxes.json"):
+        (tmp_path / name).write_text("[]")
+    return tmp_path / "truth.json", tmp_path / "boxes.json"
+
+
+@needs_coco_eval
+def test_the_folder_of_a_report_on_detections_is_made_before_the_work(
+    run, files: tuple[Path, Path], loaded: list[dict[str, Any]]
+) -> None:
+    run("evaluate", "detections", *files, "-o", "new/folder/r.json")
     assert Path("new/folder").is_dir()
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("detections", "none.json", "boxes.json"), "there is no file 'none.json'"),
+        (("detections", "truth.json", "none.json"), "there is no file 'none.json'"),
+        (("detections", "truth.json", "boxes.json", "-m", "nonsense"), "unknown model 'nonsense'"),
+        (("run", "truth.json", "-p", "box", "-m", "nonsense"), "unknown model 'nonsense'"),
+        (("run", "truth.json", "-p", "teacher", "--teacher", "none.pt"), "none.pt: no such file"),
+        (("run", "none.tar", "-p", "box"), "no data set matches 'none.tar'"),
+        (("run", "a.txt", "-p", "box"), "'a.txt' is no data set"),
+        (("run", ".", "--images", "."), "'images' (--images) does nothing here"),
+    ],
+)
+def test_what_is_missing_is_told_before_a_folder_is_made_or_a_model_loaded(
+    run,
+    words: tuple[str, ...],
+    message: str,
+    files: tuple[Path, Path],
+    loaded: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda module: True)
+    files[0].with_name("a.txt").write_text("")
+    monkeypatch.chdir(files[0].parent)
+    code, _, err = run("evaluate", *words, "-o", "new/r.json")
+    assert code != 0
+    assert message in " ".join(err.split())
+    assert not loaded
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize(
@@ -196,23 +253,20 @@ def test_detections_refuse_the_options_of_run(run, option: tuple[str, str]) -> N
     assert option[0] in err
 
 
-def test_detections_hand_every_option_of_the_runtime_on(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def load(model: str, **options: Any) -> None:
-        asked.update(model=model, **options)
-        raise mobilesam.MobileSamError("enough")
-
-    monkeypatch.setattr("mobilesam.predict.load.load", load)
-    words = ("-m", "M", "--backend", "openvino", "--precision", "bfloat16", "--image-size", "384", "--device", "D")
-    assert run("evaluate", "detections", "truth.json", "boxes.json", *words)[0] == 1
-    assert asked == {
-        "model": "M",
+@needs_coco_eval
+def test_detections_hand_every_option_of_the_runtime_on(
+    run, files: tuple[Path, Path], loaded: list[dict[str, Any]]
+) -> None:
+    options = {
+        "model": "mobile_sam",
         "backend": "openvino",
         "precision": "bfloat16",
         "image_size": 384,
         "device": "D",
     }
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert run("evaluate", "detections", *files, *words)[0] == 1
+    assert loaded == [options]
 
 
 @needs_coco_eval
@@ -229,12 +283,13 @@ def test_a_setting_of_the_search_comes_from_the_command_line(run, shard: Path) -
 
 
 def test_everything_without_its_extra_names_it_before_the_run(
-    run, shard: Path, monkeypatch: pytest.MonkeyPatch
+    run, shard: Path, loaded: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "faster_coco_eval")
-    code, _, err = run("evaluate", shard, "-p", "everything")
+    code, _, err = run("evaluate", shard, "-p", "everything", "-o", "new/r.json")
     assert code == 1
     assert "eval]" in err
+    assert not loaded
     assert not list(Path().iterdir())
 
 

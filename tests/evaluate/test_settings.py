@@ -16,7 +16,8 @@ PLAIN = EvaluateSettings(data=("x",), protocols=("box",))
     ("changed", "message"),
     [
         ({"protocols": ("boxes",)}, "unknown protocol 'boxes'; did you mean 'box'\\? known: box"),
-        ({"protocols": ()}, "unknown protocol"),
+        ({"protocols": ("bx", "boxs")}, "unknown protocol 'bx'; did you mean 'box'\\? known: box"),
+        ({"protocols": ()}, "name at least one protocol .*known: box"),
         ({"protocols": ("box", "box")}, "twice: box"),
         ({"protocols": ("teacher",)}, "--teacher"),
         ({"teacher": "embedded"}, "--teacher.* does nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import multiprocessing
 import operator
 import pickle
@@ -19,6 +20,7 @@ from mobilesam.extras import is_installed
 from mobilesam.predict.pair import reopen
 from mobilesam.weights import MODELS, pair_folder
 from tests.helpers.closeness import assert_same_function
+from tests.helpers.stored import opened
 
 POINT = (290, 120)
 
@@ -80,6 +82,18 @@ def test_a_folder_that_is_gone_or_holds_another_model_is_named(tmp_path: Path) -
     reopen.cache_clear()
     with pytest.raises(ModelError, match="does not exist"):
         pickle.loads(pickle.dumps(sam))
+
+
+@pytest.mark.parametrize("then", ["float32", "mixed"])
+def test_a_folder_that_holds_the_same_model_in_other_numbers_is_named(then: str, tmp_path: Path) -> None:
+    data = pickle.dumps(opened(tmp_path / "m", "int8", image_size=256))
+    reopen.cache_clear()
+    assert pickle.loads(data).info.image_size == 256
+    card = json.loads((tmp_path / "m" / "model.json").read_text())
+    (tmp_path / "m" / "model.json").write_text(json.dumps({**card, "precision": then}))
+    reopen.cache_clear()
+    with pytest.raises(ModelError, match=r"holds 'embedded' in other numbers now.*load the model again"):
+        pickle.loads(data)
 
 
 def test_a_backend_that_cannot_be_sent_says_what_to_do(embedded: mobilesam.Predictor, coffee: Path) -> None:

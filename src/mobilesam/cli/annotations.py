@@ -49,7 +49,7 @@ class Annotations:
 
     def add(self, photo: str, name: str, masks: Sequence[Mask], hw: tuple[int, int]) -> list[Path]:
         """Keep the masks of one photo, as run lengths; returns the file that this photo has by itself."""
-        from mobilesam.files import save_json
+        from mobilesam.files import make_folder, save_json
         from mobilesam.interchange import PhotoMasks, to_labelme
         from mobilesam.names import relative
         from mobilesam.predict.results import Mask
@@ -61,19 +61,19 @@ class Annotations:
         if "labelme" not in self.forms:
             return []
         target = self.folder / f"{name}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         path = relative(photo, target.parent)
         return [save_json(to_labelme(kept, path, labels=self.label), target, self.rule)]
 
     def finish(self) -> list[Path]:
         """Write the files that hold all photos."""
-        from mobilesam.files import save_text
+        from mobilesam.files import make_folder, save_text
         from mobilesam.interchange import JOINT_FILES, joint_text
         from mobilesam.names import short_paths
 
         if not self.photos:
             return []
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         names = short_paths([photo.file_name for photo in self.photos])
         photos = [replace(photo, file_name=name) for photo, name in zip(self.photos, names, strict=True)]
         return [

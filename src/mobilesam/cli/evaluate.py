@@ -128,14 +128,18 @@ def measure(
     from mobilesam.evaluate import report
     from mobilesam.evaluate.markdown import to_markdown
     from mobilesam.evaluate.photo import load_models
-    from mobilesam.evaluate.run import run
+    from mobilesam.evaluate.run import check_inputs, run
     from mobilesam.evaluate.worst import save_worst
     from mobilesam.outputs import Outputs
+    from mobilesam.weights import check_named
 
     # Expanded, because a pattern is no path, and what it matches must not be replaced.
     outputs = Outputs.beside([*expand(settings.data), settings.images, settings.model], overwrite=overwrite)
     for file in (output, output.with_suffix(".md")):  # now, and not after hours of work
         outputs.check(file)
+    check_inputs(settings, workers)  # before a folder is made, and perhaps a model downloaded
+    for model in filter(None, (settings.model, settings.teacher)):
+        check_named(model)
     options.make_folder_of(output)
     journal = output.with_name(output.name + ".journal")
     # Loaded here even if worker processes load their own: the report needs the identity of the model, and a wrong name
@@ -235,22 +239,19 @@ def measure_detections(
     """Prompt a model with a detector's boxes, and report the COCO or LVIS AP of its masks."""
     from tqdm import tqdm
 
-    from mobilesam.evaluate.detections import evaluate_detections
+    from mobilesam.evaluate.detections import check_inputs, evaluate_detections
     from mobilesam.files import save_json
     from mobilesam.outputs import Outputs
     from mobilesam.predict.load import load
+    from mobilesam.weights import check_named
 
     opening = Opening.parse(max_pixels, value_range)
     outputs = Outputs.beside([truth, boxes, images, model], overwrite=overwrite)
     outputs.check(output)  # now, and not after hours of work
+    check_inputs(truth, boxes)  # before a folder is made, and perhaps a model downloaded
+    check_named(model)
     options.make_folder_of(output)
-    sam = load(
-        model,
-        backend=backend,
-        device=device,
-        precision=precision,
-        image_size=image_size,
-    )
+    sam = load(model, backend=backend, device=device, precision=precision, image_size=image_size)
     result = evaluate_detections(
         sam,
         truth,

@@ -32,6 +32,7 @@ from mobilesam.data.pairs import (
     SECOND,
     SEVERAL,
     FolderFiles,
+    check_layout,
     first_photos,
     has_records,
     index_folder,
@@ -124,9 +125,8 @@ def _read(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]
         return read_tar(path, dataset)
     if is_record_name(path.name):
         return read_coco(path, dataset, photos)
-    if path.is_dir():
-        return read_folder(path, dataset)
-    raise DataError(f"'{path}' is no data set: expected a .tar shard, a COCO .json or a folder")
+    check_layout(path)
+    return read_folder(path, dataset)
 
 
 def expand(patterns: Sequence[str]) -> list[Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem
 from mobilesam.data.truths import RecordTruth
+from mobilesam.errors import DataError
 from mobilesam.folders import walk
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
@@ -33,6 +34,16 @@ def stem_of(name: str) -> str:
 def is_record_name(name: str) -> bool:
     """Whether a file of that name is a record: .json, in upper or lower case."""
     return name.lower().endswith(".json")
+
+
+def check_layout(path: Path) -> None:
+    """Refuse a path that cannot be a data set, as far as its name tells.
+
+    Raises:
+        DataError: it is no shard, no COCO file and no folder.
+    """
+    if not (path.suffix.lower() == ".tar" or is_record_name(path.name) or path.is_dir()):
+        raise DataError(f"'{path}' is no data set: expected a .tar shard, a COCO .json or a folder")
 
 
 def photo_order(name: str) -> tuple[bool, str]:

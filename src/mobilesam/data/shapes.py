@@ -161,7 +161,7 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
     A picture with transparency, in a channel of its own or of one colour of its palette, is cut out: its opaque part is
     the object. Of a palette, the colours count and not the indices. The noise of a JPEG, and of a WebP, AVIF or
     JPEG 2000 that is bright enough, is taken out: each pixel becomes 0, 255 or `ignore`, whichever is nearest. Of
-    floating-point values, the object is every finite one that is neither 0 nor `ignore`.
+    floating-point values, the object is every finite one but 0; where there is `ignore`, 255 alone.
 
     Raises:
         DataError: it is missing, damaged, or a JPEG too dark to tell the object from noise.
@@ -170,7 +170,7 @@ def object_pixels(file: FileRef, ignore: int | None = None) -> Labels:
         if (alpha := _alpha(image)) is not None and alpha.min() < OPAQUE:
             return _nearest(alpha, None)
         if image.mode == "F":
-            return _not_zero(np.asarray(image), ignore)
+            return _object_of(np.asarray(image), ignore)
         pixels, kind = _of_palette(image) if image.mode in ("P", "PA") else _values(image), image.format
     brightest = int(pixels.max())
     if kind not in LOSSY and not (kind in PERHAPS_LOSSY and brightest > OPAQUE // 2):
@@ -247,12 +247,12 @@ def _whole(values: NDArray[np.float32], file: FileRef) -> Labels:
     return values.astype(np.int32)
 
 
-def _not_zero(values: NDArray[np.float32], ignore: int | None) -> Labels:
-    """The object in floating-point values (H, W): 0 outside, `ignore` where it stands, another number on the object."""
-    on = 1 if ignore != 1 else 2
-    pixels = np.where(np.isfinite(values) & (values != 0), on, 0).astype(np.int32)
-    if ignore is not None:
-        pixels[values == ignore] = ignore
+def _object_of(values: NDArray[np.float32], ignore: int | None) -> Labels:
+    """The object in floating-point values (H, W), as `PixelShape.select` looks for it."""
+    if ignore is None:
+        return (np.isfinite(values) & (values != 0)).astype(np.uint8)
+    pixels = np.where(values == OPAQUE, OPAQUE, 0).astype(np.uint8)
+    pixels[values == ignore] = ignore
     return pixels
 
 

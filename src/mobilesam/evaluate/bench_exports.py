@@ -15,6 +15,7 @@ from mobilesam.errors import MissingExtraError, MobileSamError, SettingsError
 from mobilesam.extras import is_installed
 from mobilesam.integrity import read_card
 from mobilesam.predict.runtimes import OWN_BACKENDS
+from mobilesam.text import unknown
 
 if TYPE_CHECKING:
     from mobilesam.export.agreement import Reference
@@ -83,7 +84,7 @@ class Wanted:
                 raise SettingsError(f"format '{form}' cannot be measured{why}; these can: {', '.join(known)}")
         for precision in self.precisions:
             if precision not in get_args(StoredPrecision):
-                raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(get_args(StoredPrecision))}")
+                raise SettingsError(unknown("precision", precision, get_args(StoredPrecision)))
         if self.precisions and self.smoke:
             raise SettingsError("'precisions' (--precision) does nothing in a smoke run, which has its own")
         if self.precisions and self.forms:

@@ -96,9 +96,7 @@ def evaluate_detections(
         DataError: a file does not have the expected format.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    require_coco_eval()  # before hours of work, not after
-    if truth.suffix.lower() != ".json":
-        raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
+    check_inputs(truth, detections)  # before hours of work, not after
     value_range = None if value_range is None else check_range(value_range)
     by_image, problems = group_boxes(detections)
     results: list[Json] = []
@@ -127,6 +125,21 @@ def evaluate_detections(
         model=asdict(sam.info),
         runtime=asdict(runtime_of(sam.backend)),
     )
+
+
+def check_inputs(truth: Path, detections: Path) -> None:
+    """Check what is known before a model is loaded: that the files are there, and the extra to measure with.
+
+    Raises:
+        DataError: a file is missing, or has another ending than `.json`.
+        MissingExtraError: faster-coco-eval is not installed.
+    """
+    if truth.suffix.lower() != ".json":
+        raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
+    for file in (truth, detections):
+        if not file.is_file():
+            raise DataError(f"there is no file '{file}'")
+    require_coco_eval()
 
 
 def group_boxes(path: Path) -> tuple[dict[ImageKey | None, list[Json]], list[Problem]]:

@@ -10,7 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mobilesam.data.checksums import state_checksum
-from mobilesam.data.layouts import check_folder, read_all
+from mobilesam.data.layouts import check_folder, expand, read_all
+from mobilesam.data.pairs import check_layout
 from mobilesam.data.photo import Item, PhotoRef, Problem
 from mobilesam.errors import OutOfMemoryError
 from mobilesam.evaluate.everything import require_coco_eval
@@ -41,6 +42,23 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
     )
 
 
+def check_inputs(settings: EvaluateSettings, workers: int = 1) -> None:
+    """Check what is known before a model is loaded: data sets, extras, and the number of processes.
+
+    Raises:
+        DataError: a data set is missing or has no known layout.
+        MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
+        SettingsError: a folder of photos has no effect, or there are too many workers.
+    """
+    check_workers(workers)
+    if settings.images:
+        check_folder(settings.data, "'images' (--images)")
+    for path in expand(settings.data):
+        check_layout(path)
+    if EVERYTHING in settings.protocols:
+        require_coco_eval()
+
+
 def run(
     settings: EvaluateSettings,
     journal: Path,
@@ -68,9 +86,7 @@ def run(
         OutOfMemoryError: a worker process was ended from outside, as systems do that run out of memory.
         SettingsError: a setting has no effect, the model does not support it, or there are too many workers.
     """
-    check_workers(workers)
-    if EVERYTHING in settings.protocols:
-        require_coco_eval()
+    check_inputs(settings, workers)
     items = list(find_photos(settings))
     models = models or load_models(settings)
     fingerprint = identify(settings, models)

@@ -13,7 +13,7 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
 from mobilesam.predict.zoom import Zoom
 from mobilesam.settings import CountOrZero, LargeCount, Settings, Side
-from mobilesam.text import unknown as unknown_name
+from mobilesam.text import unknown
 from mobilesam.tones import check_range
 
 EVERYTHING = "everything"
@@ -67,9 +67,11 @@ class EvaluateSettings(Settings):
         if self.value_range is not None:
             check_range(self.value_range)
         known = (*PROTOCOLS, EVERYTHING)
-        unknown = [name for name in self.protocols if name not in known]
-        if unknown or not self.protocols:
-            raise SettingsError(unknown_name("protocol", ", ".join(unknown), known))
+        if not self.protocols:
+            raise SettingsError(f"name at least one protocol (--protocol); known: {', '.join(known)}")
+        for name in self.protocols:
+            if name not in known:
+                raise SettingsError(unknown("protocol", name, known))
         twice = {name for name in self.protocols if self.protocols.count(name) > 1}
         if twice:
             raise SettingsError(f"protocol named twice: {', '.join(sorted(twice))}")

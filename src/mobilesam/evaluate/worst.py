@@ -16,7 +16,7 @@ from mobilesam.evaluate.protocols import Answer
 from mobilesam.evaluate.records import Row
 from mobilesam.evaluate.run import find_photos
 from mobilesam.evaluate.settings import EvaluateSettings
-from mobilesam.files import save_picture
+from mobilesam.files import make_folder, save_picture
 from mobilesam.image import Rgb
 from mobilesam.outputs import DEFAULT, Outputs
 
@@ -46,7 +46,7 @@ def save_worst(
         The files, sorted.
     """
     # Masks are not stored in reports, which would grow too large; protocols are deterministic, so they can be repeated.
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     ranked: dict[tuple[str, str, str], tuple[int, Row]] = {}
     for protocol in settings.per_object:
         worst = sorted((row for row in rows if row.protocol == protocol), key=lambda row: row.iou)[:count]

@@ -26,7 +26,7 @@ from mobilesam.choices import Form
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import DataError, first_line
 from mobilesam.everything.results import FoundMask
-from mobilesam.files import save_json, save_picture, save_text
+from mobilesam.files import make_folder, save_json, save_picture, save_text
 from mobilesam.image import Rgb
 from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
 from mobilesam.names import relative, short_paths
@@ -83,7 +83,7 @@ def write(
     record_file = folder / f"{name}.json"
     for target in (*(path for form, path in targets.items() if form != "masks"), record_file):
         outputs.check(target)
-    record_file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(record_file.parent)
     # A kill from here on must not leave new pictures beside a record that says they are finished by other settings.
     if record_file.exists():
         save_json({**made, "made_by": UNFINISHED}, record_file, outputs)
@@ -116,7 +116,7 @@ def write_masks(folder: Path, found: Sequence[FoundMask], outputs: Outputs = DEF
     Raises:
         OutputError: an input or another's file has the name of a mask.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     targets = [folder / f"{i:04}.png" for i in range(1, len(found) + 1)]
     for target in targets:
         outputs.check(target)

@@ -22,6 +22,7 @@ from mobilesam.errors import ExportError
 from mobilesam.export.agreement import Agreement, Reference, example_photos
 from mobilesam.export.fixed_check import check_errors, measure_errors
 from mobilesam.export.placing import check_places, place
+from mobilesam.files import make_folder
 from mobilesam.integrity import HASHES, file_sha256
 from mobilesam.model.backend import TorchBackend, describe
 from mobilesam.model.sam import Sam
@@ -167,7 +168,7 @@ def drafting(
         OutputError: another's file is there, or one of an earlier export that was changed; nothing is written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sweep(folder)
     check_places(folder, (*names, contract.CARD_FILE), outputs)
     sam.eval()

@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, InputRequiredResult, Tool
 from pydantic import ValidationError
 
-from mobilesam.recipe import advice
+from mobilesam.text import unknown
 
 MOST_NAMED = 5  # mistakes in one answer
 
@@ -36,9 +36,9 @@ class StrictServer(MCPServer):
             ToolError: an argument is unknown, missing or wrong, or the tool refuses what was asked.
         """
         known = await self._known(name)
-        unknown = [] if known is None else [key for key in arguments if key not in known]
-        if known is not None and unknown:
-            raise ToolError("; ".join(f"unknown argument '{key}'; {advice(key, list(known))}" for key in unknown))
+        wrong = [] if known is None else [key for key in arguments if key not in known]
+        if known is not None and wrong:
+            raise ToolError("; ".join(unknown("argument", key, known) for key in wrong))
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:

@@ -15,6 +15,7 @@ from mobilesam import contract
 from mobilesam.errors import ModelError, PromptError
 from mobilesam.integrity import check_files, read_card
 from mobilesam.predict.backend import Floats, ModelInfo, check_image, check_prompts
+from mobilesam.predict.identity import numbers_stored
 from mobilesam.predict.pair import info_from_card, reopen
 
 Graph = TypeVar("Graph")
@@ -53,6 +54,7 @@ class FixedBackend(ABC, Generic[Graph]):
             if not (self._folder / file).exists():
                 raise ModelError(f"{self._folder / file} does not exist; a {self.name} model has {' and '.join(files)}")
         check_files(folder)
+        self._stored = numbers_stored(self)
         self._lock = Lock()
         self._encoder, self._decoder = (self._open(self._folder / file) for file in files)
 
@@ -71,7 +73,8 @@ class FixedBackend(ABC, Generic[Graph]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the options; the files are opened again when unpickled."""
         options = {"threads": self._threads, "image_size": self._image_size}
-        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info)
+        stored = tuple(self._stored.items())
+        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info, stored)
 
     def __deepcopy__(self, memo: object) -> FixedBackend[Graph]:
         return self

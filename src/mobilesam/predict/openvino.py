@@ -18,6 +18,7 @@ from mobilesam.integrity import described
 from mobilesam.predict.backend import Floats, Precision
 from mobilesam.predict.pair import Feed, PairBackend
 from mobilesam.quiet import without_telemetry
+from mobilesam.text import unknown
 
 with without_telemetry():
     import openvino as ov
@@ -116,7 +117,7 @@ class OpenVinoBackend(PairBackend[Renewable]):
         image_size: int | None = None,
     ) -> None:
         if precision not in _TYPES:
-            raise SettingsError(f"unknown precision '{precision}'; known: {', '.join(_TYPES)}")
+            raise SettingsError(unknown("precision", str(precision), _TYPES))
         self._threads, self._precision = threads, precision
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
         if threads is not None:

@@ -17,6 +17,7 @@ from mobilesam import contract
 from mobilesam.errors import ModelError
 from mobilesam.integrity import check_files, read_card
 from mobilesam.predict.backend import Backend, Floats, ModelInfo, check_image, check_prompts
+from mobilesam.predict.identity import numbers_stored
 
 Graph = TypeVar("Graph")
 Feed = Mapping[str, Floats]
@@ -55,6 +56,7 @@ class PairBackend(ABC, Generic[Graph]):
         self._decoder, decoder_data = self._open(graph_file(folder, decoder), self._info.grid)
         if read_info(decoder_data, folder) != own:
             raise ModelError(f"{folder}: encoder and decoder come from different models; export them again")
+        self._stored = numbers_stored(self)
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class PairBackend(ABC, Generic[Graph]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the options, not the graphs, which are opened again when unpickled."""
         options = {**self._options(), "image_size": self._asked_size}
-        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info)
+        stored = tuple(self._stored.items())
+        return reopen, (type(self), str(self._folder.absolute()), tuple(options.items()), self._info, stored)
 
     # A backend is immutable, so a copy can be the same object; the default would use `__reduce__` and open files again.
     def __deepcopy__(self, memo: object) -> PairBackend[Graph]:
@@ -187,17 +190,35 @@ class PairBackend(ABC, Generic[Graph]):
 
 
 @lru_cache(maxsize=1)
-def reopen(cls: type[Backend], folder: str, options: tuple[tuple[str, Any], ...], info: ModelInfo) -> Backend:
+def reopen(
+    cls: type[Backend],
+    folder: str,
+    options: tuple[tuple[str, Any], ...],
+    info: ModelInfo,
+    stored: tuple[tuple[str, str], ...] = (),
+) -> Backend:
     """Open an unpickled backend; cached, so that all embeddings sent to a process share one.
 
+    Args:
+        cls: its class.
+        folder: its folder.
+        options: further arguments of the class.
+        info: what it must hold.
+        stored: how its files must store that: the items of `identity.numbers_stored`.
+
     Raises:
-        ModelError: its folder is not on this machine, or now holds another model.
+        ModelError: its folder is not on this machine, or now holds another model, or the same in other numbers.
     """
     found = cls(folder, **dict(options))  # type: ignore[call-arg]
     if found.info != info:
         raise ModelError(
             f"{folder} holds '{found.info.name}' ({found.info.weights_sha256[:12]}) now, but what was pickled belongs "
             f"to '{info.name}' ({info.weights_sha256[:12]}); load the model again"
+        )
+    if numbers_stored(found) != dict(stored):
+        raise ModelError(
+            f"{folder} holds '{info.name}' in other numbers now, such as another precision or calibration, than when "
+            "it was pickled; load the model again"
         )
     return found
 

@@ -9,7 +9,6 @@ NAME.json                  COCO: the frames as images, annotations with `track_i
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilesam.choices import TrackForm
-from mobilesam.files import replacing, save_picture
+from mobilesam.files import make_folder, replacing, save_picture
 from mobilesam.outputs import SOFTWARE, Outputs, identity, is_picture_of_ours
 from mobilesam.tracking.results import TrackedFrame
 from mobilesam.tracking.video import VideoWriter
@@ -52,7 +51,7 @@ class Indexed:
 
     def __init__(self, folder: Path, outputs: Outputs) -> None:
         self.folder, self.outputs = folder, outputs
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         remove_older(folder, outputs)
 
     def write(self, frame: TrackedFrame) -> None:
@@ -75,7 +74,7 @@ class Masks:
         """Add a frame."""
         for one in frame.objects:
             folder = self.folder / str(one.id)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             save_picture(one.mask.array, folder / f"{frame.name}.png", outputs=self.outputs)
 
 
@@ -158,7 +157,7 @@ def open_writers(
     for form in forms:
         if form in ("overlay", "coco"):  # before the first is opened
             outputs.check(paths[form])
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     return [makers[form](paths[form]) for form in forms], [paths[form] for form in forms]
 
 

@@ -5,7 +5,7 @@ const PAGE = [
   "./", "style.css", "icon.svg", "manifest.webmanifest",
   "core/contours.js", "core/enclosure.js", "core/extents.js", "core/filters.js", "core/history.js", "core/interchange.js", "core/logits.js", "core/outlines.js",
   "core/png.js", "core/prompts.js", "core/resize.js", "core/rle.js", "core/types.js", "core/viewport.js", "core/zoom.js",
-  "engine/photo.js", "engine/predict.js", "engine/roads.js", "engine/runtime.js", "engine/search.js", "engine/worker.js", "engine/write.js",
+  "engine/photo.js", "engine/photos.js", "engine/predict.js", "engine/roads.js", "engine/runtime.js", "engine/search.js", "engine/worker.js", "engine/write.js",
   "page/client.js", "page/editor.js", "page/gestures.js", "page/keys.js", "page/main.js", "page/offline.js",
   "page/panel.js", "page/privacy.js", "page/stage.js", "page/unsaved.js",
   "vendor/ort.wasm.min.mjs", "vendor/ort-wasm-simd-threaded.mjs",

@@ -4,6 +4,7 @@ import { isAmbiguous } from "../core/prompts.js";
 import { areasOf, indexOf, roughAreas } from "../core/extents.js";
 import { bestIndex } from "../core/logits.js";
 import { openPhoto } from "./photo.js";
+import { Photos } from "./photos.js";
 import { Model, outlineOf } from "./predict.js";
 import { Roads } from "./roads.js";
 import { fetchBytes, hasAdapter, openGraph, startRuntime, threadCount } from "./runtime.js";
@@ -14,10 +15,7 @@ import { writeFile } from "./write.js";
 const port = self;
 /** @type {Promise<Model> | null} */
 let loading = null;
-/** @type {import("../core/types.js").Pixels | null} */
-let pixels = null;
-/** @type {import("../core/types.js").Pixels | null} */
-let candidate = null; // opened, but the user may stay with the photo before
+const photos = new Photos();
 /** @type {Promise<any>} */
 let busy = Promise.resolve(); // tasks run one after the other, since the runtime does one thing at a time
 /** @type {"wasm" | "webgpu"} */
@@ -66,15 +64,13 @@ const TASKS = {
     return { card, threads: wish.threads || threadCount(), files, kind };
   },
 
-  async open({ blob }) {
-    const opened = await openPhoto(blob);
-    candidate = opened.pixels;
-    return { width: candidate.width, height: candidate.height, shown: opened.shown };
+  async open({ blob, turn }) {
+    const { pixels, shown } = await photos.open(turn, () => openPhoto(blob));
+    return { width: pixels.width, height: pixels.height, shown };
   },
 
-  async use({ isWanted }) {
-    if (isWanted && candidate) pixels = candidate;
-    candidate = null;
+  async use({ turn, isWanted }) {
+    photos.choose(turn, isWanted);
   },
 
   async embed({ side }) {
@@ -128,7 +124,7 @@ const IMMEDIATE = new Set(["cancel", "load", "open", "place", "use"]);
 async function ready() {
   if (!loading) throw new Error("The model is not loaded.");
   const model = await loading;
-  if (pixels && model.photo !== pixels) model.setPhoto(pixels);
+  if (photos.used && model.photo !== photos.used) model.setPhoto(photos.used);
   return model;
 }
 

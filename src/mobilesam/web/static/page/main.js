@@ -137,7 +137,7 @@ async function openPhoto(blob, name) {
   busy("Opening the photo");
   let photo;
   try {
-    photo = await client.call("open", { blob });
+    photo = await client.call("open", { blob, turn });
   } catch (error) {
     waiting = null; // the photo before, if any, stays open
     if (turn === opening) failed(/** @type {Error} */ (error));
@@ -145,7 +145,8 @@ async function openPhoto(blob, name) {
   }
   if (turn === opening) byId("busy").hidden = true;
   const isWanted = turn === opening && (await unsaved.mayGo(fileName));
-  if (turn === opening) await client.call("use", { isWanted });
+  // Not awaited: from here on the page shows what the worker uses, also if another photo is asked for meanwhile.
+  if (turn === opening) client.call("use", { turn, isWanted }).catch(failed);
   if (turn !== opening || !isWanted) return photo.shown.close();
   editor.reset();
   waiting = blob;
