@@ -27,7 +27,7 @@ from mobilesam.draw import overlay  # noqa: E402
 from mobilesam.image import open_photo  # noqa: E402
 from mobilesam.masks import from_rle  # noqa: E402
 from tests.helpers.documents import blocks, commands, run, run_page  # noqa: E402
-from tests.helpers.pictures import FILES, TARGET, files_of, shown, side_by_side  # noqa: E402
+from tests.helpers.pictures import FILES, TARGET, files_of, save, shown, side_by_side  # noqa: E402
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             pictures = PAGES[name](ROOT / "docs" / f"{name}.md", Path(folder))
             target = TARGET / f"{name}.webp"
-            side_by_side(pictures).save(target, quality=80, method=6)
+            save(side_by_side(pictures), target)
             if name == "first-cut-out":  # the first command's alone, for the README and the first page
                 side_by_side(pictures[:1]).save(TARGET / "cup.webp", quality=82, method=6)
             os.chdir(ROOT)
