@@ -104,7 +104,7 @@ def top(search: Callable[[], object]) -> list[tuple[str, float]]:
     return sorted(rest, key=lambda pair: -pair[1])[:4]
 
 
-def floor(pair: Path, num_prompts: int) -> str:
+def floor(pair: Path, num_prompts: int, product: int) -> str:
     """Operations of the encoder's and the decoder's products, and their time at the rate of one large product."""
     import torch
 
@@ -122,7 +122,7 @@ def floor(pair: Path, num_prompts: int) -> str:
     )
     lines = [f"Products: encoder {encoder:.0f} GFLOP, decoder {decoder:.0f} GFLOP for {num_prompts} prompts."]
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        speed = rate(dtype, 2048)
+        speed = rate(dtype, product)
         lines.append(f"Floor in {name}, at {speed:.0f} GFLOP/s: {encoder / speed:.2f} + {decoder / speed:.2f} s.")
     return "\n".join(lines)
 
@@ -133,9 +133,12 @@ def main() -> None:
     parser.add_argument("--points-per-side", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--product", type=int, default=2048, help="side of the matrices whose product gives the floor")
     for hidden in ("--one", "--pair"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
-    arguments = parse(parser, lambda _: ("--model", "tiny", "--points-per-side", "2", "--repeat", "1"))
+    arguments = parse(
+        parser, lambda _: ("--model", "tiny", "--points-per-side", "2", "--repeat", "1", "--product", "256")
+    )
     if arguments.one:
         run_one(arguments)
         return
@@ -150,7 +153,7 @@ def main() -> None:
             }
             for _ in range(arguments.repeat)
         ]
-        least = floor(Path(folder), arguments.points_per_side**2)
+        least = floor(Path(folder), arguments.points_per_side**2, arguments.product)
     print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")))
     print(f"{arguments.model}, {arguments.points_per_side} points a side, all masks kept\n")
     print(f"| s (times as fast) | {' | '.join(PARTS)} | of the rest, share of all |\n|---|---|---|---|---|---|")

@@ -42,11 +42,12 @@ TIMES = """async ([threads, rounds]) => {
         await call(task, wish);
         (times[name] ||= []).push(performance.now() - start);
     };
-    for (let i = 0; i <= rounds; i++) {
-        await call("open", { blob });
+    for (let turn = 1; turn <= rounds + 1; turn++) {
+        await call("open", { blob, turn });
+        await call("use", { turn, isWanted: true });
         for (const side of [384, 512]) {
             await time(`encode ${side}`, "embed", { side });
-            const wish = { prompt, side, prior: null, choice: null };
+            const wish = { prompt, side, prior: null, extent: null };
             for (let k = 0; k < 4; k++) await time(`decode ${side}`, "hover", wish);
         }
     }

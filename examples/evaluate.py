@@ -18,7 +18,7 @@ models = load_models(settings)
 with tempfile.TemporaryDirectory() as folder:
     results, memory_mb = run(settings, Path(folder, "journal"), models=models)
 
-built = report.build(settings, models.student.info, results, memory_mb)
+built = report.build(settings, models.student, results, memory_mb)
 for protocol, summary in built.summary.items():
     interval = f"{summary.low:.3f}-{summary.high:.3f}"
     print(f"{protocol}: mean IoU {summary.mean_iou:.3f} ({interval}), {summary.num_objects} objects")

@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mobilesam
+from mobilesam.predict import load
+from mobilesam.predict.backend import Backend
 from tests.helpers.scenes import write_shard
 
 # The networks of the tests are so small that a second thread only waits for the first; for children too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+OPEN = load._openvino_backend
+BUILTIN = Path(mobilesam.__file__).parent / "builtin"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -75,12 +81,24 @@ def coffee_embedding(embedded: mobilesam.Predictor) -> mobilesam.ImageEmbedding:
     return embedded.embed(EXAMPLES / "coffee.png")
 
 
+@cache
+def opened(*arguments: Any) -> Backend:
+    """The embedded model in OpenVINO, whose opening takes longer than most commands with it."""
+    return OPEN(BUILTIN, *arguments)
+
+
+def open_once(folder: Path, *arguments: Any) -> Backend:
+    """What `load` calls for OpenVINO, but the embedded model is opened once in a session."""
+    return opened(*arguments) if folder == BUILTIN else OPEN(folder, *arguments)
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """Call the command line in an empty folder: (exit code, stdout, stderr)."""
     from mobilesam.cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(load, "_openvino_backend", open_once)
     # What the command line does to the library's logger ends with the test: others read its messages through `caplog`.
     log = logging.getLogger("mobilesam")
     for name in ("handlers", "level", "propagate"):

@@ -29,11 +29,14 @@ def test_a_model_is_exported_and_measured_in_processes_of_their_own(run, tiny_ch
 
 
 @pytest.mark.torch
-def test_every_run_has_onnxruntime_in_float32_and_times_as_ratios_to_it(run, tiny_checkpoint: Path) -> None:
+def test_a_chosen_format_is_measured_beside_onnxruntime_in_float32_with_times_as_ratios_to_it(
+    run, tiny_checkpoint: Path
+) -> None:
     code, out, err = run("bench", tiny_checkpoint, "--format", "ort", "--smoke", "--threads", "1", "--json")
     assert code == 0, err
     found = json.loads(out)
-    reference, row = [r for r in found["rows"] if r["backend"] == "onnx"]
+    reference, row = [r for r in found["rows"] if r["backend"] == "onnx"]  # and no other format
+    assert (reference["form"], reference["precision"], row["precision"]) == ("onnx", "float32", "float32")
     assert [reference[f"{part}_ratio"] for part in ("encode", "click", "cold")] == [1, 1, 1]
     assert row["form"] == "ort"
     assert row["click_ratio"] == pytest.approx(row["click_ms"] / reference["click_ms"])
@@ -63,14 +66,6 @@ def test_coreml_is_run_on_macos_and_its_threads_are_said_to_be_its_own(
     (subject,), notes = subjects([str(tmp_path)], tmp_path / "scratch", Wanted())
     assert subject.backend == "coreml"
     assert notes == ["coreml: CoreML chooses its number of threads itself; --threads is not for its rows"]
-
-
-@pytest.mark.torch
-def test_the_formats_to_measure_can_be_chosen(run, tiny_checkpoint: Path) -> None:
-    code, out, err = run("bench", tiny_checkpoint, "--format", "ort", "--smoke", "--json")
-    assert code == 0, err
-    rows = [(row["form"], row["precision"]) for row in json.loads(out)["rows"] if row["backend"] == "onnx"]
-    assert rows == [("onnx", "float32"), ("ort", "float32")]
 
 
 def test_precisions_to_measure_can_be_chosen() -> None:

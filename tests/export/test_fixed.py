@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
 from mobilesam.contract import FIXED_POINTS
 from mobilesam.export.constants import fold_constants
@@ -38,6 +41,22 @@ def sam(request: pytest.FixtureRequest) -> Sam:
     return network
 
 
+class Graphs(NamedTuple):
+    """The graphs of a network, and what folding makes of them, which takes a second each."""
+
+    encoder: FixedEncoder
+    decoder: FixedDecoder
+    folded_encoder: GraphModule
+    folded_decoder: GraphModule
+
+
+@pytest.fixture(scope="module")
+def graphs(sam: Sam) -> Graphs:
+    encoder, decoder = FixedEncoder(sam), FixedDecoder(sam)
+    folded = [fold_constants(graph, graph.example()) for graph in (encoder, decoder)]
+    return Graphs(encoder, decoder, *folded)
+
+
 def padded(coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """A prompt as the fixed decoder takes it: without the padding of the predictor, filled to five."""
     kept = labels[0] != -1
@@ -50,10 +69,9 @@ def padded(coords: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("has_prior", [0.0, 1.0])
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_prompt_of_any_length_gets_the_masks_of_the_plain_decoder(
-    sam: Sam, prompt: str, has_prior: float, folded: bool
+    sam: Sam, graphs: Graphs, prompt: str, has_prior: float, folded: bool
 ) -> None:
-    graph = FixedDecoder(sam)
-    module = fold_constants(graph, graph.example()) if folded else graph
+    module = graphs.folded_decoder if folded else graphs.decoder
     labels = torch.tensor([PROMPTS[prompt]])
     feed = decoder_feed(sam, 1, labels.shape[1], has_prior)
     embedding, coords, _, mask, flag = (torch.from_numpy(array) for array in feed.values())
@@ -64,11 +82,10 @@ def test_a_prompt_of_any_length_gets_the_masks_of_the_plain_decoder(
         assert_same_function(left, right)
 
 
-def test_pixels_outside_of_the_photo_are_ignored(sam: Sam) -> None:
-    graph = FixedEncoder(sam)
+def test_pixels_outside_of_the_photo_are_ignored(sam: Sam, graphs: Graphs) -> None:
     side = sam.config.image_size
     rng = np.random.default_rng(0)
-    for module in (graph, fold_constants(graph, graph.example())):
+    for module in (graphs.encoder, graphs.folded_encoder):
         for h, w in ((side, side), (side * 3 // 4, side), (side, 7)):
             square = torch.from_numpy(rng.uniform(0, 255, (1, 3, side, side)).astype(np.float32))
             with torch.inference_mode():
@@ -77,10 +94,9 @@ def test_pixels_outside_of_the_photo_are_ignored(sam: Sam) -> None:
             assert_same_function(found, expected)
 
 
-def test_what_depends_on_weights_alone_is_computed_before(sam: Sam) -> None:
+def test_what_depends_on_weights_alone_is_computed_before(graphs: Graphs) -> None:
     """No convolution's or product's weight is computed, no bias gathered: runtimes would do it at every inference."""
-    for graph in (FixedEncoder(sam), FixedDecoder(sam)):
-        folded = fold_constants(graph, graph.example())
+    for folded in (graphs.folded_encoder, graphs.folded_decoder):
         nodes = [node for node in folded.graph.nodes if node.op == "call_function"]
         assert all(node.all_input_nodes for node in nodes)
         for node in nodes:
@@ -90,9 +106,8 @@ def test_what_depends_on_weights_alone_is_computed_before(sam: Sam) -> None:
         assert {name for name, _ in [*folded.named_parameters(), *folded.named_buffers()]} == used
 
 
-def test_no_array_has_more_than_five_dimensions(sam: Sam) -> None:
-    for graph in (FixedEncoder(sam), FixedDecoder(sam)):
-        folded = fold_constants(graph, graph.example())
+def test_no_array_has_more_than_five_dimensions(graphs: Graphs) -> None:
+    for folded in (graphs.folded_encoder, graphs.folded_decoder):
         ranks = [node.meta["val"].ndim for node in folded.graph.nodes if hasattr(node.meta.get("val"), "ndim")]
         assert max(ranks) <= 5
 

@@ -12,6 +12,7 @@ from mobilesam.annotate.work import begin
 from mobilesam.engines import claims
 from mobilesam.engines.claims import Claims
 from mobilesam.errors import SettingsError
+from mobilesam.everything.settings import EverythingSettings
 from mobilesam.shards import run
 from mobilesam.shards.run import Progress, Running, run_job
 from mobilesam.shards.status import read_status
@@ -23,7 +24,7 @@ def test_photos_of_a_shard_that_is_being_written_are_seen_from_outside(photos, s
     """All photos are in one shard, so that without this nothing would move until the end."""
     import mobilesam.annotate.work as work
 
-    job = plan(photos, tmp_path / "out", small, None, shard_photos=5)
+    job = plan(photos, tmp_path / "out", small, None, shard_photos=5, everything=EverythingSettings(points_per_side=2))
     monkeypatch.setattr(claims, "BEAT", 0.05)
     seen: list[int] = []
     original = work.segment_everything

@@ -121,7 +121,7 @@ def test_memory_does_not_grow_with_the_clip(small: mobilesam.Predictor) -> None:
 
     tracemalloc.start()
     try:
-        for one in mobilesam.track(small, watched(16), box=(40, 50, 80, 90)):
+        for one in mobilesam.track(small, watched(9), box=(40, 50, 80, 90)):
             taken.append(one.index)
     finally:
         tracemalloc.stop()
