@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -35,6 +35,11 @@ BLOCK = 2**16  # bytes that are fetched at once where an object is read in small
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Whether a path is an address."""
     return "://" in os.fspath(path)
+
+
+def on_disk(paths: Iterable[str]) -> list[str]:
+    """Those of some paths, shell patterns and addresses that are no addresses in object stores."""
+    return [path for path in paths if not is_remote(path)]
 
 
 def filesystem(url: str) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.data.layouts import expand
+from mobilesam.data.pairs import is_record_name
 from mobilesam.data.photo import MALFORMED, reason
 from mobilesam.errors import DataError
 from mobilesam.remote import is_remote
@@ -37,7 +38,7 @@ class Categories:
     def _read_all(self, pattern: str) -> None:
         """Add the categories of the JSON files that match a shell pattern."""
         try:
-            for path in (one for one in expand([pattern]) if one.suffix.lower() == ".json"):
+            for path in (one for one in expand([pattern]) if is_record_name(one.name)):
                 self._read(path)
         except DataError as error:  # the plan was made when it was there
             log.warning("%s; its categories are not named", error)

@@ -47,7 +47,7 @@ from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.folders import files_below
 from mobilesam.image import MAX_PIXELS, Frame, is_photo_name
-from mobilesam.remote import is_remote
+from mobilesam.remote import on_disk
 from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
@@ -155,7 +155,7 @@ def check_folder(patterns: Sequence[str], option: str) -> None:
     Raises:
         SettingsError: there is no COCO file among the data sets.
     """
-    if not any(is_record_name(path.name) for path in expand([one for one in patterns if not is_remote(one)])):
+    if not any(is_record_name(path.name) for path in expand(on_disk(patterns))):
         raise SettingsError(f"{option} does nothing here: only COCO and LVIS files (.json) use it; leave it out")
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilesam.data.layouts import check_folder, is_known, once, read
+from mobilesam.data.pairs import is_record_name
 from mobilesam.data.photo import Item, PhotoRef
 from mobilesam.image import Frame
 from mobilesam.remote import is_remote
@@ -19,7 +20,7 @@ def reader_of(unclear_frame: Frame) -> Reader:
     """The reader of an input on disk: a data set as training names its photos; of any other input, all photos."""
 
     def read_photos(path: Path, dataset: str, photos: Path | str | None) -> Iterator[Item]:
-        if path.suffix.lower() in (".tar", ".json") or (path.is_dir() and is_known(path)):
+        if path.suffix.lower() == ".tar" or is_record_name(path.name) or (path.is_dir() and is_known(path)):
             return read(path, dataset=dataset, photos=photos, unclear_frame=unclear_frame)
         return read_input(path, dataset, photos)
 

@@ -19,6 +19,7 @@ from mobilesam import weights
 from mobilesam.choices import Frame
 from mobilesam.data.coco import ImageKey, image_key
 from mobilesam.data.layouts import read
+from mobilesam.data.pairs import is_record_name
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, reason
 from mobilesam.data.shapes import to_shape
 from mobilesam.errors import DataError, PromptError
@@ -134,7 +135,7 @@ def check_inputs(truth: Path, detections: Path) -> None:
         DataError: a file is missing, or has another ending than `.json`.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    if truth.suffix.lower() != ".json":
+    if not is_record_name(truth.name):
         raise DataError(f"'{truth}' is not a COCO or LVIS annotation file (.json)")
     for file in (truth, detections):
         if not file.is_file():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +87,8 @@ def _stored(card: dict[str, Any]) -> tuple[str, str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # only reports need it, and a cold start does not
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -18,7 +18,7 @@ from mobilesam.errors import DataError, first_line
 from mobilesam.folders import walk
 from mobilesam.image import is_photo_name
 from mobilesam.outputs import is_picture_of_ours
-from mobilesam.remote import StoreError, is_lost, is_remote
+from mobilesam.remote import StoreError, is_lost, is_remote, on_disk
 from mobilesam.shards.cells import CellRef, read_parquet
 from mobilesam.shards.job import JOB_FILE, MANIFEST_FILE
 from mobilesam.shards.lists import read_list
@@ -47,7 +47,7 @@ def check_inputs(inputs: Sequence[str], output: Path) -> None:
         DataError: one is missing.
     """
     if not (Path(output) / JOB_FILE).exists():
-        expand([one for one in inputs if not is_remote(one)])
+        expand(on_disk(inputs))
 
 
 def find_tasks(
@@ -128,7 +128,7 @@ def sources(
     Raises:
         DataError: an input is missing.
     """
-    paths, read = expand([one for one in inputs if not is_remote(one)]), reader or read_input
+    paths, read = expand(on_disk(inputs)), reader or read_input
     named_too = {path.resolve() for path in paths}
     for path, dataset in zip(paths, name_datasets(paths), strict=True):
         packed = [one for one in packed_in(path) if one.resolve() not in named_too] if path.is_dir() else []

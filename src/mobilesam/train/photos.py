@@ -11,7 +11,7 @@ from mobilesam.data.split import keep_fraction
 from mobilesam.data.store_format import SUFFIX
 from mobilesam.data.survey import Survey, survey, survey_items
 from mobilesam.errors import DataError
-from mobilesam.remote import is_remote
+from mobilesam.remote import on_disk
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.weights import in_run
 
@@ -40,8 +40,7 @@ def input_files(config: DataConfig, models: Iterable[str] = (), stores: Iterable
     Raises:
         DataError: the recipe names no data, or a data set is missing.
     """
-    local = [pattern for pattern in data_patterns(config) if not is_remote(pattern)]
-    found: list[str | Path] = [*expand(local), config.photos]
+    found: list[str | Path] = [*expand(on_disk(data_patterns(config))), config.photos]
     for model in filter(None, models):
         path = in_run(model)
         found += path.iterdir() if path.is_dir() else [path]

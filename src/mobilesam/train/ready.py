@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from mobilesam.data.layouts import expand
 from mobilesam.extras import require
 from mobilesam.model.config import CONFIGS, EFFICIENTNET_LITE
-from mobilesam.remote import is_remote
+from mobilesam.remote import on_disk
 from mobilesam.train.config import IMAGENET, TrainRecipe
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import data_patterns
@@ -28,7 +28,7 @@ def check_files(data: DataConfig, models: Iterable[str]) -> None:
         DataError: the recipe names no data, or a data set is missing.
         ModelError: a checkpoint is missing, or a name is unknown.
     """
-    expand([pattern for pattern in data_patterns(data) if not is_remote(pattern)])
+    expand(on_disk(data_patterns(data)))
     for model in filter(None, models):
         check_named(model)
 
