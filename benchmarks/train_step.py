@@ -2,12 +2,14 @@
 
     python -m benchmarks.train_step attention [--steps 6] [--batch 8] [--side 384]
     python -m benchmarks.train_step processes [--steps 6] [--batch 8] [--side 384]
+    python -m benchmarks.train_step precisions [--steps 6] [--batch 8] [--side 384]
 
 `attention` steps the same network with the decoder's attention written out and with torch's fused kernel, in turn; see
 docs/decisions/0001-attention-written-out.md. `processes` steps it in one process of all threads, and in as many
 processes of one thread, each with its share of the batch and gradients averaged by gloo, as `run.devices = "auto"`
-does. On a machine that does other work too, threads that wait for each other lose the most. Random photos, one round,
-four prompts per photo, bf16 autocast, as in recipes/embedded.toml; medians and their ratio.
+does. On a machine that does other work too, threads that wait for each other lose the most. `precisions` steps it in
+bfloat16 and in float32, in turn: on a processor without bfloat16, training is in float32 whatever the recipe says.
+Random photos, one round, four prompts per photo, bf16 autocast, as in recipes/embedded.toml; medians and their ratio.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def make_step() -> SupervisedStep:
     return SupervisedStep(model, TrainRecipe())
 
 
-def time_step(step: nn.Module, batch: int, side: int, seed: int) -> float:
+def time_step(step: nn.Module, batch: int, side: int, seed: int, *, in_bfloat16: bool = True) -> float:
     """Seconds of one forward and backward."""
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
     masks = torch.zeros(batch, 4, side, side, dtype=torch.bool)
@@ -57,7 +59,7 @@ def time_step(step: nn.Module, batch: int, side: int, seed: int) -> float:
     draws = Draws(torch.Generator().manual_seed(seed), rounds=1)
     step.zero_grad(set_to_none=True)
     start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
         result = step({"image": images, "masks": masks}, draws)
     result.loss.backward()
     return time.perf_counter() - start
@@ -96,7 +98,16 @@ def one_process(rank: int, count: int, steps: int, batch: int, side: int, folder
     torch.distributed.destroy_process_group()
 
 
-MEASURES = {"attention": attention, "processes": processes}
+def precisions(steps: int, batch: int, side: int) -> dict[str, list[float]]:
+    step = make_step()
+    seconds: dict[str, list[float]] = {"bfloat16": [], "float32": []}
+    for number in range(steps + WARM_UP):
+        for name, values in seconds.items():
+            values.append(time_step(step, batch, side, number, in_bfloat16=name == "bfloat16"))
+    return {name: values[WARM_UP:] for name, values in seconds.items()}
+
+
+MEASURES = {"attention": attention, "processes": processes, "precisions": precisions}
 
 
 def main() -> None:
@@ -105,7 +116,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--side", type=int, default=384)
-    arguments = parse(parser, lambda _: ("attention", "processes", "--steps", "1", "--batch", "2", "--side", "64"))
+    arguments = parse(parser, lambda _: (*MEASURES, "--steps", "1", "--batch", "2", "--side", "64"))
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}; {arguments.batch} photos of {arguments.side} px")

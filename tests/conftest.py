@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mobilesam
-from mobilesam.predict import load
+from mobilesam.predict import backend, load
 from mobilesam.predict.backend import Backend
 from tests.helpers.scenes import write_shard
 
@@ -167,3 +167,11 @@ def export(path: Path) -> Path:
     folder = path.parent / "pair"
     export_pair(checkpoint.load(path), folder, licence="Apache-2.0")
     return folder
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the library warns of, also what it has already warned of in this process."""
+    monkeypatch.setattr(backend, "_warned", set())
+    monkeypatch.setattr(logging.getLogger("mobilesam"), "propagate", True)
+    return caplog

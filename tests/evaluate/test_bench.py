@@ -45,6 +45,19 @@ def test_a_chosen_format_is_measured_beside_onnxruntime_in_float32_with_times_as
     assert "onnxruntime" in found["machine"]["versions"]
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("can", [True, False])
+def test_bfloat16_is_a_row_where_the_processor_has_it_and_a_sentence_elsewhere(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("mobilesam.predict.openvino.has_bfloat16", lambda: can)
+    found, missing = subjects([str(tiny_checkpoint)], tmp_path, Wanted(("onnx",), ("float32",)))
+    assert [row.computed for row in found if row.backend == "openvino"] == ["", "bfloat16"][: 1 + can]
+    sentence = "openvino bfloat16: not measured: this processor does not compute in bfloat16"
+    assert (sentence in missing) is not can
+
+
 def test_a_format_that_nothing_here_runs_is_a_row_of_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     (tmp_path / "encoder.mlpackage").mkdir()

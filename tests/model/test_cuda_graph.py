@@ -209,7 +209,8 @@ def test_a_backend_answers_the_same_from_recordings(monkeypatch: pytest.MonkeyPa
     assert Rehearsal.made == 2
 
 
-def test_a_backend_can_be_sent_to_another_process() -> None:
+def test_a_backend_can_be_sent_to_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilesam.model.backend.has_bfloat16", lambda: True)  # slow where it is not so
     torch.manual_seed(0)
     for precision in ("float32", "bfloat16"):
         backend = TorchBackend(Sam(TINY_LITE), precision=precision)

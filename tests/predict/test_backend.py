@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
-
-from mobilesam.predict import backend
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(backend, "_warned", [])
-    monkeypatch.setattr(logging.getLogger("mobilesam"), "propagate", True)
-    return caplog
 
 
 def photo(low: float, high: float) -> np.ndarray:

@@ -45,6 +45,7 @@ def test_the_runtime_names_what_computes(embedded: mobilesam.Predictor, tmp_path
 @pytest.mark.skipif(not is_installed("openvino"), reason="needs the extra openvino")
 def test_auto_is_named_by_what_it_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("mobilesam.predict.openvino.has_bfloat16", lambda: True)
     sam = mobilesam.load(relabelled(tmp_path / "model", "int8"), precision="bfloat16", image_size=256)
     found = runtime_of(sam.backend)
     assert (found.backend, found.precision, found.stored) == ("openvino", "bfloat16", "onnx int8")

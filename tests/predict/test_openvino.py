@@ -18,7 +18,10 @@ import mobilesam
 from mobilesam import contract
 from mobilesam.choices import BackendName
 from mobilesam.errors import ModelError, SettingsError
-from mobilesam.predict.backend import Precision
+from mobilesam.predict import openvino
+from mobilesam.predict.backend import Precision, computed_precision
+from mobilesam.predict.identity import runtime_of
+from mobilesam.predict.openvino import has_bfloat16
 from tests.helpers.closeness import assert_same_function
 
 pytest.importorskip("openvino")
@@ -57,10 +60,31 @@ def test_the_memory_of_a_model_is_free_as_soon_as_nobody_has_it(backend: Backend
         gc.enable()
 
 
-def test_bfloat16_is_close(embedded: mobilesam.Predictor, coffee: Path) -> None:
+def test_bfloat16_is_close_where_the_processor_has_it(
+    embedded: mobilesam.Predictor, in_openvino: mobilesam.Predictor, coffee: Path, said
+) -> None:
     rough = mobilesam.load(backend="openvino", threads=1, precision="bfloat16")
-    ours, theirs = (sam.embed(coffee).predict(box=(170, 15, 410, 310)).best.array for sam in (rough, embedded))
+    images = [sam.embed(coffee) for sam in (rough, embedded)]
+    ours, theirs = (image.predict(box=(170, 15, 410, 310)).best.array for image in images)
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97
+    is_exact = np.array_equal(images[0].array, in_openvino.embed(coffee).array)
+    assert is_exact is not has_bfloat16()
+    assert runtime_of(rough.backend).precision == ("bfloat16" if has_bfloat16() else "float32")
+    assert ("OpenVINO computes in float32" in said.text) is not has_bfloat16()
+
+
+@pytest.mark.parametrize(("can", "found"), [(["FP32", "BF16"], "bfloat16"), (["FP32", "INT8"], "float32")])
+def test_a_processor_without_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, said, can: list[str], found: str
+) -> None:
+    class Processor:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return can
+
+    monkeypatch.setattr(openvino, "shared_core", Processor)
+    assert computed_precision("bfloat16", "OpenVINO", openvino.has_bfloat16) == found
+    assert len(said.records) == (found == "float32")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

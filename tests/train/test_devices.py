@@ -30,6 +30,22 @@ def test_auto_is_a_process_to_a_thread_where_batch_statistics_are_frozen(monkeyp
     assert count_processes(RunConfig(batch_size=16, devices=2), batch_statistics_are_frozen=False) == 2
 
 
+def test_a_cpu_without_bfloat16_trains_in_float32(
+    monkeypatch: pytest.MonkeyPatch, shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [RunConfig(precision=precision, accelerator="cpu") for precision in ("32-true", "bf16-mixed", "16-mixed")]
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
+    assert [devices.precision_here(run) for run in wanted] == ["32-true", "bf16-mixed", "16-mixed"]
+    monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
+    assert [devices.precision_here(run) for run in wanted] == ["32-true", "32-true", "16-mixed"]
+    plain = recipe(shard, tmp_path / "plain", steps=2)
+    mixed = recipe(shard, tmp_path / "mixed", steps=2)
+    mixed = replace(mixed, run=replace(mixed.run, precision="bf16-mixed"))
+    weights = [fit(r, partial(supervised_job, r)).read_bytes() for r in (plain, mixed)]
+    assert weights[0] == weights[1]
+    assert capsys.readouterr().out.count("this processor does not compute in bfloat16; training in float32") == 1
+
+
 def test_under_torchrun_it_is_as_many_as_torchrun_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchrun leaves each process one thread, of which "auto" would make one process."""
     asked: list[int] = []

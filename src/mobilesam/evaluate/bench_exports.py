@@ -203,6 +203,8 @@ def _exports(model: str, folder: Path, wanted: Wanted) -> Iterator[Subject | str
             for backend, computed in _backends(name, precision):
                 agreement = _compare(target, backend, computed, exact, reference) if backend else _recorded(target)
                 yield Subject(label, target, name, precision, backend, computed, *agreement)
+    if is_installed("openvino") and not openvino_computes_bfloat16():
+        yield "openvino bfloat16: not measured: this processor does not compute in bfloat16"
 
 
 def _backends(form: str, precision: str) -> Iterator[tuple[str, str]]:
@@ -210,7 +212,15 @@ def _backends(form: str, precision: str) -> Iterator[tuple[str, str]]:
     yield runner(form), ""
     if (form, precision) == REFERENCE and is_installed("openvino"):
         yield "openvino", ""
-        yield "openvino", "bfloat16"
+        if openvino_computes_bfloat16():
+            yield "openvino", "bfloat16"
+
+
+def openvino_computes_bfloat16() -> bool:
+    """Whether OpenVINO, which is installed, computes in bfloat16 on this processor."""
+    from mobilesam.predict.openvino import has_bfloat16
+
+    return has_bfloat16()
 
 
 def _compare(folder: Path, backend: Any, computed: Any, sam: Sam, reference: Reference) -> tuple[float, float]:

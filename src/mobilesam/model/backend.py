@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mobilesam.contract import write_sides
 from mobilesam.errors import ModelError, first_line
+from mobilesam.model.bfloat16 import has_bfloat16, to_bfloat16
 from mobilesam.model.cuda_graph import GraphRunner
 from mobilesam.model.sam import Sam
 from mobilesam.model.state_dict import digest
-from mobilesam.predict.backend import Floats, ModelInfo, Precision, check_image, check_prompts
+from mobilesam.predict.backend import Floats, ModelInfo, Precision, check_image, check_prompts, computed_precision
 
 
 class TorchBackend:
@@ -24,7 +23,8 @@ class TorchBackend:
         model: the network; moved to the device and put in eval mode.
         device: as torch names it.
         image_size: side of the picture in pixels; the model's own when None.
-        precision: number format in which the image encoder computes; the mask decoder computes in float32.
+        precision: number format in which the image encoder computes; the mask decoder computes in float32, and on a CPU
+            without bfloat16 the encoder too.
 
     Raises:
         SettingsError: the model cannot take that side.
@@ -50,7 +50,10 @@ class TorchBackend:
             raise ModelError(f"torch cannot run on '{device}' here: {first_line(error)}") from error
         self._info = describe(model, licence).at(image_size)
         self.precision = precision
-        self._encoder = self._model.image_encoder if precision == "float32" else to_bfloat16(self._model.image_encoder)
+        if self._device.type == "cpu":
+            self.precision = computed_precision(precision, "torch", has_bfloat16)
+        encoder = self._model.image_encoder
+        self._encoder = encoder if self.precision == "float32" else to_bfloat16(encoder)
         self._run_encoder = GraphRunner(self._encode_square, self._device)
         self._run_decoder = GraphRunner(self._model.decode, self._device)
 
@@ -104,21 +107,6 @@ class TorchBackend:
     @staticmethod
     def _to_numpy(tensor: torch.Tensor) -> Floats:
         return np.asarray(tensor.cpu().numpy(), dtype=np.float32)
-
-
-def to_bfloat16(encoder: nn.Module) -> nn.Module:
-    """Copy an image encoder to bfloat16."""
-    encoder = copy.deepcopy(encoder).to(torch.bfloat16)
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            # cuDNN's depthwise convolution is extremely slow in bfloat16 where channels lie last, as norms leave them.
-            module.register_forward_pre_hook(channels_first)
-    return encoder
-
-
-def channels_first(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook that lays out a layer's input (B, C, H, W) with the channels first."""
-    return tuple(tensor.contiguous() for tensor in inputs)
 
 
 def describe(model: Sam, licence: str) -> ModelInfo:

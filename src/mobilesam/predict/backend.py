@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +20,7 @@ Floats = NDArray[np.float32]
 NEARLY_0 = 16.0  # resizing by a sharp filter overshoots the range a little
 SIGMAS = 3.0  # ImageNet-normalised photos reach -2.1 to 2.6, those scaled to 0-1 reach 1
 _log = logging.getLogger(__name__)
-_warned: list[str] = []
+_warned: set[str] = set()
 """What was warned of in this process."""
 
 
@@ -147,15 +148,29 @@ def warn_of_range(low: float, high: float) -> None:
         found = "values outside of 0-255"
     if low >= -SIGMAS and high <= SIGMAS and (low, high) != (0, 0):
         found = f"no value beyond {SIGMAS:g}, as in a photo that was scaled to 0-1 or normalised"
-    if found and not _warned:
-        _warned.append(found)
-        _log.warning(
-            "the photo that was given to the encoder has %s (%.3g to %.3g); give RGB from 0 to 255: the model "
-            "subtracts the mean and divides by the deviation itself, and masks are wrong otherwise",
-            found,
-            low,
-            high,
+    if found:
+        _warn_once(
+            "range",
+            f"the photo that was given to the encoder has {found} ({low:.3g} to {high:.3g}); give RGB from 0 to 255: "
+            "the model subtracts the mean and divides by the deviation itself, and masks are wrong otherwise",
         )
+
+
+def computed_precision(asked: Precision, runtime: str, has_bfloat16: Callable[[], bool]) -> Precision:
+    """The precision in which a runtime computes on this processor; warns, once per process, if it is not `asked`.
+
+    Args:
+        asked: what the caller chose.
+        runtime: its name, for the message.
+        has_bfloat16: says whether the runtime computes in bfloat16 on this processor.
+    """
+    if asked == "float32" or has_bfloat16():
+        return asked
+    _warn_once(
+        f"bfloat16 {runtime}",
+        f"this processor does not compute in bfloat16, so {runtime} computes in float32, which is faster here",
+    )
+    return "float32"
 
 
 def check_prompts(
@@ -185,3 +200,9 @@ def check_prompts(
         if array.shape not in allowed:
             expected = " or ".join(map(str, sorted(allowed)))
             raise PromptError(f"{name} of {n} prompts of {p} points must be {expected}, not {array.shape}")
+
+
+def _warn_once(about: str, message: str) -> None:
+    if about not in _warned:
+        _warned.add(about)
+        _log.warning("%s", message)

@@ -15,7 +15,7 @@ import numpy as np
 from mobilesam import contract
 from mobilesam.errors import ModelError, SettingsError, first_line
 from mobilesam.integrity import described
-from mobilesam.predict.backend import Floats, Precision
+from mobilesam.predict.backend import Floats, Precision, computed_precision
 from mobilesam.predict.pair import Feed, PairBackend
 from mobilesam.quiet import without_telemetry
 from mobilesam.text import unknown
@@ -97,8 +97,8 @@ class OpenVinoBackend(PairBackend[Renewable]):
     Args:
         folder: folder with the pair.
         threads: number of threads; None lets OpenVINO choose.
-        precision: number format of computation. bfloat16 is faster if the processor supports it, but less exact; the
-            error was measured in docs/decisions/0005-openvino.md.
+        precision: number format of computation. bfloat16 is faster but less exact (the error was measured in
+            docs/decisions/0005-openvino.md); a processor without it computes in float32.
         image_size: side of the square input in pixels; None for the model's default.
 
     Raises:
@@ -119,10 +119,13 @@ class OpenVinoBackend(PairBackend[Renewable]):
         if precision not in _TYPES:
             raise SettingsError(unknown("precision", str(precision), _TYPES))
         self._threads, self._precision = threads, precision
-        self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _TYPES[precision]}
+        self.precision = computed_precision(precision, "OpenVINO", has_bfloat16)
+        self._settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _TYPES[self.precision],
+        }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
-        self.precision = precision
         self._local = threading.local()
         super().__init__(folder, image_size)
 
@@ -170,6 +173,11 @@ class OpenVinoBackend(PairBackend[Renewable]):
             arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
             results = request.infer(arrays, share_inputs=True)
             return [np.array(results[name]) for name in outputs]  # copied: the next inference writes over them
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this processor."""
+    return "BF16" in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @cache

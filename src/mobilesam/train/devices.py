@@ -22,8 +22,9 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from mobilesam import errors
+from mobilesam.model.bfloat16 import has_bfloat16
 from mobilesam.train.config import Recipe
-from mobilesam.train.run_config import RunConfig
+from mobilesam.train.run_config import RunConfig, TrainPrecision
 
 R = TypeVar("R")
 
@@ -73,9 +74,17 @@ def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "aut
         accelerator=run.accelerator,
         devices=devices,
         num_nodes=run.num_nodes,
-        precision=run.precision,
+        precision=precision_here(run),
         strategy=strategy,
     )
+
+
+def precision_here(run: RunConfig) -> TrainPrecision:
+    """The recipe's precision, but float32 on a CPU that does not compute in bfloat16: a step would take 25 times as long.
+
+    A checkpoint of "bf16-mixed" holds float32, so a run may go on with another processor.
+    """
+    return "32-true" if run.precision == "bf16-mixed" and is_on_cpu(run) and not has_bfloat16() else run.precision
 
 
 def count_processes(run: RunConfig, *, batch_statistics_are_frozen: bool) -> int:

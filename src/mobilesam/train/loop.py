@@ -118,13 +118,15 @@ def train_to_end(
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
-        state.describe(output, recipe, job.data, where)
+        state.describe(output, recipe, job.data, where, devices.precision_here(run))
         runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
         if where:
             log.say(where)
+        if devices.precision_here(run) != run.precision:
+            log.say("this processor does not compute in bfloat16; training in float32, which is faster here")
         if done == 0:
             look(log, job, trained, 0)
         batches = iter(loader)

@@ -41,7 +41,8 @@ class RunConfig(Settings):
     seed: Seed = 0
     """Seed of all random numbers."""
     precision: TrainPrecision = "32-true"
-    """As Lightning Fabric names it; "bf16-mixed" is faster on most hardware."""
+    """As Lightning Fabric names it; "bf16-mixed" is faster on a GPU and on CPUs that compute in bfloat16; on
+    others, training is in float32 instead."""
     accelerator: Accelerator = "auto"
     """The hardware to train on; "auto" is a GPU where there is one."""
     devices: Workers | Literal["auto"] = "auto"

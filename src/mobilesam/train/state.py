@@ -160,13 +160,14 @@ def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[st
     trained.optimizer.load_state_dict(trained.optimizer.state_dict())
 
 
-def describe(output: Path, recipe: Recipe, data: str, resident: str) -> None:
-    """Write the resolved recipe, the hardware and versions, and a line each about the data and its place."""
+def describe(output: Path, recipe: Recipe, data: str, resident: str, precision: str) -> None:
+    """Write the resolved recipe, hardware, versions, precision, and a line each about the data and its place."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
         "recipe": dataclasses.asdict(recipe),
         "data": data,
         "resident": resident,
+        "precision": precision,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
     }
