@@ -42,6 +42,14 @@ def on_disk(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not is_remote(path)]
 
 
+def copy_first(url: str) -> str:
+    """The message of what reads only files on a disk, and was given an address."""
+    return (
+        f"'{url}' is in an object store, from which only `mobilesam annotate` and `mobilesam distill` read photos; "
+        "copy it to a disk, for instance with `aws s3 sync`, and name the copy"
+    )
+
+
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the path in it.
 

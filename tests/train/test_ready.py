@@ -58,6 +58,23 @@ MISSING = ("--set", "data.paths=nothing.json")
         (("distill", "embed", RECIPES / "mobile_sam.toml", *MISSING), "no data set matches 'nothing.json'"),
         (("distill", "train", RECIPES / "mobile_sam.toml", *MISSING), "no data set matches 'nothing.json'"),
         (("train", RECIPES / "embedded.toml", *MISSING), "no data set matches 'nothing.json'"),
+        (
+            ("train", RECIPES / "embedded.toml", "--set", "data.paths=s3://b/*.tar"),
+            "'s3://b/*.tar' is in an object store",
+        ),
+        (("evaluate", "s3://b/*.tar", "-p", "box"), "'s3://b/*.tar' is in an object store"),
+        (
+            (
+                "distill",
+                "train",
+                RECIPES / "mobile_sam.toml",
+                "--set",
+                "data.paths=s3://b",
+                "--set",
+                "store.path=s3://e",
+            ),
+            "'s3://e' is in an object store",
+        ),
         (("train", "none.toml"), "none.toml"),
         (("annotate", "nothing.json", "-o", "out", "--model", "mobile_sam"), "no data set matches 'nothing.json'"),
         (("export", "none.pt", "-o", "out"), "none.pt: no such file"),

@@ -92,7 +92,8 @@ def train(
     from mobilesam.train.ready import check_files
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
-    check_files(loaded.data, [loaded.teacher.checkpoint, loaded.start_from])
+    stores = "" if loaded.store.live else loaded.store.path
+    check_files(loaded.data, [loaded.teacher.checkpoint, loaded.start_from], stores)
     require("lightning", "train", "distillation")
     from mobilesam.distill.run import distill
     from mobilesam.train.left_out import read_left_out

@@ -47,7 +47,7 @@ from mobilesam.data.truths import PixelTruth, Rule, YoloTruth
 from mobilesam.errors import DataError, SettingsError
 from mobilesam.folders import files_below
 from mobilesam.image import MAX_PIXELS, Frame, is_photo_name
-from mobilesam.remote import on_disk
+from mobilesam.remote import copy_first, is_remote, on_disk
 from mobilesam.text import encodable
 
 TWICE = "another photo has the same name"
@@ -133,10 +133,12 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     """Expand shell patterns to paths, in order, without repetitions.
 
     Raises:
-        DataError: a pattern matches nothing.
+        DataError: a pattern matches nothing, or is an address in an object store.
     """
     paths: dict[Path, Path] = {}  # resolved → as given
     for pattern in patterns:
+        if is_remote(pattern):
+            raise DataError(copy_first(pattern))
         found = sorted(glob.glob(os.path.expanduser(pattern)))
         if not found:
             raise DataError(f"no data set matches '{pattern}' (looked from {Path.cwd()})")

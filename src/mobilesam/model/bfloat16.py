@@ -11,8 +11,8 @@ from torch import Tensor, nn
 def has_bfloat16() -> bool:
     """Whether torch computes in bfloat16 on this processor with vectors of 512 bits, or with SVE.
 
-    Elsewhere it converts to float32 and back for each product: on an EPYC with AVX2, the embedded model's encoder
-    took 18 times as long as in float32, and a training step 25 times.
+    Elsewhere it converts to float32 and back for each product, which takes more than ten times as long as float32
+    (`python -m benchmarks.train_step precisions`).
     """
     return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
 

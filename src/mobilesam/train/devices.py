@@ -80,7 +80,7 @@ def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "aut
 
 
 def precision_here(run: RunConfig) -> TrainPrecision:
-    """The recipe's precision, but float32 on a CPU that does not compute in bfloat16: a step would take 25 times as long.
+    """The recipe's precision, but float32 on a CPU that does not compute in bfloat16, where it is much slower.
 
     A checkpoint of "bf16-mixed" holds float32, so a run may go on with another processor.
     """

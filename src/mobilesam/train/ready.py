@@ -8,27 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mobilesam.data.layouts import expand
+from mobilesam.errors import DataError
 from mobilesam.extras import require
 from mobilesam.model.config import CONFIGS, EFFICIENTNET_LITE
-from mobilesam.remote import on_disk
+from mobilesam.remote import copy_first, is_remote, on_disk
 from mobilesam.train.config import IMAGENET, TrainRecipe
 from mobilesam.train.photo_config import DataConfig
 from mobilesam.train.photos import data_patterns
 from mobilesam.weights import check_named
 
 
-def check_files(data: DataConfig, models: Iterable[str]) -> None:
+def check_files(data: DataConfig, models: Iterable[str], stores: str = "") -> None:
     """Check that the data sets and the models of a recipe are there, or have names that can be downloaded.
 
     Args:
         data: the photos; addresses in object stores are left to what reads them.
         models: checkpoints, folders or names; empty texts are left out.
+        stores: folder of the embeddings to train on; empty for none.
 
     Raises:
-        DataError: the recipe names no data, or a data set is missing.
+        DataError: the recipe names no data, a data set is missing, or the stores are in an object store.
         ModelError: a checkpoint is missing, or a name is unknown.
     """
     expand(on_disk(data_patterns(data)))
+    if is_remote(stores):
+        raise DataError(copy_first(stores))
     for model in filter(None, models):
         check_named(model)
 
@@ -42,6 +46,7 @@ def check_train(recipe: TrainRecipe) -> None:
     """
     start = recipe.start_from
     sources = [source for source in start.values() if source != IMAGENET] if isinstance(start, dict) else [start]
+    expand(data_patterns(recipe.data))  # masks are read from disks only
     check_files(recipe.data, sources)
     require("lightning", "train", "training")
     if isinstance(start, dict) and IMAGENET in start.values() and recipe.model in CONFIGS:
