@@ -23,6 +23,7 @@ import mobilesam
 from benchmarks.common import (
     MODELS,
     ROOT,
+    computed_here,
     in_process,
     machine,
     make_pair,
@@ -109,17 +110,21 @@ def main() -> None:
         return
 
     with tempfile.TemporaryDirectory() as folder:
-        pair = Path(folder)
+        pair, kinds = Path(folder), computed_here(KINDS)
         make_pair(arguments.model, pair)
         words = ("--pair", folder, "--threads", str(arguments.threads))
         turns = [
-            {name: in_process("benchmarks.click", ["--one", name, *words], arguments.threads) for name in KINDS}
+            {name: in_process("benchmarks.click", ["--one", name, *words], arguments.threads) for name in kinds}
             for _ in range(arguments.repeat)
         ]
-        ious = rough_iou(pair, arguments.photos, arguments.threads) if arguments.photos else []
+        ious = (
+            rough_iou(pair, arguments.photos, arguments.threads)
+            if arguments.photos and len(kinds) == len(KINDS)
+            else []
+        )
     print(f"{arguments.model}: {machine(arguments.threads, ('torch', 'onnxruntime', 'openvino'))}\n")
     print(f"| ms (share of torch) | {' | '.join(PARTS)} a prompt |\n|---|---|---|---|")
-    for name in KINDS:
+    for name in kinds:
         cells = []
         for part in PARTS:
             ratio = statistics.median(turn[name][part] / turn[REFERENCE][part] for turn in turns)

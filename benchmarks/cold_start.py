@@ -26,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.common import ROOT, make_parser, parse
+from mobilesam import processor
 
 EXAMPLE = ROOT / "examples" / "coffee.png"
 Row = tuple[float, float, float]
@@ -93,7 +94,7 @@ def main() -> None:
                     rows[name].append(row)
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("mobilesam", "onnxruntime", "torch"))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
+    print(f"{processor.describe()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
     print("\n| | wall s | CPU s | peak MB |\n|---|---|---|---|")
     for name, found in rows.items():
         wall, cpu, peak = medians(found)

@@ -7,16 +7,16 @@ import atexit
 import contextlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mobilesam import processor
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
 from mobilesam.image import Rgb
@@ -24,6 +24,7 @@ from mobilesam.image import Rgb
 ROOT = Path(__file__).parents[1]
 MODELS = ("embedded", "mobile_sam", "tiny")
 Words = Sequence[str]
+T = TypeVar("T")
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -73,7 +74,14 @@ def synthetic_shard(folder: Path, count: int = 4, *, scale: int = 1) -> str:
 def machine(threads: int, packages: Sequence[str]) -> str:
     """The line that every result needs: processor, threads and versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{platform.machine()}, {threads} threads of {os.cpu_count()} cores, {versions}"
+    return f"{processor.describe()}, {threads} threads of {os.cpu_count()} cores, {versions}"
+
+
+def computed_here(kinds: Mapping[str, T]) -> dict[str, T]:
+    """The ways that this processor computes: those named after bfloat16 only where OpenVINO has it."""
+    from mobilesam.predict.openvino import has_bfloat16
+
+    return {name: kind for name, kind in kinds.items() if "bfloat16" not in name or has_bfloat16()}
 
 
 def pick_photos(pattern: str, count: int) -> Iterator[Rgb]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, parse
+from benchmarks.common import MODELS, ROOT, computed_here, in_process, machine, make_pair, make_parser, parse
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
@@ -173,7 +173,7 @@ def main() -> None:
         thresholds = choose_thresholds(pair, arguments)
         coarse = arguments.coarse
         kinds = {"torch, plainly": ("reference", 1), "onnxruntime": ("onnx", 1), "openvino": ("openvino", 1)}
-        kinds |= {"openvino, bfloat16": ("openvino:bfloat16", 1)}
+        kinds |= computed_here({"openvino, bfloat16": ("openvino:bfloat16", 1)})
         if arguments.keep == "tenth":
             kinds |= {f"{label}, coarse {coarse}": (kind, coarse) for label, (kind, _) in list(kinds.items())[1:]}
         results: dict[str, list[Any]] = {label: [] for label in kinds}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import mobilesam
-from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, parse
+from benchmarks.common import MODELS, ROOT, computed_here, in_process, machine, make_pair, make_parser, parse
 from benchmarks.everything import reference
 from mobilesam import EverythingSettings
 from mobilesam.image import open_photo
@@ -121,7 +121,7 @@ def floor(pair: Path, num_prompts: int, product: int) -> str:
         lambda: low_rank.decode(sam, embedding, coords, labels, torch.tensor(ALL)), num_prompts
     )
     lines = [f"Products: encoder {encoder:.0f} GFLOP, decoder {decoder:.0f} GFLOP for {num_prompts} prompts."]
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    for name, dtype in computed_here({"float32": torch.float32, "bfloat16": torch.bfloat16}).items():
         speed = rate(dtype, product)
         lines.append(f"Floor in {name}, at {speed:.0f} GFLOP/s: {encoder / speed:.2f} + {decoder / speed:.2f} s.")
     return "\n".join(lines)
@@ -144,12 +144,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         make_pair(arguments.model, Path(folder))
+        kinds = computed_here(KINDS)
         words = ["--pair", folder, "--points-per-side", str(arguments.points_per_side)]
         words += ["--threads", str(arguments.threads)]
         turns = [
             {
                 label: in_process("benchmarks.everything_parts", ["--one", kind, *words], arguments.threads)
-                for label, kind in KINDS.items()
+                for label, kind in kinds.items()
             }
             for _ in range(arguments.repeat)
         ]
@@ -157,7 +158,7 @@ def main() -> None:
     print(machine(arguments.threads, ("torch", "onnxruntime", "openvino")))
     print(f"{arguments.model}, {arguments.points_per_side} points a side, all masks kept\n")
     print(f"| s (times as fast) | {' | '.join(PARTS)} | of the rest, share of all |\n|---|---|---|---|---|---|")
-    for label in KINDS:
+    for label in kinds:
         cells = []
         for part in PARTS:
             ratio = statistics.median(turn["torch, plainly"][part] / max(turn[label][part], 1e-9) for turn in turns)

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilesam import processor
+
 BACKENDS = ("onnx", "openvino")
 WARM_UP = 0.1  # of the photos: every part has run, pools have their size
 MOST_GROWTH = 1.2
@@ -71,7 +73,7 @@ def main() -> None:
         work(arguments.child, count, arguments.image_size)
         return
     versions = ", ".join(f"{name} {version(name)}" for name in ("mobilesam", "onnxruntime", "openvino"))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
+    print(f"{processor.describe()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
     print(f"the embedded model at {arguments.image_size} px, {count} photos of 64-1200 px a side")
     for backend in BACKENDS:
         rows = watch(backend, count, arguments.image_size)

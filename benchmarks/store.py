@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import ROOT, make_pair, make_parser, parse, synthetic_shard
+from mobilesam import processor
 from mobilesam.data.store_format import record_name
 from mobilesam.distill.config import DistillRecipe
 from mobilesam.distill.embed import embed
@@ -95,7 +96,7 @@ def main() -> None:
     item = time_each(photos.__getitem__, len(some))
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
+    print(f"{processor.describe()}, {os.cpu_count()} cores, {versions}")
     print(f"record, checked and as float32  {size / record / 1e6:8.0f} MB/s {1 / record:8.0f} photos/s")
     print(f"photo, resized, and its record  {'':>13} {1 / item:8.0f} photos/s")
     for workers in (0, 1):

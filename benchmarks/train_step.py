@@ -30,6 +30,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.common import make_parser, parse
+from mobilesam import processor
 from mobilesam.model import layers, transformer
 from mobilesam.model.config import EMBEDDED
 from mobilesam.model.sam import Sam
@@ -119,7 +120,8 @@ def main() -> None:
     arguments = parse(parser, lambda _: (*MEASURES, "--steps", "1", "--batch", "2", "--side", "64"))
 
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}; {arguments.batch} photos of {arguments.side} px")
+    where = f"{processor.describe()}, {os.cpu_count()} cores, {versions}"
+    print(f"{where}; {arguments.batch} photos of {arguments.side} px")
     for what in arguments.what:
         report(MEASURES[what](arguments.steps, arguments.batch, arguments.side), arguments.batch)
 

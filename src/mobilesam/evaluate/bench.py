@@ -21,6 +21,7 @@ from statistics import median
 
 import numpy as np
 
+from mobilesam import processor
 from mobilesam.errors import ModelError
 from mobilesam.evaluate.bench_exports import Subject
 
@@ -102,7 +103,7 @@ def machine(threads: int) -> dict[str, object]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    where = {"date": str(date.today()), "processor": platform.machine(), "cores": os.cpu_count(), "threads": threads}
+    where = {"date": str(date.today()), "processor": processor.describe(), "cores": os.cpu_count(), "threads": threads}
     return {**where, "python": platform.python_version(), "versions": versions}
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mobilesam import processor
 from mobilesam.data.checksums import data_checksums
 from mobilesam.data.photo import MALFORMED, reason
 from mobilesam.errors import DataError
@@ -65,7 +66,7 @@ def record_run(backend: Backend, memory_mb: float, seconds: Sequence[float]) -> 
     runtime = runtime_of(backend)
     return RunRecord(
         date=time.strftime("%Y-%m-%d"),
-        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+        machine=f"{processor.describe()}, {os.cpu_count()} cores",
         versions={"python": platform.python_version(), "mobilesam": version("mobilesam"), **runtime.versions},
         peak_memory_mb=round(memory_mb),
         median_seconds_of_everything=float(np.median(seconds)) if seconds else None,

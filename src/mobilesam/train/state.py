@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from mobilesam import outputs, temporaries
+from mobilesam import outputs, processor, temporaries
 from mobilesam.errors import ModelError, SettingsError
 from mobilesam.files import make_folder, replacing, save_json
 from mobilesam.model import checkpoint
@@ -169,7 +169,7 @@ def describe(output: Path, recipe: Recipe, data: str, resident: str, precision: 
         "resident": resident,
         "precision": precision,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{processor.describe()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
     }
     save_json(record, output / RECIPE_FILE, outputs.ALL, indent=2)
 
