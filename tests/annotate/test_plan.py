@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_a_worker_whose_files_are_of_another_precision_is_refused(photos, small,
         monkeypatch.setattr(ModelChoice, "load", lambda self, threads, planned=planned: planned)
         assert job.open_model(None) is planned
     assert model_row(job) == "embedded at 256 px, stored as onnx in int8, onnx"
+
+
+def test_a_worker_whose_processor_computes_in_another_precision_is_refused(
+    photos, small, tmp_path, monkeypatch
+) -> None:
+    choice = replace(CHOICE, precision="bfloat16")
+    job = make_plan([str(photos)], tmp_path / "out", small, choice, AnnotateSettings())
+    monkeypatch.setattr(ModelChoice, "load", lambda self, threads: small)
+    with pytest.raises(ModelError, match="is computed in bfloat16, which this processor does not"):
+        job.open_model(None)
+    monkeypatch.setattr(small.backend, "precision", "bfloat16", raising=False)
+    assert job.open_model(None) is small
 
 
 def test_another_folder_of_photos_is_refused_and_a_plan_that_noted_none_is_opened(photos, small, tmp_path) -> None:

@@ -10,7 +10,7 @@ from mobilesam import contract
 from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.choices import BackendName, Precision
 from mobilesam.errors import ModelError
-from mobilesam.predict.identity import numbers_stored
+from mobilesam.predict.identity import numbers_stored, precision_of
 from mobilesam.predict.load import load
 from mobilesam.predict.predictor import Predictor
 from mobilesam.recipe import from_dict
@@ -71,7 +71,7 @@ class AnnotateJob(Job):
         """Load the model of the run.
 
         Raises:
-            ModelError: it is another one than the plan was made with.
+            ModelError: it is another one than the plan was made with, or computes in another precision here.
         """
         predictor = self.model_choice.load(threads)
         here = identify(predictor)
@@ -79,6 +79,11 @@ class AnnotateJob(Job):
             raise ModelError(
                 f"'{self.model_choice.model}' is not the model that '{self.folder}' was planned with, which was "
                 f"'{self.model['name']}'{stored_as(self.model)}; give this worker the same files"
+            )
+        if precision_of(predictor.backend) != self.model_choice.precision:
+            raise ModelError(
+                f"'{self.folder}' is computed in {self.model_choice.precision}, which this processor does not compute "
+                "in; leave the run to machines like the one that planned it, or begin another one in float32"
             )
         return predictor
 

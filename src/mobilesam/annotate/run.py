@@ -13,7 +13,7 @@ from mobilesam.annotate.settings import AnnotateSettings
 from mobilesam.annotate.work import begin
 from mobilesam.everything.write import COCO_FILE
 from mobilesam.outputs import DEFAULT
-from mobilesam.predict.identity import backend_name
+from mobilesam.predict.identity import backend_name, precision_of
 from mobilesam.shards.inputs import check_inputs
 from mobilesam.shards.run import Outcome, Running, run_job
 from mobilesam.shards.status import Status
@@ -59,9 +59,8 @@ def annotate(
         DEFAULT.check(Path(output) / COCO_FILE)  # now, and not after hours of work
     check_inputs(inputs, output)
     predictor = choice.load(1)
-    choice = replace(
-        choice, backend=backend_name(predictor.backend)
-    )  # "auto" could mean another one on another machine
+    # "auto" could mean another one on another machine, and not every processor computes in bfloat16.
+    choice = replace(choice, backend=backend_name(predictor.backend), precision=precision_of(predictor.backend))
     running = (running or Running()).on(choice.device.lower())
     if choice.backend == "torch":
         running = replace(running, threads=running.threads or 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam import contract
+from mobilesam.choices import Precision
 from mobilesam.integrity import CHECKPOINTS, EXACT, HASHES, read_card
 from mobilesam.predict.backend import Backend
 
@@ -63,7 +64,7 @@ def runtime_of(backend: Backend) -> Runtime:
     card = _card_of(backend)
     return Runtime(
         backend=name,
-        precision=str(getattr(backend, "precision", "float32")),  # not every backend has a choice
+        precision=precision_of(backend),
         stored=" ".join(_stored(card)) if card else "",
         versions={package: found for package in _PACKAGES.get(name, ()) if (found := _version(package))},
     )
@@ -73,6 +74,12 @@ def backend_name(backend: Backend) -> str:
     """The name of a backend as `load` takes it."""
     module = type(backend).__module__.rpartition(".")[2]
     return "torch" if module == "backend" else module
+
+
+def precision_of(backend: Backend) -> Precision:
+    """The precision that a backend computes in, which depends on the processor too."""
+    found: Precision = getattr(backend, "precision", "float32")  # not every backend has a choice
+    return found
 
 
 def _card_of(backend: Backend) -> dict[str, Any]:
