@@ -328,6 +328,16 @@ def test_a_closed_pipe_stops_the_work_quietly(photos: Path, tmp_path: Path, verb
     assert len(list((tmp_path / "out").glob("*.png"))) < 30
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize("more", [("-o", "-"), ("--json",)])
+def test_a_full_standard_output_is_named(coffee: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "mobilesam", "segment", str(coffee), *CLICK, *more]
+    with open("/dev/full", "wb") as full:
+        answer = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr.decode() == "error: No space left on device, where standard output or temporary files go\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
 def test_a_name_that_is_not_utf8_is_written_in_every_form(run, photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "only", ignore_errors=True)

@@ -99,7 +99,7 @@ def main() -> None:
         reason = f"'{error.filename}' is no folder, so nothing can be written into it; give another --output"
         _fail(reason if is_named else error, 1)
     except OSError as error:
-        _fail(error, 1)
+        _fail(_reason(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted", 1)  # no traceback: Ctrl-C is an expected way to stop a long run
 
@@ -117,6 +117,14 @@ def _end_quietly() -> None:
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says. Files that this package writes are named; what is full without a name is none of them."""
+    from mobilesam.files import FULL
+
+    is_unnamed = error.errno in FULL and error.filename is None
+    return f"{error.strerror}, where standard output or temporary files go" if is_unnamed else str(error)
 
 
 def _fail(error: object, code: int) -> None:
