@@ -130,6 +130,8 @@ def main() -> None:
             ratio = statistics.median(turn[name][part] / turn[REFERENCE][part] for turn in turns)
             cells.append(f"{1000 * statistics.median(turn[name][part] for turn in turns):.1f} ({ratio:.2f})")
         print(f"| {name} | {' | '.join(cells)} |")
+    if arguments.photos and not ious:
+        print("\nmasks are not compared: this processor does not compute in bfloat16")
     if ious:
         middle = f"mean IoU {np.mean(ious):.4f}, median {np.median(ious):.4f}"
         print(f"\nbfloat16 against float32, {len(ious)} masks: {middle}, 5th percentile {np.percentile(ious, 5):.4f}")

@@ -1,9 +1,9 @@
-"""Threads that share one `Predictor`: are all answers those of one thread, also beside calls that fail?
+"""Threads that share one `Predictor`: are all answers those of one thread?
 
     python -m benchmarks.threads [--threads 8] [--calls 2000] [--image-size 256]
 
 The calls are mixed: photos of several sizes are embedded and clicked; a photo that all threads share gets clicks, boxes
-with second looks, and many points at once; and a decoder's input has a wrong shape, which must fail as it does alone.
+with second looks, and many points at once.
 Each answer's logits are compared with those of the same call, made before by one thread. Exit code 1 if one differs.
 """
 
@@ -17,7 +17,6 @@ import numpy as np
 
 import mobilesam
 from benchmarks.common import machine, make_parser, parse
-from mobilesam.errors import PromptError
 from mobilesam.predict.backend import Floats
 from mobilesam.tables import table
 
@@ -45,19 +44,7 @@ def calls_of(sam: mobilesam.Predictor) -> list[tuple[str, Callable[[], Floats]]]
             lambda: np.concatenate([p.low_res for _, p in shared.predict_points(grid, min_score=-np.inf)]),
         )
     )
-    found.append(("wrong shape", lambda: fail(sam, shared)))
     return found
-
-
-def fail(sam: mobilesam.Predictor, image: mobilesam.ImageEmbedding) -> Floats:
-    """A call that fails; its answer is empty if it does so as it should."""
-    side = sam.info.low_res
-    prompt = np.zeros((2, 1, 2), np.float32), np.zeros((3, 1), np.float32)
-    try:
-        sam.backend.decode(image.array, *prompt, np.zeros((1, 1, side, side), np.float32), np.zeros(1, np.float32))
-    except PromptError:
-        return np.empty(0, np.float32)
-    raise SystemExit("a decoder's input of a wrong shape was accepted")
 
 
 def compare(backend: str, threads: int, count: int, image_size: int) -> list[tuple[object, ...]]:

@@ -9,7 +9,8 @@ docs/decisions/0001-attention-written-out.md. `processes` steps it in one proces
 processes of one thread, each with its share of the batch and gradients averaged by gloo, as `run.devices = "auto"`
 does. On a machine that does other work too, threads that wait for each other lose the most. `precisions` steps it in
 bfloat16 and in float32, in turn: on a processor without bfloat16, training is in float32 whatever the recipe says.
-Random photos, one round, four prompts per photo, bf16 autocast, as in recipes/embedded.toml; medians and their ratio.
+Random photos, one round, four prompts per photo, bf16 autocast where the processor has it, as in
+recipes/embedded.toml; medians and their ratio.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.common import make_parser, parse
 from mobilesam import processor
 from mobilesam.model import layers, transformer
+from mobilesam.model.bfloat16 import has_bfloat16
 from mobilesam.model.config import EMBEDDED
 from mobilesam.model.sam import Sam
 from mobilesam.train.config import TrainRecipe
@@ -52,15 +54,15 @@ def make_step() -> SupervisedStep:
     return SupervisedStep(model, TrainRecipe())
 
 
-def time_step(step: nn.Module, batch: int, side: int, seed: int, *, in_bfloat16: bool = True) -> float:
-    """Seconds of one forward and backward."""
+def time_step(step: nn.Module, batch: int, side: int, seed: int, *, in_bfloat16: bool | None = None) -> float:
+    """Seconds of one forward and backward, in bfloat16 where training is."""
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
     masks = torch.zeros(batch, 4, side, side, dtype=torch.bool)
     masks[:, :, side // 4 : side // 2, side // 4 : side // 2] = True
     draws = Draws(torch.Generator().manual_seed(seed), rounds=1)
     step.zero_grad(set_to_none=True)
     start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16() if in_bfloat16 is None else in_bfloat16):
         result = step({"image": images, "masks": masks}, draws)
     result.loss.backward()
     return time.perf_counter() - start

@@ -45,7 +45,7 @@ def on_disk(paths: Iterable[str]) -> list[str]:
 def copy_first(url: str) -> str:
     """The message of what reads only files on a disk, and was given an address."""
     return (
-        f"'{url}' is in an object store, from which only `mobilesam annotate` and `mobilesam distill` read photos; "
+        f"'{url}' is in an object store, from which only `mobilesam annotate` and `mobilesam distill embed` read; "
         "copy it to a disk, for instance with `aws s3 sync`, and name the copy"
     )
 

@@ -125,7 +125,7 @@ def test_a_worker_whose_files_are_of_another_precision_is_refused(photos, small,
 def test_a_worker_whose_processor_computes_in_another_precision_is_refused(
     photos, small, tmp_path, monkeypatch
 ) -> None:
-    choice = replace(CHOICE, precision="bfloat16")
+    choice = replace(CHOICE, precision="bfloat16", computed="bfloat16")
     job = make_plan([str(photos)], tmp_path / "out", small, choice, AnnotateSettings())
     monkeypatch.setattr(ModelChoice, "load", lambda self, threads: small)
     with pytest.raises(ModelError, match="is computed in bfloat16, which this processor does not"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mobilesam.annotate.job import ModelChoice
@@ -36,17 +38,17 @@ def test_with_torch_the_number_of_threads_is_part_of_the_run(photos, detections,
     assert (job.asked["threads"], job.model_choice.threads) == (1, 1)  # type: ignore[attr-defined]
 
 
-def test_the_precision_of_a_run_is_the_one_that_its_planner_computes_in(
-    photos, detections, tmp_path, monkeypatch
-) -> None:
+def test_the_precision_of_a_run_is_the_one_that_its_planner_computes_in(photos, small, tmp_path, monkeypatch) -> None:
     from mobilesam.annotate import run as module
 
     monkeypatch.setattr(module, "run_job", lambda job, *_, **__: job)
-    asked = [str(photos)]
-    for found in ("float32", "bfloat16"):
-        monkeypatch.setattr(module, "precision_of", lambda _, found=found: found)
-        job = annotate(asked, tmp_path / found, choice=CHOICE, prompts=None)
-        assert (job.asked["precision"], job.model_choice.precision) == (found, found)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ModelChoice, "load", lambda self, threads: small)
+    asked, choice = [str(photos)], replace(CHOICE, precision="bfloat16")
+    for first, second in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        for found in (first, second):  # the same command on another kind of processor opens the same run
+            monkeypatch.setattr(module, "precision_of", lambda _, found=found: found)
+            job = annotate(asked, tmp_path / first, choice=choice, prompts=None)
+            assert job.model_choice.computed == first  # type: ignore[attr-defined]
 
 
 def test_there_are_no_more_workers_than_shards(photos, detections, tmp_path, monkeypatch) -> None:

@@ -108,6 +108,16 @@ def test_files_of_other_precision_are_another_model_also_where_no_folder_is_name
     assert identify(named, fine) != identify(named, coarse)
 
 
+def test_another_precision_on_this_processor_than_the_one_asked_for_is_another_run(
+    boxes: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = load_models(boxes)
+    asked = replace(boxes, precision="bfloat16", backend="openvino")
+    instead = identify(asked, models)
+    monkeypatch.setattr(models.student.backend, "precision", "bfloat16", raising=False)
+    assert identify(asked, models) != instead
+
+
 def test_an_edited_photo_or_label_is_done_again_and_the_others_are_not(
     boxes: EvaluateSettings, tmp_path: Path, asked: list[str]
 ) -> None:

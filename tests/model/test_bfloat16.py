@@ -19,7 +19,8 @@ def encode(backend: TorchBackend) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("vectors", "pays"), [("DEFAULT", False), ("NO AVX", False), ("AVX2", False), ("AVX512", True), ("SVE256", True)]
+    ("vectors", "pays"),
+    [("DEFAULT", False), ("NO AVX", False), ("AVX2", False), ("Z VECTOR", False), ("AVX512", True), ("SVE256", True)],
 )
 def test_bfloat16_pays_where_torch_has_long_vectors(monkeypatch: pytest.MonkeyPatch, vectors: str, pays: bool) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
@@ -41,5 +42,5 @@ def test_torch_computes_in_float32_where_the_processor_has_no_bfloat16(monkeypat
         assert instead.precision == "float32"
         np.testing.assert_array_equal(encode(instead), exact)
     assert [record.getMessage() for record in said.records] == [
-        "this processor does not compute in bfloat16, so torch computes in float32, which is faster here"
+        "torch has no fast bfloat16 on this processor, so it computes in float32"
     ]

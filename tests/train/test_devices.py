@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mobilesam import processor
 from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.train import devices
@@ -43,7 +45,13 @@ def test_a_cpu_without_bfloat16_trains_in_float32(
     mixed = replace(mixed, run=replace(mixed.run, precision="bf16-mixed"))
     weights = [fit(r, partial(supervised_job, r)).read_bytes() for r in (plain, mixed)]
     assert weights[0] == weights[1]
-    assert capsys.readouterr().out.count("this processor does not compute in bfloat16; training in float32") == 1
+    assert capsys.readouterr().out.count("torch has no fast bfloat16 on this processor; training in float32") == 1
+    recorded = [json.loads((tmp_path / name / "recipe.json").read_text()) for name in ("plain", "mixed")]
+    assert [(one["precision"], one["recipe"]["run"]["precision"]) for one in recorded] == [
+        ("32-true", "32-true"),
+        ("32-true", "bf16-mixed"),
+    ]
+    assert recorded[0]["machine"].startswith(processor.describe())
 
 
 def test_under_torchrun_it_is_as_many_as_torchrun_has_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,8 @@ class ModelChoice(Settings):
     model: str
     backend: str
     precision: str = "float32"
+    computed: str = ""
+    """The precision in which the processor that planned the run computes, and every worker must; "" in early plans."""
     image_size: int | None = None
     device: str = "cpu"
     threads: int | None = None
@@ -45,7 +47,7 @@ class ModelChoice(Settings):
         return load(
             self.model,
             backend=cast("BackendName", self.backend),
-            precision=cast("Precision", self.precision),
+            precision=cast("Precision", self.computed or self.precision),
             image_size=self.image_size,
             device=self.device,
             threads=self.threads or threads,
@@ -80,9 +82,9 @@ class AnnotateJob(Job):
                 f"'{self.model_choice.model}' is not the model that '{self.folder}' was planned with, which was "
                 f"'{self.model['name']}'{stored_as(self.model)}; give this worker the same files"
             )
-        if precision_of(predictor.backend) != self.model_choice.precision:
+        if self.model_choice.computed not in ("", precision_of(predictor.backend)):
             raise ModelError(
-                f"'{self.folder}' is computed in {self.model_choice.precision}, which this processor does not compute "
+                f"'{self.folder}' is computed in {self.model_choice.computed}, which this processor does not compute "
                 "in; leave the run to machines like the one that planned it, or begin another one in float32"
             )
         return predictor

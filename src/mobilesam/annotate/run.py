@@ -60,7 +60,7 @@ def annotate(
     check_inputs(inputs, output)
     predictor = choice.load(1)
     # "auto" could mean another one on another machine, and not every processor computes in bfloat16.
-    choice = replace(choice, backend=backend_name(predictor.backend), precision=precision_of(predictor.backend))
+    choice = replace(choice, backend=backend_name(predictor.backend), computed=precision_of(predictor.backend))
     running = (running or Running()).on(choice.device.lower())
     if choice.backend == "torch":
         running = replace(running, threads=running.threads or 1)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SAME_PAIR = ("sam", "anylabeling", "hub")
 """Formats whose pair is that of `onnx`."""
 OWN_THREADS = "coreml: CoreML chooses its number of threads itself; --threads is not for its rows"
+NO_BFLOAT16 = "openvino bfloat16: not measured: this processor does not compute in it"
 REFERENCE: tuple[ExportFormat, StoredPrecision] = ("onnx", "float32")
 """Exported in every run, so that times of different environments can be compared by their ratio to its."""
 
@@ -141,6 +142,8 @@ def subjects(models: Sequence[str], scratch: Path, wanted: Wanted) -> tuple[list
                     missing.append(subject)
                 else:
                     found.append(subject)
+    if any(subject.backend == "openvino" for subject in found) and not openvino_computes_bfloat16():
+        missing.append(NO_BFLOAT16)
     if any(subject.backend == "coreml" for subject in found):
         missing.append(OWN_THREADS)
     return found, missing
@@ -203,8 +206,6 @@ def _exports(model: str, folder: Path, wanted: Wanted) -> Iterator[Subject | str
             for backend, computed in _backends(name, precision):
                 agreement = _compare(target, backend, computed, exact, reference) if backend else _recorded(target)
                 yield Subject(label, target, name, precision, backend, computed, *agreement)
-    if is_installed("openvino") and not openvino_computes_bfloat16():
-        yield "openvino bfloat16: not measured: this processor does not compute in bfloat16"
 
 
 def _backends(form: str, precision: str) -> Iterator[tuple[str, str]]:

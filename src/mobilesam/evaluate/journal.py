@@ -21,7 +21,7 @@ from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.files import replacing
 from mobilesam.integrity import HASHES, read_card
 from mobilesam.outputs import ALL
-from mobilesam.predict.identity import numbers_stored
+from mobilesam.predict.identity import numbers_stored, precision_of
 from mobilesam.text import parse_json
 
 STATE = "state"
@@ -37,6 +37,9 @@ def identify(settings: EvaluateSettings, models: Models) -> str:
         for name, one in loaded
         if one is not None
     ]
+    # Only where the processor does not compute in what was asked for, so that journals of earlier versions stay valid.
+    computed = precision_of(models.student.backend)
+    parts += [computed] if computed != settings.precision else []
     return hashlib.sha256(json.dumps([settings.fingerprint, *parts], sort_keys=True).encode()).hexdigest()
 
 

@@ -13,13 +13,14 @@ from mobilesam.data.checksums import state_checksum
 from mobilesam.data.layouts import check_folder, expand, read_all
 from mobilesam.data.pairs import check_layout
 from mobilesam.data.photo import Item, PhotoRef, Problem
-from mobilesam.errors import OutOfMemoryError
+from mobilesam.errors import DataError, OutOfMemoryError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.journal import head_line, identify, read_journal, to_line
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
 from mobilesam.processes import peak_mb
+from mobilesam.remote import copy_first, is_remote
 from mobilesam.settings import check_workers
 
 
@@ -27,10 +28,12 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
     """Every photo of every data set, and a `Problem` for each one that cannot be used.
 
     Raises:
-        DataError: a data set is missing or has no known layout.
+        DataError: a data set is missing, in an object store, or has no known layout.
         SettingsError: a folder of photos is given, but no COCO or LVIS file that would use it.
     """
     if settings.images:
+        if is_remote(settings.images):
+            raise DataError(copy_first(settings.images))
         check_folder(settings.data, "'images' (--images)")
     images = Path(settings.images) if settings.images else None
     return read_all(
@@ -46,7 +49,7 @@ def check_inputs(settings: EvaluateSettings, workers: int = 1) -> None:
     """Check what is known before a model is loaded: data sets, extras, and the number of processes.
 
     Raises:
-        DataError: a data set is missing or has no known layout.
+        DataError: a data set is missing, in an object store, or has no known layout.
         MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
         SettingsError: a folder of photos has no effect, or there are too many workers.
     """
@@ -81,7 +84,7 @@ def run(
         One result per photo, in the order of the data, and the peak memory in MB of the largest process.
 
     Raises:
-        DataError: a data set is missing or has no known layout.
+        DataError: a data set is missing, in an object store, or has no known layout.
         MissingExtraError: the protocol `everything` is used and faster-coco-eval is not installed.
         OutOfMemoryError: a worker process was ended from outside, as systems do that run out of memory.
         SettingsError: a setting has no effect, the model does not support it, or there are too many workers.

@@ -22,7 +22,7 @@ from mobilesam.files import make_folder
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
 from mobilesam.outputs import DEFAULT, Outputs
-from mobilesam.predict.identity import numbers_stored
+from mobilesam.predict.identity import numbers_stored, precision_of
 from mobilesam.predict.predictor import Predictor
 from mobilesam.settings import check_workers
 from mobilesam.text import parse_json
@@ -171,8 +171,8 @@ def fingerprint(
 ) -> str:
     """Hash of model, settings and forms; a photo whose record has another one is processed again."""
     info = predictor.info
-    precision = getattr(predictor.backend, "precision", "float32")  # not every backend has a choice
-    asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), precision]
+    computed = precision_of(predictor.backend)
+    asked = [info.weights_sha256, info.image_size, asdict(settings.for_model(info)), sorted(forms), computed]
     stored = numbers_stored(predictor.backend)
     # Only where they say something, so that records of earlier versions stay valid.
     asked += [one for one in (value_range, stored or None) if one is not None]

@@ -168,7 +168,7 @@ def computed_precision(asked: Precision, runtime: str, has_bfloat16: Callable[[]
         return asked
     _warn_once(
         f"bfloat16 {runtime}",
-        f"this processor does not compute in bfloat16, so {runtime} computes in float32, which is faster here",
+        f"{runtime} has no fast bfloat16 on this processor, so it computes in float32",
     )
     return "float32"
 

@@ -105,6 +105,7 @@ def train_to_end(
 ) -> None:
     """Prepare network and photos, then take steps until the run is complete."""
     run, output = recipe.run, Path(recipe.run.output)
+    precision = devices.precision_here(run)
     torch.manual_seed(run.seed)
     job = make_job()
     trained, module = prepare(job, recipe, fabric)
@@ -118,15 +119,15 @@ def train_to_end(
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
-        state.describe(output, recipe, job.data, where, devices.precision_here(run))
+        state.describe(output, recipe, job.data, where, precision)
         runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:
         log.say(job.data)
         if where:
             log.say(where)
-        if devices.precision_here(run) != run.precision:
-            log.say("this processor does not compute in bfloat16; training in float32, which is faster here")
+        if precision != run.precision:
+            log.say("torch has no fast bfloat16 on this processor; training in float32")
         if done == 0:
             look(log, job, trained, 0)
         batches = iter(loader)

@@ -46,7 +46,7 @@ def check_train(recipe: TrainRecipe) -> None:
     """
     start = recipe.start_from
     sources = [source for source in start.values() if source != IMAGENET] if isinstance(start, dict) else [start]
-    expand(data_patterns(recipe.data))  # masks are read from disks only
+    expand([*data_patterns(recipe.data), *filter(is_remote, [recipe.data.photos])])  # masks are read from disks only
     check_files(recipe.data, sources)
     require("lightning", "train", "training")
     if isinstance(start, dict) and IMAGENET in start.values() and recipe.model in CONFIGS:

@@ -2,7 +2,7 @@
 
 state.pt              everything needed to resume
 weights.safetensors   the averaged weights
-recipe.json           the resolved recipe, versions, machine
+recipe.json           the resolved recipe, versions, machine, precision
 history.jsonl         numbers over time
 left_out.jsonl        photos that could not be used; missing if there are none
 report.md             curves and pictures, written at the end
