@@ -174,6 +174,8 @@ def test_objects_of_all_image_ids_of_a_photo_are_asked(settings: EvaluateSetting
 def test_a_folder_of_photos_without_a_coco_file_is_refused(settings: EvaluateSettings, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--images"):
         run(replace(settings, images=str(tmp_path)), tmp_path / "j")
+    with pytest.raises(DataError, match="'s3://b/p' is in an object store"):
+        run(replace(settings, images="s3://b/p"), tmp_path / "j")
     assert not os.listdir(tmp_path)
 
 

@@ -63,7 +63,6 @@ MISSING = ("--set", "data.paths=nothing.json")
             "'s3://b/*.tar' is in an object store",
         ),
         (("evaluate", "s3://b/*.tar", "-p", "box"), "'s3://b/*.tar' is in an object store"),
-        (("evaluate", "c.json", "--images", "s3://b/p", "-p", "box"), "'s3://b/p' is in an object store"),
         (
             (
                 "distill",

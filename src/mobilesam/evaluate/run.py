@@ -32,8 +32,6 @@ def find_photos(settings: EvaluateSettings) -> Iterator[Item]:
         SettingsError: a folder of photos is given, but no COCO or LVIS file that would use it.
     """
     if settings.images:
-        if is_remote(settings.images):
-            raise DataError(copy_first(settings.images))
         check_folder(settings.data, "'images' (--images)")
     images = Path(settings.images) if settings.images else None
     return read_all(
@@ -55,6 +53,8 @@ def check_inputs(settings: EvaluateSettings, workers: int = 1) -> None:
     """
     check_workers(workers)
     if settings.images:
+        if is_remote(settings.images):
+            raise DataError(copy_first(settings.images))
         check_folder(settings.data, "'images' (--images)")
     for path in expand(settings.data):
         check_layout(path)
