@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import io
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -321,8 +323,12 @@ def test_readers_that_use_a_private_part_of_a_library_fall_back(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads peak memory from /proc")
-@pytest.mark.parametrize("kind", ["TIFF, colour, turned", "TIFF, one strip", "PPM, 16-bit", "AVIF", "JPEG 2000"])
+@pytest.mark.parametrize(
+    "kind", ["TIFF, colour, turned", "TIFF, one strip", "PPM, 16-bit", "AVIF", "JPEG 2000", "HEIC"]
+)
 def test_a_decoder_takes_no_more_than_is_counted(kind: str, tmp_path: Path) -> None:
+    if kind == "HEIC":
+        pytest.importorskip("pillow_heif")
     line = photo_memory.measure(kind, tmp_path, 2000)
     taken, counted, *_ = map(float, line.replace("!", "").split())
     assert taken < counted + 4.5, line  # 16 MB for strips and samples
@@ -343,3 +349,16 @@ def test_a_decoder_takes_no_more_than_is_counted(kind: str, tmp_path: Path) -> N
 )
 def test_the_planes_of_an_avif_are_read_from_its_header(kinds: list[int], planes: float) -> None:
     assert av1_planes(b"ftypavif" + b"".join(b"av1C\x81\x00" + bytes([kind, 0]) for kind in kinds)) == planes
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_pixels_of_a_heic_outlive_its_decoder_and_may_be_changed(tmp_path: Path, mode: str) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    scene = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).convert(mode)
+    heif.from_pillow(scene).save(tmp_path / "a.heic", quality=90)
+    expected = np.asarray(heif.open_heif(tmp_path / "a.heic").to_pillow().convert("RGB"))
+    photos = [open_photo(tmp_path / "a.heic") for _ in range(3)]
+    gc.collect()
+    photos[0][:] = 7
+    np.testing.assert_array_equal(photos[1], expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(photos[2])), expected)

@@ -19,7 +19,7 @@ OPENJPEG = 5.0  # per channel: 32 bits of the channel and 8 of its result
 OPENJPEG_DEEP = 6.0  # the same with 16 bits of its result
 OPENJPEG_IN_PILLOW = 4.0  # Pillow's own image of what it decoded
 AV1_FRAME = 1.5  # what a decoder of AV1 takes, relative to its planes
-HEIF = 8.0
+HEIF_COPIED = 8.0  # of deep values or with transparency
 DEEP_COLOUR = 7.0  # the upper bytes of 16-bit values as a result, and Pillow's image of the lower ones
 WEBP_LOSSLESS, WEBP_ALPHA, WEBP_ANIMATED = 9.0, 11.0, 17.0
 PPM_TEXT = 10.0
@@ -60,6 +60,11 @@ def avif_bytes(image: Image.Image) -> float:
     return AV1_FRAME * av1_planes(head_of(image, HEAD_OF_BOXES)) + 2 * len(image.getbands())
 
 
+def heif_bytes(image: Image.Image) -> float:
+    """Pixels of libheif are used where they lie, unless they are laid on white."""
+    return BYTES if image.mode in ("L", "RGB") and box_bits(image) == 8 else HEIF_COPIED
+
+
 def webp_bytes(image: Image.Image) -> float:
     """OpenCV takes 6 bytes without transparency and loss; Pillow decodes animations."""
     if getattr(image, "is_animated", False):
@@ -91,7 +96,7 @@ COUNTS: dict[str, Callable[[Image.Image], float]] = {
     "PNG": deep_bytes,
     "TIFF": tiff_bytes,
     "PPM": ppm_bytes,
-    "HEIF": lambda _: HEIF,
+    "HEIF": heif_bytes,
 }
 """How the bytes per pixel of a format are counted."""
 

@@ -67,7 +67,7 @@ def read_avif(image: ImageFile.ImageFile) -> Bytes | None:
 
 
 def read_heif(image: ImageFile.ImageFile) -> Bytes | None:
-    """Take the bytes of libheif without Pillow's own image of them."""
+    """Take the pixels of libheif where they lie, without Pillow's own image of them."""
     frames: Any = getattr(image, "_heif_file", None)  # a private part of pillow-heif, not vital
     if image.mode not in CHANNELS or frames is None:
         return None
@@ -75,9 +75,20 @@ def read_heif(image: ImageFile.ImageFile) -> Bytes | None:
     data, (width, height), channels = frame.data, frame.size, CHANNELS[image.mode]
     if frame.mode != image.mode or len(data) < frame.stride * height:
         return None
-    rows = np.frombuffer(data, np.uint8)[: frame.stride * height].reshape(height, -1)
+    rows = np.asarray(_Lent(data))[: frame.stride * height].reshape(height, -1)
     pixels = rows[:, : width * channels].reshape(height, width, channels)  # a view, also where rows are padded
-    return np.ascontiguousarray(pixels[..., 0]) if channels == 1 else on_white_rows(pixels)
+    if channels == 4:
+        return on_white_rows(pixels)
+    return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
+
+
+class _Lent:
+    """Memory of a decoder as a writable array: numpy keeps this object, which keeps the memory, as its owner."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data  # whoever wrote it does not read it again
+        address = np.frombuffer(data, np.uint8).ctypes.data
+        self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": (len(data),), "data": (address, False)}
 
 
 READERS: dict[str, Callable[[ImageFile.ImageFile], Bytes | None]] = {
