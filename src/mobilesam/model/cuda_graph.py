@@ -2,7 +2,7 @@
 
 On a large GPU a small network waits for its kernels to be launched one by one; a replay launches all of them at once.
 A recorded call must not copy between CPU and GPU nor wait for a result, which tests/model/test_cuda_graph.py checks of
-our networks on the CPU. The recording itself was never run: no GPU was at hand when it was written.
+our networks on the CPU. docs/gpu.md has what it gave on an H100.
 """
 
 from __future__ import annotations

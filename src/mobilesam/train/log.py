@@ -18,6 +18,7 @@ from mobilesam.files import save_picture, save_text
 from mobilesam.outputs import ALL
 from mobilesam.settings import fits
 from mobilesam.text import parse_json
+from mobilesam.train import memory
 from mobilesam.train.config import Recipe
 from mobilesam.train.interactive import StepResult
 from mobilesam.train.schedule import Schedule
@@ -44,7 +45,7 @@ class Log:
     ) -> None:
         run = recipe.run
         self.recipe, self.output, self.is_main = recipe, output, fabric.is_global_zero
-        self.schedule, self.clock = schedule, schedule.clock
+        self.schedule, self.clock, self.device = schedule, schedule.clock, fabric.device
         self.photos_per_step = run.batch_size * run.accumulate
         if self.is_main:
             read_history(output, before=start)
@@ -89,6 +90,7 @@ class Log:
                 "lr": rate,
                 "photos_per_second": (done - step) * self.photos_per_step / elapsed,
                 "waiting": (self.clock.waiting - waiting) / elapsed,
+                **memory.peak(self.device),
             },
             prefix="",
         )

@@ -119,7 +119,7 @@ def train_to_end(
     runner = Runner(fabric, module, trained, recipe, schedule)
 
     if fabric.is_global_zero:
-        state.describe(output, recipe, job.data, where, precision)
+        state.describe(output, recipe, job.data, where, precision, fabric.device)
         runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     with Log(output, recipe, done, schedule, fabric, show_progress) as log:

@@ -1,4 +1,4 @@
-"""Turning out-of-memory errors of any library into one that says which settings to lower."""
+"""A device's memory: what a run took of it, and errors of any library where it is too small, with what to lower."""
 
 from __future__ import annotations
 
@@ -41,3 +41,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return any(word in str(error) for word in WORDS)
+
+
+def peak(device: torch.device) -> dict[str, float]:
+    """The most memory of a GPU that this process has taken so far, as a number for the log; nothing on a CPU."""
+    return {"gpu_memory_gb": torch.cuda.max_memory_reserved(device) / 1e9} if device.type == "cuda" else {}

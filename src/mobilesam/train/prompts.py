@@ -75,10 +75,10 @@ def first_prompts(masks: Tensor, config: PromptConfig, generator: Generator) -> 
     points = torch.stack([points, torch.zeros_like(points)], dim=1)  # a point and a padding row
     boxes = jittered_boxes(masks, config, generator)
     coords = torch.where(is_point[:, None, None], points, boxes)
-    point_labels = torch.tensor([LABEL_OBJECT, LABEL_PADDING], device=device)
-    box_labels = torch.tensor([LABEL_BOX_TOP_LEFT, LABEL_BOX_BOTTOM_RIGHT], device=device)
-    labels = torch.where(is_point[:, None], point_labels, box_labels).float()
-    return coords, labels, is_point
+    # From plain numbers: a tensor made of a list would be copied to a GPU, and that waits for it.
+    first = torch.where(is_point, float(LABEL_OBJECT), float(LABEL_BOX_TOP_LEFT))
+    second = torch.where(is_point, float(LABEL_PADDING), float(LABEL_BOX_BOTTOM_RIGHT))
+    return coords, torch.stack([first, second], dim=1), is_point
 
 
 def corrective_points(logits: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

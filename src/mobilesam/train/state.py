@@ -160,7 +160,9 @@ def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[st
     trained.optimizer.load_state_dict(trained.optimizer.state_dict())
 
 
-def describe(output: Path, recipe: Recipe, data: str, resident: str, precision: str) -> None:
+def describe(
+    output: Path, recipe: Recipe, data: str, resident: str, precision: str, device: torch.device
+) -> None:
     """Write the resolved recipe, hardware, versions, precision, and a line each about the data and its place."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
@@ -169,9 +171,14 @@ def describe(output: Path, recipe: Recipe, data: str, resident: str, precision: 
         "resident": resident,
         "precision": precision,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
-        "machine": f"{processor.describe()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{processor.describe()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu(device)}",
     }
     save_json(record, output / RECIPE_FILE, outputs.ALL, indent=2)
+
+
+def gpu(device: torch.device) -> str:
+    """The name of a GPU, to be added to the rest of the machine; nothing for a CPU."""
+    return f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
 
 
 def _version(package: str) -> str:
