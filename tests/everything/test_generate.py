@@ -139,14 +139,14 @@ def test_by_tinysams_rule_the_second_pass_asks_only_where_the_coarse_one_found_n
         if done == total:
             asked.append(total)
 
-    # Only what it is very sure of, so that the coarse pass leaves something uncovered.
-    settings = replace(QUICK, points_per_side=16, box_nms_thresh=1.1, pred_iou_thresh=0.8, stability_score_thresh=0.0)
-    coarse_points = point_grid(4) * (600, 400)
+    # A coarse pass of four points, so that it leaves something uncovered.
+    settings = replace(QUICK, points_per_side=16, box_nms_thresh=1.1, pred_iou_thresh=0.7, stability_score_thresh=0.0)
+    coarse_points = point_grid(2) * (600, 400)
     coarse = segment_everything(embedded, coffee_embedding, settings=settings, points=coarse_points)
     covered = np.any([mask.array for mask in coarse], axis=0)
-    both = replace(settings, coarse_factor=4, dense_where="uncovered")
+    both = replace(settings, coarse_factor=8, dense_where="uncovered")
     found = segment_everything(embedded, coffee_embedding, settings=both, progress=count)
-    assert asked[0] == 16
+    assert asked[0] == 4
     assert 0 < asked[1] < 256
     second = [mask for mask in found if mask.point_xy not in {tuple(p) for p in coarse_points.tolist()}]
     assert second
