@@ -1,12 +1,17 @@
-"""Processes of this machine: whether one is alive, and how much memory this one took."""
+"""Processes of this machine: whether one is alive, how much memory this one took, and that it is asked to end."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+TERMINATED = 128 + 15  # the exit code after SIGTERM, as shells give it
 
 
 def is_alive(pid: int) -> bool:
@@ -40,3 +45,20 @@ def peak_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in kilobytes, on macOS in bytes
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+@contextmanager
+def noticing_sigterm() -> Iterator[threading.Event]:
+    """Set an event on SIGTERM inside the block, instead of ending the process; only in the main thread.
+
+    Schedulers send it some seconds before they kill, so that work can be saved.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -14,7 +14,7 @@ import torch
 from mobilesam import processor
 from mobilesam.errors import MissingExtraError, MobileSamError, ModelError, SettingsError
 from mobilesam.model import checkpoint
-from mobilesam.train import devices
+from mobilesam.train import devices, memory, state
 from mobilesam.train.config import TrainRecipe
 from mobilesam.train.devices import count_processes, own_error, share
 from mobilesam.train.learning_config import OptimConfig
@@ -137,3 +137,12 @@ def test_errors_are_read_from_the_traceback(text: str, kind: type[Exception]) ->
     assert type(error) is kind
     assert not isinstance(error, MissingExtraError)
     assert str(error) == text.split(": ", 1)[1]
+
+
+def test_a_run_on_a_gpu_names_it_and_logs_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two calls of torch are stood in for: what they give on a GPU is in docs/training.md."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card of {device}")
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 17_000_000_000)
+    gpu, cpu = torch.device("cuda", 1), torch.device("cpu")
+    assert (state.gpu(gpu), state.gpu(cpu)) == (", card of cuda:1", "")
+    assert (memory.peak(gpu), memory.peak(cpu)) == ({"gpu_memory_gb": 17.0}, {})

@@ -70,6 +70,20 @@ def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path
         assert torch.equal(value, states[1]["model"][key]), key
 
 
+def test_sigterm_ends_a_run_after_its_step_with_a_checkpoint(shard: Path, tmp_path: Path) -> None:
+    whole = train(phased(recipe(shard, tmp_path / "whole")))
+    code = KILLED_RUN.replace("SIGKILL", "SIGTERM").format(shard=str(shard), output=str(tmp_path / "ended"))
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | threads, capture_output=True, check=False
+    )
+    assert process.returncode == 143, process.stderr.decode()
+    assert torch.load(tmp_path / "ended" / "state.pt", weights_only=True)["step"] == 8  # signalled in step 7, from 0
+    resumed = train(phased(recipe(shard, tmp_path / "ended")), resume=True)
+    a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
 def test_a_run_by_the_clock_goes_on_at_the_progress_it_had(
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,13 +15,13 @@ from multiprocessing.process import BaseProcess
 from mobilesam.engines.job import Crew
 from mobilesam.engines.room import cores
 from mobilesam.errors import DataError, MobileSamError
+from mobilesam.processes import TERMINATED
 
 POLL = 0.5  # seconds between two looks at the workers
 SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
 LIVES = 3  # times in a row that a worker may die so soon
 FINISH = 1.0  # seconds that workers get to end by themselves when nothing is left; some may be waiting for others
 GRACE = 30.0  # seconds that workers get to stop
-TERMINATED = 128 + 15  # the exit code after SIGTERM, as shells give it
 
 
 @dataclass

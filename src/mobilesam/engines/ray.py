@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilesam.engines.job import Crew
-from mobilesam.engines.local import GRACE, LIVES, TERMINATED, terminating
+from mobilesam.engines.local import GRACE, LIVES, terminating
 from mobilesam.errors import DataError, MobileSamError, SettingsError, first_line
 from mobilesam.extras import require
+from mobilesam.processes import TERMINATED
 
 log = logging.getLogger(__name__)
 POLL = 0.5  # seconds between two looks at the actors

@@ -5,11 +5,13 @@ It does not depend on what is learnt: a `Job` brings the network, the step and t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset
 
+from mobilesam import processes
 from mobilesam.data.photo import Problem
 from mobilesam.errors import ModelError
 from mobilesam.model.sam import Sam
@@ -122,7 +125,9 @@ def train_to_end(
         state.describe(output, recipe, job.data, where, precision, fabric.device)
         runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
-    with Log(output, recipe, done, schedule, fabric, show_progress) as log:
+    # Several processes would have to agree on the step they end after: there SIGTERM ends them as a kill does.
+    noticing = processes.noticing_sigterm() if fabric.world_size == 1 else nullcontext(Event())
+    with Log(output, recipe, done, schedule, fabric, show_progress) as log, noticing as sigterm:
         log.say(job.data)
         if where:
             log.say(where)
@@ -146,8 +151,12 @@ def train_to_end(
                 runner.check(result, done)
             if schedule.is_over or done % recipe.validation.every == 0:
                 look(log, job, trained, done)
-            if (schedule.is_over or done % run.checkpoint_every == 0) and fabric.is_global_zero:
+            is_asked_to_end = sigterm.is_set()
+            if (schedule.is_over or is_asked_to_end or done % run.checkpoint_every == 0) and fabric.is_global_zero:
                 state.save(output, trained, recipe, done)
+            if is_asked_to_end and not schedule.is_over:
+                log.say(f"ended by SIGTERM after {done} steps; it goes on with --resume")
+                sys.exit(processes.TERMINATED)
         if fabric.is_global_zero and run.report:
             write_report(output)
 

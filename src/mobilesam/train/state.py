@@ -160,9 +160,7 @@ def restore_optimizer(trained: Trained, saved: dict[str, Any], settings: dict[st
     trained.optimizer.load_state_dict(trained.optimizer.state_dict())
 
 
-def describe(
-    output: Path, recipe: Recipe, data: str, resident: str, precision: str, device: torch.device
-) -> None:
+def describe(output: Path, recipe: Recipe, data: str, resident: str, precision: str, device: torch.device) -> None:
     """Write the resolved recipe, hardware, versions, precision, and a line each about the data and its place."""
     packages = ("mobilesam", "torch", "lightning", "numpy", "opencv-python-headless")
     record = {
