@@ -1,11 +1,13 @@
 """One click, part by part, on every backend: torch as it is written, onnxruntime, OpenVINO in float32 and bfloat16.
 
     python -m benchmarks.click [--model embedded|mobile_sam] [--repeat 7] [--threads 2] [--photos 'PATH/*.tar']
+        [--folders FOLDER ...]
 
 The backends take turns, each in a process of its own: in one process, the threads of one runtime still wait for work
 when the next one starts, which doubles its time. Medians, and the ratio to torch within each turn. `mobile_sam` is
 MobileSAM's size with the stand-in weights of the tests. With `--photos`, also what bfloat16 does to masks: IoU with
-float32 on 16 points of each of 20 photos, masks of at least 50 pixels.
+float32 on 16 points of each of 20 photos, masks of at least 50 pixels. `--folders` adds exports of any format, each in
+its own runtime, where that is installed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,46 +26,49 @@ import mobilesam
 from benchmarks.common import (
     MODELS,
     ROOT,
-    computed_here,
     in_process,
     machine,
     make_pair,
     make_parser,
     parse,
     pick_photos,
+    runs_here,
     synthetic_shard,
 )
-from mobilesam.choices import BackendName, Precision
 from mobilesam.image import open_photo, to_input
 
 REFERENCE = "torch"
-KINDS: dict[str, tuple[BackendName, Precision]] = {
-    REFERENCE: ("torch", "float32"),
-    "onnxruntime": ("onnx", "float32"),
-    "openvino": ("openvino", "float32"),
-    "openvino, bfloat16": ("openvino", "bfloat16"),
+KINDS = {
+    REFERENCE: "torch",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "openvino, bfloat16": "openvino:bfloat16",
 }
 PARTS = ("encode", "decode 1", "decode 16")
+PACKAGES = ("torch", "onnxruntime", "openvino", "ai-edge-litert", "executorch")
 CALLS, WARM_UP = 5, 2  # of each part in a process
 
 
-def load(pair: Path, name: str, threads: int) -> mobilesam.Predictor:
-    """One backend, by its name in `KINDS`."""
-    backend, precision = KINDS[name]
-    if backend == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-        return mobilesam.load(pair, backend="torch")
-    return mobilesam.load(pair, backend=backend, threads=threads, precision=precision)
+def load(folder: Path, kind: str, threads: int) -> mobilesam.Predictor:
+    """A model in one backend and precision, as `KINDS` writes them; "auto" for the runtime of its format."""
+    backend, _, precision = kind.partition(":")
+    options: dict[str, Any] = {"backend": backend, "precision": precision or "float32"}
+    return mobilesam.load(folder, threads=threads, **options)
 
 
 def run_one(arguments: argparse.Namespace) -> None:
     """Print the median seconds of each part on one backend, as JSON."""
-    sam = load(Path(arguments.pair), arguments.one, arguments.threads)
+    sam = load(Path(arguments.folder), arguments.one, arguments.threads)
     image = to_input(open_photo(ROOT / "examples" / "coffee.png"), sam.info.image_size)
     turns = [time_parts(sam, image, turn) for turn in range(WARM_UP + CALLS)][WARM_UP:]
     print(json.dumps({part: statistics.median(turn[part] for turn in turns) for part in PARTS}))
+
+
+def measure(kind: str, folder: str, threads: int) -> dict[str, float]:
+    """Median seconds of each part, in a process of its own."""
+    words = ["--one", kind, "--folder", folder, "--threads", str(threads)]
+    found: dict[str, float] = in_process("benchmarks.click", words, threads)
+    return found
 
 
 def time_parts(sam: mobilesam.Predictor, image: np.ndarray, seed: int) -> dict[str, float]:
@@ -85,7 +91,7 @@ def time_parts(sam: mobilesam.Predictor, image: np.ndarray, seed: int) -> dict[s
 
 def rough_iou(pair: Path, shards: str, threads: int) -> list[float]:
     """IoU of bfloat16's masks with float32's."""
-    models = [load(pair, name, threads) for name in ("openvino", "openvino, bfloat16")]
+    models = [load(pair, kind, threads) for kind in ("openvino", "openvino:bfloat16")]
     found: list[float] = []
     for rgb in pick_photos(shards, 20):
         points = np.random.default_rng(0).uniform(0, 1, (16, 1, 2)) * (rgb.shape[1], rgb.shape[0])
@@ -102,7 +108,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--photos", default="")
-    for hidden in ("--one", "--pair"):
+    parser.add_argument("--folders", nargs="*", default=[])
+    for hidden in ("--one", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parse(parser, lambda folder: ("--model", "tiny", "--repeat", "1", "--photos", synthetic_shard(folder)))
     if arguments.one:
@@ -110,19 +117,17 @@ def main() -> None:
         return
 
     with tempfile.TemporaryDirectory() as folder:
-        pair, kinds = Path(folder), computed_here(KINDS)
+        pair = Path(folder)
         make_pair(arguments.model, pair)
-        words = ("--pair", folder, "--threads", str(arguments.threads))
+        kinds = {name: (kind, folder) for name, kind in KINDS.items() if runs_here(kind)}
+        kinds |= {name: ("auto", str(Path(name).resolve())) for name in arguments.folders}
         turns = [
-            {name: in_process("benchmarks.click", ["--one", name, *words], arguments.threads) for name in kinds}
+            {name: measure(kind, place, arguments.threads) for name, (kind, place) in kinds.items()}
             for _ in range(arguments.repeat)
         ]
-        ious = (
-            rough_iou(pair, arguments.photos, arguments.threads)
-            if arguments.photos and len(kinds) == len(KINDS)
-            else []
-        )
-    print(f"{arguments.model}: {machine(arguments.threads, ('torch', 'onnxruntime', 'openvino'))}\n")
+        is_compared = bool(arguments.photos) and runs_here("openvino:bfloat16")
+        ious = rough_iou(pair, arguments.photos, arguments.threads) if is_compared else []
+    print(f"{arguments.model}: {machine(arguments.threads, PACKAGES)}\n")
     print(f"| ms (share of torch) | {' | '.join(PARTS)} a prompt |\n|---|---|---|---|")
     for name in kinds:
         cells = []
@@ -131,7 +136,7 @@ def main() -> None:
             cells.append(f"{1000 * statistics.median(turn[name][part] for turn in turns):.1f} ({ratio:.2f})")
         print(f"| {name} | {' | '.join(cells)} |")
     if arguments.photos and not ious:
-        print("\nmasks are not compared: this processor does not compute in bfloat16")
+        print("\nmasks are not compared: no OpenVINO here that computes in bfloat16")
     if ious:
         middle = f"mean IoU {np.mean(ious):.4f}, median {np.median(ious):.4f}"
         print(f"\nbfloat16 against float32, {len(ious)} masks: {middle}, 5th percentile {np.percentile(ious, 5):.4f}")

@@ -11,20 +11,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mobilesam import processor
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import PhotoRef
+from mobilesam.extras import is_installed
 from mobilesam.image import Rgb
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).parents[1]
 MODELS = ("embedded", "mobile_sam", "tiny")
 Words = Sequence[str]
-T = TypeVar("T")
 
 
 def make_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -72,16 +75,34 @@ def synthetic_shard(folder: Path, count: int = 4, *, scale: int = 1) -> str:
 
 
 def machine(threads: int, packages: Sequence[str]) -> str:
-    """The line that every result needs: processor, threads and versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    """The line that every result needs: processor, threads, and versions of those packages that are installed."""
+    versions = ", ".join(f"{found.name} {found.version}" for name in packages for found in distributions(name=name))
     return f"{processor.describe()}, {threads} threads of {os.cpu_count()} cores, {versions}"
 
 
-def computed_here(kinds: Mapping[str, T]) -> dict[str, T]:
-    """The ways that this processor computes: those named after bfloat16 only where OpenVINO has it."""
+def runs_here(kind: str) -> bool:
+    """Whether a way to compute can be measured here: all can but OpenVINO, which may be missing or have no bfloat16.
+
+    Args:
+        kind: its name, and its precision if that is not float32: "onnx", "openvino:bfloat16".
+    """
+    backend, _, precision = kind.partition(":")
+    if backend != "openvino":
+        return True
+    if not is_installed("openvino"):
+        return False
     from mobilesam.predict.openvino import has_bfloat16
 
-    return {name: kind for name, kind in kinds.items() if "bfloat16" not in name or has_bfloat16()}
+    return not precision or has_bfloat16()
+
+
+def number_types() -> dict[str, torch.dtype]:
+    """The number formats that this processor computes products in."""
+    import torch
+
+    from mobilesam.model.bfloat16 import has_bfloat16
+
+    return {"float32": torch.float32} | ({"bfloat16": torch.bfloat16} if has_bfloat16() else {})
 
 
 def pick_photos(pattern: str, count: int) -> Iterator[Rgb]:

@@ -23,11 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.common import MODELS, ROOT, computed_here, in_process, machine, make_pair, make_parser, parse
+from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, parse, runs_here
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
 
+KINDS = {
+    "torch, plainly": "reference",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "openvino, bfloat16": "openvino:bfloat16",
+}
 BATCH = 64  # the reference's points per batch
 OFFSET = 1.0
 
@@ -172,8 +178,7 @@ def main() -> None:
         make_pair(arguments.model, pair)
         thresholds = choose_thresholds(pair, arguments)
         coarse = arguments.coarse
-        kinds = {"torch, plainly": ("reference", 1), "onnxruntime": ("onnx", 1), "openvino": ("openvino", 1)}
-        kinds |= computed_here({"openvino, bfloat16": ("openvino:bfloat16", 1)})
+        kinds = {label: (kind, 1) for label, kind in KINDS.items() if runs_here(kind)}
         if arguments.keep == "tenth":
             kinds |= {f"{label}, coarse {coarse}": (kind, coarse) for label, (kind, _) in list(kinds.items())[1:]}
         results: dict[str, list[Any]] = {label: [] for label in kinds}

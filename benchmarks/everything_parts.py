@@ -22,17 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import mobilesam
-from benchmarks.common import MODELS, ROOT, computed_here, in_process, machine, make_pair, make_parser, parse
-from benchmarks.everything import reference
+from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, number_types, parse, runs_here
+from benchmarks.everything import KINDS, reference
 from mobilesam import EverythingSettings
 from mobilesam.image import open_photo
 
-KINDS = {
-    "torch, plainly": "reference",
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "openvino, bfloat16": "openvino:bfloat16",
-}
 PARTS = ("encode", "decode", "rest", "all")
 
 
@@ -121,7 +115,7 @@ def floor(pair: Path, num_prompts: int, product: int) -> str:
         lambda: low_rank.decode(sam, embedding, coords, labels, torch.tensor(ALL)), num_prompts
     )
     lines = [f"Products: encoder {encoder:.0f} GFLOP, decoder {decoder:.0f} GFLOP for {num_prompts} prompts."]
-    for name, dtype in computed_here({"float32": torch.float32, "bfloat16": torch.bfloat16}).items():
+    for name, dtype in number_types().items():
         speed = rate(dtype, product)
         lines.append(f"Floor in {name}, at {speed:.0f} GFLOP/s: {encoder / speed:.2f} + {decoder / speed:.2f} s.")
     return "\n".join(lines)
@@ -144,7 +138,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         make_pair(arguments.model, Path(folder))
-        kinds = computed_here(KINDS)
+        kinds = {label: kind for label, kind in KINDS.items() if runs_here(kind)}
         words = ["--pair", folder, "--points-per-side", str(arguments.points_per_side)]
         words += ["--threads", str(arguments.threads)]
         turns = [

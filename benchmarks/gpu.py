@@ -1,11 +1,13 @@
 """A photo and a click on a GPU: the network as it is, its CUDA graphs, and bfloat16; then photos in batches.
 
-    python -m benchmarks.gpu [--model mobile_sam|embedded] [--device cuda] [--batch 32] [--repeat 50]
+    python -m benchmarks.gpu [--model mobile_sam|embedded] [--device cuda] [--batch 32] [--repeat 50] [--compile]
 
 Aims, at MobileSAM's size and 1024 px on an H100: at most 2 ms for a photo with one click at batch 1, and at least 1,500
 photos/s encoded at batch 32. Both are measured on the device, without opening photos and without copies to and from the
 CPU; the last column is a whole `embed` and `predict` with them. `IoU` is that of the masks of 16 clicks with those of
-float32 without graphs. Without a GPU, everything runs once on the CPU, where graphs are off, and measures nothing.
+float32 without graphs.
+`--compile` adds the network after torch.compile, which fuses layers, with graphs; compiling takes minutes, and on a CPU
+a C++ compiler. Without a GPU, everything runs once on the CPU, where graphs are off, and measures nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -42,18 +44,25 @@ class Way:
     backend: TorchBackend
 
 
-def ways(sam: Sam, device: str) -> list[Way]:
-    """The network without and with graphs, in each precision."""
+def ways(sam: Sam, device: str, with_compiled: bool) -> list[Way]:
+    """The network without and with graphs, in each precision, and compiled."""
     made = []
     for precision in get_args(Precision):
-        plain = TorchBackend(sam, device=device, precision=precision)
-        for name in ("_run_encoder", "_run_decoder"):  # a runner for a CPU never records
-            setattr(plain, name, GraphRunner(getattr(plain, name)._function, torch.device("cpu")))
-        made += [
-            Way(precision, plain),
-            Way(f"{precision}, graphs", TorchBackend(sam, device=device, precision=precision)),
-        ]
+        plain, graphs = (TorchBackend(sam, device=device, precision=precision) for _ in range(2))
+        change(plain, lambda function: GraphRunner(function, torch.device("cpu")))  # a runner for a CPU never records
+        made += [Way(precision, plain), Way(f"{precision}, graphs", graphs)]
+        if with_compiled:
+            compiled = TorchBackend(sam, device=device, precision=precision)
+            # Each shape is compiled by itself: the second one would otherwise get kernels for shapes of any size.
+            change(compiled, lambda f: GraphRunner(torch.compile(f, dynamic=False), torch.device(device)))
+            made.append(Way(f"{precision}, compiled, graphs", compiled))
     return made
+
+
+def change(backend: TorchBackend, runner: Callable[[Any], GraphRunner]) -> None:
+    """Let a backend run its encoder and its decoder in another way."""
+    for name in ("_run_encoder", "_run_decoder"):
+        setattr(backend, name, runner(getattr(backend, name)._function))
 
 
 def milliseconds(work: Callable[[], object], device: str, repeat: int) -> float:
@@ -119,6 +128,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=50)
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     small = ("--model", "tiny", "--device", "cpu", "--batch", "2", "--repeat", "1")
     arguments = parse(parser, lambda _: small)
     if arguments.device != "cpu" and not torch.cuda.is_available():
@@ -135,7 +145,7 @@ def main() -> None:
     batched = f"photos/s at {arguments.batch}"
     print(f"\n| {arguments.model} | encoder, ms | click, ms | both, ms | {batched} | IoU | whole, ms |")
     print("|---|---|---|---|---|---|---|")
-    tried = ways(sam, arguments.device)
+    tried = ways(sam, arguments.device, arguments.compile)
     expected = masks(tried[0].backend)
     for way in tried:
         print(row(way, arguments, expected), flush=True)

@@ -4,7 +4,8 @@
 
 For the plain decoder in torch, the folded one and the one for many prompts in onnxruntime: floating-point operations of
 the matrix products and convolutions a prompt (counted by torch), milliseconds a prompt, and the operators that take
-them. The floor is the operations over the rate of one large product on this machine, in float32 and in bfloat16.
+them. The floor is the operations over the rate of one large product on this machine, in float32 and, where the
+processor has it, in bfloat16.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import MODELS, machine, make_pair, make_parser, parse
+from benchmarks.common import MODELS, machine, make_pair, make_parser, number_types, parse
 from mobilesam import contract
 from mobilesam.export import folded, low_rank
 from mobilesam.model import checkpoint
@@ -110,11 +111,13 @@ def main() -> None:
     arguments = parse(parser, lambda _: ("--model", "tiny", "--prompts", "2", "--product", "256"))
     torch.set_num_threads(arguments.threads)
     n = arguments.prompts
-    rates = rate(torch.float32, arguments.product), rate(torch.bfloat16, arguments.product)
+    rates = {name: rate(dtype, arguments.product) for name, dtype in number_types().items()}
     print(machine(arguments.threads, ("torch", "onnxruntime")))
-    print(f"{arguments.model}, {n} prompts; products: {rates[0]:.0f} GFLOP/s float32, {rates[1]:.0f} bfloat16\n")
-    print("| decoder | passes | GFLOP a prompt | floor float32 | floor bfloat16 | measured | operators, ms a prompt |")
-    print("|---|---|---|---|---|---|---|")
+    products = ", ".join(f"{gflops:.0f} GFLOP/s {name}" for name, gflops in rates.items())
+    print(f"{arguments.model}, {n} prompts; products: {products}\n")
+    floors = " | ".join(f"floor {name}" for name in rates)
+    print(f"| decoder | passes | GFLOP a prompt | {floors} | measured | operators, ms a prompt |")
+    print("|---|---|---|" + "---|" * (len(rates) + 2))
     with tempfile.TemporaryDirectory() as folder:
         pair = Path(folder)
         make_pair(arguments.model, pair)
@@ -150,14 +153,14 @@ def tell(
     label: str,
     passes: str,
     flops: float,
-    rates: tuple[float, float],
+    rates: dict[str, float],
     seconds: float,
     operators: Counter[str],
     num_prompts: int,
     top: int,
 ) -> None:
     """One row."""
-    floors = [1000 * flops / gflops for gflops in rates]
+    floors = [1000 * flops / gflops for gflops in rates.values()]
     names = ", ".join(f"{name} {1000 * spent / num_prompts:.1f}" for name, spent in operators.most_common(top))
     times = " | ".join(f"{ms:.1f} ms" for ms in (*floors, 1000 * seconds))
     print(f"| {label} | {passes} | {flops:.2f} | {times} | {names} |")

@@ -3,7 +3,7 @@
     python -m benchmarks.photo_memory [--side 9000] [--kinds AVIF "JPEG 2000"]
 
 Each photo is opened in a process of its own; what that process took before is subtracted. Linux only.
-The last column is what `mobilesam.decoders` counts against the limit of memory; a larger peak is marked with "!".
+The last column is what `mobilesam.opening.decoders` counts against the limit of memory; a larger peak is marked "!".
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import make_parser, parse
-from mobilesam.decoders import bytes_per_pixel
-from mobilesam.encoded import opened
+from mobilesam.opening.decoders import bytes_per_pixel
+from mobilesam.opening.encoded import opened
 
 OPEN = """
 import sys

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from mobilesam import boxes
 from mobilesam.evaluate.metrics import iou
 from mobilesam.predict import zoom
-from mobilesam.predict.closeup import Closeup, Region
+from mobilesam.predict.closeup import Closeup
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.enclosure import Enclosure
 from mobilesam.predict.prompts import Prompt, make_prompt
 from mobilesam.predict.results import Prediction
+from mobilesam.region import Region
 
 # H W photo, h w region
 
@@ -172,7 +173,7 @@ def mirrored_mean(asked: Asked, other: Asked, first: Logits) -> Logits:
         return first
     x0, y0, x1, y1 = region
     width = asked.hw[1]
-    turned = other.second((width - x1, y0, width - x0, y1), np.ascontiguousarray(first[:, ::-1]))
+    turned = other.second(Region(width - x1, y0, width - x0, y1), np.ascontiguousarray(first[:, ::-1]))
     return np.asarray((second + turned[:, ::-1]) / 2, np.float32)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import mobilesam
-from tests.test_cvat import read
-from tests.test_interchange import pixels_of_labelme
+from tests.helpers.readers import pixels_of_labelme, read_cvat
 
 CUP = ("--box", "120,60,440,290")
 
@@ -27,7 +26,7 @@ def test_all_photos_share_a_file_and_labelme_has_one_each(
     assert "wrote out/cvat.xml\nwrote out/label_studio.json\n" in out
     names = ["chelsea.json", "coffee.json", "cvat.xml", "label_studio.json"]
     assert sorted(path.name for path in Path("out").iterdir() if path.name[0] != ".") == names  # and no mask
-    photos = read(Path("out/cvat.xml").read_text())
+    photos = read_cvat(Path("out/cvat.xml").read_text())
     assert [(photo["name"], photo["labels"]) for photo in photos] == [("coffee.png", ["cup"]), ("chelsea.png", ["cup"])]
     tasks = json.loads(Path("out/label_studio.json").read_text())
     assert [task["data"]["image"] for task in tasks] == ["coffee.png", "chelsea.png"]

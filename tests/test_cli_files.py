@@ -17,7 +17,7 @@ from PIL import Image
 
 from mobilesam.files import save_picture
 from mobilesam.journal import JOURNAL
-from tests.test_cvat import read
+from tests.helpers.readers import read_cvat
 
 CLICK = ("--point", "290,120")
 QUICK = ("--points-per-side", "3")
@@ -221,7 +221,7 @@ def test_photos_of_one_name_are_two_photos_in_files_for_annotation_tools(
     verb, *words = command
     assert run(verb, *found, *words, "-o", "out", "-w", "cvat", "-w", "label-studio")[0] == 0
     names = ["one/a.png", "two/a.png", "b.png"]
-    assert [photo["name"] for photo in read((tmp_path / "out" / "cvat.xml").read_text())] == names
+    assert [photo["name"] for photo in read_cvat((tmp_path / "out" / "cvat.xml").read_text())] == names
     tasks = json.loads((tmp_path / "out" / "label_studio.json").read_text())
     assert [task["data"]["image"] for task in tasks] == names
 

@@ -13,10 +13,10 @@ import pytest
 import typer
 from PIL import Image
 
-from mobilesam import tones
 from mobilesam.cli.photos import Opening, about, parse_range
 from mobilesam.errors import DataError, ImageError, ModelError
 from mobilesam.image import find_photos
+from mobilesam.opening import tones
 
 CASES = Path(__file__).parent / "cases"
 CLICK = ("--point", "290,120")

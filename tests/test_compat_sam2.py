@@ -13,6 +13,7 @@ from mobilesam.compat.model import SamModel
 from mobilesam.errors import ImageError, ModelError, PromptError
 from mobilesam.predict.closeup import Closeup
 from mobilesam.predict.results import Prediction
+from mobilesam.region import Region
 from tests.conftest import EXAMPLES
 
 POINT, LABEL = np.array([[300, 180]]), np.array([1])
@@ -158,7 +159,7 @@ def test_the_masks_of_both_looks_are_cleaned(model: SamModel) -> None:
         made[:, hole, hole] = -5
         return made
 
-    closeup = Closeup((0, 0, 16, 16), logits(slice(24, 26))[0], 32, (32, 32), goes_on=True)
+    closeup = Closeup(Region(0, 0, 16, 16), logits(slice(24, 26))[0], 32, (32, 32), goes_on=True)
     found = Prediction(logits(slice(28, 30)), np.ones(1, np.float32), 32, (32, 32), (32, 32), closeups=(closeup,))
     assert found.logits(0)[12, 12] < 0  # the hole of the second look, whose region is enlarged twice
     assert found.logits(0)[28, 28] < 0

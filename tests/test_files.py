@@ -19,7 +19,7 @@ from mobilesam.evaluate.settings import EvaluateSettings
 from mobilesam.evaluate.worst import save_worst
 from mobilesam.everything import write as everything_write
 from mobilesam.files import make_folder, replacing, save_json, save_picture, save_text
-from mobilesam.interchange import PhotoMasks
+from mobilesam.interchange.photo_masks import PhotoMasks
 from mobilesam.masks import to_rle
 from mobilesam.outputs import DEFAULT, JOURNAL, MARK
 from mobilesam.predict.results import Mask

@@ -192,7 +192,9 @@ def test_a_link_that_leads_nowhere_and_a_missing_docstring_are_warnings(
     monkeypatch.syspath_prepend(ROOT / "scripts")
     hooks = importlib.import_module("site_hooks")
     assert hooks.undocumented(["mobilesam.Mask", "mobilesam.load"]) == []
-    assert hooks.undocumented(["mobilesam.interchange.LABELME_VERSION"]) == ["mobilesam.interchange.LABELME_VERSION"]
+    assert hooks.undocumented(["mobilesam.interchange.labelme.LABELME_VERSION"]) == [
+        "mobilesam.interchange.labelme.LABELME_VERSION"
+    ]
     text = "[a](../MODEL_CARD.md#x) [b](../examples/cpp/README.md) `[c](nowhere.md)` ![d](images/icon.svg)"
     made = hooks.resolved(text, "docs/export.md", "export.md")
     assert made == "[a](project/model-card.md#x) b (`examples/cpp/README.md`) `[c](nowhere.md)` ![d](images/icon.svg)"

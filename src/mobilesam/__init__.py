@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mobilesam.cvat import to_cvat
     from mobilesam.errors import (
         DataError,
         DownloadError,
@@ -32,8 +31,13 @@ if TYPE_CHECKING:
     from mobilesam.everything.generate import segment_everything
     from mobilesam.everything.results import FoundMask
     from mobilesam.everything.settings import EverythingSettings
-    from mobilesam.interchange import PhotoMasks, to_coco, to_labelme, to_supervision, to_svg
-    from mobilesam.label_studio import to_label_studio
+    from mobilesam.interchange.coco import to_coco
+    from mobilesam.interchange.cvat import to_cvat
+    from mobilesam.interchange.label_studio import to_label_studio
+    from mobilesam.interchange.labelme import to_labelme
+    from mobilesam.interchange.photo_masks import PhotoMasks
+    from mobilesam.interchange.supervision import to_supervision
+    from mobilesam.interchange.svg import to_svg
     from mobilesam.masks import Polygon
     from mobilesam.predict.embedding import ImageEmbedding
     from mobilesam.predict.load import load
@@ -58,13 +62,13 @@ _HOMES = {
     "PhotoResult": "mobilesam.everything.folder",
     "FoundMask": "mobilesam.everything.results",
     "EverythingSettings": "mobilesam.everything.settings",
-    "PhotoMasks": "mobilesam.interchange",
-    "to_coco": "mobilesam.interchange",
-    "to_cvat": "mobilesam.cvat",
-    "to_label_studio": "mobilesam.label_studio",
-    "to_labelme": "mobilesam.interchange",
-    "to_svg": "mobilesam.interchange",
-    "to_supervision": "mobilesam.interchange",
+    "PhotoMasks": "mobilesam.interchange.photo_masks",
+    "to_coco": "mobilesam.interchange.coco",
+    "to_cvat": "mobilesam.interchange.cvat",
+    "to_label_studio": "mobilesam.interchange.label_studio",
+    "to_labelme": "mobilesam.interchange.labelme",
+    "to_svg": "mobilesam.interchange.svg",
+    "to_supervision": "mobilesam.interchange.supervision",
     "Polygon": "mobilesam.masks",
     "track": "mobilesam.tracking.track",
     "track_video": "mobilesam.tracking.folder",

@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilesam import deep_colour, pixels, tones
 from mobilesam.choices import Frame
 from mobilesam.contract import PIXEL_MEAN
-from mobilesam.encoded import (
+from mobilesam.errors import ImageError, first_line
+from mobilesam.folders import files_below
+from mobilesam.opening import deep_colour, pixels, tones
+from mobilesam.opening.encoded import (
     MAX_PIXELS,
     SUFFIXES,
     Source,
@@ -35,8 +37,6 @@ from mobilesam.encoded import (
     opened,
     tiff_orientation,
 )
-from mobilesam.errors import ImageError, first_line
-from mobilesam.folders import files_below
 from mobilesam.outputs import is_picture_of_ours
 
 __all__ = [
@@ -74,7 +74,7 @@ def open_photo(
         max_side: the longest side that is needed, in pixels. A JPEG may then be decoded at a half, a quarter or an
             eighth of its size, which is faster and takes less memory, but never with a longer side below this.
         value_range: the values of black and white of photos with more than 8 bits and in floating point; by default
-            what the file or its values say, see `mobilesam.tones`. 8-bit photos are never scaled.
+            what the file or its values say, see `mobilesam.opening.tones`. 8-bit photos are never scaled.
 
     Returns:
         (H, W, 3) uint8, turned as its EXIF orientation says.

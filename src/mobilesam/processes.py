@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
@@ -48,17 +48,21 @@ def peak_mb() -> float:
 
 
 @contextmanager
-def noticing_sigterm() -> Iterator[threading.Event]:
-    """Set an event on SIGTERM inside the block, instead of ending the process; only in the main thread.
+def on_sigterm(action: Callable[[], object]) -> Iterator[None]:
+    """Call `action` on SIGTERM inside the block, instead of ending the process; only in the main thread.
 
     Schedulers send it some seconds before they kill, so that work can be saved.
     """
-    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: action())
     try:
-        yield asked
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def terminating() -> AbstractContextManager[None]:
+    """Let SIGTERM end the block as an exception, so that it cleans up; only in the main thread."""
+    return on_sigterm(lambda: sys.exit(TERMINATED))

@@ -27,7 +27,7 @@ from mobilesam.errors import DataError
 from mobilesam.everything import write
 from mobilesam.everything.results import FoundMask
 from mobilesam.image import Frame, open_photo
-from mobilesam.pixels import turn
+from mobilesam.opening.pixels import turn
 from tests.helpers.scenes import add_member
 
 HW = (240, 320)

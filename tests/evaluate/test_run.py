@@ -214,6 +214,29 @@ def die(photo: object) -> tuple[EvaluatedPhoto, float]:
     raise AssertionError
 
 
+def note_precision(settings: EvaluateSettings) -> None:
+    """In place of loading the models."""
+    Path(os.environ["MOBILESAM_TEST_NOTES"], str(os.getpid())).write_text(settings.precision)
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_workers_are_told_the_precision_that_this_processor_computes_in(
+    settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each of them would say once more that it has no bfloat16."""
+    monkeypatch.setattr("mobilesam.model.backend.has_bfloat16", lambda: False)
+    monkeypatch.setattr(run_module, "_start_worker", note_precision)
+    monkeypatch.setattr(run_module, "_work", die)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("MOBILESAM_TEST_NOTES", str(notes))
+    with pytest.raises(OutOfMemoryError):
+        run(replace(settings, backend="torch", precision="bfloat16"), tmp_path / "j", workers=2)
+    # A worker may be ended before it has written, but not the one that died in its first photo.
+    assert {note.read_text() for note in notes.iterdir()} - {""} == {"float32"}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(
     settings: EvaluateSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,8 +16,8 @@ from mobilesam import EverythingSettings, PhotoResult, masks, rle, segment_folde
 from mobilesam.errors import DataError, MobileSamError, ModelError, SettingsError
 from mobilesam.everything import folder as folder_module
 from mobilesam.everything.folder import fingerprint
+from tests.helpers.readers import read_cvat
 from tests.helpers.stored import opened
-from tests.test_cvat import read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL = ("labels", "overlay", "masks", "yolo", "coco")
@@ -327,7 +327,7 @@ def test_files_for_annotation_tools_hold_the_masks_of_the_records(run, coffee: P
         assert code == 0, err
     assert '{"cvat": "out/cvat.xml"}' in out
     records = [json.loads(Path("out", f"{name}.json").read_text()) for name in ("coffee", "chelsea")]
-    photos = read(Path("out/cvat.xml").read_text())
+    photos = read_cvat(Path("out/cvat.xml").read_text())
     tasks = json.loads(Path("out/label_studio.json").read_text())
     assert [photo["name"] for photo in photos] == ["coffee.png", "chelsea.png"]
     assert [task["data"]["image"] for task in tasks] == ["coffee.png", "chelsea.png"]

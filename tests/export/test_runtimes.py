@@ -9,14 +9,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 import torch
+from torch import fx
 
 import mobilesam
 from mobilesam import contract
 from mobilesam.choices import BackendName, ExportFormat, StoredPrecision
 from mobilesam.errors import ExportError, ModelError, SettingsError
+from mobilesam.export import small_weights
 from mobilesam.export.draft import Check
+from mobilesam.export.executorch import is_large
 from mobilesam.export.fixed_pair import FixedGraph, graphs
 from mobilesam.export.formats import FORMATS, compares_masks, export_as
 from mobilesam.model import checkpoint
@@ -173,6 +177,39 @@ def test_smaller_numbers_keep_the_masks_and_say_how_well(
 
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@needs_litert
+@pytest.mark.parametrize("precision", ["int8-weights", "int8"])
+def test_small_weights_of_a_tflite_file_stay_in_float16(
+    tiny_lite_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: StoredPrecision
+) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    for name in ("FEW", "FEW_DEPTHWISE"):
+        monkeypatch.setattr(small_weights, name, 512)  # between the sizes of the smallest network
+    sam, check = checkpoint.load(tiny_lite_checkpoint), Check(force=True)
+    export_as(sam, tmp_path, "litert", licence="x", precision=precision, check=check)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel((tmp_path / "encoder.tflite").read_bytes(), 0))
+    sizes: dict[int, list[int]] = {}
+    for tensor in model.subgraphs[0].tensors:
+        if model.buffers[tensor.buffer].data is not None and len(tensor.shape) > 1:
+            sizes.setdefault(tensor.type, []).append(int(np.prod(tensor.shape)))
+    assert min(sizes[schema.TensorType.INT8]) >= 512 > max(sizes[schema.TensorType.FLOAT16])
+
+
+def test_small_weights_stay_out_of_int8_in_executorch() -> None:
+    def step(*shape: int) -> fx.Node:
+        graph = fx.Graph()
+        weight = graph.create_node("get_attr", "weight")
+        weight.meta["val"] = torch.zeros(shape)
+        return graph.call_function(torch.ops.aten.conv2d.default, (graph.placeholder("x"), weight))
+
+    assert not is_large("encoder", step(32, 3, 3, 3))
+    assert is_large("encoder", step(1200, 1, 3, 3)), "depthwise"
+    assert is_large("encoder", step(200, 100))
+    assert not is_large("decoder", step(16, 32))
+    assert is_large("decoder", step(32, 32))
 
 
 @needs_litert
@@ -336,4 +373,4 @@ def test_the_embedded_model_keeps_its_masks_in_every_precision(
     sam = checkpoint.load(Path(mobilesam.__file__).parent / "builtin")
     export_as(sam, tmp_path, form, licence="x", precision=precision)
     card = json.loads((tmp_path / "model.json").read_text())
-    assert form == "coreml" or card["masks"]["iou"] > {"float32": 0.999, "float16": 0.99}.get(precision, 0.97)
+    assert form == "coreml" or card["masks"]["iou"] > {"float32": 0.999, "float16": 0.99}.get(precision, 0.985)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mobilesam import tones
+from mobilesam.opening import tones
 
 SIZ = b"\xff\x4f\xff\x51"
 

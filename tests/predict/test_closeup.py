@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from mobilesam.predict.closeup import OUTSIDE, Closeup, blend_weight
+from mobilesam.region import Region
 
 HW = (120, 200)
 
 
 def closeup(region: tuple[int, int, int, int], goes_on: bool, value: float = 5.0) -> Closeup:
-    return Closeup(region, np.full((16, 16), value, np.float32), 64, (64, 64), goes_on)
+    return Closeup(Region(*region), np.full((16, 16), value, np.float32), 64, (64, 64), goes_on)
 
 
 def test_after_a_box_nothing_outside_of_the_region_counts() -> None:
@@ -42,7 +43,7 @@ def test_after_a_click_the_logits_go_on_without_a_step() -> None:
     ],
 )
 def test_the_photos_own_edges_are_not_blended(region: tuple[int, int, int, int], edges: set[str]) -> None:
-    weight = blend_weight(region, HW)
+    weight = blend_weight(Region(*region), HW)
     middle_y, middle_x = weight.shape[0] // 2, weight.shape[1] // 2
     found = {
         "top": weight[0, middle_x],

@@ -12,8 +12,8 @@ import pytest
 from mobilesam.serve import label_studio
 from mobilesam.serve.problems import Problem
 from mobilesam.serve.routes.annotators import version_of
+from tests.helpers.readers import decode_brush
 from tests.helpers.stored import opened
-from tests.test_brush import decode
 
 CONFIG = """
 <View>
@@ -99,7 +99,7 @@ def test_a_point_becomes_a_brush_and_a_polygon(call, photo: str, coffee_embeddin
     assert (brush["original_width"], brush["original_height"]) == (600, 400)
     assert brush["value"]["format"] == "rle"
     assert brush["value"]["brushlabels"] == ["Cup"]
-    assert np.array_equal(decode(brush["value"]["rle"]).reshape(400, 600, 4)[..., 3] == 255, best.array)
+    assert np.array_equal(decode_brush(brush["value"]["rle"]).reshape(400, 600, 4)[..., 3] == 255, best.array)
     outlines = [item for item in results if item["type"] == "polygonlabels"]
     assert outlines
     assert all(item["from_name"] == "outline" and item["value"]["polygonlabels"] == ["Cup"] for item in outlines)
@@ -111,11 +111,11 @@ def test_a_point_becomes_a_brush_and_a_polygon(call, photo: str, coffee_embeddin
 def test_points_and_a_rectangle_are_one_prompt(call, photo: str, coffee_embedding) -> None:
     results = call("POST", "/predict", json=request(photo, POINT, OFF)).json()["results"][0]["result"]
     expected = coffee_embedding.predict(points=[(300, 180), (30, 380)], labels=[1, 0]).best
-    found = decode(results[0]["value"]["rle"]).reshape(400, 600, 4)[..., 0] == 255
+    found = decode_brush(results[0]["value"]["rle"]).reshape(400, 600, 4)[..., 0] == 255
     assert np.array_equal(found, expected.array)
     results = call("POST", "/predict", json=request(photo, BOX)).json()["results"][0]["result"]
     expected = coffee_embedding.predict(box=(325.2, 229.2, 405.6, 326)).best
-    found = decode(results[0]["value"]["rle"]).reshape(400, 600, 4)[..., 0] == 255
+    found = decode_brush(results[0]["value"]["rle"]).reshape(400, 600, 4)[..., 0] == 255
     assert (found & expected.array).sum() / (found | expected.array).sum() > 0.99
 
 

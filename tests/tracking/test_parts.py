@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import mobilesam
+from mobilesam.region import Region
 from mobilesam.tracking.appearance import Appearance
 from mobilesam.tracking.flow import Flow
 from mobilesam.tracking.follow import no_smaller
 from mobilesam.tracking.judge import Evidence, mark, propose, soft_iou
-from mobilesam.tracking.region import Region
+from mobilesam.tracking.region import square_around
 from mobilesam.tracking.settings import TrackSettings
 from tests.helpers.clips import Clip, iou
 
@@ -36,19 +37,10 @@ def test_frames_too_small_for_flow_leave_the_mask_where_it_was() -> None:
 
 
 def test_a_region_is_a_square_around_the_box_inside_the_frame() -> None:
-    assert Region.around((40, 40, 60, 80), 2, (200, 300)) == Region(10, 20, 90, 100)
-    assert Region.around((0, 0, 20, 40), 2, (200, 300)) == Region(0, 0, 80, 80)
-    assert Region.around((0, 0, 200, 200), 2, (200, 300)) == Region(0, 0, 300, 200)
-    assert Region.around((100, 100, 104, 104), 2, (200, 300)).hw == (48, 48)
-
-
-def test_a_region_cuts_and_pastes() -> None:
-    region = Region(2, 1, 5, 3)
-    frame = np.arange(24).reshape(4, 6)
-    assert region.cut(frame).tolist() == [[8, 9, 10], [14, 15, 16]]
-    mask = np.array([[True, False, False], [False, True, False]])
-    np.testing.assert_array_equal(region.cut(region.paste(mask, (4, 6))), mask)
-    assert region.inside((0, 0, 4, 9)) == (0, 0, 2, 2)
+    assert square_around((40, 40, 60, 80), 2, (200, 300)) == Region(10, 20, 90, 100)
+    assert square_around((0, 0, 20, 40), 2, (200, 300)) == Region(0, 0, 80, 80)
+    assert square_around((0, 0, 200, 200), 2, (200, 300)) == Region(0, 0, 300, 200)
+    assert square_around((100, 100, 104, 104), 2, (200, 300)).hw == (48, 48)
 
 
 def test_a_box_does_not_collapse_when_half_of_the_object_is_hidden() -> None:

@@ -19,7 +19,7 @@ from mobilesam.train.config import TrainRecipe
 from mobilesam.train.devices import count_processes, own_error, share
 from mobilesam.train.learning_config import OptimConfig
 from mobilesam.train.loop import fit
-from mobilesam.train.run_config import RunConfig
+from mobilesam.train.run_config import RunConfig, TrainPrecision
 from mobilesam.train.supervised import supervised_job
 from tests.helpers.training import recipe, train
 
@@ -35,11 +35,16 @@ def test_auto_is_a_process_to_a_thread_where_batch_statistics_are_frozen(monkeyp
 def test_a_cpu_without_bfloat16_trains_in_float32(
     monkeypatch: pytest.MonkeyPatch, shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = [RunConfig(precision=precision, accelerator="cpu") for precision in ("32-true", "bf16-mixed", "16-mixed")]
+    wanted: tuple[TrainPrecision, ...] = ("32-true", "bf16-mixed", "16-mixed")
     monkeypatch.setattr(devices, "has_bfloat16", lambda: True)
-    assert [devices.precision_here(run) for run in wanted] == ["32-true", "bf16-mixed", "16-mixed"]
+    assert [devices.precision_here(precision, on_cpu=True) for precision in wanted] == list(wanted)
     monkeypatch.setattr(devices, "has_bfloat16", lambda: False)
-    assert [devices.precision_here(run) for run in wanted] == ["32-true", "32-true", "16-mixed"]
+    assert [devices.precision_here(precision, on_cpu=True) for precision in wanted] == [
+        "32-true",
+        "32-true",
+        "16-mixed",
+    ]
+    assert devices.precision_here("bf16-mixed", on_cpu=False) == "bf16-mixed"
     plain = recipe(shard, tmp_path / "plain", steps=2)
     mixed = recipe(shard, tmp_path / "mixed", steps=2)
     mixed = replace(mixed, run=replace(mixed.run, precision="bf16-mixed"))

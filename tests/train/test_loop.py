@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
+from mobilesam import processes
 from mobilesam.errors import ModelError, OutOfMemoryError, OutputError, SettingsError
 from mobilesam.model import checkpoint
 from mobilesam.model.config import TINY
@@ -36,7 +37,7 @@ from tests.helpers.training import phased, recipe, train
 ROOT = Path(__file__).parents[2]
 
 
-KILLED_RUN = """
+SIGNALLED_RUN = """
 import os, signal, sys
 from pathlib import Path
 from mobilesam.train import loop
@@ -45,7 +46,7 @@ from tests.helpers.training import phased, recipe, train
 original = loop.learning_rate
 def lethal(step, steps, config):
     if step == 7:  # after the checkpoint of step 6, in the middle of the next three
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.{signal})
     return original(step, steps, config)
 
 loop.learning_rate = lethal
@@ -53,35 +54,40 @@ train(phased(recipe(Path({shard!r}), Path({output!r}))))
 """
 
 
-def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
-    whole = train(phased(recipe(shard, tmp_path / "whole")))
-    code = KILLED_RUN.format(shard=str(shard), output=str(tmp_path / "killed"))
+def run_signalled(shard: Path, output: Path, name: str) -> int:
+    """Train in a process that sends itself a signal in step 7; its exit code."""
+    code = SIGNALLED_RUN.format(shard=str(shard), output=str(output), signal=name)
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | threads, capture_output=True, check=False
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
-    assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 6
-    resumed = train(phased(recipe(shard, tmp_path / "killed")), resume=True)
-    a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | threads, check=False).returncode
+
+
+def steps_done(run: Path) -> int:
+    return int(torch.load(run / "state.pt", weights_only=True)["step"])
+
+
+def check_bit_identical(run: Path, other: Path) -> None:
+    """The same weights, and the same state to go on from."""
+    a, b = (checkpoint.load(folder / "weights.safetensors").state_dict() for folder in (run, other))
     assert all(torch.equal(a[key], b[key]) for key in a)
-    states = [torch.load(p.parent / "state.pt", weights_only=True) for p in (whole, resumed)]
-    for key, value in states[0]["model"].items():
-        assert torch.equal(value, states[1]["model"][key]), key
+    states = [torch.load(folder / "state.pt", weights_only=True)["model"] for folder in (run, other)]
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
+def test_a_run_killed_and_resumed_ends_bit_identical(shard: Path, tmp_path: Path) -> None:
+    train(phased(recipe(shard, tmp_path / "whole")))
+    assert run_signalled(shard, tmp_path / "killed", "SIGKILL") == -signal.SIGKILL
+    assert steps_done(tmp_path / "killed") == 6
+    train(phased(recipe(shard, tmp_path / "killed")), resume=True)
+    check_bit_identical(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_sigterm_ends_a_run_after_its_step_with_a_checkpoint(shard: Path, tmp_path: Path) -> None:
-    whole = train(phased(recipe(shard, tmp_path / "whole")))
-    code = KILLED_RUN.replace("SIGKILL", "SIGTERM").format(shard=str(shard), output=str(tmp_path / "ended"))
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | threads, capture_output=True, check=False
-    )
-    assert process.returncode == 143, process.stderr.decode()
-    assert torch.load(tmp_path / "ended" / "state.pt", weights_only=True)["step"] == 8  # signalled in step 7, from 0
-    resumed = train(phased(recipe(shard, tmp_path / "ended")), resume=True)
-    a, b = checkpoint.load(whole).state_dict(), checkpoint.load(resumed).state_dict()
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    train(phased(recipe(shard, tmp_path / "whole")))
+    assert run_signalled(shard, tmp_path / "ended", "SIGTERM") == processes.TERMINATED
+    assert steps_done(tmp_path / "ended") == 8  # the eighth is step 7, since they count from 0
+    train(phased(recipe(shard, tmp_path / "ended")), resume=True)
+    check_bit_identical(tmp_path / "whole", tmp_path / "ended")
 
 
 def test_a_run_by_the_clock_goes_on_at_the_progress_it_had(

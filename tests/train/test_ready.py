@@ -134,6 +134,15 @@ def test_addresses_in_object_stores_are_no_missing_files() -> None:
     check_files(DataConfig(paths=("s3://bucket/photos",)), [])
 
 
+@pytest.mark.parametrize("kind", ["semi_coupled", "coupled"])
+def test_masks_in_object_stores_are_refused_before_a_folder_is_made(run: Run, tiny_checkpoint: Path, kind: str) -> None:
+    settings = (f"method={kind}", f"teacher.checkpoint={tiny_checkpoint}", "data.paths=[s3://bucket/photos]")
+    words = [word for setting in settings for word in ("--set", setting)]
+    code, _, said = run("distill", "train", RECIPES / "mobile_sam.toml", *words)
+    assert (code, "copy the data to a disk" in said) == (1, True), said
+    assert not Path("runs").exists()
+
+
 def test_the_extra_is_asked_for_before_a_download(run: Run, without: Callable[[str], None]) -> None:
     without("torch")
     assert "exporting needs an optional dependency" in run("export", "mobile_sam", "-o", "out")[2]

@@ -16,7 +16,7 @@ import mobilesam.boxes
 from mobilesam import masks
 from mobilesam.everything.write import label_image
 from mobilesam.image import resize_long_side
-from mobilesam.interchange import svg_path
+from mobilesam.interchange.svg import svg_path
 from tests.web.driver import Opened, iou
 
 SAME = 0.99  # IoU
@@ -93,6 +93,16 @@ def test_the_cat_is_the_same_cat(loaded: Opened, chelsea_embedding: mobilesam.Im
     loaded.example("chelsea")
     loaded.click(250, 150)
     assert iou(loaded.mask(), chelsea_embedding.predict(points=[(250, 150)]).best.array) >= SAME
+
+
+def test_its_eye_gets_a_second_look_in_the_photo_that_was_opened_last(
+    coffee_page: Opened, chelsea_embedding: mobilesam.ImageEmbedding
+) -> None:
+    coffee_page.example("chelsea")
+    coffee_page.box(270, 95, 310, 130)
+    eye = chelsea_embedding.predict(box=(270, 95, 310, 130))
+    assert eye.closeups, "no second look: choose a smaller object"
+    assert iou(coffee_page.mask(), eye.best.array) >= SAME
 
 
 def test_a_small_spoon_is_the_same_after_its_second_look(

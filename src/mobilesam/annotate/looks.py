@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from mobilesam.image import Rgb
 from mobilesam.predict.backend import Backend
-from mobilesam.predict.closeup import Region
 from mobilesam.predict.prompts import Prompt
 from mobilesam.predict.results import Prediction
 from mobilesam.predict.zoom import Look, Zoom, choose_regions, look, merge
+from mobilesam.region import Region
 from mobilesam.shards.tasks import Ask, Task
 
 MOST_PHOTOS = 64

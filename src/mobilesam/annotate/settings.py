@@ -8,9 +8,9 @@ from typing import Any
 from mobilesam.choices import AnnotatePrompts, Frame, ShardForm, Zoom, zoom_of, zoom_word
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
+from mobilesam.opening.tones import check_range
 from mobilesam.recipe import from_dict
 from mobilesam.settings import Count, CountOrZero, LargeCount, Settings
-from mobilesam.tones import check_range
 
 
 @dataclass(frozen=True, kw_only=True)

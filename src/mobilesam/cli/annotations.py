@@ -15,7 +15,7 @@ from mobilesam.cli.results import is_file_name
 from mobilesam.outputs import Outputs
 
 if TYPE_CHECKING:
-    from mobilesam.interchange import PhotoMasks
+    from mobilesam.interchange.photo_masks import PhotoMasks
     from mobilesam.predict.results import Mask
 
 
@@ -37,7 +37,7 @@ class Annotations:
         Raises:
             OutputError: a file of somebody else, or an input, has the name of a result.
         """
-        from mobilesam.interchange import JOINT_FILES
+        from mobilesam.interchange.joint import JOINT_FILES
 
         if forms and output is not None and (str(output) == STDIN or is_file_name(output)):
             raise typer.BadParameter(f"--write needs a folder for --output, not '{output}'")
@@ -50,7 +50,8 @@ class Annotations:
     def add(self, photo: str, name: str, masks: Sequence[Mask], hw: tuple[int, int]) -> list[Path]:
         """Keep the masks of one photo, as run lengths; returns the file that this photo has by itself."""
         from mobilesam.files import make_folder, save_json
-        from mobilesam.interchange import PhotoMasks, to_labelme
+        from mobilesam.interchange.labelme import to_labelme
+        from mobilesam.interchange.photo_masks import PhotoMasks
         from mobilesam.names import relative
         from mobilesam.predict.results import Mask
 
@@ -68,7 +69,7 @@ class Annotations:
     def finish(self) -> list[Path]:
         """Write the files that hold all photos."""
         from mobilesam.files import make_folder, save_text
-        from mobilesam.interchange import JOINT_FILES, joint_text
+        from mobilesam.interchange.joint import JOINT_FILES, joint_text
         from mobilesam.names import short_paths
 
         if not self.photos:

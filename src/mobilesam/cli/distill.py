@@ -93,7 +93,8 @@ def train(
 
     loaded = load_recipe(DistillRecipe, recipe, options.with_output("run.output", output, overrides))
     stores = "" if loaded.store.live else loaded.store.path
-    check_files(loaded.data, [loaded.teacher.checkpoint, loaded.start_from], stores)
+    models = [loaded.teacher.checkpoint, loaded.start_from]
+    check_files(loaded.data, models, stores, need_masks=loaded.method != "decoupled")
     require("lightning", "train", "distillation")
     from mobilesam.distill.run import distill
     from mobilesam.train.left_out import read_left_out

@@ -34,7 +34,7 @@ def told(as_json: bool) -> Told:
 
 def unless_stopped(run: Callable[[], Outcome]) -> Outcome:
     """Run it; Ctrl-C and SIGTERM end it with a message, also while it plans or writes its report."""
-    from mobilesam.engines.local import terminating
+    from mobilesam.processes import terminating
 
     try:
         with terminating():

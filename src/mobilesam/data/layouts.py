@@ -4,7 +4,7 @@ read("eval.tar")                  SA-1B shard
 read("sa_000000/")                SA-1B, extracted: NAME.jpg beside NAME.json
 read("labelme/")                  LabelMe: likewise
 read("everything/")               what `mobilesam everything` or `segment` wrote, see results.py
-read("instances_val.json")        COCO or LVIS; photos beside it, or in `images`
+read("instances_val.json")        COCO or LVIS; photos beside it, or in `photos`
 read("GrabCut/")                  data_GT + boundary_GT: 255 is the object, 128 ignored, any other value background
 read("Berkeley/")                 images + masks: anything but 0 is the object; what is opaque; a JPEG's bright part
 read("DAVIS345/")                 img + gt: as Berkeley

@@ -7,7 +7,7 @@ from typing import IO
 
 from PIL import ImageFile
 
-from mobilesam.decoders import head_of
+from mobilesam.opening.decoders import head_of
 
 CODING = b"\xff\x52"  # marker of JPEG 2000's coding style
 TRANSFORM = 13  # bytes from it to the kind of its wavelets

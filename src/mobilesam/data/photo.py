@@ -16,7 +16,7 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.shapes import Shape, check_mask_size
 from mobilesam.errors import DataError, first_line
 from mobilesam.image import MAX_PIXELS, Frame, Rgb, open_stored, read_header
-from mobilesam.pixels import SIDEWAYS, turn
+from mobilesam.opening.pixels import SIDEWAYS, turn
 from mobilesam.remote import is_lost
 
 MALFORMED = (DataError, ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError)

@@ -19,7 +19,7 @@ from mobilesam.data.pairs import is_record_name, list_files, stem_of
 from mobilesam.data.photo import MALFORMED, Item, PhotoId, PhotoRef, Problem, Truth
 from mobilesam.data.truths import PixelTruth, RecordTruth
 from mobilesam.image import is_photo_name
-from mobilesam.interchange import JOINT_FILES
+from mobilesam.interchange.joint import JOINT_FILES
 from mobilesam.outputs import is_picture_of_ours
 from mobilesam.text import parse_json
 

@@ -17,9 +17,9 @@ from PIL import Image, ImageFile
 from mobilesam.data.files import FileRef
 from mobilesam.data.lossy import is_lossy
 from mobilesam.data.polygons import check_polygons, fill
-from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError, first_line
 from mobilesam.masks import Rle, from_rle, to_rle
+from mobilesam.opening.encoded import opened
 from mobilesam.rle import check_rle
 
 # H W photo

@@ -17,10 +17,10 @@ from mobilesam.data.files import FileRef
 from mobilesam.data.layouts import read_all
 from mobilesam.data.photo import Item, ObjectRef, PhotoId, PhotoRef, Problem, Size
 from mobilesam.data.shapes import PixelShape, PolygonShape, RleShape, Shape, label_size
-from mobilesam.encoded import opened
 from mobilesam.errors import DataError, ImageError
 from mobilesam.image import MAX_PIXELS, Frame, open_stored
-from mobilesam.pixels import SIDEWAYS
+from mobilesam.opening.encoded import opened
+from mobilesam.opening.pixels import SIDEWAYS
 
 JPEG_END = b"\xff\xd9"
 PNG_START = b"\x89PNG"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
 from mobilesam.engines.job import Crew
 from mobilesam.engines.room import cores
 from mobilesam.errors import DataError, MobileSamError
-from mobilesam.processes import TERMINATED
+from mobilesam.processes import TERMINATED, terminating
 
 POLL = 0.5  # seconds between two looks at the workers
 SOON = 20.0  # seconds; a worker that dies sooner has hardly worked
@@ -80,19 +78,6 @@ def lives_left(member: Member) -> int:
     if member.process.exitcode in (0, 1):
         return 0
     return member.lives - 1 if time.monotonic() - member.started < SOON else LIVES
-
-
-@contextmanager
-def terminating() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception, so that it cleans up; only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def join(processes: list[BaseProcess], seconds: float) -> None:

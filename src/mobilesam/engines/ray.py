@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilesam.engines.job import Crew
-from mobilesam.engines.local import GRACE, LIVES, terminating
+from mobilesam.engines.local import GRACE, LIVES
 from mobilesam.errors import DataError, MobileSamError, SettingsError, first_line
 from mobilesam.extras import require
-from mobilesam.processes import TERMINATED
+from mobilesam.processes import TERMINATED, terminating
 
 log = logging.getLogger(__name__)
 POLL = 0.5  # seconds between two looks at the actors

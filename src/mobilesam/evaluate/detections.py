@@ -26,13 +26,13 @@ from mobilesam.errors import DataError, PromptError
 from mobilesam.evaluate.everything import require_coco_eval
 from mobilesam.evaluate.records import Json, problem_to_dict
 from mobilesam.image import MAX_PIXELS
+from mobilesam.opening.tones import check_range
 from mobilesam.predict.identity import runtime_of
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.zoom import Zoom
 from mobilesam.rle import is_whole
 from mobilesam.settings import fits
 from mobilesam.text import parse_json
-from mobilesam.tones import check_range
 
 COCO_MAX_DETECTIONS = [1, 10, 100]
 LVIS_MAX_DETECTIONS = [300]

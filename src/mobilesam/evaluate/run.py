@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 from mobilesam.data.checksums import state_checksum
@@ -19,6 +20,7 @@ from mobilesam.evaluate.journal import head_line, identify, read_journal, to_lin
 from mobilesam.evaluate.photo import Models, evaluate_photo, load_models
 from mobilesam.evaluate.records import EvaluatedPhoto
 from mobilesam.evaluate.settings import EVERYTHING, EvaluateSettings
+from mobilesam.predict.identity import precision_of
 from mobilesam.processes import peak_mb
 from mobilesam.remote import copy_first, is_remote
 from mobilesam.settings import check_workers
@@ -136,7 +138,8 @@ def compute(
     # Not "fork": onnxruntime hangs in a forked process, because its threads are not forked.
     context = multiprocessing.get_context("spawn")
     count = 0
-    with ProcessPoolExecutor(workers, context, _start_worker, (settings,)) as pool:
+    computed = replace(settings, precision=precision_of(models.student.backend))  # said once, by this process
+    with ProcessPoolExecutor(workers, context, _start_worker, (computed,)) as pool:
         try:
             for result in pool.map(_work, photos):
                 count += 1

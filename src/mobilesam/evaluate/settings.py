@@ -11,10 +11,10 @@ from mobilesam.errors import SettingsError
 from mobilesam.evaluate.protocols import NEED_TEACHER, PROTOCOLS
 from mobilesam.everything.settings import EverythingSettings
 from mobilesam.image import MAX_PIXELS
+from mobilesam.opening.tones import check_range
 from mobilesam.predict.zoom import Zoom
 from mobilesam.settings import CountOrZero, LargeCount, Settings, Side
 from mobilesam.text import unknown
-from mobilesam.tones import check_range
 
 EVERYTHING = "everything"
 """Name of the protocol that searches a photo for all masks, without a prompt per object."""

@@ -21,12 +21,12 @@ from mobilesam.everything.write import FORMS, JOINT, write, write_joint
 from mobilesam.files import make_folder
 from mobilesam.image import MAX_PIXELS, locate_photos, open_photo, within_memory
 from mobilesam.names import absolute, output_names, relative
+from mobilesam.opening.tones import check_range
 from mobilesam.outputs import DEFAULT, Outputs
 from mobilesam.predict.identity import numbers_stored, precision_of
 from mobilesam.predict.predictor import Predictor
 from mobilesam.settings import check_workers
 from mobilesam.text import parse_json
-from mobilesam.tones import check_range
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,17 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilesam import outlines
 from mobilesam.choices import Form
 from mobilesam.draw import overlay_labels
 from mobilesam.errors import DataError, first_line
 from mobilesam.everything.results import FoundMask
 from mobilesam.files import make_folder, save_json, save_picture, save_text
 from mobilesam.image import Rgb
-from mobilesam.interchange import JOINT_FILES, PhotoMasks, joint_text, to_coco, to_labelme
+from mobilesam.interchange import outlines
+from mobilesam.interchange.coco import to_coco
+from mobilesam.interchange.joint import JOINT_FILES, joint_text
+from mobilesam.interchange.labelme import to_labelme
+from mobilesam.interchange.photo_masks import PhotoMasks
 from mobilesam.names import relative, short_paths
 from mobilesam.outputs import DEFAULT, Outputs, identity, is_picture_of_ours
 from mobilesam.rle import is_whole

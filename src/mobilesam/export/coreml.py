@@ -21,7 +21,7 @@ from mobilesam.choices import StoredPrecision
 from mobilesam.export.coreml_check import inspect
 from mobilesam.export.draft import Draft
 from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
-from mobilesam.export.small_weights import FEW, SMALL
+from mobilesam.export.small_weights import few
 from mobilesam.predict.backend import Backend
 
 WAVES = ("sin", "cos")
@@ -46,7 +46,7 @@ def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: 
             skip_model_load=True,
         )
         if precision == "int8-weights":
-            model = with_int8_weights(model, smallest=FEW if graph.name == "encoder" else SMALL)
+            model = with_int8_weights(model, smallest=few(graph.name, depthwise=False))
         for key, value in metadata.items():
             model.user_defined_metadata[key] = value
         model.license, model.short_description = metadata["licence"], f"mobilesam {metadata['model_name']} {graph.name}"

@@ -1,11 +1,15 @@
 """Export to LiteRT (TensorFlow Lite): encoder.tflite and decoder.tflite. Needs the extra `litert`.
 
 "float16" stores weights in half the size; "int8-weights" in a quarter, and computes in float32; "int8" computes
-products with int8 weights in int8 too, with scales found at each inference.
+products with int8 weights in int8 too, with scales found at each inference. In both, small weights, such as those of
+the encoder's first layers, stay in float16, as `small_weights` says.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,11 @@ from torch import Tensor, nn
 from mobilesam.choices import StoredPrecision
 from mobilesam.export.draft import Draft
 from mobilesam.export.fixed_pair import FixedGraph, Runtime, write_fixed
+from mobilesam.export.small_weights import few
 from mobilesam.predict.backend import Backend
 
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
+"""Whose weights the quantiser can cast to float16."""
 IDENTIFIER = b"TFL3"
 """Of the file format, in its head."""
 
@@ -41,24 +48,48 @@ def convert(graph: FixedGraph, path: Path, metadata: dict[str, str], precision: 
     content = litert_torch.convert(Named(graph).eval(), sample_kwargs=graph.inputs)
     content.export(str(path))
     if precision != "float32":
-        quantise(path, precision)
+        quantise(path, precision, graph.name)
     add_metadata(path, metadata)
 
 
-def quantise(path: Path, precision: StoredPrecision) -> None:
-    """Replace the weights of a file by ones of fewer bits."""
+def quantise(path: Path, precision: StoredPrecision, graph: str) -> None:
+    """Replace the weights of a file by ones of fewer bits.
+
+    Args:
+        path: of the file, which is replaced.
+        precision: "float16", or one of int8.
+        graph: "encoder" or "decoder", which decides from which size on layers are stored in int8.
+    """
     from ai_edge_quantizer import quantizer, recipe
 
     tool = quantizer.Quantizer(str(path))
-    if precision == "int8":
-        tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
-    elif precision == "int8-weights":
-        tool.load_quantization_recipe(recipe.weight_only_wi8_afp32())
-    else:
-        names = quantizer.algorithm_manager.AlgorithmName
-        everything = quantizer.qtyping.TFLOperationName.ALL_SUPPORTED
-        tool.add_weight_only_config(".*", everything, num_bits=16, algorithm_key=names.FLOAT_CASTING)
+    in_halves = [".*"]
+    if precision != "float16":
+        tool.load_quantization_recipe(
+            recipe.dynamic_wi8_afp32() if precision == "int8" else recipe.weight_only_wi8_afp32()
+        )
+        in_halves = [f"^{re.escape(layer)}$" for layer in small_layers(path, graph)]
+    casting = quantizer.algorithm_manager.AlgorithmName.FLOAT_CASTING
+    everything = quantizer.qtyping.TFLOperationName.ALL_SUPPORTED
+    for pattern in in_halves:
+        tool.add_weight_only_config(pattern, everything, num_bits=16, algorithm_key=casting)
     path.write_bytes(tool.quantize().quantized_model)
+
+
+def small_layers(path: Path, graph: str) -> Iterator[str]:
+    """The names by which the quantiser knows those layers of a file that are too small to be stored in int8."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope, read_model
+
+    least = {getattr(schema.BuiltinOperator, name): few(graph, depthwise="DEPTHWISE" in name) for name in LAYERS}
+    model: Any = read_model(str(path))
+    for part in model.subgraphs:
+        for step in part.operators:
+            code = model.operatorCodes[step.opcodeIndex].builtinCode
+            tensors = [part.tensors[i] for i in step.inputs if i >= 0]
+            stored = [one for one in tensors if model.buffers[one.buffer].data is not None]
+            if stored and max(math.prod(one.shape) for one in stored) < least.get(code, 0):
+                yield get_op_scope(step, part.tensors)
 
 
 def add_metadata(path: Path, metadata: dict[str, str]) -> None:

@@ -67,16 +67,21 @@ def plan(sam: nn.Module, precision: StoredPrecision) -> dict[str, int]:
     """Name of a weight → the number of its levels; those that stay in float16 are left out."""
     chosen = {}
     for name, weight in sam.state_dict().items():
-        if weight.is_floating_point() and weight.ndim >= 2 and weight.numel() >= few(name, weight):
+        graph = "encoder" if name.startswith("image_encoder") else "decoder"
+        is_large = weight.numel() >= few(graph, depthwise=is_depthwise(weight))
+        if weight.is_floating_point() and weight.ndim >= 2 and is_large:
             chosen[name] = mixed_levels(name, weight) if precision == "mixed" else 255
     return chosen
 
 
-def few(name: str, weight: Tensor) -> int:
-    """From which number of elements on a weight is stored in levels."""
-    if not name.startswith("image_encoder"):
+def few(graph: str, *, depthwise: bool) -> int:
+    """From which size on a weight of the "encoder" or the "decoder" is stored in whole numbers.
+
+    The rule of `int8-weights` and `mixed`, and of the int8 of LiteRT and ExecuTorch.
+    """
+    if graph == "decoder":
         return SMALL
-    return FEW_DEPTHWISE if is_depthwise(weight) else FEW
+    return FEW_DEPTHWISE if depthwise else FEW
 
 
 def mixed_levels(name: str, weight: Tensor) -> int:

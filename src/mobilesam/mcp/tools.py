@@ -21,7 +21,7 @@ from mobilesam.everything.settings import EverythingSettings
 from mobilesam.everything.write import write
 from mobilesam.files import save_json, save_picture
 from mobilesam.image import is_photo_name
-from mobilesam.interchange import to_coco
+from mobilesam.interchange.coco import to_coco
 from mobilesam.mcp.folder import RESULTS, Folder
 from mobilesam.names import output_names
 from mobilesam.outputs import Outputs

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from mobilesam import masks
 from mobilesam.equality import same_fields
 from mobilesam.predict.enclosure import Enclosure
+from mobilesam.region import Region
 
 # H W photo, h w region, L = 4g side of the logits
-
-Region = tuple[int, int, int, int]
-"""xyxy in whole pixels of the photo, right and bottom exclusive."""
 
 OUTSIDE = -10.0  # a logit of clear background
 BLEND_SHARE = 1 / 12  # of the region's shorter side; half of what REGION_FACTOR leaves beside a square object
@@ -38,25 +36,16 @@ class Closeup:
 
     __hash__ = None  # type: ignore[assignment]
 
-    @property
-    def region_hw(self) -> tuple[int, int]:
-        """(height, width) of the region in pixels of the photo."""
-        x0, y0, x1, y1 = self.region_xyxy
-        return y1 - y0, x1 - x0
-
     def logits(self) -> NDArray[np.float32]:
         """Logits (h, w), one per pixel of the region."""
-        return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_hw)
+        return masks.upscale(self.low_res, self.image_size, self.input_hw, self.region_xyxy.hw)
 
     def mask(self, photo_hw: tuple[int, int], enclosure: Enclosure | None = None) -> NDArray[np.bool_]:
         """Mask (H, W) of the whole photo, False outside the region; `enclosure` lowers the logits outside its box."""
-        x0, y0, x1, y1 = self.region_xyxy
-        logits = self.logits()
+        region, logits = self.region_xyxy, self.logits()
         if enclosure is not None:
-            enclosure.lower(logits, self.region_hw, (x0, y0))
-        whole = np.zeros(photo_hw, bool)
-        whole[y0:y1, x0:x1] = masks.threshold(logits)
-        return whole
+            enclosure.lower(logits, region.hw, region[:2])
+        return region.paste(masks.threshold(logits), photo_hw)
 
     def paste(self, first: NDArray[np.float32]) -> NDArray[np.float32]:
         """Blend the region's logits into those of the whole photo.
@@ -67,22 +56,21 @@ class Closeup:
         Returns:
             (H, W) logits, without a step at the region's edge if the object may extend beyond it.
         """
-        x0, y0, x1, y1 = self.region_xyxy
-        inside = self.logits()  # (h, w)
+        region, inside = self.region_xyxy, self.logits()  # inside: (h, w)
         if self.goes_on:
-            weight = blend_weight(self.region_xyxy, (first.shape[0], first.shape[1]))  # (h, w)
-            inside = weight * inside + (1 - weight) * first[y0:y1, x0:x1]
+            weight = blend_weight(region, (first.shape[0], first.shape[1]))  # (h, w)
+            inside = weight * inside + (1 - weight) * region.cut(first)
             whole = first.copy()
         else:
             whole = np.full_like(first, OUTSIDE)
-        whole[y0:y1, x0:x1] = inside
+        region.cut(whole)[...] = inside
         return whole
 
 
 def blend_weight(region_xyxy: Region, photo_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Weight (h, w) of the region's logits: 1 inside, falling towards 0 at edges that are not edges of the photo."""
     x0, y0, x1, y1 = region_xyxy
-    margin = max(1, round(min(x1 - x0, y1 - y0) * BLEND_SHARE))
+    margin = max(1, round(min(region_xyxy.hw) * BLEND_SHARE))
     across = ramp(x1 - x0, margin, rises=x0 > 0, falls=x1 < photo_hw[1])  # (w,)
     down = ramp(y1 - y0, margin, rises=y0 > 0, falls=y1 < photo_hw[0])  # (h,)
     return np.minimum(down[:, None], across[None, :])

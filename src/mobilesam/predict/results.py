@@ -125,7 +125,7 @@ class Mask:
         Raises:
             SettingsError: `grow` or `feather` is negative or no number.
         """
-        from mobilesam.inpainting import inpainting_mask
+        from mobilesam.interchange.inpainting import inpainting_mask
 
         return inpainting_mask(self.array, grow, feather)
 
@@ -150,7 +150,7 @@ class Mask:
 
     def to_labelme(self, image_path: str, *, label: str = "object") -> dict[str, Any]:
         """A LabelMe file with this mask; see `mobilesam.to_labelme`."""
-        from mobilesam.interchange import to_labelme
+        from mobilesam.interchange.labelme import to_labelme
 
         return to_labelme([self], image_path, labels=label)
 
@@ -159,7 +159,7 @@ class Mask:
 
         Empty for an empty mask. One unit is one pixel of the photo, (0, 0) the upper left corner of its first pixel.
         """
-        from mobilesam.interchange import svg_path
+        from mobilesam.interchange.svg import svg_path
 
         return svg_path(self.array)
 
@@ -169,7 +169,7 @@ class Mask:
         Raises:
             MissingExtraError: the library `supervision` is not installed.
         """
-        from mobilesam.interchange import to_supervision
+        from mobilesam.interchange.supervision import to_supervision
 
         return to_supervision([self])
 

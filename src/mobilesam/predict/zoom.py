@@ -19,9 +19,10 @@ from mobilesam.choices import Zoom as Zoom
 from mobilesam.errors import PromptError
 from mobilesam.image import Rgb, input_size, scale_points, to_square
 from mobilesam.predict.backend import Backend, ModelInfo
-from mobilesam.predict.closeup import Closeup, Region
+from mobilesam.predict.closeup import Closeup
 from mobilesam.predict.prompts import Prompt, alike
 from mobilesam.predict.results import Prediction
+from mobilesam.region import BoxXyxy, Region
 
 # B regions, P points, h w region, S image size, L = 4g side of the logits
 
@@ -123,15 +124,13 @@ def choose_region(prompt: Prompt, first: Prediction, zoom: Zoom, info: ModelInfo
     return None if region == (0, 0, w, h) else region  # the whole photo is already encoded
 
 
-def region_around(
-    box_xyxy: tuple[float, float, float, float], points_xy: NDArray[np.float32], photo_hw: tuple[int, int]
-) -> Region:
+def region_around(box_xyxy: BoxXyxy, points_xy: NDArray[np.float32], photo_hw: tuple[int, int]) -> Region:
     """A box with an equal margin on all sides, clipped to the photo and extended to contain all points."""
     x0, y0, x1, y1 = box_xyxy
     margin = (REGION_FACTOR - 1) / 2 * max(x1 - x0, y1 - y0)
     left, right = span(x0 - margin, x1 + margin, points_xy[:, 0], photo_hw[1])
     top, bottom = span(y0 - margin, y1 + margin, points_xy[:, 1], photo_hw[0])
-    return left, top, right, bottom
+    return Region(left, top, right, bottom)
 
 
 def span(start: float, end: float, points: NDArray[np.float32], length: int) -> tuple[int, int]:
@@ -161,9 +160,9 @@ def look(backend: Backend, looks: Sequence[Look]) -> list[Prediction]:
         For each region a prediction with all four masks, in pixels of the region.
     """
     size = backend.info.image_size
-    region_hws = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in (one.region for one in looks)]
+    region_hws = [one.region.hw for one in looks]
     input_hws = [input_size(hw, size) for hw in region_hws]
-    squares = np.concatenate([to_square(cut(one.photo, one.region), size) for one in looks])  # (B, 3, S, S)
+    squares = np.concatenate([to_square(one.region.cut(one.photo), size) for one in looks])  # (B, 3, S, S)
     coords = np.stack(
         [
             scale_points(one.prompt.moved(one.region[:2]), region_hw, input_hw)
@@ -178,12 +177,6 @@ def look(backend: Backend, looks: Sequence[Look]) -> list[Prediction]:
         Prediction(logits, score, size, input_hw, region_hw)
         for logits, score, input_hw, region_hw in zip(low_res, scores, input_hws, region_hws, strict=True)
     ]
-
-
-def cut(photo: Rgb, region: Region) -> Rgb:
-    """The region (h, w, 3) of a photo."""
-    x0, y0, x1, y1 = region
-    return photo[y0:y1, x0:x1]
 
 
 def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, has_prior: bool = False) -> Prediction:
@@ -201,8 +194,7 @@ def merge(first: Prediction, prompt: Prompt, region: Region, seen: Prediction, h
         kept = slice(1, 4) if len(first) == 3 else slice(0, 1)
         closeups = tuple(closeup(i) for i in range(4)[kept])
         return replace(first, scores=seen.scores[kept], closeups=closeups)
-    x0, y0, x1, y1 = region
-    nearest = closeup(most_like(seen, first.best.array[y0:y1, x0:x1]))
+    nearest = closeup(most_like(seen, region.cut(first.best.array)))
     return replace(first, closeups=tuple(nearest if i == first.best_index else None for i in range(len(first))))
 
 

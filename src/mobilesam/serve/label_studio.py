@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from mobilesam.label_studio import BRUSHES, POLYGONS, Control, regions
+from mobilesam.interchange.label_studio import BRUSHES, POLYGONS, Control, regions
 from mobilesam.predict.results import Mask
 from mobilesam.serve.problems import Problem
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from mobilesam.choices import BackendName
 from mobilesam.errors import SettingsError
+from mobilesam.opening.tones import check_range
 from mobilesam.settings import Count, CountOrZero, LargeCount, Positive, Range, Settings, Workers
-from mobilesam.tones import check_range
 
 Port = Annotated[int, Range(low=0, high=65535)]
 MEGABYTE = 2**20

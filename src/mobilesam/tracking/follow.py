@@ -15,9 +15,10 @@ from mobilesam.image import Rgb
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.predictor import Predictor
 from mobilesam.predict.results import Mask
+from mobilesam.region import BoxXyxy, Region
 from mobilesam.tracking.appearance import Appearance
 from mobilesam.tracking.judge import Evidence, Judged, decide, has_area
-from mobilesam.tracking.region import BoxXyxy, Region
+from mobilesam.tracking.region import square_around
 from mobilesam.tracking.results import TrackedObject
 from mobilesam.tracking.settings import ObjectPrompt, TrackSettings
 
@@ -102,7 +103,7 @@ class Follower:
         found = image.predict(points=prompt.points, labels=prompt.labels, box=prompt.box).best
         if not found.area:
             raise PromptError(f"the prompt of object {self.id} gives an empty mask; try another point, or a box")
-        region = Region.around(found.box_xyxy, self.settings.region_factor, _hw(frame))
+        region = square_around(found.box_xyxy, self.settings.region_factor, _hw(frame))
         close, mask = self.predictor.embed(region.cut(frame)), region.cut(found.array)
         self.appearance.learn(close, mask)
         self._keep(found.array)
@@ -135,16 +136,16 @@ class Follower:
         moved = boxes.from_mask(carried > 0.5)
         # No box: it has left the frame, or was smaller than what the flow can carry.
         box = no_smaller(moved if has_area(moved) else self.box, self.box, self.settings.smallest_change)
-        region = Region.around(box, self.settings.region_factor, _hw(frame))
+        region = square_around(box, self.settings.region_factor, _hw(frame))
         return self._look(frame, region, region.cut(carried), box, rivals)
 
     def _search(self, frame: Rgb, rivals: Sequence[Rival]) -> Sighting:
         """Look for a lost object: roughly, in a region that grows with time, then closely at what looks like it."""
         factor = self.settings.region_factor * GROWTH ** min(self.missed, 20)
-        rough = self._look(frame, Region.around(self.box, factor, _hw(frame)), None, None, rivals)
+        rough = self._look(frame, square_around(self.box, factor, _hw(frame)), None, None, rivals)
         if not rough.mask.any():
             return rough
-        near = Region.around(boxes.from_mask(rough.mask), self.settings.region_factor, _hw(frame))
+        near = square_around(boxes.from_mask(rough.mask), self.settings.region_factor, _hw(frame))
         close = self._look(frame, near, None, None, rivals)
         change = float(close.mask.sum()) / max(1.0, self.usual_area)
         if not 1 / AREA_CHANGE < change < AREA_CHANGE:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mobilesam import boxes, masks
 from mobilesam.predict.embedding import ImageEmbedding
 from mobilesam.predict.results import Prediction
-from mobilesam.tracking.region import BoxXyxy
+from mobilesam.region import BoxXyxy
 from mobilesam.tracking.settings import TrackSettings
 
 # h w region

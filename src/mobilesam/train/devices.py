@@ -74,17 +74,17 @@ def make_fabric(run: RunConfig, devices: int, strategy: DDPStrategy | str = "aut
         accelerator=run.accelerator,
         devices=devices,
         num_nodes=run.num_nodes,
-        precision=precision_here(run),
+        precision=precision_here(run.precision, on_cpu=is_on_cpu(run)),
         strategy=strategy,
     )
 
 
-def precision_here(run: RunConfig) -> TrainPrecision:
-    """The recipe's precision, but float32 on a CPU that does not compute in bfloat16, where it is much slower.
+def precision_here(precision: TrainPrecision, *, on_cpu: bool) -> TrainPrecision:
+    """A recipe's precision, but float32 on a CPU that does not compute in bfloat16, where it is much slower.
 
     A checkpoint of "bf16-mixed" holds float32, so a run may go on with another processor.
     """
-    return "32-true" if run.precision == "bf16-mixed" and is_on_cpu(run) and not has_bfloat16() else run.precision
+    return "32-true" if precision == "bf16-mixed" and on_cpu and not has_bfloat16() else precision
 
 
 def count_processes(run: RunConfig, *, batch_statistics_are_frozen: bool) -> int:

@@ -108,7 +108,7 @@ def train_to_end(
 ) -> None:
     """Prepare network and photos, then take steps until the run is complete."""
     run, output = recipe.run, Path(recipe.run.output)
-    precision = devices.precision_here(run)
+    precision = devices.precision_here(run.precision, on_cpu=fabric.device.type == "cpu")
     torch.manual_seed(run.seed)
     job = make_job()
     trained, module = prepare(job, recipe, fabric)
@@ -126,8 +126,9 @@ def train_to_end(
         runner.left_out.survey(job.problems)
     to_training_mode(trained.model, freeze_batch_norm=recipe.optim.freeze_batch_norm)
     # Several processes would have to agree on the step they end after: there SIGTERM ends them as a kill does.
-    noticing = processes.noticing_sigterm() if fabric.world_size == 1 else nullcontext(Event())
-    with Log(output, recipe, done, schedule, fabric, show_progress) as log, noticing as sigterm:
+    sigterm = Event()
+    noticing = processes.on_sigterm(sigterm.set) if fabric.world_size == 1 else nullcontext()
+    with Log(output, recipe, done, schedule, fabric, show_progress) as log, noticing:
         log.say(job.data)
         if where:
             log.say(where)

@@ -8,6 +8,7 @@ from typing import Annotated
 from mobilesam.choices import Frame
 from mobilesam.errors import SettingsError
 from mobilesam.image import MAX_PIXELS
+from mobilesam.opening.tones import check_range
 from mobilesam.settings import (
     Count,
     Fraction,
@@ -17,7 +18,6 @@ from mobilesam.settings import (
     Range,
     Settings,
 )
-from mobilesam.tones import check_range
 
 DRAWING = frozenset(
     {

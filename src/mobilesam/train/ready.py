@@ -18,19 +18,23 @@ from mobilesam.train.photos import data_patterns
 from mobilesam.weights import check_named
 
 
-def check_files(data: DataConfig, models: Iterable[str], stores: str = "") -> None:
+def check_files(data: DataConfig, models: Iterable[str], stores: str = "", *, need_masks: bool = False) -> None:
     """Check that the data sets and the models of a recipe are there, or have names that can be downloaded.
 
     Args:
-        data: the photos; addresses in object stores are left to what reads them.
+        data: the photos.
         models: checkpoints, folders or names; empty texts are left out.
         stores: folder of the embeddings to train on; empty for none.
+        need_masks: whether masks are read, which is done from disks only: addresses of photos in object stores are then
+            refused. Otherwise such addresses are not checked here.
 
     Raises:
-        DataError: the recipe names no data, a data set is missing, or the stores are in an object store.
+        DataError: the recipe names no data, a data set is missing, or photos or embeddings that are to be read from a
+            disk are in an object store.
         ModelError: a checkpoint is missing, or a name is unknown.
     """
-    expand(on_disk(data_patterns(data)))
+    patterns = data_patterns(data)
+    expand([*patterns, *filter(is_remote, [data.photos])] if need_masks else on_disk(patterns))
     if is_remote(stores):
         raise DataError(copy_first(stores))
     for model in filter(None, models):
@@ -46,8 +50,7 @@ def check_train(recipe: TrainRecipe) -> None:
     """
     start = recipe.start_from
     sources = [source for source in start.values() if source != IMAGENET] if isinstance(start, dict) else [start]
-    expand([*data_patterns(recipe.data), *filter(is_remote, [recipe.data.photos])])  # masks are read from disks only
-    check_files(recipe.data, sources)
+    check_files(recipe.data, sources, need_masks=True)
     require("lightning", "train", "training")
     if isinstance(start, dict) and IMAGENET in start.values() and recipe.model in CONFIGS:
         encoder = CONFIGS[recipe.model].encoder

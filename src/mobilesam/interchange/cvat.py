@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape, quoteattr
 
-from mobilesam.interchange import PhotoMasks, per_mask, photo_size
+from mobilesam.interchange.outlines import join, trace
+from mobilesam.interchange.photo_masks import PhotoMasks, per_mask, photo_size
 from mobilesam.masks import run_lengths
-from mobilesam.outlines import join, trace
 from mobilesam.outputs import MARK
 from mobilesam.text import for_xml
 

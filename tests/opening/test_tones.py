@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from mobilesam import tones
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.errors import ImageError, SettingsError
 from mobilesam.image import PhotoLike, open_photo
+from mobilesam.opening import tones
 from tests.helpers.deep import said
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """Decoding the formats for which Pillow takes more than 6 bytes per pixel by ways that take less.
 
 Each reader gives the same pixels as Pillow, or None where Pillow has to decode the photo or to say what is wrong with
-it. `python -m benchmarks.photo_memory` measures all formats, `mobilesam.decoders` says what is counted.
+it. `python -m benchmarks.photo_memory` measures all formats, `mobilesam.opening.decoders` says what is counted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from mobilesam import netpbm
-from mobilesam.decoders import is_progressive, is_reduced, share_of_tile
-from mobilesam.tones import strips
+from mobilesam.opening import netpbm
+from mobilesam.opening.decoders import is_progressive, is_reduced, share_of_tile
+from mobilesam.opening.tones import strips
 
 Bytes: TypeAlias = NDArray[np.uint8]
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}

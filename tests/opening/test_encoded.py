@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam import encoded
 from mobilesam.data.files import FileRef
 from mobilesam.data.photo import PhotoId, PhotoRef
 from mobilesam.data.shapes import label_pixels
-from mobilesam.encoded import is_heif, is_photo_name
 from mobilesam.errors import DataError, ImageError
 from mobilesam.image import open_photo, open_stored, read_header
+from mobilesam.opening import encoded
+from mobilesam.opening.encoded import is_heif, is_photo_name
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
 
 

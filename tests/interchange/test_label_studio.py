@@ -11,8 +11,8 @@ import pytest
 from mobilesam import PhotoMasks, to_label_studio
 from mobilesam.errors import SettingsError
 from mobilesam.predict.results import Mask
-from tests.test_brush import decode
-from tests.test_interchange import blobs, specks
+from tests.helpers.blobs import blobs, specks
+from tests.helpers.readers import decode_brush
 
 SOME = [Mask(blobs(0), 0.75), Mask(blobs(1), 0.25)]
 
@@ -31,7 +31,7 @@ def test_brushes_restore_the_masks_and_name_the_configuration() -> None:
         assert (found["type"], found["from_name"], found["to_name"]) == ("brushlabels", "brush", "image")
         assert (found["original_height"], found["original_width"]) == mask.original_hw
         assert (found["value"]["format"], found["value"]["brushlabels"]) == ("rle", [label])
-        pixels = decode(found["value"]["rle"]).reshape(*mask.original_hw, 4)
+        pixels = decode_brush(found["value"]["rle"]).reshape(*mask.original_hw, 4)
         np.testing.assert_array_equal(pixels[..., 3] == 255, mask.array)
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from mobilesam.brush import to_brush
-from mobilesam.interchange import PhotoMasks, per_mask, photo_size
-from mobilesam.outlines import trace
+from mobilesam.interchange.brush import to_brush
+from mobilesam.interchange.outlines import trace
+from mobilesam.interchange.photo_masks import PhotoMasks, per_mask, photo_size
 from mobilesam.outputs import SOFTWARE
 
 if TYPE_CHECKING:

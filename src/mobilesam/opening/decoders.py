@@ -1,6 +1,6 @@
 """What decoders need: how many bytes per pixel each format takes while it is decoded.
 
-`mobilesam.encoded` refuses a photo by these numbers before its pixels are decoded. They are measured by
+`mobilesam.opening.encoded` refuses a photo by these numbers before its pixels are decoded. They are measured by
 `python -m benchmarks.photo_memory`, rounded up.
 """
 

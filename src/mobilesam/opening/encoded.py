@@ -22,9 +22,9 @@ from typing import BinaryIO, TypeAlias
 
 from PIL import Image, ImageFile
 
-from mobilesam.decoders import BYTES, bytes_per_pixel
 from mobilesam.errors import ImageError, MissingExtraError, first_line
 from mobilesam.extras import install_command, is_installed
+from mobilesam.opening.decoders import BYTES, bytes_per_pixel
 
 MAX_PIXELS = 200_000_000
 """Pixels (width times height) of the largest photo that is opened unless another limit is given: above the largest

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mobilesam import deep_colour
-from mobilesam.decoders import box_bits
 from mobilesam.errors import ImageError
 from mobilesam.image import open_photo
+from mobilesam.opening import deep_colour
+from mobilesam.opening.decoders import box_bits
 from tests.helpers.deep import png_grey_alpha, said
 
 HW = (240, 320)
@@ -116,7 +116,7 @@ def test_the_bits_of_a_heic_are_read_from_its_header(is_deep: bool) -> None:
     ],
 )
 def test_the_bits_of_a_container_are_read_from_its_boxes(head: bytes, bits: int, monkeypatch) -> None:
-    monkeypatch.setattr("mobilesam.decoders.head_of", lambda image, size=0: b"ftyp" + head)
+    monkeypatch.setattr("mobilesam.opening.decoders.head_of", lambda image, size=0: b"ftyp" + head)
     assert box_bits(None) == bits  # type: ignore[arg-type]
 
 

@@ -8,9 +8,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import mobilesam
-from mobilesam.outlines import Outline, join, trace
+from mobilesam.interchange.outlines import Outline, join, trace
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HW = (240, 320)
 
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from benchmarks import photo_memory
-from mobilesam.decoders import av1_planes, bytes_per_pixel, is_progressive
-from mobilesam.encoded import opened
 from mobilesam.errors import ImageError
 from mobilesam.image import open_photo, open_stored
-from mobilesam.lean import on_white, read_lean
-from mobilesam.pixels import turn
+from mobilesam.opening.decoders import av1_planes, bytes_per_pixel, is_progressive
+from mobilesam.opening.encoded import opened
+from mobilesam.opening.lean import on_white, read_lean
+from mobilesam.opening.pixels import turn
 from tests.helpers.children import in_child
 
 PEAK = """

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from mobilesam import tones
-from mobilesam.tones import Deep, Tones
+from mobilesam.opening import tones
+from mobilesam.opening.tones import Deep, Tones
 
 SHALLOW, DEEP = 255, 65535
 

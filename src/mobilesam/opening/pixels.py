@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from mobilesam import jpeg2000, netpbm, tones
-from mobilesam.encoded import ORIENTATION, check_pixels, exif_orientation, tiff_orientation
 from mobilesam.errors import ImageError
-from mobilesam.lean import on_white, read_lean
-from mobilesam.tones import Deep, strips
+from mobilesam.opening import jpeg2000, netpbm, tones
+from mobilesam.opening.encoded import ORIENTATION, check_pixels, exif_orientation, tiff_orientation
+from mobilesam.opening.lean import on_white, read_lean
+from mobilesam.opening.tones import Deep, strips
 
 Bytes: TypeAlias = NDArray[np.uint8]
 ValueRange: TypeAlias = tuple[float, float]

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from mobilesam import tones
-from mobilesam.decoders import is_deep_jpeg2000, jpeg2000_bits
-from mobilesam.lean import by_opencv, on_white
-from mobilesam.tones import Deep, Tones, strips
+from mobilesam.opening import tones
+from mobilesam.opening.decoders import is_deep_jpeg2000, jpeg2000_bits
+from mobilesam.opening.lean import by_opencv, on_white
+from mobilesam.opening.tones import Deep, Tones, strips
 
 MOST_BITS = 16
 

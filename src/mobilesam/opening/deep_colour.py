@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from mobilesam import netpbm, tones
-from mobilesam.decoders import BYTES, box_bits, jpeg2000_bits
-from mobilesam.lean import on_white
-from mobilesam.pixels import Bytes, ValueRange, decode, lend_memory
-from mobilesam.tones import Deep, strips
+from mobilesam.opening import netpbm, tones
+from mobilesam.opening.decoders import BYTES, box_bits, jpeg2000_bits
+from mobilesam.opening.lean import on_white
+from mobilesam.opening.pixels import Bytes, ValueRange, decode, lend_memory
+from mobilesam.opening.tones import Deep, strips
 
 DEEP_ALPHA = 12.0  # bytes per pixel while both bytes of colours and transparency are decoded, the result included
 

@@ -1,0 +1,1 @@
+"""Masks as files of other tools; uses numpy and OpenCV."""
