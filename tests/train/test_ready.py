@@ -134,12 +134,12 @@ def test_addresses_in_object_stores_are_no_missing_files() -> None:
     check_files(DataConfig(paths=("s3://bucket/photos",)), [])
 
 
-@pytest.mark.parametrize("kind", ["semi_coupled", "coupled"])
+@pytest.mark.parametrize("kind", ["semi-coupled", "coupled"])
 def test_masks_in_object_stores_are_refused_before_a_folder_is_made(run: Run, tiny_checkpoint: Path, kind: str) -> None:
-    settings = (f"method={kind}", f"teacher.checkpoint={tiny_checkpoint}", "data.paths=[s3://bucket/photos]")
+    settings = (f"method={kind}", f"teacher.checkpoint={tiny_checkpoint}", 'data.paths=["s3://bucket/photos"]')
     words = [word for setting in settings for word in ("--set", setting)]
     code, _, said = run("distill", "train", RECIPES / "mobile_sam.toml", *words)
-    assert (code, "copy the data to a disk" in said) == (1, True), said
+    assert (code, "copy it to a disk" in said) == (1, True), said
     assert not Path("runs").exists()
 
 
