@@ -18,7 +18,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from benchmarks.common import (
     MODELS,
     ROOT,
     in_process,
+    load_kind,
     machine,
     make_pair,
     make_parser,
@@ -49,16 +49,9 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "ai-edge-litert", "executorch")
 CALLS, WARM_UP = 5, 2  # of each part in a process
 
 
-def load(folder: Path, kind: str, threads: int) -> mobilesam.Predictor:
-    """A model in one backend and precision, as `KINDS` writes them; "auto" for the runtime of its format."""
-    backend, _, precision = kind.partition(":")
-    options: dict[str, Any] = {"backend": backend, "precision": precision or "float32"}
-    return mobilesam.load(folder, threads=threads, **options)
-
-
 def run_one(arguments: argparse.Namespace) -> None:
     """Print the median seconds of each part on one backend, as JSON."""
-    sam = load(Path(arguments.folder), arguments.one, arguments.threads)
+    sam = load_kind(arguments.folder, arguments.one, arguments.threads)
     image = to_input(open_photo(ROOT / "examples" / "coffee.png"), sam.info.image_size)
     turns = [time_parts(sam, image, turn) for turn in range(WARM_UP + CALLS)][WARM_UP:]
     print(json.dumps({part: statistics.median(turn[part] for turn in turns) for part in PARTS}))
@@ -91,7 +84,7 @@ def time_parts(sam: mobilesam.Predictor, image: np.ndarray, seed: int) -> dict[s
 
 def rough_iou(pair: Path, shards: str, threads: int) -> list[float]:
     """IoU of bfloat16's masks with float32's."""
-    models = [load(pair, kind, threads) for kind in ("openvino", "openvino:bfloat16")]
+    models = [load_kind(pair, kind, threads) for kind in ("openvino", "openvino:bfloat16")]
     found: list[float] = []
     for rgb in pick_photos(shards, 20):
         points = np.random.default_rng(0).uniform(0, 1, (16, 1, 2)) * (rgb.shape[1], rgb.shape[0])

@@ -25,6 +25,8 @@ from mobilesam.image import Rgb
 if TYPE_CHECKING:
     import torch
 
+    from mobilesam import Predictor
+
 ROOT = Path(__file__).parents[1]
 MODELS = ("embedded", "mobile_sam", "tiny")
 Words = Sequence[str]
@@ -94,6 +96,15 @@ def runs_here(kind: str) -> bool:
     from mobilesam.predict.openvino import has_bfloat16
 
     return not precision or has_bfloat16()
+
+
+def load_kind(folder: str | Path, kind: str, threads: int) -> Predictor:
+    """Load a model to compute it in one way, as `runs_here` takes it; "auto" is the runtime of an export's format."""
+    from mobilesam import load
+
+    backend, _, precision = kind.partition(":")
+    options: dict[str, Any] = {"backend": backend, "precision": precision or "float32"}
+    return load(folder, threads=threads, **options)
 
 
 def number_types() -> dict[str, torch.dtype]:

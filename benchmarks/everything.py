@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, parse, runs_here
+from benchmarks.common import MODELS, ROOT, in_process, load_kind, machine, make_pair, make_parser, parse, runs_here
 
 if TYPE_CHECKING:
     from mobilesam.model.sam import Sam
@@ -101,10 +101,7 @@ def run_one(arguments: argparse.Namespace) -> None:
         import mobilesam
         from mobilesam import EverythingSettings
 
-        backend, _, precision = arguments.one.partition(":")
-        predictor = mobilesam.load(
-            arguments.pair, backend=backend, threads=arguments.threads, precision=precision or "float32"
-        )
+        predictor = load_kind(arguments.pair, arguments.one, arguments.threads)
         settings = EverythingSettings(
             points_per_side=arguments.points_per_side,
             pred_iou_thresh=thresholds[0],

@@ -22,7 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import mobilesam
-from benchmarks.common import MODELS, ROOT, in_process, machine, make_pair, make_parser, number_types, parse, runs_here
+from benchmarks.common import (
+    MODELS,
+    ROOT,
+    in_process,
+    load_kind,
+    machine,
+    make_pair,
+    make_parser,
+    number_types,
+    parse,
+    runs_here,
+)
 from benchmarks.everything import KINDS, reference
 from mobilesam import EverythingSettings
 from mobilesam.image import open_photo
@@ -59,9 +70,7 @@ def searcher(kind: str, arguments: argparse.Namespace) -> tuple[Any, Callable[[]
         torch.set_num_threads(arguments.threads)
         sam = checkpoint.load(arguments.pair)
         return sam, lambda: reference(sam, rgb, arguments.points_per_side, 0.0, 0.0)
-    backend, _, precision = kind.partition(":")
-    options: dict[str, Any] = {"backend": backend, "precision": precision or "float32"}
-    predictor = mobilesam.load(arguments.pair, threads=arguments.threads, **options)
+    predictor = load_kind(arguments.pair, kind, arguments.threads)
     settings = EverythingSettings(
         points_per_side=arguments.points_per_side, pred_iou_thresh=0.0, stability_score_thresh=0.0
     )
